@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ * One block of a recording, built in place: codec `deflate` with stored blocks, ended on a page
+ * boundary, so that it can be written with O_DIRECT and read by any Avro reader.
+ * Pure bytes. Sources: Avro 1.11 specification ("Object container files"), RFC 1951 (3.2.3, 3.2.4).
+ *
+ *   offset 0    count, size                      (Avro longs: 2 to 7 bytes)
+ *               filler that carries the trailer  (ends at BLOCK_DATA_OFFSET - 5)
+ *   127         stored-block header, then up to 65,535 bytes of datums; repeated every 65,540 bytes
+ *               filler with zero bits, an empty final stored block
+ *   -16         sync marker, up to a multiple of the alignment
+ *
+ * Filler is made of empty stored blocks: 5 bytes with 5 bits that every inflater ignores, or 6 bytes
+ * (an empty fixed-Huffman block in front) with 3 such bits. The first filler's free bits hold, in
+ * order and least significant bit first: 64 bits arrival time of the first datum (nanoseconds since
+ * 1970), 32 bits CRC-32C over the datums, then the arrival time and the count as 8 little-endian
+ * bytes each. All other free bits are zero. */
+#ifndef FLOTILLA_AVRO_BLOCK_H
+#define FLOTILLA_AVRO_BLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/span.h"
+
+#define BLOCK_PAGE_BYTES   4096u
+#define BLOCK_BYTES_MAX    (256u << 10) /* a finished block at most, at an alignment of one page */
+#define BLOCK_DATA_OFFSET  132u         /* of the first datum */
+#define BLOCK_STORED_BYTES 65535u       /* datum bytes in one stored block */
+#define BLOCK_SYNC_BYTES   16u
+
+/* The bytes a block of `data_bytes` of datums takes when finished: a multiple of `alignment`, itself
+ * a multiple of BLOCK_PAGE_BYTES. */
+size_t block_finished_bytes(size_t data_bytes, size_t alignment);
+
+/* Copies `datum` into the image behind the `data_bytes` that are there already. The caller has made
+ * sure that block_finished_bytes(data_bytes + datum.bytes) fits the image. */
+void block_append(uint8_t *image, size_t data_bytes, struct span datum);
+
+/* Copies the datums of a block (data_bytes of them, not finished) to another image, for a page that
+ * is written while its block still grows. */
+void block_copy(uint8_t *image, const uint8_t *from, size_t data_bytes);
+
+/* Writes the front, the stored-block headers, the filler, the trailer and the sync marker around
+ * `data_bytes` of datums, `count` > 0 of them. Returns the block's size. Doing it again gives the
+ * same bytes. */
+size_t block_finish(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
+                    const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment);
+
+struct block_info {
+    size_t bytes;        /* the whole block */
+    uint64_t count;      /* datums */
+    uint64_t arrival_ns; /* of the first datum */
+    size_t data_bytes;   /* of the datums */
+    bool sound;          /* the checksum holds */
+};
+
+/* Reads a block of Flotilla's own at the start of `bytes`. 0, or -EBADMSG if it is not one that is
+ * whole and ends with `sync`; -ENODATA if `bytes` ends before it does. `info->sound` is false where
+ * only the checksum is wrong. */
+int block_inspect(struct span bytes, const uint8_t sync[BLOCK_SYNC_BYTES], struct block_info *info);
+
+struct block_header_text {
+    struct span schema;                                  /* verbatim */
+    const char *channel, *host, *started, *version; /* NUL-terminated */
+};
+
+/* Writes a container file's header, padded with one more metadata entry to a multiple of
+ * `alignment`, into `image` of `room` bytes. Returns its size, or -ENOSPC. */
+long block_write_header(uint8_t *image, size_t room, const struct block_header_text *text,
+                        const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment);
+
+/* Finds where the header of a container file ends and its sync marker. Returns the header's bytes,
+ * -EBADMSG if it is no such header, -ENODATA if `bytes` ends inside it. */
+long block_read_header(struct span bytes, uint8_t sync[BLOCK_SYNC_BYTES]);
+
+#endif

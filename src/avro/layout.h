@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ * A layout is a schema compiled to a compact table that a datum's bytes are walked with: no names,
+ * no JSON, no allocation. `flotilla` compiles it (avro/compile.h); the relay only loads and walks it.
+ * Relies on nothing but the bytes. Source of the encoding: Avro 1.11 specification.
+ *
+ * The image of a layout, all numbers little-endian, as `struct layout_header` followed by
+ *     struct layout_node nodes[node_count]; uint32_t links[link_count]; char schema[schema_bytes];
+ * It is both the file that `flotilla compile` writes and what the relay maps. */
+#ifndef FLOTILLA_AVRO_LAYOUT_H
+#define FLOTILLA_AVRO_LAYOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/span.h"
+
+#define LAYOUT_MAGIC            0x594c4c46u /* "FLLY" */
+#define LAYOUT_VERSION          1u
+#define LAYOUT_NODES_MAX        65536u
+#define LAYOUT_LEAVES_MAX       65536u
+#define LAYOUT_SCHEMA_BYTES_MAX (4u << 20)
+#define LAYOUT_DEPTH_MAX        64u    /* nesting of a datum; deeper ones are rejected */
+#define LAYOUT_EMPTY_ITEMS_MAX  65536u /* items of zero bytes (null ...) in one datum's arrays and maps */
+#define LAYOUT_NO_LEAF          0xffffffffu
+
+enum layout_kind {
+    LAYOUT_NULL,
+    LAYOUT_BOOLEAN,
+    LAYOUT_INT,
+    LAYOUT_LONG,
+    LAYOUT_FLOAT,
+    LAYOUT_DOUBLE,
+    LAYOUT_BYTES,
+    LAYOUT_STRING,
+    LAYOUT_FIXED,  /* count: its bytes */
+    LAYOUT_ENUM,   /* count: its symbols */
+    LAYOUT_UNION,  /* count: its branches, links[first .. first + count) */
+    LAYOUT_ARRAY,  /* links[first]: the items */
+    LAYOUT_MAP,    /* links[first]: the values */
+    LAYOUT_RECORD, /* count: its fields, links[first .. first + count) */
+    LAYOUT_KINDS
+};
+
+/* A numeric leaf of this node is never aggregated (it has a logical type). */
+#define LAYOUT_NODE_PLAIN_VALUE 1u
+
+struct layout_node {
+    uint8_t kind;
+    uint8_t flags;
+    uint16_t zero; /* 0 */
+    uint32_t count;
+    uint32_t first;
+    /* Numeric leaves below, counted along paths: int, long, float and double are 1; a record or a
+     * union is the sum of its links that are not reentries; arrays, maps and the rest are 0. */
+    uint32_t leaves;
+    uint32_t min_bytes; /* smallest encoding of this node, saturating; a reentry counts as 0 */
+};
+
+/* A link is a node's index; with this bit it leads back into a type that is still open (recursion).
+ * Leaves below a reentry are not numbered. */
+#define LAYOUT_LINK_REENTRY 0x80000000u
+
+struct layout_header {
+    uint32_t magic, version;
+    uint32_t image_bytes; /* the whole image, this header included */
+    uint32_t checksum;    /* CRC-32C of the image with this word 0 */
+    uint32_t node_count, link_count, root, schema_bytes;
+    /* Leaves are numbered in the schema's order, depth first, from 0: the leaves of a record's
+     * field k start where field k-1's end, and so for the branches of a union. */
+    uint32_t leaf_count;
+    uint32_t time_leaf;     /* the channel's `time` field, or LAYOUT_NO_LEAF */
+    uint32_t sequence_leaf; /* the channel's `sequence` field, or LAYOUT_NO_LEAF */
+    uint32_t zero;
+};
+
+struct layout {
+    const struct layout_node *nodes;
+    const uint32_t *links;
+    struct span schema; /* the user's schema, verbatim */
+    uint32_t root, node_count, link_count, leaf_count, time_leaf, sequence_leaf;
+    uint32_t checksum;
+};
+
+/* Opens `image` (4-byte aligned) after checking every index, count and the checksum in it, so that
+ * a walk can trust it. `layout` points into `image`, which must outlive it. -EINVAL if anything is
+ * wrong, -ENOTSUP for another version. */
+int layout_load(struct layout *layout, struct span image);
+
+#endif

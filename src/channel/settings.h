@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ * What one relay is told: the same values whether they come from fleet.yaml through the manager or
+ * from flags by hand. One table drives the flags, their help and the manager's argument list, so
+ * `ps` shows a command line that a person can run. */
+#ifndef FLOTILLA_CHANNEL_SETTINGS_H
+#define FLOTILLA_CHANNEL_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "os/net.h"
+
+#define CHANNEL_NAME_BYTES_MAX 64
+#define CHANNEL_SOURCES_MAX    16
+#define CHANNEL_PATH_BYTES_MAX 1024
+
+enum algorithm { ALGORITHM_DOWNSAMPLE, ALGORITHM_AVERAGE, ALGORITHM_MIN_MAX, ALGORITHM_RMS };
+enum direct_mode { DIRECT_AUTO, DIRECT_REQUIRED, DIRECT_OFF };
+
+struct channel_settings {
+    char name[CHANNEL_NAME_BYTES_MAX + 1];
+    char layout[CHANNEL_PATH_BYTES_MAX];    /* the compiled schema's file */
+    char directory[CHANNEL_PATH_BYTES_MAX]; /* the channel's own folder; "" records nothing */
+    struct address listen;
+    char interface[NET_INTERFACE_BYTES]; /* "" leaves it to the routing table */
+    struct prefix sources[CHANNEL_SOURCES_MAX];
+    uint32_t source_count;
+    struct address full, decimated; /* family 0: none */
+    uint32_t factor;                /* datums a window, >= 1 */
+    enum algorithm algorithm;
+    uint32_t ttl;           /* 0 to 255 */
+    uint64_t buffer_bytes;  /* limit of the memory that bridges a disk stall */
+    uint64_t receive_bytes; /* socket queue to ask for */
+    enum direct_mode direct_io;
+    uint64_t sync_ms;
+    uint64_t rotate_bytes;  /* 0: never by size */
+    uint64_t rotate_age_ms; /* 0: never by age */
+};
+
+/* The values that hold where nothing is said. */
+void settings_defaults(struct channel_settings *settings);
+
+/* Reads a relay's flags ("--name engine --listen 239.10.0.1:26000 ..."; "--flag=value" too) over
+ * what is in `settings`. 0, or -EINVAL with a message for people in `error` (`error_bytes`). */
+int settings_read_flags(struct channel_settings *settings, int argc, char *const *argv, char *error,
+                        size_t error_bytes);
+
+/* Checks what no single value shows: names, required flags, an output that is the input.
+ * 0, or -EINVAL with a message. */
+int settings_validate(const struct channel_settings *settings, char *error, size_t error_bytes);
+
+/* Writes the flags that settings_read_flags reads back to the same values, each as one word
+ * "--flag=value", NUL-terminated one behind the other in `text`; defaults are left out. Fills
+ * `words` (up to `words_max` pointers into `text`). Returns the number of words, or -ENOSPC. */
+int settings_write_flags(const struct channel_settings *settings, char *text, size_t text_bytes,
+                         char **words, size_t words_max);
+
+/* Prints the flags, a line each with their help and defaults, to stdout. */
+void settings_print_help(void);
+
+const char *algorithm_name(enum algorithm algorithm);
+int algorithm_from_name(const char *name, enum algorithm *algorithm); /* 0 or -EINVAL */
+const char *direct_mode_name(enum direct_mode mode);
+int direct_mode_from_name(const char *name, enum direct_mode *mode); /* 0 or -EINVAL */
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * The command's verbs: one table in main.c, one file a verb. */
+#ifndef FLOTILLA_CLI_VERB_H
+#define FLOTILLA_CLI_VERB_H
+
+#include <stdbool.h>
+
+enum verb_exit { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_LOSS = 3, EXIT_CONFIG = 78 };
+
+struct verb {
+    const char *name;
+    const char *summary; /* one line, for `flotilla --help` */
+    const char *help;    /* for `flotilla VERB --help`: usage, examples first, then options */
+    int (*run)(int argc, char **argv); /* argv[0] is the verb; returns an exit code */
+};
+
+/* Prints "flotilla VERB: text" and "Try 'flotilla VERB --help'." to stderr; returns EXIT_USAGE. */
+int verb_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+int verb_run(int argc, char **argv);
+int verb_check(int argc, char **argv);
+int verb_status(int argc, char **argv);
+int verb_reload(int argc, char **argv);
+int verb_stop(int argc, char **argv);
+int verb_restart(int argc, char **argv);
+int verb_send(int argc, char **argv);
+int verb_listen(int argc, char **argv);
+int verb_cat(int argc, char **argv);
+int verb_schema(int argc, char **argv);
+
+#endif

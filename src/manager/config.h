@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ * fleet.yaml, read and checked as a whole: every error at once, each with line, column and caret.
+ * Relies on libyaml's events (line and column of every scalar) and channel/settings. One table of
+ * keys drives parsing, printing, errors and the manual.
+ * Memory: one struct owned by the caller, freed by config_free. */
+#ifndef FLOTILLA_MANAGER_CONFIG_H
+#define FLOTILLA_MANAGER_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "channel/settings.h"
+
+enum encoding { ENCODING_DATUM, ENCODING_SINGLE_OBJECT, ENCODING_CONFLUENT, ENCODING_OPAQUE };
+enum on_invalid { ON_INVALID_QUARANTINE, ON_INVALID_DROP };
+
+struct config_channel {
+    struct channel_settings settings; /* name, addresses ...; layout and directory are resolved paths */
+    char schema[CHANNEL_PATH_BYTES_MAX]; /* resolved path of the .avsc */
+    char time[256], sequence[256];       /* field names, dotted for nested records; "" for none */
+    enum encoding encoding;
+    enum on_invalid on_invalid;
+    bool record;
+    uint64_t limit_memory_bytes; /* 0: none */
+    double limit_cpu_percent;    /* 0: none */
+    /* The image of the compiled schema (avro/layout.h), from malloc; NULL before config_compile. */
+    uint8_t *layout_image;
+    size_t layout_bytes;
+    /* Where it was said, for later messages. */
+    char file[CHANNEL_PATH_BYTES_MAX];
+    uint32_t line;
+};
+
+struct config {
+    char file[CHANNEL_PATH_BYTES_MAX];      /* fleet.yaml as found */
+    char runtime[CHANNEL_PATH_BYTES_MAX];   /* resolved */
+    char directory[CHANNEL_PATH_BYTES_MAX]; /* of recordings, resolved */
+    uint64_t retain_age_ms, retain_bytes;   /* 0: no limit */
+    double retain_free_percent;             /* 0: no limit */
+    struct address gateway;                 /* family 0: none */
+    struct config_channel *channels;        /* in the order of the file, includes behind */
+    uint32_t channel_count;
+};
+
+/* Finds the configuration: `given` (from -c) if not NULL, else ./fleet.yaml, else
+ * /etc/flotilla/fleet.yaml. Returns the path to use. */
+const char *config_find(const char *given);
+
+/* Reads and checks `path` and its includes, compiles every schema, and looks for clashes between
+ * channels (duplicate names, an output that is another channel's input, two with the same input).
+ * Every error goes to `errors` as "FILE:LINE:COLUMN: message", the line and a caret; warnings the
+ * same with "warning: ". Returns 0 and the config, or -EINVAL after all errors were printed (also
+ * when the file cannot be read). The caller frees with config_free in the first case. */
+int config_read(const char *path, struct config **config, FILE *errors);
+
+/* Prints every resolved value as YAML that reads back to the same config. */
+void config_print(const struct config *config, FILE *out);
+
+/* The channel of that name, or NULL. */
+struct config_channel *config_channel(const struct config *config, const char *name);
+
+/* Whether the relay of `a` must be replaced to become `b`: any setting, schema, time or sequence. */
+bool config_same_channel(const struct config_channel *a, const struct config_channel *b);
+
+void config_free(struct config *config);
+
+#endif

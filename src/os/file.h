@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ * Files written past the page cache, and the folder they are in. One file per system implements it.
+ * Sources: open(2) on O_DIRECT, statx(2) on STATX_DIOALIGN, fallocate(2), fsync(2), rename(2). */
+#ifndef FLOTILLA_OS_FILE_H
+#define FLOTILLA_OS_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/span.h"
+
+struct direct_file {
+    int descriptor;     /* -1 when closed */
+    bool direct;        /* writes bypass the page cache */
+    uint32_t alignment; /* of offsets, lengths and addresses: a power of two, at least 4096 */
+};
+
+enum file_open {
+    FILE_CREATE,  /* must not be there */
+    FILE_EXISTING /* must be there; opened for reading and writing */
+};
+
+/* Opens `name` in the folder. With `direct`, asks for O_DIRECT and fails with -EINVAL or -EOPNOTSUPP
+ * where the file system refuses; without, the page cache is used. Mode 0640, no symbolic links. */
+int direct_file_open(struct direct_file *file, int folder, const char *name, enum file_open how,
+                     bool direct);
+/* Switches an open file to the page cache, for file systems that accept O_DIRECT and then refuse the
+ * first write. 0 or a negative errno. */
+int direct_file_use_page_cache(struct direct_file *file);
+/* Writes all of `parts` (at most 16, whole multiples of the alignment) at `offset`. 0 or a negative
+ * errno; short writes are carried on, EINTR is repeated. */
+int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,
+                      uint64_t offset);
+/* Reads up to `bytes` at `offset` into aligned memory. Returns the bytes read or a negative errno. */
+long direct_file_read(struct direct_file *file, uint8_t *into, size_t bytes, uint64_t offset);
+/* Reserves space from `offset` on without changing the file's size. 0 or a negative errno. */
+int direct_file_reserve(struct direct_file *file, uint64_t offset, uint64_t bytes);
+/* Waits until all that was written is on the medium. 0 or a negative errno. */
+int direct_file_sync(struct direct_file *file);
+/* Sets the size, and gives back what was reserved behind it. 0 or a negative errno. */
+int direct_file_truncate(struct direct_file *file, uint64_t bytes);
+/* The file's size, or a negative errno. */
+int64_t direct_file_size(struct direct_file *file);
+/* Closes it if it is open. */
+void direct_file_close(struct direct_file *file);
+
+/* Opens a folder, made with its parents where missing (mode 0750). A descriptor or a negative errno. */
+int folder_open(const char *path);
+/* Renames within the folder, never over an existing file; -EEXIST if there is one. */
+int folder_rename(int folder, const char *from, const char *to);
+int folder_remove(int folder, const char *name);
+/* Makes renames and new files durable. */
+int folder_sync(int folder);
+/* Calls `each` with every name in the folder (not "." and ".."), until it returns non-zero, which is
+ * then returned. 0, or a negative errno. */
+int folder_list(int folder, int (*each)(void *context, const char *name), void *context);
+/* Holds an exclusive lock named `name` in the folder until the descriptor is closed. A descriptor,
+ * -EWOULDBLOCK if somebody holds it, or another negative errno. */
+int folder_lock(int folder, const char *name);
+
+/* Reads a whole file of at most `bytes_max` into memory from malloc, 8-byte aligned and with a NUL
+ * behind it; the caller frees `*bytes`. 0, -EFBIG, or another negative errno. */
+int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count);
+/* Writes a small file as a whole: under another name, synced, renamed over `path`. */
+int file_write_whole(const char *path, struct span bytes);
+/* Closes a descriptor. */
+void descriptor_close(int descriptor);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ * UDP as Flotilla needs it: opening receivers and senders on a chosen interface, and moving batches.
+ * One file per system implements it. Relies on the kernel only: no resolver, numeric addresses.
+ * Sources: ip(7), ipv6(7), udp(7), recvmmsg(2), RFC 3678 (source-specific joins). */
+#ifndef FLOTILLA_OS_NET_H
+#define FLOTILLA_OS_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/span.h"
+
+#define NET_INTERFACE_BYTES    16
+#define NET_ADDRESS_TEXT_BYTES 64
+#define NET_DATAGRAM_BYTES_MAX 65536 /* a receive buffer; a UDP payload is at most 65,507 */
+
+struct address {
+    uint8_t family; /* 4, 6, or 0 for none */
+    uint16_t port;
+    uint8_t bytes[16]; /* network order; IPv4 uses the first four */
+};
+
+struct prefix {
+    struct address address; /* port unused */
+    uint8_t bits;           /* 32 or 128 for a single address */
+};
+
+/* "239.10.0.1:26000", "[ff15::1]:6000". 0 or -EINVAL. The port is 1 to 65535. */
+int net_read_address(const char *text, struct address *address);
+/* "10.0.0.7", "10.0.0.0/24", "fd00::/8". 0 or -EINVAL (also for bits set behind the prefix). */
+int net_read_prefix(const char *text, struct prefix *prefix);
+/* What the readers read; returns `text`. */
+char *net_write_address(char text[NET_ADDRESS_TEXT_BYTES], const struct address *address);
+char *net_write_prefix(char text[NET_ADDRESS_TEXT_BYTES], const struct prefix *prefix);
+bool net_is_multicast(const struct address *address);
+bool net_same_address(const struct address *a, const struct address *b); /* port included */
+bool net_prefix_covers(const struct prefix *prefix, const struct address *address);
+/* The interface's index, 0 if there is none of that name. */
+unsigned net_interface_index(const char *name);
+
+struct net_receive_options {
+    struct address listen;
+    const char *interface;        /* "" lets the routing table choose */
+    const struct prefix *sources; /* single addresses are joined source-specifically on a group */
+    uint32_t source_count;
+    uint64_t queue_bytes; /* SO_RCVBUF to ask for; forced past the system's limit where allowed */
+};
+
+/* Opens a non-blocking receiver bound to exactly `listen` (a group is bound to the group's address,
+ * with delivery of other groups off), joined, with drop counts and arrival times switched on.
+ * Returns the descriptor, which the caller closes, or a negative errno. */
+int net_open_receiver(const struct net_receive_options *options);
+
+/* Opens a non-blocking sender for `to`'s family, leaving by `interface` with `ttl`; multicast is
+ * looped back to listeners on this host. Returns the descriptor or a negative errno. */
+int net_open_sender(const struct address *to, const char *interface, uint32_t ttl);
+
+/* What the kernel granted for the receive queue, in bytes of its own accounting; 0 if unknown. */
+uint64_t net_queue_bytes(int descriptor);
+/* Datagrams dropped on this socket since it was opened, modulo 2^32; 0 if unknown. */
+uint32_t net_dropped(int descriptor);
+
+/* A batch of receive buffers that lives in memory the caller provides, page aligned, so that it
+ * can be shared and outlive the process: what was received can be told after a SIGKILL. */
+struct net_batch;
+size_t net_batch_bytes(uint32_t messages);
+/* Lays the batch out in `memory` of net_batch_bytes(messages). Does not clear what was received. */
+struct net_batch *net_batch_place(void *memory, uint32_t messages);
+/* Marks all messages as empty. To be called before net_batch_receive, behind the caller's own note
+ * that a batch is in flight. */
+void net_batch_clear(struct net_batch *batch);
+/* Takes up to all messages that are queued, without waiting. Returns how many, 0 if none, or a
+ * negative errno. */
+int net_batch_receive(struct net_batch *batch, int descriptor);
+/* How many messages the last net_batch_receive took, also if it never returned. */
+uint32_t net_batch_taken(const struct net_batch *batch);
+
+struct net_message {
+    struct span bytes;
+    struct address source;
+    uint64_t arrival_ns;     /* realtime, by the kernel; 0 if it gave none */
+    uint32_t dropped;        /* net_dropped as of this message */
+    bool dropped_known;
+    bool truncated;          /* it was longer than the buffer */
+};
+/* Describes message `index` < net_batch_taken. The bytes stay valid until the next clear. */
+void net_batch_message(const struct net_batch *batch, uint32_t index, struct net_message *message);
+
+/* Datagrams gathered for one destination and sent together. */
+#define NET_OUTBOX_MAX 64
+struct net_outbox {
+    int descriptor; /* -1: nothing is ever sent */
+    struct address to;
+    uint32_t count;
+    struct span datagrams[NET_OUTBOX_MAX];
+    uint64_t sent, errors; /* rise; the owner reads and keeps them */
+    int last_errno;        /* positive errno of the newest error */
+};
+/* Adds a datagram (its bytes stay the caller's until the flush); flushes when full. */
+void net_outbox_add(struct net_outbox *outbox, struct span datagram);
+/* Sends what was gathered, never waiting: what the kernel does not take at once is an error. */
+void net_outbox_flush(struct net_outbox *outbox);
+
+/* Waits until `descriptor` is readable, `timeout_ns` has passed (-1: for ever) or a signal that is
+ * blocked outside of this call arrives. 1 readable, 0 time is up, -EINTR, or another negative errno. */
+int net_wait(int descriptor, int64_t timeout_ns);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ * One thread beside the main one, and a word to wake it with. Sources: pthreads(7), futex(2). */
+#ifndef FLOTILLA_OS_THREAD_H
+#define FLOTILLA_OS_THREAD_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct thread {
+    uintptr_t handle;
+    int running;
+};
+/* Starts `run(context)` on a stack of `stack_bytes`. 0 or a negative errno. */
+int thread_start(struct thread *thread, void (*run)(void *context), void *context,
+                 size_t stack_bytes);
+/* Waits for its end. */
+void thread_join(struct thread *thread);
+
+/* A wake-up that is never missed: wait returns at once if a signal came since `seen` was read. */
+struct wake {
+    _Atomic uint32_t word;
+};
+static inline uint32_t wake_seen(struct wake *wake)
+{
+    return atomic_load_explicit(&wake->word, memory_order_acquire);
+}
+/* Wakes the waiter. Costs a system call. */
+void wake_signal(struct wake *wake);
+/* Waits for a signal since `seen`, at most `timeout_ns` (-1: for ever). */
+void wake_wait(struct wake *wake, uint32_t seen, int64_t timeout_ns);
+
+#endif
