@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+ * The memory of one channel, shared by the manager (who made it), the relay at work and the relay
+ * after it: the batch in flight, the blocks on their way to the disk, and what was counted.
+ *
+ * Whatever instant a relay dies at, the next one goes on from here. Three rules make it so:
+ * 1. Each of the two threads keeps its state twice. It changes the copy that is not in force and
+ *    puts it in force with one store (twin_commit), a batch or a block at a time. What was not put
+ *    in force never happened, and is done again from the same bytes.
+ * 2. The receive buffers are here: the kernel notes each datagram it hands over in them, so a batch
+ *    that was taken but not put in force is still there to be done.
+ * 3. Bytes below what is in force are never changed: appending to a block or writing a block to its
+ *    place in the file twice gives the same bytes.
+ * Relies on the single writer of each state. Map: see staging.c. */
+#ifndef FLOTILLA_CHANNEL_STAGING_H
+#define FLOTILLA_CHANNEL_STAGING_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "avro/block.h"
+#include "avro/datum.h"
+#include "channel/counters.h"
+#include "channel/settings.h"
+#include "os/net.h"
+
+#define STAGING_BATCH_MESSAGES 32u
+#define STAGING_BLOCKS_MIN     4u
+#define STAGING_BLOCKS_MAX     65536u
+
+/* A block that is closed and waits for the writer. */
+struct staging_block {
+    uint32_t slot; /* where its bytes are */
+    uint32_t data_bytes;
+    uint64_t count;
+    uint64_t arrival_ns; /* of its first datum */
+};
+
+/* What the receiving thread has done. */
+struct receiver_state {
+    uint64_t batches; /* put in force; the one in flight is this + 1 */
+    uint64_t datagrams_received, datagrams_accepted, datagrams_dropped, datagrams_sent_full;
+    uint64_t datums_sent_decimated, send_errors, datums_accepted, datums_unrecorded;
+    uint64_t sequence_gaps, bytes_received;
+    uint64_t rejected[REJECT_REASONS];
+    uint64_t rejected_in_a_row, last_arrival_ns;
+    uint64_t closed;           /* blocks closed since the beginning; the open one has this number */
+    struct staging_block open; /* count 0: none is open, and no slot is taken */
+    uint64_t open_since_ns;    /* monotonic: of the open block's first datum */
+    int64_t sequence;          /* the newest sequence number ... */
+    uint32_t sequence_known;   /* ... if there is one */
+    uint32_t dropped;          /* the socket's own count when it was last seen */
+    uint32_t window_fill;      /* datums in the decimation window */
+    uint32_t window_copy;      /* which of the two accumulator areas is in force */
+    uint64_t window_time;      /* bits of the time field of the window's first datum ... */
+    uint32_t window_time_known; /* ... if it had one */
+    uint32_t zero;
+};
+
+/* What the writing thread has done. The file is the one being written, if `file_open`. */
+struct writer_state {
+    uint64_t written; /* blocks done with since the beginning: in the file, or given up */
+    uint64_t datums_recorded, datums_unrecorded, bytes_recorded;
+    uint64_t unsynced_datums, unsynced_bytes; /* in the file, not yet synced */
+    uint64_t open_written;   /* datums of block number `written` that are in the file as its open page */
+    uint64_t file_number;    /* of the newest file, open or not */
+    uint64_t file_stamp_ns;  /* realtime in its name */
+    uint64_t file_opened_ns; /* monotonic, for rotation by age */
+    uint64_t file_bytes;     /* header and finished blocks; the open page stands behind */
+    uint64_t file_synced_bytes; /* the file's end when it was last synced */
+    uint64_t file_reserved_bytes;
+    uint32_t file_open, file_direct;
+    uint32_t file_alignment, write_errno;
+    uint8_t sync_marker[BLOCK_SYNC_BYTES];
+    char file_name[128]; /* without ".part" */
+};
+
+/* Who may still change the open block: its number times 4 plus one of these. The receiver must take
+ * LARGE before it grows the block beyond a page, the writer must take PAGED before it writes the
+ * block as a page; whoever comes first has decided. */
+enum staging_claim { CLAIM_NONE = 0, CLAIM_LARGE = 1, CLAIM_PAGED = 2 };
+
+/* One number's running aggregate in a decimation window. 32 bytes. */
+struct accumulator {
+    union {
+        __extension__ __int128 integer; /* sum */
+        struct {
+            double value, rest; /* compensated sum */
+        } sum;
+        struct {
+            int64_t low, high;
+        } integers;
+        struct {
+            double low, high;
+        } reals;
+    } of;
+    uint32_t count;
+    uint32_t kind; /* the leaf's */
+    uint64_t zero;
+};
+
+struct staging; /* the mapping's owner; opaque outside this module's header below */
+
+struct staging {
+    void *memory;
+    size_t bytes;
+    uint32_t block_count;
+    struct staging_shared *shared;
+    struct staging_block *queue;         /* block_count entries, by block number modulo */
+    struct accumulator *accumulators[2]; /* LAYOUT_LEAVES_MAX each */
+    void *batch;                         /* net_batch_bytes(STAGING_BATCH_MESSAGES) */
+    uint8_t *blocks;                     /* block_count times BLOCK_BYTES_MAX */
+};
+
+/* The size of the memory a channel with these settings needs. */
+size_t staging_bytes(const struct channel_settings *settings);
+
+/* Maps a channel's memory (a descriptor of shared_memory_create(name, staging_bytes(settings))).
+ * Fresh memory is made ready; memory that a relay has worked in is checked: where what it says
+ * cannot be true, or it was made by another version, returns -EBADMSG. 0, or a negative errno.
+ * staging_unmap ends it. */
+int staging_map(struct staging *staging, int descriptor);
+void staging_unmap(struct staging *staging);
+
+/* Empties the memory (after -EBADMSG). The counters are lost with it. */
+int staging_reset(int descriptor);
+
+/* The state in force; the copy to change, made equal to it; and putting that copy in force. Only the
+ * thread that owns the state may call the last two. */
+const struct receiver_state *staging_receiver(const struct staging *staging);
+struct receiver_state *staging_receiver_begin(struct staging *staging);
+void staging_receiver_commit(struct staging *staging);
+const struct writer_state *staging_writer(const struct staging *staging);
+struct writer_state *staging_writer_begin(struct staging *staging);
+void staging_writer_commit(struct staging *staging);
+
+/* A copy of the other thread's state as of one instant. */
+void staging_copy_receiver(const struct staging *staging, struct receiver_state *copy);
+void staging_copy_writer(const struct staging *staging, struct writer_state *copy);
+/* The writer's `written`, without the rest. */
+uint64_t staging_written(const struct staging *staging);
+
+/* Takes the claim on block `number`; false if the other side has it. Repeating is harmless. */
+bool staging_claim(struct staging *staging, uint64_t number, enum staging_claim claim);
+
+static inline uint8_t *staging_slot(const struct staging *staging, uint32_t slot)
+{
+    return staging->blocks + (size_t)slot * BLOCK_BYTES_MAX;
+}
+static inline struct staging_block *staging_entry(const struct staging *staging, uint64_t number)
+{
+    return &staging->queue[number % staging->block_count];
+}
+
+/* What the relay found when it started, for status. */
+void staging_note_start(struct staging *staging, const struct channel_settings *settings,
+                        uint64_t receive_queue_bytes, uint32_t layout_checksum);
+/* The checksum of the layout the staged datums were checked with; 0 if none ever were. */
+uint32_t staging_layout_checksum(const struct staging *staging);
+
+/* Reads everything that is counted, of a relay alive or dead. `descriptor` as for staging_map, which
+ * has been called before. Never waits. */
+void staging_read(const struct staging *staging, struct counters *counters);
+
+#endif
