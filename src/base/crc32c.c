@@ -3,6 +3,7 @@
  * The table is made at the first use: 1 KiB that most machines never touch. */
 #include "base/crc32c.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -58,24 +59,39 @@ static bool crc32c_has_hardware(void)
 }
 #endif
 
+static uint32_t crc32c_table[256];
+
 static uint32_t crc32c_by_table(uint32_t crc, const uint8_t *at, size_t count)
 {
-    uint32_t table[256];
+    for (; count > 0; at++, count--)
+        crc = (crc >> 8) ^ crc32c_table[(crc ^ *at) & 0xff];
+    return crc;
+}
+
+/* Decides once: asking the processor is slow under a hypervisor. Two threads that decide at the same
+ * time write the same values. */
+static bool crc32c_use_hardware(void)
+{
+    enum { UNKNOWN, HARDWARE, TABLE };
+    static _Atomic int choice = UNKNOWN;
+    int chosen = atomic_load_explicit(&choice, memory_order_acquire);
+    if (chosen != UNKNOWN)
+        return chosen == HARDWARE;
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t value = i;
         for (int bit = 0; bit < 8; bit++)
             value = (value >> 1) ^ (value & 1 ? 0x82f63b78u : 0);
-        table[i] = value;
+        crc32c_table[i] = value;
     }
-    for (; count > 0; at++, count--)
-        crc = (crc >> 8) ^ table[(crc ^ *at) & 0xff];
-    return crc;
+    chosen = crc32c_has_hardware() ? HARDWARE : TABLE;
+    atomic_store_explicit(&choice, chosen, memory_order_release);
+    return chosen == HARDWARE;
 }
 
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t count)
 {
     crc = ~crc;
-    crc = crc32c_has_hardware() ? crc32c_hardware(crc, bytes, count)
+    crc = crc32c_use_hardware() ? crc32c_hardware(crc, bytes, count)
                                 : crc32c_by_table(crc, bytes, count);
     return ~crc;
 }

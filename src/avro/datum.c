@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT
+ * The walk over one datum. Relies on a layout that layout_load has proved sound.
+ * One recursive function, inlined twice: with and without the list of leaves. Each step of depth is
+ * counted, so the stack it takes is bounded (about 130 bytes a level). */
+#include "avro/datum.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/varint.h"
+
+static const char *const reject_names[REJECT_REASONS] = {
+    [REJECT_NONE] = "none",         [REJECT_TRUNCATED] = "truncated",
+    [REJECT_TRAILING] = "trailing", [REJECT_VARINT] = "varint",
+    [REJECT_BOOLEAN] = "boolean",   [REJECT_LENGTH] = "length",
+    [REJECT_UTF8] = "utf8",         [REJECT_ENUM] = "enum",
+    [REJECT_UNION] = "union",       [REJECT_COUNT] = "count",
+    [REJECT_BLOCK_SIZE] = "block_size", [REJECT_DEPTH] = "depth",
+    [REJECT_EMPTY] = "empty",       [REJECT_OVERSIZE] = "oversize",
+    [REJECT_SOURCE] = "source",     [REJECT_FRAMING] = "framing",
+};
+
+const char *datum_reject_name(enum reject reason)
+{
+    return reason < REJECT_REASONS ? reject_names[reason] : "unknown";
+}
+
+struct walk {
+    const struct layout *layout;
+    const uint8_t *start, *at, *end;
+    uint64_t empty_items;
+    struct leaf *leaves; /* NULL: not wanted */
+    uint32_t leaf_count;
+};
+
+/* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
+static bool is_utf8(const uint8_t *at, const uint8_t *end)
+{
+    while (at < end) {
+        if (end - at >= 8) {
+            uint64_t word;
+            memcpy(&word, at, 8);
+            if (!(word & 0x8080808080808080ull)) {
+                at += 8;
+                continue;
+            }
+        }
+        uint8_t lead = *at++;
+        if (lead < 0x80)
+            continue;
+        unsigned more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+        if (lead < 0xc2 || lead > 0xf4 || (size_t)(end - at) < more)
+            return false;
+        if ((lead == 0xe0 && at[0] < 0xa0) || (lead == 0xed && at[0] > 0x9f) ||
+            (lead == 0xf0 && at[0] < 0x90) || (lead == 0xf4 && at[0] > 0x8f))
+            return false;
+        for (unsigned i = 0; i < more; i++)
+            if ((at[i] & 0xc0) != 0x80)
+                return false;
+        at += more;
+    }
+    return true;
+}
+
+static inline enum reject walk_long(struct walk *walk, int64_t *value)
+{
+    if (walk->at < walk->end && *walk->at < 0x80) { /* most are one byte */
+        *value = (int64_t)(*walk->at >> 1) ^ -(int64_t)(*walk->at & 1);
+        walk->at++;
+        return REJECT_NONE;
+    }
+    int bytes = varint_read(walk->at, walk->end, value);
+    if (bytes <= 0)
+        return bytes == 0 ? REJECT_TRUNCATED : REJECT_VARINT;
+    walk->at += bytes;
+    return REJECT_NONE;
+}
+
+/* An int is at most five bytes long and fits 32 bits; some readers fail on longer forms. */
+static inline enum reject walk_int(struct walk *walk, int64_t *value)
+{
+    const uint8_t *first = walk->at;
+    enum reject reason = walk_long(walk, value);
+    if (reason == REJECT_NONE &&
+        (walk->at - first > 5 || *value < INT32_MIN || *value > INT32_MAX)) {
+        walk->at = first;
+        return REJECT_VARINT;
+    }
+    return reason;
+}
+
+static inline enum reject walk_skip(struct walk *walk, uint64_t bytes)
+{
+    if (bytes > (uint64_t)(walk->end - walk->at))
+        return REJECT_TRUNCATED;
+    walk->at += bytes;
+    return REJECT_NONE;
+}
+
+static enum reject walk_length(struct walk *walk, const uint8_t **content)
+{
+    int64_t length;
+    const uint8_t *first = walk->at;
+    enum reject reason = walk_long(walk, &length);
+    if (reason != REJECT_NONE)
+        return reason;
+    if (length < 0) {
+        walk->at = first;
+        return REJECT_LENGTH;
+    }
+    *content = walk->at;
+    return walk_skip(walk, (uint64_t)length);
+}
+
+static enum reject walk_string(struct walk *walk)
+{
+    const uint8_t *content;
+    enum reject reason = walk_length(walk, &content);
+    if (reason == REJECT_NONE && !is_utf8(content, walk->at)) {
+        walk->at = content;
+        return REJECT_UTF8;
+    }
+    return reason;
+}
+
+static inline void walk_note_leaf(struct walk *walk, const struct layout_node *node, uint32_t index,
+                                  const uint8_t *first, int64_t integer, double real)
+{
+    struct leaf *leaf = &walk->leaves[walk->leaf_count++];
+    leaf->index = index;
+    leaf->offset = (uint32_t)(first - walk->start);
+    leaf->bytes = (uint8_t)(walk->at - first);
+    leaf->kind = node->kind;
+    leaf->flags = node->flags;
+    if (node->kind == LAYOUT_INT || node->kind == LAYOUT_LONG)
+        leaf->value.integer = integer;
+    else
+        leaf->value.real = real;
+}
+
+static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t depth,
+                             uint32_t leaf, bool listing);
+
+static enum reject walk_items(struct walk *walk, const struct layout_node *node, uint32_t depth)
+{
+    uint32_t item = walk->layout->links[node->first] & ~LAYOUT_LINK_REENTRY;
+    uint64_t item_bytes = (node->kind == LAYOUT_MAP ? 1 : 0) + walk->layout->nodes[item].min_bytes;
+    for (;;) {
+        const uint8_t *first = walk->at, *block_end = NULL;
+        int64_t count, bytes;
+        enum reject reason = walk_long(walk, &count);
+        if (reason != REJECT_NONE)
+            return reason;
+        if (count == 0)
+            return REJECT_NONE;
+        if (count < 0) {
+            if (count == INT64_MIN) {
+                walk->at = first;
+                return REJECT_COUNT;
+            }
+            count = -count;
+            reason = walk_long(walk, &bytes);
+            if (reason != REJECT_NONE)
+                return reason;
+            if (bytes < 0 || bytes > walk->end - walk->at) {
+                walk->at = first;
+                return REJECT_BLOCK_SIZE;
+            }
+            block_end = walk->at + bytes;
+        }
+        if (item_bytes == 0) {
+            if ((uint64_t)count > LAYOUT_EMPTY_ITEMS_MAX - walk->empty_items) {
+                walk->at = first;
+                return REJECT_COUNT;
+            }
+        } else if ((uint64_t)count > (uint64_t)(walk->end - walk->at) / item_bytes) {
+            walk->at = first;
+            return REJECT_COUNT;
+        }
+        for (int64_t i = 0; i < count; i++) {
+            const uint8_t *before = walk->at;
+            if (node->kind == LAYOUT_MAP) {
+                reason = walk_string(walk);
+                if (reason != REJECT_NONE)
+                    return reason;
+            }
+            reason = walk_node(walk, item, depth + 1, 0, false);
+            if (reason != REJECT_NONE)
+                return reason;
+            if (walk->at == before && ++walk->empty_items > LAYOUT_EMPTY_ITEMS_MAX)
+                return REJECT_COUNT;
+        }
+        if (block_end != NULL && walk->at != block_end) {
+            walk->at = first;
+            return REJECT_BLOCK_SIZE;
+        }
+    }
+}
+
+static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t depth,
+                             uint32_t leaf, bool listing)
+{
+    const struct layout *layout = walk->layout;
+    const struct layout_node *node = &layout->nodes[node_index];
+    const uint8_t *first = walk->at;
+    enum reject reason;
+    int64_t integer;
+    const uint8_t *content;
+
+    switch (node->kind) {
+    case LAYOUT_NULL:
+        return REJECT_NONE;
+    case LAYOUT_BOOLEAN:
+        if (walk->at >= walk->end)
+            return REJECT_TRUNCATED;
+        if (*walk->at > 1)
+            return REJECT_BOOLEAN;
+        walk->at++;
+        return REJECT_NONE;
+    case LAYOUT_INT:
+    case LAYOUT_LONG:
+        reason = node->kind == LAYOUT_INT ? walk_int(walk, &integer) : walk_long(walk, &integer);
+        if (reason == REJECT_NONE && listing)
+            walk_note_leaf(walk, node, leaf, first, integer, 0);
+        return reason;
+    case LAYOUT_FLOAT:
+        reason = walk_skip(walk, 4);
+        if (reason == REJECT_NONE && listing) {
+            float value;
+            memcpy(&value, first, 4);
+            walk_note_leaf(walk, node, leaf, first, 0, (double)value);
+        }
+        return reason;
+    case LAYOUT_DOUBLE:
+        reason = walk_skip(walk, 8);
+        if (reason == REJECT_NONE && listing) {
+            double value;
+            memcpy(&value, first, 8);
+            walk_note_leaf(walk, node, leaf, first, 0, value);
+        }
+        return reason;
+    case LAYOUT_BYTES:
+        return walk_length(walk, &content);
+    case LAYOUT_STRING:
+        return walk_string(walk);
+    case LAYOUT_FIXED:
+        return walk_skip(walk, node->count);
+    case LAYOUT_ENUM:
+        reason = walk_int(walk, &integer);
+        if (reason == REJECT_NONE && (integer < 0 || integer >= (int64_t)node->count)) {
+            walk->at = first;
+            return REJECT_ENUM;
+        }
+        return reason;
+    default:
+        break;
+    }
+
+    if (depth >= LAYOUT_DEPTH_MAX)
+        return REJECT_DEPTH;
+    switch (node->kind) {
+    case LAYOUT_ARRAY:
+    case LAYOUT_MAP:
+        return walk_items(walk, node, depth);
+    case LAYOUT_UNION: {
+        reason = walk_long(walk, &integer);
+        if (reason != REJECT_NONE)
+            return reason;
+        if (integer < 0 || integer >= (int64_t)node->count) {
+            walk->at = first;
+            return REJECT_UNION;
+        }
+        if (listing)
+            for (int64_t i = 0; i < integer; i++) {
+                uint32_t before = layout->links[node->first + i];
+                if (!(before & LAYOUT_LINK_REENTRY))
+                    leaf += layout->nodes[before].leaves;
+            }
+        uint32_t link = layout->links[node->first + integer];
+        return walk_node(walk, link & ~LAYOUT_LINK_REENTRY, depth + 1, leaf,
+                         listing && !(link & LAYOUT_LINK_REENTRY));
+    }
+    default: /* LAYOUT_RECORD */
+        for (uint32_t i = 0; i < node->count; i++) {
+            uint32_t link = layout->links[node->first + i];
+            bool inner = listing && !(link & LAYOUT_LINK_REENTRY);
+            reason = walk_node(walk, link & ~LAYOUT_LINK_REENTRY, depth + 1, leaf, inner);
+            if (reason != REJECT_NONE)
+                return reason;
+            if (inner)
+                leaf += layout->nodes[link].leaves;
+        }
+        return REJECT_NONE;
+    }
+}
+
+enum reject datum_check(const struct layout *layout, struct span bytes, size_t *datum_bytes)
+{
+    struct walk walk = {.layout = layout,
+                        .start = bytes.at,
+                        .at = bytes.at,
+                        .end = bytes.at + bytes.bytes};
+    enum reject reason = walk_node(&walk, layout->root, 0, 0, false);
+    *datum_bytes = (size_t)(walk.at - walk.start);
+    return reason;
+}
+
+enum reject datum_leaves(const struct layout *layout, struct span bytes, size_t *datum_bytes,
+                         struct leaf *leaves, uint32_t *leaf_count)
+{
+    struct walk walk = {.layout = layout,
+                        .start = bytes.at,
+                        .at = bytes.at,
+                        .end = bytes.at + bytes.bytes,
+                        .leaves = leaves};
+    enum reject reason = walk_node(&walk, layout->root, 0, 0, true);
+    *datum_bytes = (size_t)(walk.at - walk.start);
+    *leaf_count = walk.leaf_count;
+    return reason;
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT
+ * Direct files and folders on Linux. Relies on O_DIRECT, statx(2) and fallocate(2).
+ * Known: some file systems accept O_DIRECT at open and refuse, or quietly cache, the writes. */
+#include "os/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+enum { ALIGNMENT_MIN = 4096, ALIGNMENT_MAX = 65536, PARTS_MAX = 16 };
+
+/* statx(2) as of Linux 6.1; older C libraries do not know the last fields. */
+struct statx_answer {
+    uint32_t mask, blksize;
+    uint64_t attributes;
+    uint32_t nlink, uid, gid;
+    uint16_t mode, spare0;
+    uint64_t ino, size, blocks, attributes_mask;
+    uint64_t times[8];
+    uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+    uint64_t mnt_id;
+    uint32_t dio_mem_align, dio_offset_align;
+    uint64_t spare[12];
+};
+_Static_assert(sizeof(struct statx_answer) == 256, "as the kernel has it");
+#define STATX_DIOALIGN_BIT 0x2000u
+#define AT_EMPTY_PATH_BIT  0x1000
+
+/* The alignment the file system asks for, at least a page; 0 where it says it has no direct I/O. */
+static uint32_t direct_alignment(int descriptor)
+{
+    struct statx_answer answer;
+    memset(&answer, 0, sizeof(answer));
+    long status = syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH_BIT, STATX_DIOALIGN_BIT, &answer);
+    if (status < 0 || !(answer.mask & STATX_DIOALIGN_BIT))
+        return ALIGNMENT_MIN;
+    if (answer.dio_offset_align == 0 || answer.dio_offset_align > ALIGNMENT_MAX)
+        return 0;
+    uint32_t alignment = answer.dio_offset_align > answer.dio_mem_align ? answer.dio_offset_align
+                                                                        : answer.dio_mem_align;
+    return alignment < ALIGNMENT_MIN ? ALIGNMENT_MIN : alignment;
+}
+
+int direct_file_open(struct direct_file *file, int folder, const char *name, enum file_open how,
+                     bool direct)
+{
+    int flags = O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_RDWR;
+    flags |= how == FILE_CREATE ? O_CREAT | O_EXCL : 0;
+    flags |= direct ? O_DIRECT : 0;
+    *file = (struct direct_file){.descriptor = -1, .alignment = ALIGNMENT_MIN};
+    int descriptor = openat(folder, name, flags, 0640);
+    if (descriptor < 0) {
+        int error = errno;
+        /* A file system that refuses O_DIRECT has made the file all the same. */
+        if (direct && how == FILE_CREATE && error == EINVAL)
+            unlinkat(folder, name, 0);
+        return -error;
+    }
+    if (direct) {
+        file->alignment = direct_alignment(descriptor);
+        if (file->alignment == 0) {
+            close(descriptor);
+            if (how == FILE_CREATE)
+                unlinkat(folder, name, 0);
+            file->alignment = ALIGNMENT_MIN;
+            return -EOPNOTSUPP;
+        }
+    }
+    file->descriptor = descriptor;
+    file->direct = direct;
+    return 0;
+}
+
+int direct_file_use_page_cache(struct direct_file *file)
+{
+    int flags = fcntl(file->descriptor, F_GETFL);
+    if (flags < 0 || fcntl(file->descriptor, F_SETFL, flags & ~O_DIRECT) < 0)
+        return -errno;
+    file->direct = false;
+    return 0;
+}
+
+int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,
+                      uint64_t offset)
+{
+    CHECK(part_count <= PARTS_MAX);
+    struct iovec vectors[PARTS_MAX];
+    for (uint32_t i = 0; i < part_count; i++)
+        vectors[i] = (struct iovec){(void *)(uintptr_t)parts[i].at, parts[i].bytes};
+    uint32_t first = 0;
+    while (first < part_count) {
+        ssize_t written = pwritev(file->descriptor, vectors + first, (int)(part_count - first),
+                                  (off_t)offset);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return -errno;
+        if (written == 0)
+            return -EIO;
+        offset += (uint64_t)written;
+        while (first < part_count && (size_t)written >= vectors[first].iov_len)
+            written -= (ssize_t)vectors[first++].iov_len;
+        if (first < part_count) {
+            vectors[first].iov_base = (uint8_t *)vectors[first].iov_base + written;
+            vectors[first].iov_len -= (size_t)written;
+        }
+    }
+    return 0;
+}
+
+long direct_file_read(struct direct_file *file, uint8_t *into, size_t bytes, uint64_t offset)
+{
+    size_t done = 0;
+    while (done < bytes) {
+        ssize_t got = pread(file->descriptor, into + done, bytes - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            break;
+        done += (size_t)got;
+        if (file->direct && got % (ssize_t)file->alignment != 0)
+            break; /* the end of the file */
+    }
+    return (long)done;
+}
+
+int direct_file_reserve(struct direct_file *file, uint64_t offset, uint64_t bytes)
+{
+    enum { KEEP_SIZE = 1 }; /* FALLOC_FL_KEEP_SIZE */
+    return fallocate(file->descriptor, KEEP_SIZE, (off_t)offset, (off_t)bytes) < 0 ? -errno : 0;
+}
+
+int direct_file_sync(struct direct_file *file)
+{
+    int status;
+    do
+        status = fdatasync(file->descriptor);
+    while (status < 0 && errno == EINTR);
+    return status < 0 ? -errno : 0;
+}
+
+int direct_file_truncate(struct direct_file *file, uint64_t bytes)
+{
+    int status;
+    do
+        status = ftruncate(file->descriptor, (off_t)bytes);
+    while (status < 0 && errno == EINTR);
+    return status < 0 ? -errno : 0;
+}
+
+int64_t direct_file_size(struct direct_file *file)
+{
+    struct stat status;
+    return fstat(file->descriptor, &status) < 0 ? -errno : (int64_t)status.st_size;
+}
+
+void direct_file_close(struct direct_file *file)
+{
+    if (file->descriptor >= 0)
+        close(file->descriptor);
+    file->descriptor = -1;
+}
+
+int folder_open(const char *path)
+{
+    char part[4096];
+    size_t bytes = strlen(path);
+    if (bytes == 0 || bytes >= sizeof(part))
+        return bytes == 0 ? -ENOENT : -ENAMETOOLONG;
+    memcpy(part, path, bytes + 1);
+    for (size_t at = 1; at <= bytes; at++)
+        if (part[at] == '/' || part[at] == '\0') {
+            char kept = part[at];
+            part[at] = '\0';
+            /* Any failure but "it is there" shows when the folder is opened. */
+            if (mkdir(part, 0750) < 0 && errno != EEXIST && errno != EROFS && errno != EACCES &&
+                errno != EPERM)
+                return -errno;
+            part[at] = kept;
+        }
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return folder < 0 ? -errno : folder;
+}
+
+int folder_rename(int folder, const char *from, const char *to)
+{
+    enum { NO_REPLACE = 1 }; /* RENAME_NOREPLACE */
+    if (syscall(SYS_renameat2, folder, from, folder, to, NO_REPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -errno;
+    /* File systems without it: link fails where the name is taken. */
+    if (linkat(folder, from, folder, to, 0) < 0)
+        return -errno;
+    return unlinkat(folder, from, 0) < 0 ? -errno : 0;
+}
+
+int folder_remove(int folder, const char *name)
+{
+    return unlinkat(folder, name, 0) < 0 ? -errno : 0;
+}
+
+int folder_sync(int folder)
+{
+    return fsync(folder) < 0 ? -errno : 0;
+}
+
+int folder_list(int folder, int (*each)(void *context, const char *name), void *context)
+{
+    int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (copy < 0)
+        return -errno;
+    DIR *stream = fdopendir(copy);
+    if (stream == NULL) {
+        int error = errno;
+        close(copy);
+        return -error;
+    }
+    int status = 0;
+    for (struct dirent *entry; status == 0 && (entry = readdir(stream)) != NULL;)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            status = each(context, entry->d_name);
+    closedir(stream);
+    return status;
+}
+
+int folder_lock(int folder, const char *name)
+{
+    int descriptor = openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (descriptor < 0)
+        return -errno;
+    if (flock(descriptor, LOCK_EX | LOCK_NB) < 0) {
+        int error = errno;
+        close(descriptor);
+        return -error;
+    }
+    return descriptor;
+}
+
+int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
+{
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return -errno;
+    uint8_t *all = NULL;
+    size_t used = 0, room = 0;
+    int status = 0;
+    for (;;) {
+        if (used == room) {
+            room = room == 0 ? 16384 : room * 2;
+            uint8_t *more = realloc(all, room + 1);
+            if (more == NULL) {
+                status = -ENOMEM;
+                break;
+            }
+            all = more;
+        }
+        ssize_t got = read(descriptor, all + used, room - used);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            status = -errno;
+        if (got <= 0)
+            break;
+        used += (size_t)got;
+        if (used > bytes_max) {
+            status = -EFBIG;
+            break;
+        }
+    }
+    close(descriptor);
+    if (status < 0) {
+        free(all);
+        return status;
+    }
+    all[used] = 0;
+    *bytes = all;
+    *byte_count = used;
+    return 0;
+}
+
+int file_write_whole(const char *path, struct span bytes)
+{
+    char temporary[4096];
+    int length = snprintf(temporary, sizeof(temporary), "%s.%d~", path, (int)getpid());
+    if (length < 0 || (size_t)length >= sizeof(temporary))
+        return -ENAMETOOLONG;
+    int descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (descriptor < 0)
+        return -errno;
+    int status = 0;
+    while (bytes.bytes > 0 && status == 0) {
+        ssize_t written = write(descriptor, bytes.at, bytes.bytes);
+        if (written < 0 && errno != EINTR)
+            status = -errno;
+        if (written > 0) {
+            bytes.at += written;
+            bytes.bytes -= (size_t)written;
+        }
+    }
+    if (status == 0 && fsync(descriptor) < 0)
+        status = -errno;
+    close(descriptor);
+    if (status == 0 && rename(temporary, path) < 0)
+        status = -errno;
+    if (status < 0)
+        unlink(temporary);
+    return status;
+}
+
+void descriptor_close(int descriptor)
+{
+    if (descriptor >= 0)
+        close(descriptor);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * Shared memory by memfd_create(2), its size sealed; private pages by mmap(2). */
+#include "os/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u /* Linux 6.3 */
+#endif
+
+int shared_memory_create(const char *name, size_t bytes)
+{
+    int descriptor = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (descriptor < 0 && errno == EINVAL)
+        descriptor = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (descriptor < 0)
+        return -errno;
+    if (ftruncate(descriptor, (off_t)bytes) < 0 ||
+        fcntl(descriptor, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        int error = errno;
+        close(descriptor);
+        return -error;
+    }
+    return descriptor;
+}
+
+int64_t shared_memory_bytes(int descriptor)
+{
+    int seals = fcntl(descriptor, F_GET_SEALS);
+    if (seals < 0 || !(seals & F_SEAL_SHRINK) || !(seals & F_SEAL_GROW))
+        return -EPERM; /* a memory that shrinks under us ends in SIGBUS */
+    struct stat status;
+    return fstat(descriptor, &status) < 0 ? -errno : (int64_t)status.st_size;
+}
+
+int shared_memory_map(int descriptor, size_t bytes, void **memory)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    if (at == MAP_FAILED)
+        return -errno;
+    *memory = at;
+    return 0;
+}
+
+void shared_memory_unmap(void *memory, size_t bytes)
+{
+    if (memory != NULL)
+        munmap(memory, bytes);
+}
+
+int shared_memory_release(void *at, size_t bytes)
+{
+    return madvise(at, bytes, MADV_REMOVE) < 0 ? -errno : 0;
+}
+
+void *private_memory_map(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}

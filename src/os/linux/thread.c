@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ * A thread by pthreads, a wake-up by futex(2). */
+#include "os/thread.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+enum { FUTEX_WAIT_PRIVATE = 128, FUTEX_WAKE_PRIVATE = 129 }; /* linux/futex.h */
+
+struct thread_begin {
+    void (*run)(void *context);
+    void *context;
+};
+
+static void *thread_run(void *argument)
+{
+    struct thread_begin begin = *(struct thread_begin *)argument;
+    free(argument);
+    begin.run(begin.context);
+    return NULL;
+}
+
+int thread_start(struct thread *thread, void (*run)(void *context), void *context,
+                 size_t stack_bytes)
+{
+    _Static_assert(sizeof(pthread_t) <= sizeof(thread->handle), "a handle holds a thread");
+    struct thread_begin *begin = malloc(sizeof(*begin));
+    if (begin == NULL)
+        return -ENOMEM;
+    *begin = (struct thread_begin){run, context};
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, stack_bytes);
+    pthread_t handle;
+    int error = pthread_create(&handle, &attributes, thread_run, begin);
+    pthread_attr_destroy(&attributes);
+    if (error != 0) {
+        free(begin);
+        return -error;
+    }
+    thread->handle = (uintptr_t)handle;
+    thread->running = 1;
+    return 0;
+}
+
+void thread_join(struct thread *thread)
+{
+    if (!thread->running)
+        return;
+    int error = pthread_join((pthread_t)thread->handle, NULL);
+    CHECK(error == 0);
+    thread->running = 0;
+}
+
+void wake_signal(struct wake *wake)
+{
+    atomic_fetch_add_explicit(&wake->word, 1, memory_order_release);
+    syscall(SYS_futex, &wake->word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+void wake_wait(struct wake *wake, uint32_t seen, int64_t timeout_ns)
+{
+    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000),
+                               .tv_nsec = (long)(timeout_ns % 1000000000)};
+    syscall(SYS_futex, &wake->word, FUTEX_WAIT_PRIVATE, seen, timeout_ns < 0 ? NULL : &timeout,
+            NULL, 0);
+}
