@@ -4,6 +4,7 @@
 #define FLOTILLA_OS_THREAD_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct thread {
