@@ -15,6 +15,8 @@
 #define FLOTILLA_CHANNEL_STAGING_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "avro/block.h"
@@ -32,7 +34,8 @@ struct staging_block {
     uint32_t slot; /* where its bytes are */
     uint32_t data_bytes;
     uint64_t count;
-    uint64_t arrival_ns; /* of its first datum */
+    uint64_t arrival_ns; /* realtime of its first datum */
+    uint64_t since_ns;   /* monotonic: when its first datum came in */
 };
 
 /* What the receiving thread has done. */
@@ -45,15 +48,14 @@ struct receiver_state {
     uint64_t rejected_in_a_row, last_arrival_ns;
     uint64_t closed;           /* blocks closed since the beginning; the open one has this number */
     struct staging_block open; /* count 0: none is open, and no slot is taken */
-    uint64_t open_since_ns;    /* monotonic: of the open block's first datum */
     int64_t sequence;          /* the newest sequence number ... */
     uint32_t sequence_known;   /* ... if there is one */
-    uint32_t dropped;          /* the socket's own count when it was last seen */
+    uint32_t dropped;          /* the socket's own count when it was last seen ... */
+    uint64_t socket;           /* ... of this socket (net_cookie) */
     uint32_t window_fill;      /* datums in the decimation window */
     uint32_t window_copy;      /* which of the two accumulator areas is in force */
     uint64_t window_time;      /* bits of the time field of the window's first datum ... */
     uint32_t window_time_known; /* ... if it had one */
-    uint32_t zero;
 };
 
 /* What the writing thread has done. The file is the one being written, if `file_open`. */
@@ -61,11 +63,14 @@ struct writer_state {
     uint64_t written; /* blocks done with since the beginning: in the file, or given up */
     uint64_t datums_recorded, datums_unrecorded, bytes_recorded;
     uint64_t unsynced_datums, unsynced_bytes; /* in the file, not yet synced */
-    uint64_t open_written;   /* datums of block number `written` that are in the file as its open page */
+    /* Of block number `written`, the first `early_datums` (`early_bytes`) are in a file that has been
+     * ended; the next `open_datums` (`open_bytes`) are in this file as its open page. */
+    uint64_t early_datums, open_datums;
+    uint32_t early_bytes, open_bytes;
     uint64_t file_number;    /* of the newest file, open or not */
     uint64_t file_stamp_ns;  /* realtime in its name */
     uint64_t file_opened_ns; /* monotonic, for rotation by age */
-    uint64_t file_bytes;     /* header and finished blocks; the open page stands behind */
+    uint64_t file_bytes;     /* header and finished blocks; the open page stands behind. 0: not made yet */
     uint64_t file_synced_bytes; /* the file's end when it was last synced */
     uint64_t file_reserved_bytes;
     uint32_t file_open, file_direct;
@@ -98,8 +103,6 @@ struct accumulator {
     uint64_t zero;
 };
 
-struct staging; /* the mapping's owner; opaque outside this module's header below */
-
 struct staging {
     void *memory;
     size_t bytes;
@@ -115,10 +118,12 @@ struct staging {
 size_t staging_bytes(const struct channel_settings *settings);
 
 /* Maps a channel's memory (a descriptor of shared_memory_create(name, staging_bytes(settings))).
- * Fresh memory is made ready; memory that a relay has worked in is checked: where what it says
- * cannot be true, or it was made by another version, returns -EBADMSG. 0, or a negative errno.
- * staging_unmap ends it. */
+ * Fresh memory is made ready. -EBADMSG if it was made by another version, or is no such memory; else
+ * 0 or a negative errno. staging_unmap ends it. Any number of processes may map it. */
 int staging_map(struct staging *staging, int descriptor);
+/* For a relay that takes over, before it starts: whether what the last one left behind can be true
+ * (every index in bounds, no slot used twice). 0 or -EBADMSG. */
+int staging_validate(const struct staging *staging);
 void staging_unmap(struct staging *staging);
 
 /* Empties the memory (after -EBADMSG). The counters are lost with it. */
@@ -151,14 +156,19 @@ static inline struct staging_block *staging_entry(const struct staging *staging,
     return &staging->queue[number % staging->block_count];
 }
 
-/* What the relay found when it started, for status. */
-void staging_note_start(struct staging *staging, const struct channel_settings *settings,
-                        uint64_t receive_queue_bytes, uint32_t layout_checksum);
-/* The checksum of the layout the staged datums were checked with; 0 if none ever were. */
-uint32_t staging_layout_checksum(const struct staging *staging);
+/* Notes that a batch is about to be taken: between this and the next staging_receiver_commit, what
+ * the batch's buffers hold has not been done. */
+void staging_flight_begin(struct staging *staging);
+/* Whether a batch was in flight when the last relay ended. */
+bool staging_flight_pending(const struct staging *staging);
 
-/* Reads everything that is counted, of a relay alive or dead. `descriptor` as for staging_map, which
- * has been called before. Never waits. */
+/* What the relay found when it started. Where the layout or the decimation is another than before,
+ * the window and the sequence begin anew. Returns false if blocks of another layout wait that no open
+ * file can take: the writer must give them up. */
+bool staging_note_start(struct staging *staging, const struct channel_settings *settings,
+                        uint64_t receive_queue_bytes, uint32_t layout_checksum);
+
+/* Reads everything that is counted, of a relay alive or dead. Never waits. */
 void staging_read(const struct staging *staging, struct counters *counters);
 
 #endif

@@ -58,6 +58,8 @@ int net_open_sender(const struct address *to, const char *interface, uint32_t tt
 
 /* What the kernel granted for the receive queue, in bytes of its own accounting; 0 if unknown. */
 uint64_t net_queue_bytes(int descriptor);
+/* A number no other socket of this host's uptime has had; 0 if unknown. */
+uint64_t net_cookie(int descriptor);
 /* Datagrams dropped on this socket since it was opened, modulo 2^32; 0 if unknown. */
 uint32_t net_dropped(int descriptor);
 

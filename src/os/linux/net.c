@@ -21,6 +21,7 @@
 
 enum {
     NET_SO_MEMINFO = 55,
+    NET_SO_COOKIE = 57,
     NET_MEMINFO_DROPS = 8,
     NET_MEMINFO_COUNT = 9,
     NET_IP_MULTICAST_ALL = 49,
@@ -344,6 +345,13 @@ uint64_t net_queue_bytes(int descriptor)
     return getsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, &size) < 0 || bytes < 0
                ? 0
                : (uint64_t)bytes;
+}
+
+uint64_t net_cookie(int descriptor)
+{
+    uint64_t cookie = 0;
+    socklen_t size = sizeof(cookie);
+    return getsockopt(descriptor, SOL_SOCKET, NET_SO_COOKIE, &cookie, &size) < 0 ? 0 : cookie;
 }
 
 uint32_t net_dropped(int descriptor)

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT
+ * The memory of one channel. Relies on its size being sealed and on one writer for each state.
+ *
+ *   what                     bytes                        touched at rest
+ *   struct staging_shared    one page or two              all
+ *   queue of closed blocks   32 for each block            a page
+ *   accumulators, twice      32 for each of 65,536 leaves what the schema has
+ *   receive batch            32 messages of 64 KiB        a page a message
+ *   blocks                   `buffer`, 256 KiB each       what the open block holds
+ */
+#include "channel/staging.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "os/memory.h"
+
+#define STAGING_MAGIC   0x474e4753u /* "SGNG" */
+#define STAGING_VERSION 1u
+#define PAGE_BYTES      4096u
+
+struct staging_shared {
+    struct {
+        uint32_t magic, version;
+        uint64_t bytes;
+        uint32_t block_count, batch_messages;
+        uint32_t receiver_state_bytes, writer_state_bytes; /* another build's may differ */
+        uint32_t checksum;                                 /* of the words above */
+    } fixed;
+
+    uint32_t layout_checksum, factor, algorithm, recording;
+    uint64_t receive_queue_bytes, buffer_limit_bytes;
+    char directory[CHANNEL_PATH_BYTES_MAX];
+
+    _Alignas(64) _Atomic uint64_t receiver_version; /* the copy in force is this & 1 */
+    _Atomic uint64_t in_flight;                     /* number of the newest batch asked for */
+    struct receiver_state receiver[2];
+
+    _Alignas(64) _Atomic uint64_t writer_version;
+    struct writer_state writer[2];
+
+    _Alignas(64) _Atomic uint64_t claim; /* block number times 4 plus enum staging_claim */
+};
+
+struct staging_map_plan {
+    size_t queue, accumulators, batch, blocks, bytes;
+};
+
+static size_t page_up(size_t bytes)
+{
+    return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+static struct staging_map_plan staging_plan(uint32_t block_count)
+{
+    struct staging_map_plan plan;
+    plan.queue = page_up(sizeof(struct staging_shared));
+    plan.accumulators = plan.queue + page_up(block_count * sizeof(struct staging_block));
+    plan.batch = plan.accumulators + 2 * LAYOUT_LEAVES_MAX * sizeof(struct accumulator);
+    plan.blocks = plan.batch + page_up(net_batch_bytes(STAGING_BATCH_MESSAGES));
+    plan.bytes = plan.blocks + (size_t)block_count * BLOCK_BYTES_MAX;
+    return plan;
+}
+
+static uint32_t staging_block_count(uint64_t buffer_bytes)
+{
+    uint64_t count = buffer_bytes / BLOCK_BYTES_MAX;
+    return count < STAGING_BLOCKS_MIN   ? STAGING_BLOCKS_MIN
+           : count > STAGING_BLOCKS_MAX ? STAGING_BLOCKS_MAX
+                                        : (uint32_t)count;
+}
+
+size_t staging_bytes(const struct channel_settings *settings)
+{
+    return staging_plan(staging_block_count(settings->buffer_bytes)).bytes;
+}
+
+static uint32_t fixed_checksum(const struct staging_shared *shared)
+{
+    return crc32c(0, &shared->fixed, offsetof(struct staging_shared, fixed.checksum));
+}
+
+static void staging_make(struct staging_shared *shared, size_t bytes, uint32_t block_count)
+{
+    shared->fixed.magic = STAGING_MAGIC;
+    shared->fixed.version = STAGING_VERSION;
+    shared->fixed.bytes = bytes;
+    shared->fixed.block_count = block_count;
+    shared->fixed.batch_messages = STAGING_BATCH_MESSAGES;
+    shared->fixed.receiver_state_bytes = sizeof(struct receiver_state);
+    shared->fixed.writer_state_bytes = sizeof(struct writer_state);
+    shared->fixed.checksum = fixed_checksum(shared);
+}
+
+static bool is_block_sound(const struct staging *staging, const struct staging_block *block)
+{
+    return block->slot < staging->block_count && block->count > 0 && block->count < 1u << 20 &&
+           block->data_bytes < BLOCK_BYTES_MAX;
+}
+
+/* Whether what a relay left behind can be true: every index in bounds, no slot twice. */
+static bool is_staging_sound(const struct staging *staging)
+{
+    const struct receiver_state *receiver = staging_receiver(staging);
+    const struct writer_state *writer = staging_writer(staging);
+    if (writer->written > receiver->closed ||
+        receiver->closed - writer->written > staging->block_count || receiver->window_copy > 1 ||
+        writer->file_name[sizeof(writer->file_name) - 1] != '\0' || writer->file_open > 1 ||
+        (writer->file_open && (writer->file_alignment < BLOCK_PAGE_BYTES ||
+                               (writer->file_alignment & (writer->file_alignment - 1)) != 0 ||
+                               writer->file_bytes % writer->file_alignment != 0)))
+        return false;
+    uint64_t accepted = receiver->datums_accepted, done = receiver->datums_unrecorded +
+                                                          writer->datums_recorded +
+                                                          writer->datums_unrecorded;
+    if (done > accepted)
+        return false;
+    uint8_t used[STAGING_BLOCKS_MAX / 8] = {0};
+    for (uint64_t number = writer->written; number <= receiver->closed; number++) {
+        const struct staging_block *block =
+            number < receiver->closed ? staging_entry(staging, number) : &receiver->open;
+        if (number == receiver->closed && block->count == 0)
+            break;
+        if (!is_block_sound(staging, block) || (used[block->slot / 8] >> block->slot % 8) & 1)
+            return false;
+        used[block->slot / 8] |= (uint8_t)(1u << block->slot % 8);
+    }
+    return true;
+}
+
+static void staging_place(struct staging *staging, void *memory, uint32_t block_count)
+{
+    struct staging_map_plan plan = staging_plan(block_count);
+    uint8_t *base = memory;
+    staging->memory = memory;
+    staging->bytes = plan.bytes;
+    staging->block_count = block_count;
+    staging->shared = memory;
+    staging->queue = (struct staging_block *)(void *)(base + plan.queue);
+    staging->accumulators[0] = (struct accumulator *)(void *)(base + plan.accumulators);
+    staging->accumulators[1] = staging->accumulators[0] + LAYOUT_LEAVES_MAX;
+    staging->batch = base + plan.batch;
+    staging->blocks = base + plan.blocks;
+}
+
+int staging_map(struct staging *staging, int descriptor)
+{
+    memset(staging, 0, sizeof(*staging));
+    int64_t bytes = shared_memory_bytes(descriptor);
+    if (bytes < 0)
+        return (int)bytes;
+    size_t least = staging_plan(STAGING_BLOCKS_MIN).bytes;
+    if ((size_t)bytes < least)
+        return -EBADMSG;
+    /* The queue takes a little room of its own: the largest count that fits is the one. */
+    uint32_t block_count = (uint32_t)((size_t)bytes / BLOCK_BYTES_MAX);
+    if (block_count > STAGING_BLOCKS_MAX)
+        block_count = STAGING_BLOCKS_MAX;
+    while (staging_plan(block_count).bytes > (size_t)bytes)
+        block_count--;
+    if (staging_plan(block_count).bytes != (size_t)bytes)
+        return -EBADMSG;
+    void *memory;
+    int status = shared_memory_map(descriptor, (size_t)bytes, &memory);
+    if (status < 0)
+        return status;
+    staging_place(staging, memory, block_count);
+    struct staging_shared *shared = staging->shared;
+    if (shared->fixed.magic == 0) {
+        staging_make(shared, (size_t)bytes, block_count);
+        return 0;
+    }
+    if (shared->fixed.magic != STAGING_MAGIC || shared->fixed.version != STAGING_VERSION ||
+        shared->fixed.checksum != fixed_checksum(shared) || shared->fixed.bytes != (size_t)bytes ||
+        shared->fixed.block_count != block_count ||
+        shared->fixed.batch_messages != STAGING_BATCH_MESSAGES ||
+        shared->fixed.receiver_state_bytes != sizeof(struct receiver_state) ||
+        shared->fixed.writer_state_bytes != sizeof(struct writer_state)) {
+        staging_unmap(staging);
+        return -EBADMSG;
+    }
+    return 0;
+}
+
+int staging_validate(const struct staging *staging)
+{
+    return is_staging_sound(staging) ? 0 : -EBADMSG;
+}
+
+void staging_unmap(struct staging *staging)
+{
+    shared_memory_unmap(staging->memory, staging->bytes);
+    memset(staging, 0, sizeof(*staging));
+}
+
+int staging_reset(int descriptor)
+{
+    int64_t bytes = shared_memory_bytes(descriptor);
+    void *memory;
+    int status = bytes < 0 ? (int)bytes : shared_memory_map(descriptor, (size_t)bytes, &memory);
+    if (status < 0)
+        return status;
+    status = shared_memory_release(memory, (size_t)bytes);
+    shared_memory_unmap(memory, (size_t)bytes);
+    return status;
+}
+
+/* ---- states kept twice ---- */
+
+const struct receiver_state *staging_receiver(const struct staging *staging)
+{
+    struct staging_shared *shared = staging->shared;
+    return &shared->receiver[atomic_load_explicit(&shared->receiver_version,
+                                                  memory_order_acquire) & 1];
+}
+
+struct receiver_state *staging_receiver_begin(struct staging *staging)
+{
+    struct staging_shared *shared = staging->shared;
+    uint64_t version = atomic_load_explicit(&shared->receiver_version, memory_order_relaxed);
+    shared->receiver[(version + 1) & 1] = shared->receiver[version & 1];
+    return &shared->receiver[(version + 1) & 1];
+}
+
+void staging_receiver_commit(struct staging *staging)
+{
+    struct staging_shared *shared = staging->shared;
+    uint64_t version = atomic_load_explicit(&shared->receiver_version, memory_order_relaxed);
+    atomic_store_explicit(&shared->receiver_version, version + 1, memory_order_release);
+}
+
+const struct writer_state *staging_writer(const struct staging *staging)
+{
+    struct staging_shared *shared = staging->shared;
+    return &shared->writer[atomic_load_explicit(&shared->writer_version, memory_order_acquire) & 1];
+}
+
+struct writer_state *staging_writer_begin(struct staging *staging)
+{
+    struct staging_shared *shared = staging->shared;
+    uint64_t version = atomic_load_explicit(&shared->writer_version, memory_order_relaxed);
+    shared->writer[(version + 1) & 1] = shared->writer[version & 1];
+    return &shared->writer[(version + 1) & 1];
+}
+
+void staging_writer_commit(struct staging *staging)
+{
+    struct staging_shared *shared = staging->shared;
+    uint64_t version = atomic_load_explicit(&shared->writer_version, memory_order_relaxed);
+    atomic_store_explicit(&shared->writer_version, version + 1, memory_order_release);
+}
+
+/* The copy in force is changed only after the next commit, so a copy taken while the version stood
+ * still is of one instant. */
+static void copy_in_force(_Atomic uint64_t *version, const void *states, size_t bytes, void *copy)
+{
+    uint64_t before;
+    do {
+        before = atomic_load_explicit(version, memory_order_acquire);
+        memcpy(copy, (const uint8_t *)states + (before & 1) * bytes, bytes);
+        atomic_thread_fence(memory_order_acquire);
+    } while (atomic_load_explicit(version, memory_order_relaxed) != before);
+}
+
+void staging_copy_receiver(const struct staging *staging, struct receiver_state *copy)
+{
+    struct staging_shared *shared = staging->shared;
+    copy_in_force(&shared->receiver_version, shared->receiver, sizeof(*copy), copy);
+}
+
+void staging_copy_writer(const struct staging *staging, struct writer_state *copy)
+{
+    struct staging_shared *shared = staging->shared;
+    copy_in_force(&shared->writer_version, shared->writer, sizeof(*copy), copy);
+}
+
+uint64_t staging_written(const struct staging *staging)
+{
+    struct writer_state copy;
+    staging_copy_writer(staging, &copy);
+    return copy.written;
+}
+
+bool staging_claim(struct staging *staging, uint64_t number, enum staging_claim claim)
+{
+    struct staging_shared *shared = staging->shared;
+    uint64_t wanted = number * 4 + claim;
+    uint64_t now = atomic_load_explicit(&shared->claim, memory_order_acquire);
+    for (;;) {
+        if (now / 4 == number && now % 4 != CLAIM_NONE)
+            return now == wanted;
+        if (now / 4 > number)
+            return false; /* an old block; its claim is settled */
+        if (atomic_compare_exchange_weak_explicit(&shared->claim, &now, wanted,
+                                                  memory_order_acq_rel, memory_order_acquire))
+            return true;
+    }
+}
+
+void staging_flight_begin(struct staging *staging)
+{
+    uint64_t number = staging_receiver(staging)->batches + 1;
+    atomic_store_explicit(&staging->shared->in_flight, number, memory_order_seq_cst);
+}
+
+bool staging_flight_pending(const struct staging *staging)
+{
+    return atomic_load_explicit(&staging->shared->in_flight, memory_order_seq_cst) ==
+           staging_receiver(staging)->batches + 1;
+}
+
+/* ---- what others read ---- */
+
+bool staging_note_start(struct staging *staging, const struct channel_settings *settings,
+                        uint64_t receive_queue_bytes, uint32_t layout_checksum)
+{
+    struct staging_shared *shared = staging->shared;
+    bool same_layout = shared->layout_checksum == layout_checksum;
+    if (!same_layout || shared->factor != settings->factor ||
+        shared->algorithm != (uint32_t)settings->algorithm) {
+        struct receiver_state *next = staging_receiver_begin(staging);
+        next->window_fill = 0;
+        next->window_time_known = 0;
+        next->sequence_known = same_layout ? next->sequence_known : 0;
+        staging_receiver_commit(staging);
+    }
+    const struct receiver_state *receiver = staging_receiver(staging);
+    const struct writer_state *writer = staging_writer(staging);
+    bool waiting = receiver->closed > writer->written || receiver->open.count > 0;
+    bool orphaned = waiting && !same_layout && !writer->file_open;
+
+    shared->layout_checksum = layout_checksum;
+    shared->factor = settings->factor;
+    shared->algorithm = (uint32_t)settings->algorithm;
+    shared->recording = settings->directory[0] != '\0';
+    shared->receive_queue_bytes = receive_queue_bytes;
+    shared->buffer_limit_bytes = (uint64_t)staging->block_count * BLOCK_BYTES_MAX;
+    snprintf(shared->directory, sizeof(shared->directory), "%s", settings->directory);
+    return !orphaned;
+}
+
+void staging_read(const struct staging *staging, struct counters *counters)
+{
+    const struct staging_shared *shared = staging->shared;
+    struct receiver_state receiver;
+    struct writer_state writer;
+    /* The writer first: what it has recorded by then, the receiver has accepted by now. */
+    staging_copy_writer(staging, &writer);
+    staging_copy_receiver(staging, &receiver);
+    memset(counters, 0, sizeof(*counters));
+    counters->datagrams_received = receiver.datagrams_received;
+    counters->datagrams_accepted = receiver.datagrams_accepted;
+    counters->datagrams_dropped = receiver.datagrams_dropped;
+    counters->datagrams_sent_full = receiver.datagrams_sent_full;
+    counters->datums_sent_decimated = receiver.datums_sent_decimated;
+    counters->send_errors = receiver.send_errors;
+    counters->datums_accepted = receiver.datums_accepted;
+    counters->datums_recorded = writer.datums_recorded;
+    counters->datums_unrecorded = receiver.datums_unrecorded + writer.datums_unrecorded;
+    counters->sequence_gaps = receiver.sequence_gaps;
+    counters->bytes_received = receiver.bytes_received;
+    counters->bytes_recorded = writer.bytes_recorded;
+    for (int reason = 0; reason < REJECT_REASONS; reason++) {
+        counters->rejected[reason] = receiver.rejected[reason];
+        counters->datagrams_rejected += receiver.rejected[reason];
+    }
+    uint64_t blocks = receiver.closed - writer.written + (receiver.open.count > 0);
+    counters->buffer_bytes = blocks * BLOCK_BYTES_MAX;
+    counters->buffer_limit_bytes = shared->buffer_limit_bytes;
+    counters->receive_queue_bytes = shared->receive_queue_bytes;
+    counters->batches = receiver.batches;
+    counters->last_arrival_ns = receiver.last_arrival_ns;
+    counters->rejected_in_a_row = receiver.rejected_in_a_row;
+    counters->unsynced_datums =
+        counters->datums_accepted - counters->datums_recorded - counters->datums_unrecorded;
+    counters->recording = shared->recording != 0;
+    counters->direct_io = writer.file_direct != 0;
+    counters->write_errno = (int)writer.write_errno;
+    if (writer.file_open && writer.file_bytes > 0) {
+        size_t used = strnlen(shared->directory, 128);
+        memcpy(counters->file, shared->directory, used);
+        snprintf(counters->file + used, sizeof(counters->file) - used, "/%.115s.part",
+                 writer.file_name);
+    }
+}

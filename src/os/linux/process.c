@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT
+ * Processes on Linux: fork and exec with a pipe that tells of a failed exec, pidfds for the end.
+ * Relies on Linux 5.4 (waitid on pidfds). fork rather than posix_spawn: LISTEN_PID must hold the
+ * child's own number. Between fork and exec only async-signal-safe calls. */
+#include "os/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "os/clock.h"
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+#define FIRST_DESCRIPTOR 3
+#define ENVIRONMENT_MAX  1024
+
+extern char **environ;
+
+static int open_pidfd(long id)
+{
+    long descriptor = syscall(SYS_pidfd_open, (pid_t)id, 0u); /* close-on-exec by itself */
+    return descriptor < 0 ? -errno : (int)descriptor;
+}
+
+static int signal_pidfd(const struct process *process, int number)
+{
+    if (process->descriptor < 0)
+        return -ESRCH;
+    return syscall(SYS_pidfd_send_signal, process->descriptor, number, NULL, 0u) < 0 ? -errno : 0;
+}
+
+/* Decimal digits without stdio: snprintf is not safe between fork and exec. */
+static void write_number(char *text, unsigned long value)
+{
+    char digits[24];
+    size_t count = 0;
+    do {
+        digits[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    while (count)
+        *text++ = digits[--count];
+    *text = '\0';
+}
+
+struct child_plan {
+    const char *path;
+    char *const *words;
+    char **environment;
+    char *listen_pid; /* where the number goes in "LISTEN_PID=" */
+    const struct process_descriptor *descriptors;
+    uint32_t descriptor_count;
+};
+
+static _Noreturn void child_fail(int report)
+{
+    int number = errno;
+    /* Nothing is left to do if even this fails: the parent then sees an exit code of 127. */
+    if (write(report, &number, sizeof number) != sizeof number)
+        _exit(127);
+    _exit(127);
+}
+
+/* The child's side; `report` reaches the parent and closes itself when exec succeeds. */
+static _Noreturn void child_run(const struct child_plan *plan, int report)
+{
+    int above = FIRST_DESCRIPTOR + PROCESS_DESCRIPTORS_MAX;
+    int moved[PROCESS_DESCRIPTORS_MAX];
+
+    /* First out of the way of the numbers they are to have, then down to them: a descriptor may
+     * stand where another has to go. */
+    report = fcntl(report, F_DUPFD_CLOEXEC, above);
+    if (report < 0)
+        _exit(127);
+    for (uint32_t i = 0; i < plan->descriptor_count; i++) {
+        moved[i] = fcntl(plan->descriptors[i].descriptor, F_DUPFD_CLOEXEC, above);
+        if (moved[i] < 0)
+            child_fail(report);
+    }
+    for (uint32_t i = 0; i < plan->descriptor_count; i++)
+        if (dup2(moved[i], FIRST_DESCRIPTOR + (int)i) < 0)
+            child_fail(report);
+#ifdef SYS_close_range
+    /* Second line of defence behind close-on-exec (the 4 is CLOSE_RANGE_CLOEXEC); older kernels
+     * lack it, which is no error. */
+    syscall(SYS_close_range, FIRST_DESCRIPTOR + plan->descriptor_count, ~0u, 4u);
+#endif
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+        child_fail(report);
+    /* A session of its own: Ctrl-C in the manager's terminal is the manager's to act on. */
+    if (setsid() < 0)
+        child_fail(report);
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    for (int number = 1; number < NSIG; number++)
+        sigaction(number, &standard, NULL); /* fails for SIGKILL, SIGSTOP and libc's own: fine */
+    sigset_t none;
+    sigemptyset(&none);
+    if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
+        child_fail(report);
+    write_number(plan->listen_pid, (unsigned long)getpid());
+    execve(plan->path, plan->words, plan->environment);
+    child_fail(report);
+}
+
+/* Our environment without what was meant for us alone, then the three LISTEN_ variables. */
+static int plan_environment(char **environment, char *listen_pid, char *listen_fds,
+                            char *listen_names)
+{
+    static const char *const ours[] = {"LISTEN_PID=",    "LISTEN_FDS=",   "LISTEN_FDNAMES=",
+                                       "NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC="};
+    uint32_t count = 0;
+    for (char **at = environ; *at; at++) {
+        bool keep = true;
+        for (size_t i = 0; i < ARRAY_COUNT(ours); i++)
+            keep = keep && strncmp(*at, ours[i], strlen(ours[i])) != 0;
+        if (!keep)
+            continue;
+        if (count + 4 > ENVIRONMENT_MAX)
+            return -E2BIG;
+        environment[count++] = *at;
+    }
+    environment[count++] = listen_pid;
+    environment[count++] = listen_fds;
+    environment[count++] = listen_names;
+    environment[count] = NULL;
+    return 0;
+}
+
+int process_spawn(struct process *process, const char *path, char *const *words,
+                  const struct process_descriptor *descriptors, uint32_t descriptor_count)
+{
+    CHECK(descriptor_count <= PROCESS_DESCRIPTORS_MAX);
+    process->id = 0;
+    process->descriptor = -1;
+
+    char *environment[ENVIRONMENT_MAX + 1];
+    char listen_pid[40] = "LISTEN_PID=";
+    char listen_fds[40];
+    char listen_names[256] = "LISTEN_FDNAMES=";
+    size_t used = strlen(listen_names);
+    snprintf(listen_fds, sizeof listen_fds, "LISTEN_FDS=%u", (unsigned)descriptor_count);
+    for (uint32_t i = 0; i < descriptor_count; i++) {
+        int more = snprintf(listen_names + used, sizeof listen_names - used, "%s%s", i ? ":" : "",
+                            descriptors[i].name);
+        CHECK(more > 0 && (size_t)more < sizeof listen_names - used);
+        used += (size_t)more;
+    }
+    int error = plan_environment(environment, listen_pid, listen_fds, listen_names);
+    if (error < 0)
+        return error;
+
+    int report[2];
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return -errno;
+    struct child_plan plan = {.path = path,
+                              .words = words,
+                              .environment = environment,
+                              .listen_pid = listen_pid + strlen(listen_pid),
+                              .descriptors = descriptors,
+                              .descriptor_count = descriptor_count};
+    pid_t id = fork();
+    if (id == 0)
+        child_run(&plan, report[1]);
+    error = id < 0 ? -errno : 0;
+    close(report[1]);
+    if (error < 0) {
+        close(report[0]);
+        return error;
+    }
+    int number = 0;
+    ssize_t got;
+    do
+        got = read(report[0], &number, sizeof number);
+    while (got < 0 && errno == EINTR);
+    close(report[0]);
+    if (got == (ssize_t)sizeof number)
+        error = number ? -number : -EIO;
+    /* Nobody else waits for our children, so the number is still this child's. */
+    int descriptor = error < 0 ? error : open_pidfd(id);
+    if (descriptor < 0) {
+        kill(id, SIGKILL);
+        while (waitpid(id, NULL, 0) < 0 && errno == EINTR)
+            ;
+        return descriptor;
+    }
+    process->id = id;
+    process->descriptor = descriptor;
+    return 0;
+}
+
+int process_reap(struct process *process, struct process_end *end)
+{
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    while (waitid((idtype_t)P_PIDFD, (id_t)process->descriptor, &info, WEXITED | WNOHANG) < 0)
+        if (errno != EINTR)
+            return -errno;
+    if (info.si_pid == 0)
+        return -EAGAIN;
+    end->killed = info.si_code != CLD_EXITED;
+    end->code = info.si_status;
+    process_close(process);
+    return 0;
+}
+
+int process_open(struct process *process, long id, uint64_t start)
+{
+    process->id = 0;
+    process->descriptor = -1;
+    if (id <= 0)
+        return -ESRCH;
+    int descriptor = open_pidfd(id);
+    if (descriptor < 0)
+        return -ESRCH;
+    /* Asked after the pidfd is held: from here on the number cannot pass to another process. */
+    uint64_t found;
+    if (process_start_time(id, &found) < 0 || found != start) {
+        close(descriptor);
+        return -ESRCH;
+    }
+    process->id = id;
+    process->descriptor = descriptor;
+    return 0;
+}
+
+int process_terminate(const struct process *process)
+{
+    int error = signal_pidfd(process, SIGTERM);
+    return error < 0 ? error : signal_pidfd(process, SIGCONT);
+}
+
+int process_kill(const struct process *process)
+{
+    return signal_pidfd(process, SIGKILL);
+}
+
+int process_wait(const struct process *process, uint64_t timeout_ms)
+{
+    uint64_t end_ns = clock_monotonic_ns() + timeout_ms * NS_PER_MS;
+    for (;;) {
+        struct pollfd ended = {.fd = process->descriptor, .events = POLLIN};
+        uint64_t now_ns = clock_monotonic_ns();
+        int left_ms = now_ns >= end_ns ? 0 : (int)((end_ns - now_ns) / NS_PER_MS) + 1;
+        int ready = poll(&ended, 1, left_ms);
+        if (ready > 0)
+            return 0;
+        if (ready == 0 && left_ms == 0)
+            return -ETIMEDOUT;
+    }
+}
+
+void process_close(struct process *process)
+{
+    if (process->descriptor >= 0)
+        close(process->descriptor);
+    process->id = 0;
+    process->descriptor = -1;
+}
+
+/* Points into `line` at the state, the first field behind the name, which may hold any character. */
+static const char *read_stat(long id, char *line, size_t line_bytes)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/stat", id);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return NULL;
+    ssize_t got = read(descriptor, line, line_bytes - 1);
+    close(descriptor);
+    if (got <= 0)
+        return NULL;
+    line[got] = '\0';
+    const char *name_end = strrchr(line, ')');
+    return name_end && name_end[1] == ' ' ? name_end + 2 : NULL;
+}
+
+int process_start_time(long id, uint64_t *start)
+{
+    char line[1024];
+    const char *at = read_stat(id, line, sizeof line);
+    /* The state is field 3, the start time field 22. A zombie has ended as far as we care. */
+    if (!at || *at == 'Z' || *at == 'X')
+        return -ESRCH;
+    for (int field = 3; field < 22; field++) {
+        at = strchr(at, ' ');
+        if (!at)
+            return -ESRCH;
+        at++;
+    }
+    *start = strtoull(at, NULL, 10);
+    return 0;
+}
+
+bool process_suspended(long id)
+{
+    char line[1024];
+    const char *state = read_stat(id, line, sizeof line);
+    return state && (*state == 'T' || *state == 't');
+}
+
+long process_self(void)
+{
+    return getpid();
+}
+
+/* Joins and looks; 0 when it can be run. */
+static int try_program(char *path, size_t path_bytes, const char *folder, size_t folder_bytes,
+                       const char *between, const char *name)
+{
+    int used = snprintf(path, path_bytes, "%.*s%s/%s", (int)folder_bytes, folder, between, name);
+    if (used < 0 || (size_t)used >= path_bytes)
+        return -ENAMETOOLONG;
+    return access(path, X_OK) == 0 ? 0 : -ENOENT;
+}
+
+int process_find_program(const char *name, char *path, size_t path_bytes)
+{
+    char self[4096];
+    ssize_t got = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (got > 0) {
+        self[got] = '\0';
+        const char *slash = strrchr(self, '/');
+        size_t folder_bytes = slash ? (size_t)(slash - self) : 0;
+        if (slash && (try_program(path, path_bytes, self, folder_bytes, "", name) == 0 ||
+                      try_program(path, path_bytes, self, folder_bytes, "/../libexec/flotilla",
+                                  name) == 0))
+            return 0;
+    }
+    for (const char *at = getenv("PATH"); at;) {
+        size_t folder_bytes = strcspn(at, ":");
+        /* An empty entry means the working folder: nothing is run from there by accident. */
+        if (folder_bytes && try_program(path, path_bytes, at, folder_bytes, "", name) == 0)
+            return 0;
+        at = at[folder_bytes] ? at + folder_bytes + 1 : NULL;
+    }
+    return -ENOENT;
+}
+
+uint64_t process_raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 0;
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? before : limit.rlim_cur;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ * Processes: starting one with descriptors handed down, learning of its end without polling, and
+ * telling it to end. Relies on pidfds, so that a number that was given to another process meanwhile
+ * is never signalled. Sources: pidfd_open(2), waitid(2), sd_listen_fds(3), proc_pid_stat(5). */
+#ifndef FLOTILLA_OS_PROCESS_H
+#define FLOTILLA_OS_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct process {
+    long id;        /* 0: none */
+    int descriptor; /* readable once it has ended; -1: none */
+};
+
+#define PROCESS_NONE                                                                               \
+    {                                                                                              \
+        .id = 0, .descriptor = -1                                                                  \
+    }
+#define PROCESS_DESCRIPTORS_MAX 8
+
+/* A descriptor for the child, under the name it looks it up by. */
+struct process_descriptor {
+    const char *name; /* no ':' in it */
+    int descriptor;
+};
+
+struct process_end {
+    bool killed; /* by a signal; `code` is its number then */
+    int code;    /* else the exit code */
+};
+
+/* Starts `path` with `words` (argv, NULL at its end) in a session of its own, with standard input
+ * and output at /dev/null, standard error shared, no signal blocked or ignored, and the descriptors
+ * from 3 up in order (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES), no others. Returns when the program
+ * is running: 0, or a negative errno (-ENOENT, -EACCES ... of the program; `process` is none then).
+ * The caller calls process_reap when `descriptor` is readable, or process_close. */
+int process_spawn(struct process *process, const char *path, char *const *words,
+                  const struct process_descriptor *descriptors, uint32_t descriptor_count);
+
+/* Takes the end of a child of ours that has ended; it is none afterwards. 0, -EAGAIN if it still
+ * runs, or another negative errno. */
+int process_reap(struct process *process, struct process_end *end);
+
+/* Opens the process `id` if it is the one that started at `start` (process_start_time). 0, or
+ * -ESRCH when there is none of that identity. End with process_close. */
+int process_open(struct process *process, long id, uint64_t start);
+
+/* Asks it to end (SIGTERM; a suspended one is woken to hear it), or ends it (SIGKILL). 0, or a
+ * negative errno; -ESRCH when it has ended. */
+int process_terminate(const struct process *process);
+int process_kill(const struct process *process);
+
+/* Waits for its end, at most `timeout_ms`. 0, or -ETIMEDOUT. */
+int process_wait(const struct process *process, uint64_t timeout_ms);
+
+/* Forgets it, whether it runs or not. */
+void process_close(struct process *process);
+
+/* When it started, in the kernel's ticks since boot: with the id, its identity. 0 or -ESRCH. */
+int process_start_time(long id, uint64_t *start);
+/* Whether it is suspended (SIGSTOP, a debugger). */
+bool process_suspended(long id);
+/* Our own id. */
+long process_self(void);
+
+/* Finds the program `name`: beside the running program, in ../libexec/flotilla from there, in PATH.
+ * 0, or -ENOENT, or -ENAMETOOLONG. */
+int process_find_program(const char *name, char *path, size_t path_bytes);
+
+/* Raises the limit of open descriptors to what the system allows us. Returns the limit in force. */
+uint64_t process_raise_descriptor_limit(void);
+
+#endif
