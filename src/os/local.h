@@ -7,13 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Listens at FOLDER/NAME with the permissions `mode`, in place of whatever socket was there. Returns
- * a non-blocking descriptor, or a negative errno. */
+/* Listens at FOLDER/NAME with the permissions `mode`, in place of whatever socket was there.
+ * Returns a non-blocking descriptor, or a negative errno. */
 int local_listen(const char *folder, const char *name, unsigned mode);
 /* The next client, non-blocking; -EAGAIN when there is none, or another negative errno. */
 int local_accept(int listener);
-/* Connects to FOLDER/NAME. Returns a descriptor, or a negative errno (-ENOENT, -ECONNREFUSED: nobody
- * listens there). */
+/* Connects to FOLDER/NAME. Returns a descriptor, or a negative errno (-ENOENT, -ECONNREFUSED:
+ * nobody listens there). */
 int local_connect(const char *folder, const char *name);
 
 /* Reads what is there, up to `bytes`. Returns how many, 0 at the end, -EAGAIN, or another negative

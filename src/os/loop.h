@@ -43,7 +43,8 @@ int loop_watch(struct loop *loop, struct loop_watch *watch, unsigned events);
 /* Stops watching; before the descriptor is closed. Harmless when it is not watched. */
 void loop_unwatch(struct loop *loop, struct loop_watch *watch);
 
-/* Arms or re-arms a timer for that monotonic instant; disarms it (harmless when it is not armed). */
+/* Arms or re-arms a timer for that monotonic instant; disarms it (harmless when it is not armed).
+ */
 void loop_arm(struct loop *loop, struct loop_timer *timer, uint64_t deadline_ns);
 void loop_disarm(struct loop_timer *timer);
 

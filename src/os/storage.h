@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 struct storage_entry {
-    bool folder, regular; /* of a symbolic link: of what it points to for `folder`, never `regular` */
+    bool folder,
+        regular; /* of a symbolic link: of what it points to for `folder`, never `regular` */
     uint64_t bytes;
     uint64_t modified_ns; /* realtime; 0 for a time before 1970 */
 };

@@ -270,7 +270,8 @@ void process_close(struct process *process)
     process->descriptor = -1;
 }
 
-/* Points into `line` at the state, the first field behind the name, which may hold any character. */
+/* Points into `line` at the state, the first field behind the name, which may hold any character.
+ */
 static const char *read_stat(long id, char *line, size_t line_bytes)
 {
     char path[64];
@@ -334,9 +335,9 @@ int process_find_program(const char *name, char *path, size_t path_bytes)
         self[got] = '\0';
         const char *slash = strrchr(self, '/');
         size_t folder_bytes = slash ? (size_t)(slash - self) : 0;
-        if (slash && (try_program(path, path_bytes, self, folder_bytes, "", name) == 0 ||
-                      try_program(path, path_bytes, self, folder_bytes, "/../libexec/flotilla",
-                                  name) == 0))
+        if (slash &&
+            (try_program(path, path_bytes, self, folder_bytes, "", name) == 0 ||
+             try_program(path, path_bytes, self, folder_bytes, "/../libexec/flotilla", name) == 0))
             return 0;
     }
     for (const char *at = getenv("PATH"); at;) {
