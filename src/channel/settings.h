@@ -42,7 +42,9 @@ struct channel_settings {
 void settings_defaults(struct channel_settings *settings);
 
 /* Reads a relay's flags ("--name engine --listen 239.10.0.1:26000 ..."; "--flag=value" too) over
- * what is in `settings`. 0, or -EINVAL with a message for people in `error` (`error_bytes`). */
+ * what is in `settings`; argv[0] is the first flag, not the program. A flag given twice counts as
+ * last said, except --source, which adds. 0, or -EINVAL with a message for people in `error`
+ * (`error_bytes`). */
 int settings_read_flags(struct channel_settings *settings, int argc, char *const *argv, char *error,
                         size_t error_bytes);
 
@@ -55,6 +57,12 @@ int settings_validate(const struct channel_settings *settings, char *error, size
  * `words` (up to `words_max` pointers into `text`). Returns the number of words, or -ENOSPC. */
 int settings_write_flags(const struct channel_settings *settings, char *text, size_t text_bytes,
                          char **words, size_t words_max);
+
+/* Whether what is sent to `output` by one channel arrives at `input` of another (or the same): the
+ * same address and port, unless both name different interfaces for a group; or the wildcard address
+ * as input and loopback as output, on one port. */
+bool settings_feeds(const struct address *output, const char *output_interface,
+                    const struct address *input, const char *input_interface);
 
 /* Prints the flags, a line each with their help and defaults, to stdout. */
 void settings_print_help(void);

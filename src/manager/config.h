@@ -7,6 +7,7 @@
 #define FLOTILLA_MANAGER_CONFIG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -16,7 +17,8 @@ enum encoding { ENCODING_DATUM, ENCODING_SINGLE_OBJECT, ENCODING_CONFLUENT, ENCO
 enum on_invalid { ON_INVALID_QUARANTINE, ON_INVALID_DROP };
 
 struct config_channel {
-    struct channel_settings settings; /* name, addresses ...; layout and directory are resolved paths */
+    struct channel_settings
+        settings; /* name, addresses ...; layout and directory are resolved paths */
     char schema[CHANNEL_PATH_BYTES_MAX]; /* resolved path of the .avsc */
     char time[256], sequence[256];       /* field names, dotted for nested records; "" for none */
     enum encoding encoding;
@@ -36,10 +38,13 @@ struct config {
     char file[CHANNEL_PATH_BYTES_MAX];      /* fleet.yaml as found */
     char runtime[CHANNEL_PATH_BYTES_MAX];   /* resolved */
     char directory[CHANNEL_PATH_BYTES_MAX]; /* of recordings, resolved */
-    uint64_t retain_age_ms, retain_bytes;   /* 0: no limit */
-    double retain_free_percent;             /* 0: no limit */
-    struct address gateway;                 /* family 0: none */
-    struct config_channel *channels;        /* in the order of the file, includes behind */
+    enum direct_mode direct_io; /* this and the next three are in every channel's settings */
+    uint64_t sync_ms;
+    uint64_t rotate_bytes, rotate_age_ms; /* 0: never */
+    uint64_t retain_age_ms, retain_bytes; /* 0: no limit */
+    double retain_free_percent;           /* 0: no limit */
+    struct address gateway;               /* family 0: none */
+    struct config_channel *channels;      /* in the order of the file, includes behind */
     uint32_t channel_count;
 };
 
@@ -54,13 +59,20 @@ const char *config_find(const char *given);
  * when the file cannot be read). The caller frees with config_free in the first case. */
 int config_read(const char *path, struct config **config, FILE *errors);
 
+/* Reads only where the fleet keeps its state, for those who talk to a manager and must not fail
+ * over an error elsewhere in the file: `runtime` of `path` as config_read resolves it, or the
+ * default if the file does not say. 0, or -EINVAL with a message for people in `error`. */
+int config_read_runtime(const char *path, char *runtime, size_t runtime_bytes, char *error,
+                        size_t error_bytes);
+
 /* Prints every resolved value as YAML that reads back to the same config. */
 void config_print(const struct config *config, FILE *out);
 
 /* The channel of that name, or NULL. */
 struct config_channel *config_channel(const struct config *config, const char *name);
 
-/* Whether the relay of `a` must be replaced to become `b`: any setting, schema, time or sequence. */
+/* Whether the relay of `a` must be replaced to become `b`: any setting, schema, time or sequence.
+ */
 bool config_same_channel(const struct config_channel *a, const struct config_channel *b);
 
 void config_free(struct config *config);

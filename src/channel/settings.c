@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT
+ * One table of flags reads a relay's command line, prints its help, and writes the command line the
+ * manager starts it with. Part of the static relay: no allocation, no files but stdout for help.
+ * Relies on channel/value for every single value. */
+#include "channel/settings.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/nearest.h"
+#include "channel/value.h"
+
+static const char *const algorithm_names[] = {
+    [ALGORITHM_DOWNSAMPLE] = "downsample",
+    [ALGORITHM_AVERAGE] = "average",
+    [ALGORITHM_MIN_MAX] = "min-max",
+    [ALGORITHM_RMS] = "rms",
+    [ALGORITHM_RMS + 1] = NULL,
+};
+
+static const char *const direct_mode_names[] = {
+    [DIRECT_AUTO] = "auto",
+    [DIRECT_REQUIRED] = "required",
+    [DIRECT_OFF] = "off",
+    [DIRECT_OFF + 1] = NULL,
+};
+
+/* VALUE_CHOICE and VALUE_COUNT write through pointers of these sizes. */
+_Static_assert(sizeof(enum algorithm) == sizeof(int), "an enum is an int");
+_Static_assert(sizeof(enum direct_mode) == sizeof(int), "an enum is an int");
+
+struct flag {
+    const char *name; /* without "--" */
+    size_t offset;    /* in struct channel_settings */
+    struct value_form form;
+    const char *help;
+};
+
+#define PATH                                                                                       \
+    {                                                                                              \
+        .kind = VALUE_TEXT, .low = 1, .high = CHANNEL_PATH_BYTES_MAX - 1                           \
+    }
+#define FLAG(member) offsetof(struct channel_settings, member)
+
+static const struct flag flags[] = {
+    {"name", FLAG(name), {.kind = VALUE_NAME}, "the channel's name"},
+    {"layout", FLAG(layout), PATH, "the compiled schema, made by `flotilla schema -o`"},
+    {"directory", FLAG(directory), PATH,
+     "folder of the recordings; without it nothing is recorded"},
+    {"listen", FLAG(listen), {.kind = VALUE_ADDRESS}, "where datagrams arrive; a group is joined"},
+    {"interface",
+     FLAG(interface),
+     {.kind = VALUE_INTERFACE},
+     "for joining and sending; without it the routing table chooses"},
+    {"source",
+     FLAG(sources),
+     {.kind = VALUE_PREFIX},
+     "who may send; can be repeated; without it anybody"},
+    {"full", FLAG(full), {.kind = VALUE_ADDRESS}, "where every datagram is sent on to"},
+    {"decimated",
+     FLAG(decimated),
+     {.kind = VALUE_ADDRESS},
+     "where the decimated stream is sent to"},
+    {"factor",
+     FLAG(factor),
+     {.kind = VALUE_COUNT, .low = 1, .high = 1000000000},
+     "datums in a decimation window"},
+    {"algorithm",
+     FLAG(algorithm),
+     {.kind = VALUE_CHOICE, .choices = algorithm_names},
+     "what becomes of a decimation window"},
+    {"ttl",
+     FLAG(ttl),
+     {.kind = VALUE_COUNT, .low = 0, .high = 255},
+     "hops that what is sent may make"},
+    {"buffer",
+     FLAG(buffer_bytes),
+     {.kind = VALUE_BYTES, .low = 1u << 20, .high = 16ull << 30},
+     "limit of the memory that bridges a disk stall"},
+    {"receive-queue",
+     FLAG(receive_bytes),
+     {.kind = VALUE_BYTES, .low = 4096, .high = 1u << 30},
+     "queue to ask the kernel for"},
+    {"direct-io",
+     FLAG(direct_io),
+     {.kind = VALUE_CHOICE, .choices = direct_mode_names},
+     "whether recordings are written past the page cache"},
+    {"sync",
+     FLAG(sync_ms),
+     {.kind = VALUE_DURATION, .low = 1, .high = 3600000},
+     "at most this much is lost at a power cut"},
+    {"rotate-size",
+     FLAG(rotate_bytes),
+     {.kind = VALUE_BYTES, .low = 4096, .high = 1ull << 50, .zero = "never by size"},
+     "a recording that has grown to this is followed by a new one"},
+    {"rotate-age",
+     FLAG(rotate_age_ms),
+     {.kind = VALUE_DURATION, .low = 100, .high = 3660ull * 86400000, .zero = "never by age"},
+     "a recording that is as old as this is followed by a new one"},
+};
+
+static bool flag_is_list(const struct flag *flag)
+{
+    return flag->form.kind == VALUE_PREFIX;
+}
+
+__attribute__((format(printf, 3, 4))) static int fault(char *error, size_t error_bytes,
+                                                       const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (error_bytes > 0)
+        vsnprintf(error, error_bytes, format, arguments);
+    va_end(arguments);
+    return -EINVAL;
+}
+
+void settings_defaults(struct channel_settings *settings)
+{
+    /* memset, not an initializer, so that padding is zero too and two copies compare equal. */
+    memset(settings, 0, sizeof *settings);
+    settings->factor = 1;
+    settings->algorithm = ALGORITHM_DOWNSAMPLE;
+    settings->ttl = 1;
+    settings->buffer_bytes = 64ull << 20;
+    settings->receive_bytes = 8ull << 20;
+    settings->direct_io = DIRECT_AUTO;
+    settings->sync_ms = 1000;
+    settings->rotate_bytes = 1ull << 30;
+    settings->rotate_age_ms = 3600000;
+}
+
+/* The flag that `word` ("--name" or "--name=value") begins with, and its value or NULL. */
+static const struct flag *flag_find(const char *word, const char **value)
+{
+    const char *equals = strchr(word, '=');
+    size_t bytes = equals != NULL ? (size_t)(equals - word) : strlen(word);
+    *value = equals != NULL ? equals + 1 : NULL;
+    for (size_t i = 0; i < ARRAY_COUNT(flags); i++)
+        if (bytes == strlen(flags[i].name) + 2 && memcmp(word + 2, flags[i].name, bytes - 2) == 0)
+            return &flags[i];
+    return NULL;
+}
+
+static int unknown_flag(const char *word, char *error, size_t error_bytes)
+{
+    const char *best = NULL;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
+    for (size_t i = 0; i < ARRAY_COUNT(flags); i++)
+        nearest_offer(name, flags[i].name, &best);
+    if (best == NULL)
+        return fault(error, error_bytes, "unknown flag \"--%s\"", name);
+    return fault(error, error_bytes, "unknown flag \"--%s\"; did you mean \"--%s\"?", name, best);
+}
+
+int settings_read_flags(struct channel_settings *settings, int argc, char *const *argv, char *error,
+                        size_t error_bytes)
+{
+    for (int i = 0; i < argc; i++) {
+        const char *word = argv[i], *value;
+        if (strncmp(word, "--", 2) != 0 || word[2] == '\0')
+            return fault(error, error_bytes, "unexpected argument \"%.80s\"", word);
+        const struct flag *flag = flag_find(word, &value);
+        if (flag == NULL)
+            return unknown_flag(word, error, error_bytes);
+        char text[VALUE_TEXT_BYTES];
+        if (value == NULL && i + 1 == argc)
+            return fault(error, error_bytes, "--%s needs a value: %s", flag->name,
+                         value_describe(&flag->form, text));
+        if (value == NULL)
+            value = argv[++i];
+        void *into = (char *)settings + flag->offset;
+        if (flag_is_list(flag)) {
+            if (settings->source_count == CHANNEL_SOURCES_MAX)
+                return fault(error, error_bytes, "--%s: at most %d", flag->name,
+                             CHANNEL_SOURCES_MAX);
+            into = &settings->sources[settings->source_count];
+        }
+        if (value_read(&flag->form, value, into, text, sizeof text) < 0)
+            return fault(error, error_bytes, "--%s: %s", flag->name, text);
+        settings->source_count += flag_is_list(flag);
+    }
+    return 0;
+}
+
+static bool is_wildcard(const struct address *address)
+{
+    static const uint8_t zero[16];
+    return memcmp(address->bytes, zero, address->family == 4 ? 4 : 16) == 0;
+}
+
+static bool is_loopback(const struct address *address)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    return address->family == 4 ? address->bytes[0] == 127 : memcmp(address->bytes, one, 16) == 0;
+}
+
+bool settings_feeds(const struct address *output, const char *output_interface,
+                    const struct address *input, const char *input_interface)
+{
+    if (output->family == 0 || output->family != input->family || output->port != input->port)
+        return false;
+    if (net_same_address(output, input))
+        return !net_is_multicast(output) || output_interface[0] == '\0' ||
+               input_interface[0] == '\0' || strcmp(output_interface, input_interface) == 0;
+    return is_wildcard(input) && is_loopback(output);
+}
+
+int settings_validate(const struct channel_settings *settings, char *error, size_t error_bytes)
+{
+    if (settings->name[0] == '\0')
+        return fault(error, error_bytes, "--name is needed");
+    if (settings->layout[0] == '\0')
+        return fault(error, error_bytes, "--layout is needed");
+    if (settings->listen.family == 0)
+        return fault(error, error_bytes, "--listen is needed");
+    const struct {
+        const char *name;
+        const struct address *address;
+    } outputs[] = {{"--full", &settings->full}, {"--decimated", &settings->decimated}};
+    for (size_t i = 0; i < ARRAY_COUNT(outputs); i++) {
+        if (outputs[i].address->family == 0)
+            continue;
+        if (is_wildcard(outputs[i].address))
+            return fault(error, error_bytes, "%s: nothing can be sent to the wildcard address",
+                         outputs[i].name);
+        if (settings_feeds(outputs[i].address, settings->interface, &settings->listen,
+                           settings->interface))
+            return fault(error, error_bytes, "%s is the channel's own input", outputs[i].name);
+    }
+    if (settings->full.family != 0 && net_same_address(&settings->full, &settings->decimated))
+        return fault(error, error_bytes, "--full and --decimated are the same address");
+    if (settings->decimated.family == 0 &&
+        (settings->factor != 1 || settings->algorithm != ALGORITHM_DOWNSAMPLE))
+        return fault(error, error_bytes, "--factor and --algorithm need --decimated");
+    for (uint32_t i = 0; i < settings->source_count; i++)
+        if (settings->sources[i].address.family != settings->listen.family)
+            return fault(error, error_bytes, "--source: IPv4 and IPv6 differ from --listen");
+    return 0;
+}
+
+/* Appends "--NAME=VALUE" as one word. 0 or -ENOSPC. */
+static int write_word(const struct flag *flag, const char *value, char **text, size_t *text_bytes,
+                      char **words, size_t words_max, int *word_count)
+{
+    int bytes = snprintf(*text, *text_bytes, "--%s=%s", flag->name, value);
+    if (bytes < 0 || (size_t)bytes >= *text_bytes || (size_t)*word_count >= words_max)
+        return -ENOSPC;
+    words[(*word_count)++] = *text;
+    *text += bytes + 1;
+    *text_bytes -= (size_t)bytes + 1;
+    return 0;
+}
+
+int settings_write_flags(const struct channel_settings *settings, char *text, size_t text_bytes,
+                         char **words, size_t words_max)
+{
+    struct channel_settings defaults;
+    settings_defaults(&defaults);
+    int word_count = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
+        const struct flag *flag = &flags[i];
+        char value[VALUE_TEXT_BYTES], usual[VALUE_TEXT_BYTES];
+        if (flag_is_list(flag)) {
+            for (uint32_t k = 0; k < settings->source_count; k++)
+                if (write_word(flag, value_write(&flag->form, &settings->sources[k], value), &text,
+                               &text_bytes, words, words_max, &word_count) < 0)
+                    return -ENOSPC;
+            continue;
+        }
+        value_write(&flag->form, (const char *)settings + flag->offset, value);
+        value_write(&flag->form, (const char *)&defaults + flag->offset, usual);
+        if (strcmp(value, usual) != 0 &&
+            write_word(flag, value, &text, &text_bytes, words, words_max, &word_count) < 0)
+            return -ENOSPC;
+    }
+    return word_count;
+}
+
+void settings_print_help(void)
+{
+    struct channel_settings defaults;
+    settings_defaults(&defaults);
+    for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
+        const struct flag *flag = &flags[i];
+        char what[VALUE_TEXT_BYTES], usual[VALUE_TEXT_BYTES] = "";
+        value_describe(&flag->form, what);
+        if (!flag_is_list(flag))
+            value_write(&flag->form, (const char *)&defaults + flag->offset, usual);
+        int used = printf("  --%s %s", flag->name, what);
+        if (used > 30)
+            used = printf("\n") - 1;
+        printf("%*s%s", 32 - used, "", flag->help);
+        if (usual[0] != '\0')
+            printf(" (default %s)", usual);
+        if (flag->form.zero != NULL)
+            printf("; 0: %s", flag->form.zero);
+        printf("\n");
+    }
+}
+
+static int from_name(const char *const *names, const char *name)
+{
+    for (int i = 0; names[i] != NULL; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    return -EINVAL;
+}
+
+const char *algorithm_name(enum algorithm algorithm)
+{
+    CHECK(algorithm <= ALGORITHM_RMS);
+    return algorithm_names[algorithm];
+}
+
+int algorithm_from_name(const char *name, enum algorithm *algorithm)
+{
+    int index = from_name(algorithm_names, name);
+    if (index < 0)
+        return index;
+    *algorithm = (enum algorithm)index;
+    return 0;
+}
+
+const char *direct_mode_name(enum direct_mode mode)
+{
+    CHECK(mode <= DIRECT_OFF);
+    return direct_mode_names[mode];
+}
+
+int direct_mode_from_name(const char *name, enum direct_mode *mode)
+{
+    int index = from_name(direct_mode_names, name);
+    if (index < 0)
+        return index;
+    *mode = (enum direct_mode)index;
+    return 0;
+}
