@@ -125,10 +125,18 @@ void block_append(uint8_t *image, size_t data_bytes, struct span datum)
     }
 }
 
-void block_copy(uint8_t *image, const uint8_t *from, size_t data_bytes)
+size_t block_data_max(size_t room)
 {
-    memcpy(image + BLOCK_DATA_OFFSET, from + BLOCK_DATA_OFFSET,
-           data_end(data_bytes) - BLOCK_DATA_OFFSET);
+    /* From 20 bytes of filler up, every length can be made. */
+    size_t fixed = BLOCK_DATA_OFFSET + 20 + FINAL_BYTES + BLOCK_SYNC_BYTES;
+    size_t data = room - fixed;
+    return data - (data / STORED_STEP_BYTES) * STORED_HEADER_BYTES;
+}
+
+void block_copy(uint8_t *image, const uint8_t *from, size_t skip, size_t data_bytes)
+{
+    CHECK(skip <= data_bytes && data_bytes <= BLOCK_STORED_BYTES);
+    memcpy(image + BLOCK_DATA_OFFSET, from + BLOCK_DATA_OFFSET + skip, data_bytes - skip);
 }
 
 static void put_le64(uint8_t out[8], uint64_t value)
@@ -156,7 +164,7 @@ size_t block_finish(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t 
                     const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment)
 {
     size_t bytes = block_finished_bytes(data_bytes, alignment);
-    CHECK(count > 0 && count <= 1u << 20);
+    CHECK(count > 0 && count <= BLOCK_DATUMS_MAX);
 
     uint8_t *at = image;
     size_t size_bytes, size; /* of the deflate stream; its own length takes part in it */

@@ -27,6 +27,7 @@
 #define BLOCK_DATA_OFFSET  132u         /* of the first datum */
 #define BLOCK_STORED_BYTES 65535u       /* datum bytes in one stored block */
 #define BLOCK_SYNC_BYTES   16u
+#define BLOCK_DATUMS_MAX   ((1u << 20) - 1) /* in one block */
 
 /* The bytes a block of `data_bytes` of datums takes when finished: a multiple of `alignment`, itself
  * a multiple of BLOCK_PAGE_BYTES. */
@@ -36,9 +37,12 @@ size_t block_finished_bytes(size_t data_bytes, size_t alignment);
  * sure that block_finished_bytes(data_bytes + datum.bytes) fits the image. */
 void block_append(uint8_t *image, size_t data_bytes, struct span datum);
 
-/* Copies the datums of a block (data_bytes of them, not finished) to another image, for a page that
- * is written while its block still grows. */
-void block_copy(uint8_t *image, const uint8_t *from, size_t data_bytes);
+/* The most datum bytes that surely fit a finished block of `room` bytes, a multiple of the page. */
+size_t block_data_max(size_t room);
+
+/* Copies the datums of a block from byte `skip` up to `data_bytes` <= BLOCK_STORED_BYTES to the
+ * start of another image, for a page that is written while its block still grows. */
+void block_copy(uint8_t *image, const uint8_t *from, size_t skip, size_t data_bytes);
 
 /* Writes the front, the stored-block headers, the filler, the trailer and the sync marker around
  * `data_bytes` of datums, `count` > 0 of them. Returns the block's size. Doing it again gives the

@@ -37,7 +37,7 @@ struct counters {
     bool recording;               /* the channel records at all */
     bool direct_io;               /* the open file bypasses the page cache */
     int write_errno;              /* positive errno of the last write, while writing fails; else 0 */
-    char file[256];               /* path of the open file; "" when none is open */
+    char file[1200];              /* path of the open file; "" when none is open */
 };
 
 /* The counters of INTERFACE, in its order: JSON key and metric stem, place in struct, and help. */

@@ -3,10 +3,10 @@
  *
  *   what                     bytes                        touched at rest
  *   struct staging_shared    one page or two              all
- *   queue of closed blocks   32 for each block            a page
+ *   queue of closed blocks   640 for each slot            a page, more with time
  *   accumulators, twice      32 for each of 65,536 leaves what the schema has
  *   receive batch            32 messages of 64 KiB        a page a message
- *   blocks                   `buffer`, 256 KiB each       what the open block holds
+ *   slots of blocks          `buffer`, 256 KiB each       what the open block holds
  */
 #include "channel/staging.h"
 
@@ -26,7 +26,7 @@ struct staging_shared {
     struct {
         uint32_t magic, version;
         uint64_t bytes;
-        uint32_t block_count, batch_messages;
+        uint32_t slot_count, batch_messages;
         uint32_t receiver_state_bytes, writer_state_bytes; /* another build's may differ */
         uint32_t checksum;                                 /* of the words above */
     } fixed;
@@ -46,7 +46,7 @@ struct staging_shared {
 };
 
 struct staging_map_plan {
-    size_t queue, accumulators, batch, blocks, bytes;
+    size_t queue, accumulators, batch, slots, bytes;
 };
 
 static size_t page_up(size_t bytes)
@@ -54,28 +54,29 @@ static size_t page_up(size_t bytes)
     return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
-static struct staging_map_plan staging_plan(uint32_t block_count)
+static struct staging_map_plan staging_plan(uint32_t slot_count)
 {
     struct staging_map_plan plan;
     plan.queue = page_up(sizeof(struct staging_shared));
-    plan.accumulators = plan.queue + page_up(block_count * sizeof(struct staging_block));
+    plan.accumulators = plan.queue + page_up((size_t)slot_count * STAGING_QUEUE_PER_SLOT *
+                                              sizeof(struct staging_block));
     plan.batch = plan.accumulators + 2 * LAYOUT_LEAVES_MAX * sizeof(struct accumulator);
-    plan.blocks = plan.batch + page_up(net_batch_bytes(STAGING_BATCH_MESSAGES));
-    plan.bytes = plan.blocks + (size_t)block_count * BLOCK_BYTES_MAX;
+    plan.slots = plan.batch + page_up(net_batch_bytes(STAGING_BATCH_MESSAGES));
+    plan.bytes = plan.slots + (size_t)slot_count * BLOCK_BYTES_MAX;
     return plan;
 }
 
-static uint32_t staging_block_count(uint64_t buffer_bytes)
+static uint32_t staging_slot_count(uint64_t buffer_bytes)
 {
     uint64_t count = buffer_bytes / BLOCK_BYTES_MAX;
-    return count < STAGING_BLOCKS_MIN   ? STAGING_BLOCKS_MIN
-           : count > STAGING_BLOCKS_MAX ? STAGING_BLOCKS_MAX
+    return count < STAGING_SLOTS_MIN   ? STAGING_SLOTS_MIN
+           : count > STAGING_SLOTS_MAX ? STAGING_SLOTS_MAX
                                         : (uint32_t)count;
 }
 
 size_t staging_bytes(const struct channel_settings *settings)
 {
-    return staging_plan(staging_block_count(settings->buffer_bytes)).bytes;
+    return staging_plan(staging_slot_count(settings->buffer_bytes)).bytes;
 }
 
 static uint32_t fixed_checksum(const struct staging_shared *shared)
@@ -83,12 +84,12 @@ static uint32_t fixed_checksum(const struct staging_shared *shared)
     return crc32c(0, &shared->fixed, offsetof(struct staging_shared, fixed.checksum));
 }
 
-static void staging_make(struct staging_shared *shared, size_t bytes, uint32_t block_count)
+static void staging_make(struct staging_shared *shared, size_t bytes, uint32_t slot_count)
 {
     shared->fixed.magic = STAGING_MAGIC;
     shared->fixed.version = STAGING_VERSION;
     shared->fixed.bytes = bytes;
-    shared->fixed.block_count = block_count;
+    shared->fixed.slot_count = slot_count;
     shared->fixed.batch_messages = STAGING_BATCH_MESSAGES;
     shared->fixed.receiver_state_bytes = sizeof(struct receiver_state);
     shared->fixed.writer_state_bytes = sizeof(struct writer_state);
@@ -97,17 +98,20 @@ static void staging_make(struct staging_shared *shared, size_t bytes, uint32_t b
 
 static bool is_block_sound(const struct staging *staging, const struct staging_block *block)
 {
-    return block->slot < staging->block_count && block->count > 0 && block->count < 1u << 20 &&
-           block->data_bytes < BLOCK_BYTES_MAX;
+    return block->slot < staging->slot_count && block->count > 0 && block->count < 1u << 20 &&
+           block->offset < BLOCK_BYTES_MAX && block->offset % BLOCK_PAGE_BYTES == 0 &&
+           block->data_bytes < BLOCK_BYTES_MAX &&
+           block->offset + block_finished_bytes(block->data_bytes, BLOCK_PAGE_BYTES) <=
+               BLOCK_BYTES_MAX;
 }
 
-/* Whether what a relay left behind can be true: every index in bounds, no slot twice. */
+/* Whether what a relay left behind can be true: every index in bounds, no bytes twice. */
 static bool is_staging_sound(const struct staging *staging)
 {
     const struct receiver_state *receiver = staging_receiver(staging);
     const struct writer_state *writer = staging_writer(staging);
     if (writer->written > receiver->closed ||
-        receiver->closed - writer->written > staging->block_count || receiver->window_copy > 1 ||
+        receiver->closed - writer->written > staging->queue_count || receiver->window_copy > 1 ||
         writer->file_name[sizeof(writer->file_name) - 1] != '\0' || writer->file_open > 1 ||
         (writer->file_open && (writer->file_alignment < BLOCK_PAGE_BYTES ||
                                (writer->file_alignment & (writer->file_alignment - 1)) != 0 ||
@@ -118,32 +122,43 @@ static bool is_staging_sound(const struct staging *staging)
                                                           writer->datums_unrecorded;
     if (done > accepted)
         return false;
-    uint8_t used[STAGING_BLOCKS_MAX / 8] = {0};
+    uint8_t used[STAGING_SLOTS_MAX / 8] = {0};
+    uint32_t slot = UINT32_MAX;
+    size_t slot_end = 0;
     for (uint64_t number = writer->written; number <= receiver->closed; number++) {
         const struct staging_block *block =
             number < receiver->closed ? staging_entry(staging, number) : &receiver->open;
         if (number == receiver->closed && block->count == 0)
             break;
-        if (!is_block_sound(staging, block) || (used[block->slot / 8] >> block->slot % 8) & 1)
+        if (!is_block_sound(staging, block))
             return false;
-        used[block->slot / 8] |= (uint8_t)(1u << block->slot % 8);
+        if (block->slot != slot) {
+            if ((used[block->slot / 8] >> block->slot % 8) & 1)
+                return false;
+            used[block->slot / 8] |= (uint8_t)(1u << block->slot % 8);
+            slot = block->slot;
+        } else if (block->offset < slot_end) {
+            return false;
+        }
+        slot_end = block->offset + block_finished_bytes(block->data_bytes, BLOCK_PAGE_BYTES);
     }
     return true;
 }
 
-static void staging_place(struct staging *staging, void *memory, uint32_t block_count)
+static void staging_place(struct staging *staging, void *memory, uint32_t slot_count)
 {
-    struct staging_map_plan plan = staging_plan(block_count);
+    struct staging_map_plan plan = staging_plan(slot_count);
     uint8_t *base = memory;
     staging->memory = memory;
     staging->bytes = plan.bytes;
-    staging->block_count = block_count;
+    staging->slot_count = slot_count;
+    staging->queue_count = slot_count * STAGING_QUEUE_PER_SLOT;
     staging->shared = memory;
     staging->queue = (struct staging_block *)(void *)(base + plan.queue);
     staging->accumulators[0] = (struct accumulator *)(void *)(base + plan.accumulators);
     staging->accumulators[1] = staging->accumulators[0] + LAYOUT_LEAVES_MAX;
     staging->batch = base + plan.batch;
-    staging->blocks = base + plan.blocks;
+    staging->slots = base + plan.slots;
 }
 
 int staging_map(struct staging *staging, int descriptor)
@@ -152,30 +167,30 @@ int staging_map(struct staging *staging, int descriptor)
     int64_t bytes = shared_memory_bytes(descriptor);
     if (bytes < 0)
         return (int)bytes;
-    size_t least = staging_plan(STAGING_BLOCKS_MIN).bytes;
+    size_t least = staging_plan(STAGING_SLOTS_MIN).bytes;
     if ((size_t)bytes < least)
         return -EBADMSG;
     /* The queue takes a little room of its own: the largest count that fits is the one. */
-    uint32_t block_count = (uint32_t)((size_t)bytes / BLOCK_BYTES_MAX);
-    if (block_count > STAGING_BLOCKS_MAX)
-        block_count = STAGING_BLOCKS_MAX;
-    while (staging_plan(block_count).bytes > (size_t)bytes)
-        block_count--;
-    if (staging_plan(block_count).bytes != (size_t)bytes)
+    uint32_t slot_count = (uint32_t)((size_t)bytes / BLOCK_BYTES_MAX);
+    if (slot_count > STAGING_SLOTS_MAX)
+        slot_count = STAGING_SLOTS_MAX;
+    while (staging_plan(slot_count).bytes > (size_t)bytes)
+        slot_count--;
+    if (staging_plan(slot_count).bytes != (size_t)bytes)
         return -EBADMSG;
     void *memory;
     int status = shared_memory_map(descriptor, (size_t)bytes, &memory);
     if (status < 0)
         return status;
-    staging_place(staging, memory, block_count);
+    staging_place(staging, memory, slot_count);
     struct staging_shared *shared = staging->shared;
     if (shared->fixed.magic == 0) {
-        staging_make(shared, (size_t)bytes, block_count);
+        staging_make(shared, (size_t)bytes, slot_count);
         return 0;
     }
     if (shared->fixed.magic != STAGING_MAGIC || shared->fixed.version != STAGING_VERSION ||
         shared->fixed.checksum != fixed_checksum(shared) || shared->fixed.bytes != (size_t)bytes ||
-        shared->fixed.block_count != block_count ||
+        shared->fixed.slot_count != slot_count ||
         shared->fixed.batch_messages != STAGING_BATCH_MESSAGES ||
         shared->fixed.receiver_state_bytes != sizeof(struct receiver_state) ||
         shared->fixed.writer_state_bytes != sizeof(struct writer_state)) {
@@ -314,32 +329,31 @@ bool staging_flight_pending(const struct staging *staging)
 
 /* ---- what others read ---- */
 
-bool staging_note_start(struct staging *staging, const struct channel_settings *settings,
+bool staging_layout_changed(const struct staging *staging, uint32_t layout_checksum)
+{
+    return staging->shared->layout_checksum != layout_checksum;
+}
+
+void staging_note_start(struct staging *staging, const struct channel_settings *settings,
                         uint64_t receive_queue_bytes, uint32_t layout_checksum)
 {
     struct staging_shared *shared = staging->shared;
-    bool same_layout = shared->layout_checksum == layout_checksum;
-    if (!same_layout || shared->factor != settings->factor ||
+    bool changed = staging_layout_changed(staging, layout_checksum);
+    if (changed || shared->factor != settings->factor ||
         shared->algorithm != (uint32_t)settings->algorithm) {
         struct receiver_state *next = staging_receiver_begin(staging);
         next->window_fill = 0;
         next->window_time_known = 0;
-        next->sequence_known = same_layout ? next->sequence_known : 0;
+        next->sequence_known = changed ? 0 : next->sequence_known;
         staging_receiver_commit(staging);
     }
-    const struct receiver_state *receiver = staging_receiver(staging);
-    const struct writer_state *writer = staging_writer(staging);
-    bool waiting = receiver->closed > writer->written || receiver->open.count > 0;
-    bool orphaned = waiting && !same_layout && !writer->file_open;
-
     shared->layout_checksum = layout_checksum;
     shared->factor = settings->factor;
     shared->algorithm = (uint32_t)settings->algorithm;
     shared->recording = settings->directory[0] != '\0';
     shared->receive_queue_bytes = receive_queue_bytes;
-    shared->buffer_limit_bytes = (uint64_t)staging->block_count * BLOCK_BYTES_MAX;
+    shared->buffer_limit_bytes = (uint64_t)staging->slot_count * BLOCK_BYTES_MAX;
     snprintf(shared->directory, sizeof(shared->directory), "%s", settings->directory);
-    return !orphaned;
 }
 
 void staging_read(const struct staging *staging, struct counters *counters)
@@ -367,8 +381,13 @@ void staging_read(const struct staging *staging, struct counters *counters)
         counters->rejected[reason] = receiver.rejected[reason];
         counters->datagrams_rejected += receiver.rejected[reason];
     }
-    uint64_t blocks = receiver.closed - writer.written + (receiver.open.count > 0);
-    counters->buffer_bytes = blocks * BLOCK_BYTES_MAX;
+    for (uint64_t number = writer.written; number < receiver.closed; number++) {
+        const struct staging_block *block = staging_entry(staging, number);
+        if (block->last || number + 1 == receiver.closed)
+            counters->buffer_bytes += BLOCK_BYTES_MAX;
+    }
+    if (counters->buffer_bytes == 0 && receiver.open.count > 0)
+        counters->buffer_bytes = BLOCK_BYTES_MAX;
     counters->buffer_limit_bytes = shared->buffer_limit_bytes;
     counters->receive_queue_bytes = shared->receive_queue_bytes;
     counters->batches = receiver.batches;
@@ -379,10 +398,7 @@ void staging_read(const struct staging *staging, struct counters *counters)
     counters->recording = shared->recording != 0;
     counters->direct_io = writer.file_direct != 0;
     counters->write_errno = (int)writer.write_errno;
-    if (writer.file_open && writer.file_bytes > 0) {
-        size_t used = strnlen(shared->directory, 128);
-        memcpy(counters->file, shared->directory, used);
-        snprintf(counters->file + used, sizeof(counters->file) - used, "/%.115s.part",
+    if (writer.file_open && writer.file_bytes > 0)
+        snprintf(counters->file, sizeof(counters->file), "%s/%.120s.part", shared->directory,
                  writer.file_name);
-    }
 }

@@ -26,14 +26,16 @@
 #include "os/net.h"
 
 #define STAGING_BATCH_MESSAGES 32u
-#define STAGING_BLOCKS_MIN     4u
-#define STAGING_BLOCKS_MAX     65536u
+#define STAGING_SLOTS_MIN      4u
+#define STAGING_SLOTS_MAX      65536u
+#define STAGING_QUEUE_PER_SLOT 16u
 
-/* A block that is closed and waits for the writer. */
+/* A block that is closed and waits for the writer. A slot of BLOCK_BYTES_MAX holds one or more. */
 struct staging_block {
-    uint32_t slot; /* where its bytes are */
+    uint32_t slot, offset; /* where its image begins; the offset is page aligned */
     uint32_t data_bytes;
-    uint64_t count;
+    uint32_t last;       /* the slot holds no block behind this one */
+    uint64_t count;      /* datums */
     uint64_t arrival_ns; /* realtime of its first datum */
     uint64_t since_ns;   /* monotonic: when its first datum came in */
 };
@@ -47,7 +49,9 @@ struct receiver_state {
     uint64_t rejected[REJECT_REASONS];
     uint64_t rejected_in_a_row, last_arrival_ns;
     uint64_t closed;           /* blocks closed since the beginning; the open one has this number */
-    struct staging_block open; /* count 0: none is open, and no slot is taken */
+    struct staging_block open; /* count 0: none is open */
+    uint32_t slot_taken;       /* `open.slot` is in use, up to `open.offset` by closed blocks */
+    uint32_t slot_zero;
     int64_t sequence;          /* the newest sequence number ... */
     uint32_t sequence_known;   /* ... if there is one */
     uint32_t dropped;          /* the socket's own count when it was last seen ... */
@@ -62,17 +66,17 @@ struct receiver_state {
 struct writer_state {
     uint64_t written; /* blocks done with since the beginning: in the file, or given up */
     uint64_t datums_recorded, datums_unrecorded, bytes_recorded;
-    uint64_t unsynced_datums, unsynced_bytes; /* in the file, not yet synced */
-    /* Of block number `written`, the first `early_datums` (`early_bytes`) are in a file that has been
-     * ended; the next `open_datums` (`open_bytes`) are in this file as its open page. */
-    uint64_t early_datums, open_datums;
+    uint64_t unsynced_datums; /* in the file, not yet synced */
+    /* Block number `written` may be in parts: its first `early_datums` (`early_bytes`) are in a file
+     * that has been ended; up to `open_datums` (`open_bytes`) it stands in this file as its open
+     * page; `counted_datums` of it are in the totals above. */
+    uint64_t early_datums, open_datums, counted_datums;
     uint32_t early_bytes, open_bytes;
     uint64_t file_number;    /* of the newest file, open or not */
     uint64_t file_stamp_ns;  /* realtime in its name */
     uint64_t file_opened_ns; /* monotonic, for rotation by age */
     uint64_t file_bytes;     /* header and finished blocks; the open page stands behind. 0: not made yet */
     uint64_t file_synced_bytes; /* the file's end when it was last synced */
-    uint64_t file_reserved_bytes;
     uint32_t file_open, file_direct;
     uint32_t file_alignment, write_errno;
     uint8_t sync_marker[BLOCK_SYNC_BYTES];
@@ -106,12 +110,13 @@ struct accumulator {
 struct staging {
     void *memory;
     size_t bytes;
-    uint32_t block_count;
+    uint32_t slot_count;
     struct staging_shared *shared;
-    struct staging_block *queue;         /* block_count entries, by block number modulo */
+    uint32_t queue_count;                /* STAGING_QUEUE_PER_SLOT for each slot */
+    struct staging_block *queue;         /* closed blocks, by block number modulo queue_count */
     struct accumulator *accumulators[2]; /* LAYOUT_LEAVES_MAX each */
     void *batch;                         /* net_batch_bytes(STAGING_BATCH_MESSAGES) */
-    uint8_t *blocks;                     /* block_count times BLOCK_BYTES_MAX */
+    uint8_t *slots;                      /* slot_count times BLOCK_BYTES_MAX */
 };
 
 /* The size of the memory a channel with these settings needs. */
@@ -147,13 +152,14 @@ uint64_t staging_written(const struct staging *staging);
 /* Takes the claim on block `number`; false if the other side has it. Repeating is harmless. */
 bool staging_claim(struct staging *staging, uint64_t number, enum staging_claim claim);
 
-static inline uint8_t *staging_slot(const struct staging *staging, uint32_t slot)
+static inline uint8_t *staging_image(const struct staging *staging,
+                                     const struct staging_block *block)
 {
-    return staging->blocks + (size_t)slot * BLOCK_BYTES_MAX;
+    return staging->slots + (size_t)block->slot * BLOCK_BYTES_MAX + block->offset;
 }
 static inline struct staging_block *staging_entry(const struct staging *staging, uint64_t number)
 {
-    return &staging->queue[number % staging->block_count];
+    return &staging->queue[number % staging->queue_count];
 }
 
 /* Notes that a batch is about to be taken: between this and the next staging_receiver_commit, what
@@ -162,10 +168,12 @@ void staging_flight_begin(struct staging *staging);
 /* Whether a batch was in flight when the last relay ended. */
 bool staging_flight_pending(const struct staging *staging);
 
-/* What the relay found when it started. Where the layout or the decimation is another than before,
- * the window and the sequence begin anew. Returns false if blocks of another layout wait that no open
- * file can take: the writer must give them up. */
-bool staging_note_start(struct staging *staging, const struct channel_settings *settings,
+/* Whether what is staged or in an open file was checked with another layout. */
+bool staging_layout_changed(const struct staging *staging, uint32_t layout_checksum);
+
+/* What the relay found when it started, for status. Where the layout or the decimation is another
+ * than before, the window and the sequence begin anew. */
+void staging_note_start(struct staging *staging, const struct channel_settings *settings,
                         uint64_t receive_queue_bytes, uint32_t layout_checksum);
 
 /* Reads everything that is counted, of a relay alive or dead. Never waits. */
