@@ -28,7 +28,12 @@ struct schema {
     const char **symbols;            /* enum */
     const struct schema *items;      /* array items, map values */
     uint32_t node;             /* index in the compiled layout */
+    /* The fewest records, unions, arrays and maps that stand one in another in a datum of this type;
+     * SCHEMA_LEVELS_MAX + 1 for more. */
+    uint32_t levels;
 };
+
+#define SCHEMA_LEVELS_MAX 255u
 
 struct schema_file; /* owns the tree and its strings */
 
@@ -37,6 +42,15 @@ struct schema_file; /* owns the tree and its strings */
 struct schema_file *schema_parse(struct span text, char *error, size_t error_bytes);
 const struct schema *schema_root(const struct schema_file *file);
 struct span schema_text(const struct schema_file *file); /* verbatim */
+/* Every type of the schema, each at the index its `node` says; `*count` of them. */
+const struct schema *const *schema_types(const struct schema_file *file, uint32_t *count);
+/* How the schema language calls the kind: "record", "long" ... */
+const char *schema_kind_name(enum layout_kind kind);
+/* 0 if datums of both are the same bytes with the same meaning: kinds, fields, symbols and logical
+ * types agree (names of records, docs, defaults do not count). Else -EINVAL, and the place and kind
+ * of the first difference in `difference`. */
+int schema_compare(const struct schema_file *a, const struct schema_file *b, char *difference,
+                   size_t difference_bytes);
 void schema_free(struct schema_file *file);
 
 /* Compiles to a layout image (avro/layout.h) from malloc, 8-byte aligned, the caller's to free.
@@ -44,5 +58,13 @@ void schema_free(struct schema_file *file);
  * not a numeric field, too many nodes or leaves). */
 int schema_compile(const struct schema_file *file, const char *time, const char *sequence,
                    uint8_t **image, size_t *image_bytes, char *error, size_t error_bytes);
+
+/* Calls `visit` for every numeric leaf in the order of its index in `layout` (compiled from `file`),
+ * with its dotted path; a branch of a union of several types shows as "value:double". The path is
+ * valid during the call. */
+void schema_visit_leaves(const struct schema_file *file, const struct layout *layout,
+                         void (*visit)(void *context, uint32_t index, const char *path,
+                                       const struct schema *type),
+                         void *context);
 
 #endif
