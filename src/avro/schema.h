@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * An Avro schema as a tree with names, read from its JSON text; what the tools print and make datums
- * with, and what a layout is compiled from. Relies on jansson. Never part of the relay.
+ * An Avro schema as a tree with names, read from its JSON text; what the tools print and make
+ * datums with, and what a layout is compiled from. Relies on jansson. Never part of the relay.
  * Source: Avro 1.11 specification ("Schema Declaration", "Names", "Logical Types"). */
 #ifndef FLOTILLA_AVRO_SCHEMA_H
 #define FLOTILLA_AVRO_SCHEMA_H
@@ -28,8 +28,8 @@ struct schema {
     const char **symbols;            /* enum */
     const struct schema *items;      /* array items, map values */
     uint32_t node;             /* index in the compiled layout */
-    /* The fewest records, unions, arrays and maps that stand one in another in a datum of this type;
-     * SCHEMA_LEVELS_MAX + 1 for more. */
+    /* The fewest records, unions, arrays and maps that stand one in another in a datum of this
+     * type; SCHEMA_LEVELS_MAX + 1 for more. */
     uint32_t levels;
 };
 
@@ -54,14 +54,14 @@ int schema_compare(const struct schema_file *a, const struct schema_file *b, cha
 void schema_free(struct schema_file *file);
 
 /* Compiles to a layout image (avro/layout.h) from malloc, 8-byte aligned, the caller's to free.
- * `time` and `sequence` name fields, dotted for nested records, or are NULL or "". 0, or -EINVAL with a message (no such field,
- * not a numeric field, too many nodes or leaves). */
+ * `time` and `sequence` name fields, dotted for nested records, or are NULL or "". 0, or -EINVAL
+ * with a message (no such field, not a numeric field, too many nodes or leaves). */
 int schema_compile(const struct schema_file *file, const char *time, const char *sequence,
                    uint8_t **image, size_t *image_bytes, char *error, size_t error_bytes);
 
-/* Calls `visit` for every numeric leaf in the order of its index in `layout` (compiled from `file`),
- * with its dotted path; a branch of a union of several types shows as "value:double". The path is
- * valid during the call. */
+/* Calls `visit` for every numeric leaf in the order of its index in `layout` (compiled from
+ * `file`), with its dotted path; a branch of a union of several types shows as "value:double". The
+ * path is valid during the call. */
 void schema_visit_leaves(const struct schema_file *file, const struct layout *layout,
                          void (*visit)(void *context, uint32_t index, const char *path,
                                        const struct schema *type),
