@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""What holds for all tests: the closing line with the counts of everything, and shared options.
+
+The last line of a run is always "N passed, N failed, N skipped"; an error outside of a test body
+counts as a failure. pytest's own exit code is non-zero on any failure."""
+import pytest
+
+_counts = {"passed": 0, "failed": 0, "skipped": 0}
+
+
+def pytest_collectreport(report):
+    if report.failed:
+        _counts["failed"] += 1
+    elif report.skipped:
+        _counts["skipped"] += 1
+
+
+def pytest_runtest_logreport(report):
+    if report.failed:
+        _counts["failed"] += 1
+    elif report.skipped:
+        _counts["skipped"] += 1
+    elif report.when == "call" and report.passed:
+        _counts["passed"] += 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    if config.option.collectonly or config.option.help or not any(_counts.values()):
+        return
+    print("{passed} passed, {failed} failed, {skipped} skipped".format(**_counts))
