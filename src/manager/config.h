@@ -17,8 +17,7 @@ enum encoding { ENCODING_DATUM, ENCODING_SINGLE_OBJECT, ENCODING_CONFLUENT, ENCO
 enum on_invalid { ON_INVALID_QUARANTINE, ON_INVALID_DROP };
 
 struct config_channel {
-    struct channel_settings
-        settings; /* name, addresses ...; layout and directory are resolved paths */
+    struct channel_settings settings;    /* layout and directory are resolved paths */
     char schema[CHANNEL_PATH_BYTES_MAX]; /* resolved path of the .avsc */
     char time[256], sequence[256];       /* field names, dotted for nested records; "" for none */
     enum encoding encoding;
@@ -68,11 +67,14 @@ int config_read_runtime(const char *path, char *runtime, size_t runtime_bytes, c
 /* Prints every resolved value as YAML that reads back to the same config. */
 void config_print(const struct config *config, FILE *out);
 
+/* Prints all keys with what they take, their defaults and their help: the manual's table. */
+void config_print_keys(FILE *out);
+
 /* The channel of that name, or NULL. */
 struct config_channel *config_channel(const struct config *config, const char *name);
 
-/* Whether the relay of `a` must be replaced to become `b`: any setting, schema, time or sequence.
- */
+/* Whether the relay of `a` can go on as the relay of `b`: true if settings, schema, time, sequence
+ * and all other values are the same. */
 bool config_same_channel(const struct config_channel *a, const struct config_channel *b);
 
 void config_free(struct config *config);
