@@ -56,6 +56,9 @@ __attribute__((format(printf, 4, 5))) static int fault(struct container *contain
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    for (char *at = text; *at != '\0'; at++) /* some of it is the file's, and goes to a terminal */
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            *at = '?';
     snprintf(container->error, sizeof(container->error), "offset %" PRIu64 ": %s", offset, text);
     container->status = status;
     return status;

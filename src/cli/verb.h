@@ -17,6 +17,9 @@ struct verb {
 /* Prints "flotilla VERB: text" and "Try 'flotilla VERB --help'." to stderr; returns EXIT_USAGE. */
 int verb_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The help of the verbs whose files carry it. */
+extern const char verb_send_help[], verb_listen_help[], verb_cat_help[], verb_schema_help[];
+
 int verb_run(int argc, char **argv);
 int verb_check(int argc, char **argv);
 int verb_status(int argc, char **argv);

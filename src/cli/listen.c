@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT
+ * flotilla listen: joins one of a channel's streams and prints the datums in it.
+ * Relies on os/net for the joining, avro/json for the printing. A listener that is too slow loses
+ * datagrams in its own queue only; how many is said at the end. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "avro/json.h"
+#include "base/check.h"
+#include "cli/options.h"
+#include "cli/subject.h"
+#include "cli/verb.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/interrupt.h"
+#include "os/memory.h"
+#include "os/net.h"
+
+#define LISTEN_MESSAGES    16u
+#define LISTEN_QUEUE_BYTES (8u << 20)
+
+const char verb_listen_help[] =
+    "usage: flotilla listen CHANNEL [--full | --decimated | --input] [--count N] [--json]\n"
+    "                       [--timeout DURATION] [-c FILE]\n"
+    "\n"
+    "Joins a channel's stream on the channel's interface and prints a line per datum: when it\n"
+    "arrived (UTC), who sent it, and its fields as JSON.\n"
+    "\n"
+    "  flotilla listen engine\n"
+    "  flotilla listen engine --decimated --json | jq .temperature\n"
+    "  flotilla listen engine --count 1 --timeout 10s\n"
+    "\n"
+    "  --full              the full-rate stream (the default)\n"
+    "  --decimated         the decimated stream\n"
+    "  --input             what the channel's relay receives; only where that is a group\n"
+    "  --count N           stop after N datums\n"
+    "  --timeout DURATION  stop after so long; exit 1 if --count was not reached by then\n"
+    "  --json              nothing but one JSON object a line\n"
+    "  -c, --config FILE   the fleet file\n"
+    "\n"
+    "A stream that goes to a single address is received by taking that address: nobody else can\n"
+    "have it at the same time.\n";
+
+struct listener {
+    const struct subject *subject;
+    bool json;
+    uint64_t left; /* datums still to print */
+
+    struct json_text text;
+};
+
+static void add_origin(struct json_text *text, const struct net_message *message)
+{
+    char words[CLOCK_TEXT_BYTES + NET_ADDRESS_TEXT_BYTES + 16], source[NET_ADDRESS_TEXT_BYTES];
+    struct calendar at;
+    clock_calendar(message->arrival_ns ? message->arrival_ns : clock_realtime_ns(), &at);
+    int bytes = snprintf(words, sizeof(words), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ %s ", at.year,
+                         at.month, at.day, at.hour, at.minute, at.second, at.nanosecond / 1000,
+                         net_write_address(source, &message->source));
+    json_text_add(text, words, bytes > 0 ? (size_t)bytes : 0);
+}
+
+/* Prints the datums of a datagram, or says what is wrong with it. */
+static int print_datagram(struct listener *listener, const struct net_message *message)
+{
+    struct span rest = message->bytes;
+    char source[NET_ADDRESS_TEXT_BYTES];
+    enum reject reason = message->truncated ? REJECT_OVERSIZE
+                         : rest.bytes == 0  ? REJECT_EMPTY
+                                            : REJECT_NONE;
+    size_t bytes = 0;
+    while (reason == REJECT_NONE && rest.bytes > 0 && listener->left > 0) {
+        json_text_clear(&listener->text);
+        if (!listener->json)
+            add_origin(&listener->text, message);
+        reason =
+            datum_write_json(schema_root(listener->subject->schema), rest, &bytes, &listener->text);
+        if (reason == REJECT_NONE && bytes == 0)
+            reason = REJECT_TRAILING; /* no number of datums without bytes uses the rest up */
+        if (reason != REJECT_NONE)
+            break;
+        json_text_add(&listener->text, "\n", 1);
+        if (listener->text.failed ||
+            fwrite(listener->text.at, 1, listener->text.bytes, stdout) < listener->text.bytes)
+            return EXIT_FAILED;
+        rest.at += bytes;
+        rest.bytes -= bytes;
+        listener->left--;
+    }
+    if (reason != REJECT_NONE) {
+        fflush(stdout);
+        fprintf(stderr,
+                "flotilla listen: a datagram of %zu bytes from %s is not valid: %s at byte "
+                "%zu\n",
+                message->bytes.bytes, net_write_address(source, &message->source),
+                datum_reject_name(reason), message->bytes.bytes - rest.bytes + bytes);
+    }
+    return EXIT_OK;
+}
+
+static int listen_on(struct listener *listener, int descriptor, struct net_batch *batch,
+                     uint64_t timeout_ms)
+{
+    bool counted = listener->left != UINT64_MAX;
+    uint64_t end_ns = clock_monotonic_ns() + timeout_ms * NS_PER_MS;
+    while (listener->left > 0 && !interrupt_seen()) {
+        int64_t wait_ns = -1;
+        if (timeout_ms > 0) {
+            uint64_t now_ns = clock_monotonic_ns();
+            if (now_ns >= end_ns)
+                break;
+            wait_ns = (int64_t)(end_ns - now_ns);
+        }
+        int ready = net_wait(descriptor, wait_ns);
+        if (ready == 0 || ready == -EINTR)
+            continue;
+        net_batch_clear(batch);
+        int taken = ready < 0 ? ready : net_batch_receive(batch, descriptor);
+        if (taken < 0) {
+            fprintf(stderr, "flotilla listen: receiving failed: %s\n", strerror(-taken));
+            return EXIT_FAILED;
+        }
+        for (int i = 0; i < taken && listener->left > 0; i++) {
+            struct net_message message;
+            net_batch_message(batch, (uint32_t)i, &message);
+            if (print_datagram(listener, &message) != EXIT_OK)
+                break;
+        }
+        if (fflush(stdout) != 0 || ferror(stdout) || listener->text.failed) {
+            fprintf(stderr, "flotilla listen: could not write all of the output\n");
+            return EXIT_FAILED;
+        }
+    }
+    return counted && listener->left > 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+/* Joins the stream. A descriptor, or a negative errno after telling. */
+static int open_stream(const struct config_channel *channel, const char *stream,
+                       const struct address *address)
+{
+    char text[NET_ADDRESS_TEXT_BYTES];
+    bool input = strcmp(stream, "input") == 0;
+    const struct net_receive_options options = {
+        .listen = *address,
+        .interface = channel->settings.interface,
+        .sources = channel->settings.sources,
+        .source_count = input ? channel->settings.source_count : 0,
+        .queue_bytes = LISTEN_QUEUE_BYTES,
+    };
+    net_write_address(text, address);
+    if (input && !net_is_multicast(address)) {
+        fprintf(stderr,
+                "flotilla listen: the input of %s, %s, is a single address, which its relay has; "
+                "listen to its full stream instead\n",
+                channel->settings.name, text);
+        return -EADDRINUSE;
+    }
+    int descriptor = net_open_receiver(&options);
+    if (descriptor == -EADDRINUSE)
+        fprintf(stderr, "flotilla listen: another program receives on %s, a single address\n",
+                text);
+    else if (descriptor == -EADDRNOTAVAIL && !net_is_multicast(address))
+        fprintf(stderr, "flotilla listen: %s is not an address of this machine\n", text);
+    else if (descriptor < 0)
+        fprintf(stderr, "flotilla listen: cannot receive from %s on interface %s: %s\n", text,
+                channel->settings.interface[0] ? channel->settings.interface : "(any)",
+                strerror(-descriptor));
+    return descriptor;
+}
+
+int verb_listen(int argc, char **argv)
+{
+    bool full = false, decimated = false, input = false;
+    const char *given = NULL;
+    uint64_t timeout_ms = 0;
+    struct subject subject = {0};
+    struct listener listener = {.subject = &subject, .left = UINT64_MAX};
+    const struct option_rule rules[] = {
+        {.name = "full", .kind = OPTION_FLAG, .into = &full},
+        {.name = "decimated", .kind = OPTION_FLAG, .into = &decimated},
+        {.name = "input", .kind = OPTION_FLAG, .into = &input},
+        {.name = "json", .kind = OPTION_FLAG, .into = &listener.json},
+        {.name = "count", .kind = OPTION_COUNT, .into = &listener.left, .low = 1},
+        {.name = "timeout", .kind = OPTION_DURATION, .into = &timeout_ms},
+        {.name = "config", .letter = 'c', .kind = OPTION_TEXT, .into = &given},
+    };
+    int words = options_read(rules, ARRAY_COUNT(rules), argc, argv);
+    if (words < 0)
+        return EXIT_USAGE;
+    if (words != 1)
+        return verb_usage(argv[0], words == 0 ? "which CHANNEL?" : "one CHANNEL at a time");
+    if (full + decimated + input > 1)
+        return verb_usage(argv[0], "one of --full, --decimated and --input");
+
+    int descriptor = -1;
+    void *memory = NULL;
+    int code = subject_open_channel(&subject, argv[0], given, argv[1]);
+    if (code != EXIT_OK)
+        goto out;
+    code = EXIT_FAILED;
+    const struct channel_settings *settings = &subject.channel->settings;
+    const char *stream = decimated ? "decimated" : input ? "input" : "full";
+    const struct address *address = decimated ? &settings->decimated
+                                    : input   ? &settings->listen
+                                              : &settings->full;
+    if (address->family == 0) {
+        fprintf(stderr, "flotilla listen: channel %s has no %s stream\n", settings->name, stream);
+        goto out;
+    }
+    memory = private_memory_map(net_batch_bytes(LISTEN_MESSAGES));
+    if (memory == NULL) {
+        fprintf(stderr, "flotilla listen: %s\n", strerror(ENOMEM));
+        goto out;
+    }
+    descriptor = open_stream(subject.channel, stream, address);
+    if (descriptor < 0)
+        goto out;
+    interrupt_install_blocked();
+    code = listen_on(&listener, descriptor, net_batch_place(memory, LISTEN_MESSAGES), timeout_ms);
+    uint32_t dropped = net_dropped(descriptor);
+    if (dropped > 0)
+        fprintf(stderr,
+                "flotilla listen: %" PRIu32 " datagrams were lost here, they came too fast to "
+                "print\n",
+                dropped);
+out:
+    if (descriptor >= 0)
+        descriptor_close(descriptor);
+    if (memory != NULL)
+        shared_memory_unmap(memory, net_batch_bytes(LISTEN_MESSAGES));
+    json_text_free(&listener.text);
+    subject_close(&subject);
+    return code;
+}

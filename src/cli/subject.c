@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * Finds a channel and its schema for a verb, with the messages a person needs to go on.
+ * Relies on manager/config for everything that fleet.yaml says. */
+#include "cli/subject.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "cli/verb.h"
+#include "os/file.h"
+
+int subject_open_schema(struct subject *subject, const char *verb, const char *path,
+                        const char *time, const char *sequence)
+{
+    char error[512];
+    uint8_t *text;
+    size_t text_bytes, image_bytes;
+    int status = file_read_whole(path, LAYOUT_SCHEMA_BYTES_MAX, &text, &text_bytes);
+    if (status < 0) {
+        fprintf(stderr, "flotilla %s: %s: %s\n", verb, path, strerror(-status));
+        return EXIT_FAILED;
+    }
+    subject->schema = schema_parse((struct span){text, text_bytes}, error, sizeof(error));
+    free(text);
+    if (subject->schema == NULL || schema_compile(subject->schema, time, sequence, &subject->image,
+                                                  &image_bytes, error, sizeof(error)) < 0) {
+        fprintf(stderr, "flotilla %s: %s: %s\n", verb, path, error);
+        return EXIT_FAILED;
+    }
+    status = layout_load(&subject->layout, (struct span){subject->image, image_bytes});
+    CHECK(status == 0);
+    return EXIT_OK;
+}
+
+int subject_open_channel(struct subject *subject, const char *verb, const char *given,
+                         const char *name)
+{
+    const char *path = config_find(given);
+    if (config_read(path, &subject->config, stderr) < 0)
+        return EXIT_CONFIG;
+    subject->channel = config_channel(subject->config, name);
+    if (subject->channel == NULL) {
+        fprintf(stderr, "flotilla %s: %s has no channel \"%s\"; it has", verb, path, name);
+        for (uint32_t i = 0; i < subject->config->channel_count && i < 20; i++)
+            fprintf(stderr, "%s %s", i > 0 ? "," : "", subject->config->channels[i].settings.name);
+        fprintf(stderr, "%s\n",
+                subject->config->channel_count > 20   ? " ..."
+                : subject->config->channel_count == 0 ? " none"
+                                                      : "");
+        return EXIT_FAILED;
+    }
+    if (subject->channel->encoding != ENCODING_DATUM) {
+        fprintf(stderr, "flotilla %s: channel %s: only the encoding \"datum\" is understood here\n",
+                verb, name);
+        return EXIT_FAILED;
+    }
+    return subject_open_schema(subject, verb, subject->channel->schema, subject->channel->time,
+                               subject->channel->sequence);
+}
+
+void subject_close(struct subject *subject)
+{
+    schema_free(subject->schema);
+    free(subject->image);
+    if (subject->config != NULL)
+        config_free(subject->config);
+    *subject = (struct subject){0};
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * What send and listen work on: a channel of the fleet file, or a schema file alone, with its
+ * schema parsed and compiled. Relies on manager/config and avro/schema. */
+#ifndef FLOTILLA_CLI_SUBJECT_H
+#define FLOTILLA_CLI_SUBJECT_H
+
+#include "avro/schema.h"
+#include "manager/config.h"
+
+struct subject {
+    struct config *config;                /* NULL for a schema file alone */
+    const struct config_channel *channel; /* NULL for a schema file alone */
+    struct schema_file *schema;
+    uint8_t *image;
+    struct layout layout; /* points into image */
+};
+
+/* Reads the fleet file (`given` from -c, or NULL to look for it) and takes its channel `name`.
+ * Messages go to stderr, led by `verb`. Returns an exit code (verb.h). subject_close in any case.
+ */
+int subject_open_channel(struct subject *subject, const char *verb, const char *given,
+                         const char *name);
+
+/* Takes the schema in `path`, with its time and sequence fields (NULL: none). As above. */
+int subject_open_schema(struct subject *subject, const char *verb, const char *path,
+                        const char *time, const char *sequence);
+
+/* Frees what was opened; harmless on an empty subject. */
+void subject_close(struct subject *subject);
+
+#endif
