@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures of the scenarios: the command, a printed seed, the captured data, and what needs root.
+
+Every scenario draws from `rng`; its seed is printed with a failure and set by FLOTILLA_TEST_SEED."""
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests/readers")]
+
+from harness.fleet import flotilla as run_flotilla  # noqa: E402
+
+
+@pytest.fixture
+def flotilla():
+    """flotilla(*arguments, **kw) -> subprocess.CompletedProcess of the built command."""
+    return run_flotilla
+
+
+@pytest.fixture
+def seed(request):
+    given = os.environ.get("FLOTILLA_TEST_SEED")
+    value = int(given) if given else random.SystemRandom().getrandbits(32)
+    print(f"seed {value} (repeat with FLOTILLA_TEST_SEED={value})")
+    return value
+
+
+@pytest.fixture
+def rng(seed):
+    return random.Random(seed)
+
+
+@pytest.fixture
+def data():
+    """The folder of captured real data."""
+    folder = Path(os.environ.get("FLOTILLA_TEST_DATA", ROOT / "../shared/data")).resolve()
+    if not folder.is_dir():
+        pytest.skip("needs captured data: FLOTILLA_TEST_DATA names no folder")
+    return folder
+
+
+@pytest.fixture
+def needs_root():
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
+def pytest_collection_modifyitems(items):
+    """Scenarios run in the order of their numbers."""
+    items.sort(key=lambda item: (str(item.path), 0))

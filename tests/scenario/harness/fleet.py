@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: MIT
+"""A fleet of real processes in a folder of its own: Fleet writes the configuration, runs
+`flotilla run`, and on the way out asserts the conservation laws and ends only what it started.
+
+All traffic stays on the loopback interface. The folder is below /var/tmp (a disk, where /tmp may
+be memory) unless FLOTILLA_TEST_FOLDER names another."""
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+FLOTILLA = ROOT / "build/flotilla"
+RELAY = ROOT / "build/flotilla-relay"
+SOURCE = ROOT / "build/units/udp_source"
+SINK = ROOT / "build/units/udp_sink"
+LONG = bool(os.environ.get("FLOTILLA_TEST_LONG"))
+LAWS = [
+    ("datagrams_received", ("datagrams_accepted", "datagrams_rejected")),
+    ("datums_accepted", ("datums_recorded", "datums_unrecorded")),
+]
+
+
+def new_folder(stem="flotilla-"):
+    return Path(tempfile.mkdtemp(prefix=stem, dir=os.environ.get("FLOTILLA_TEST_FOLDER",
+                                                                 "/var/tmp")))
+
+
+def flotilla(*arguments, check=None, timeout=60, **kw):
+    """Runs the command; with `check`, asserts the exit code and shows what it said."""
+    kw.setdefault("capture_output", True)
+    kw.setdefault("text", True)
+    done = subprocess.run([str(FLOTILLA), *map(str, arguments)], timeout=timeout, **kw)
+    if check is not None:
+        assert done.returncode == check, (arguments, done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def wait_until(condition, *, seconds=20, what="", pause=0.02):
+    """Waits for a true result and returns it; the time is a limit, never a guess."""
+    end = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what or condition}")
+        time.sleep(pause)
+
+
+class Addresses:
+    """Groups and ports nobody else uses: groups at random in 239.192.0.0/14 and ff15::/16 (several
+    test runs may share a machine), unicast ports that could be bound a moment ago."""
+
+    def __init__(self):
+        self._random = random.Random()  # not the test's seed: two runs must not meet
+        self._taken = set()
+
+    def port(self):
+        while True:
+            port = self._random.randint(20000, 32000)  # below the ephemeral ports
+            if port in self._taken:
+                continue
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.bind(("", port))
+                except OSError:
+                    continue
+            self._taken.add(port)
+            return port
+
+    def group(self, port=None):
+        octets = [self._random.randint(192, 195), *self._random.choices(range(1, 255), k=2)]
+        return "239." + ".".join(map(str, octets)) + f":{port or self.port()}"
+
+    def group6(self, port=None):
+        words = [f"{word:x}" for word in self._random.choices(range(1, 65536), k=4)]
+        return f"[ff15::{':'.join(words)}]:{port or self.port()}"
+
+    def unicast(self):
+        return f"127.0.0.1:{self.port()}"
+
+
+def to_yaml(value, indent=0):
+    """Block YAML of dicts, lists and scalars: enough for a fleet.yaml, and easy to read in a
+    failure's output."""
+    blanks = "  " * indent
+    if isinstance(value, dict):
+        lines = []
+        for key, item in value.items():
+            if isinstance(item, dict) and item:
+                lines.append(f"{blanks}{key}:\n{to_yaml(item, indent + 1)}")
+            else:
+                lines.append(f"{blanks}{key}: {to_yaml(item)}")
+        return "\n".join(lines) if lines else "{}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(to_yaml(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    return json.dumps(text) if text != text.strip() or set(text) & set("[]{}#&*!|>'\"%@`,") or \
+        ": " in text or not text else text
+
+
+class Fleet:
+    """with Fleet({"engine": {"schema": {...}, "full": True}}) as fleet: ...
+
+    A channel's keys are those of fleet.yaml, but `schema` may be the schema itself (written to a
+    file), `listen` may be left out, and `listen`, `full` and `decimated.to` may be True for a free
+    group. `storage` and `top` add to the file. Everything is stopped and checked on the way out;
+    with laws=False the final check is left to the test."""
+
+    def __init__(self, channels, *, storage=None, top=None, laws=True, folder=None, run=True,
+                 addresses=None):
+        self.addresses = addresses or Addresses()
+        self.folder = Path(folder) if folder else new_folder()
+        self._own_folder = folder is None
+        self.file = self.folder / "fleet.yaml"
+        self.storage = {"directory": "recordings", "sync": "100ms", **(storage or {})}
+        self.top = {"runtime": "run", **(top or {})}
+        self.channels = {}
+        self.laws = laws
+        self._run = run
+        self.manager = None
+        self.log_path = self.folder / "manager.log"
+        self._children = []
+        for name, keys in channels.items():
+            self.set(name, keys)
+
+    # The file --------------------------------------------------------------------------------
+
+    def set(self, name, keys):
+        """Adds or changes a channel in the file-to-be; write() writes it."""
+        keys = dict(keys)
+        if not isinstance(keys.get("schema"), (str, Path)):
+            schema = keys["schema"]
+            path = self.folder / "schemas" / f"{name}.avsc"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(getattr(schema, "json", schema)))
+            keys["schema"] = f"schemas/{name}.avsc"
+        for key in ("listen", "full"):
+            if keys.get(key) is True or (key == "listen" and key not in keys):
+                keys[key] = self.addresses.group()
+        if "decimated" in keys and keys["decimated"].get("to", True) is True:
+            keys["decimated"] = {**keys["decimated"], "to": self.addresses.group()}
+        keys.setdefault("interface", "lo")
+        self.channels[name] = keys
+        return keys
+
+    def write(self):
+        self.file.write_text(to_yaml({**self.top, "storage": self.storage,
+                                      "channels": self.channels}) + "\n")
+
+    def address(self, name, stream="listen"):
+        keys = self.channels[name]
+        return keys["decimated"]["to"] if stream == "decimated" else keys[stream]
+
+    # The manager -----------------------------------------------------------------------------
+
+    def __enter__(self):
+        try:
+            self.write()
+            if self._run:
+                self.start()
+        except BaseException:
+            self._clean()
+            raise
+        return self
+
+    def start(self, wait=True, **kw):
+        with open(self.log_path, "ab") as log:
+            self.manager = subprocess.Popen([str(FLOTILLA), "run", "-c", str(self.file)],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            cwd=self.folder, **kw)
+        if wait:
+            self.wait_running()
+
+    def wait_running(self, names=None, seconds=20):
+        """Waits until the named channels (all of the file) have a relay that works."""
+        names = set(self.channels if names is None else names)
+
+        def up():
+            if self.manager.poll() is not None:
+                raise AssertionError(f"the manager ended with {self.manager.returncode}:\n"
+                                     + self.log())
+            states = {c["name"]: c["state"] for c in self.status(missing={}).get("channels", [])}
+            return names <= {n for n, s in states.items() if s in ("running", "silent")}
+        wait_until(up, seconds=seconds, what=f"channels running; log:\n{self.log()}")
+
+    def log(self):
+        return self.log_path.read_text() if self.log_path.exists() else ""
+
+    def status(self, missing=None):
+        done = flotilla("status", "--json", "-c", self.file)
+        if done.returncode and missing is not None:
+            return missing
+        assert done.returncode == 0, (done.stdout, done.stderr, self.log())
+        return json.loads(done.stdout)
+
+    def channel(self, name):
+        return next(c for c in self.status()["channels"] if c["name"] == name)
+
+    def by_name(self):
+        return {c["name"]: c for c in self.status()["channels"]}
+
+    def reload(self, check=0):
+        return flotilla("reload", "-c", self.file, check=check)
+
+    def settle(self, received=None, seconds=30):
+        """Waits for quiet: what was said to arrive has arrived (channel -> datagrams, the kernel's
+        drops included), everything accepted is synced, and nothing changes between two looks.
+        Returns the channels by name."""
+        last = [None]
+
+        def quiet():
+            now = self.by_name()
+            for name, count in (received or {}).items():
+                if now[name]["datagrams_received"] + now[name]["datagrams_dropped"] < count:
+                    return None
+            for channel in now.values():
+                if channel["unsynced_datums"]:
+                    return None
+            figures = {name: [value for key, value in channel.items() if isinstance(value, int)]
+                       for name, channel in now.items()}
+            if figures != last[0]:
+                last[0] = figures
+                return None
+            return now
+        try:
+            return wait_until(quiet, seconds=seconds, pause=0.05)
+        except AssertionError:
+            raise AssertionError(f"no quiet within {seconds} s, wanted {received}:\n"
+                                 + json.dumps(self.by_name(), indent=1) + self.log()) from None
+
+    def assert_laws(self, channels=None):
+        for channel in (channels or self.by_name()).values():
+            for whole, parts in LAWS:
+                assert channel[whole] == sum(channel[part] for part in parts), channel
+
+    def stop(self):
+        """Quiet, the laws, then SIGTERM: it must end with 0 and leave no open file behind."""
+        channels = None
+        if self.laws:
+            channels = self.settle()
+            self.assert_laws(channels)
+        self.manager.send_signal(signal.SIGTERM)
+        code = self.manager.wait(30)
+        assert code == 0, f"the manager ended with {code}:\n{self.log()}"
+        self.manager = None
+        assert not list(self.folder.glob("recordings/*/*.part")), "a file was left open"
+        return channels
+
+    def __exit__(self, kind, error, trace):
+        try:
+            if kind is None and self.manager is not None:
+                self.stop()
+        finally:
+            if kind is not None:
+                print(f"--- {self.file}\n{self.file.read_text()}--- log\n{self.log()[-8000:]}")
+            self._clean()
+
+    def _clean(self):
+        for child in self._children:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+        if self.manager is not None:
+            self.manager.kill()
+            self.manager.wait()
+        # Relays outlive their manager by design; the ones of this folder are ours to end.
+        for pid in self.relay_processes():
+            os.kill(pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGKILL)
+        if self._own_folder and not os.environ.get("FLOTILLA_TEST_KEEP"):
+            wait_until(lambda: not self.relay_processes(), what="relays to end")
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def relay_processes(self):
+        """The relays that have this fleet's folder in their arguments, by /proc."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                    state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                except OSError:
+                    continue
+                ours = any(str(self.folder).encode() + b"/" in word for word in words)
+                if words[0].endswith(b"flotilla-relay") and ours and state != "Z":
+                    found.append(int(entry.name))
+        return found
+
+    # Files -----------------------------------------------------------------------------------
+
+    def files(self, name, part=True):
+        """The channel's recordings in their order, the open one last."""
+        folder = self.folder / self.storage["directory"] / name
+        found = sorted(folder.glob(f"{name}-*.avro"), key=lambda path: path.name)
+        found = [path for path in found if not path.name.endswith("-rejects.avro")]
+        return found + (sorted(folder.glob(f"{name}-*.avro.part")) if part else [])
+
+    # Load ------------------------------------------------------------------------------------
+
+    def source(self, name, datagrams, rate=0, count=None, **keys):
+        """Starts a paced sender of `datagrams` (bytes objects, or a file that write_datagrams
+        made) to the channel's input. Ended with the fleet; finish() gives what it did."""
+        return self._source(self.address(name), datagrams, rate, count, **keys)
+
+    def _source(self, to, datagrams, rate=0, count=None, interface="lo", sender=None):
+        if not isinstance(datagrams, (str, Path)):
+            path = self.folder / f"datagrams-{len(self._children)}"
+            write_datagrams(path, datagrams)
+            datagrams = path
+        command = [SOURCE, "--to", to, "--file", datagrams, "--rate", rate, "--interface",
+                   interface]
+        command += ["--count", count] if count is not None else []
+        command += ["--from", sender] if sender else []
+        child = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True)
+        self._children.append(child)
+        return Load(child)
+
+    def sink(self, address, interface="lo"):
+        """Starts a receiver of an address and waits until it is bound."""
+        path = self.folder / f"sink-{len(self._children)}"
+        child = subprocess.Popen([str(SINK), "--listen", address, "--file", str(path),
+                                  "--interface", interface],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._children.append(child)
+        assert child.stdout.readline() == "ready\n", child.stderr.read()
+        return Sink(child, path)
+
+
+class Load:
+    """A sender at work."""
+
+    def __init__(self, child):
+        self.child = child
+
+    def finish(self, timeout=120):
+        """Waits for its end and returns its report; every datagram was taken by the kernel."""
+        out, err = self.child.communicate(timeout=timeout)
+        assert self.child.returncode == 0, (out, err)
+        return json.loads(out)
+
+    def stop(self):
+        self.child.send_signal(signal.SIGTERM)
+        return self.finish()
+
+
+class Sink:
+    """A receiver at work; stop() gives the datagrams in their order."""
+
+    def __init__(self, child, path):
+        self.child = child
+        self.path = path
+        self.report = None
+
+    def stop(self):
+        self.child.send_signal(signal.SIGTERM)
+        out, err = self.child.communicate(timeout=30)
+        assert self.child.returncode == 0, (out, err)
+        self.report = json.loads(out)
+        assert self.report["dropped"] == 0, "the test's own receiver was too slow"
+        return read_datagrams(self.path)
+
+
+def write_datagrams(path, datagrams):
+    with open(path, "wb") as file:
+        file.write(b"".join(struct.pack("<I", len(one)) + one for one in datagrams))
+
+
+def read_datagrams(path):
+    data, at, found = Path(path).read_bytes(), 0, []
+    while at < len(data):
+        (size,) = struct.unpack_from("<I", data, at)
+        found.append(data[at + 4:at + 4 + size])
+        at += 4 + size
+    return found
