@@ -20,7 +20,7 @@
 
 #define STAGING_MAGIC   0x474e4753u /* "SGNG" */
 #define STAGING_VERSION 1u
-#define PAGE_BYTES      4096u
+#define PAGE_BYTES      BLOCK_PAGE_BYTES
 
 struct staging_shared {
     struct {

@@ -76,6 +76,7 @@ struct writer_state {
     uint64_t file_stamp_ns;  /* realtime in its name */
     uint64_t file_opened_ns; /* monotonic, for rotation by age */
     uint64_t file_bytes;     /* header and finished blocks; the open page stands behind. 0: not made yet */
+    uint64_t file_header_bytes;
     uint64_t file_synced_bytes; /* the file's end when it was last synced */
     uint32_t file_open, file_direct;
     uint32_t file_alignment, write_errno;

@@ -113,7 +113,7 @@ static int listen_on(struct listener *listener, int descriptor, struct net_batch
                 break;
             wait_ns = (int64_t)(end_ns - now_ns);
         }
-        int ready = net_wait(descriptor, wait_ns);
+        int ready = net_wait(descriptor, interrupt_descriptor(), wait_ns);
         if (ready == 0 || ready == -EINTR)
             continue;
         net_batch_clear(batch);
@@ -217,7 +217,7 @@ int verb_listen(int argc, char **argv)
     descriptor = open_stream(subject.channel, stream, address);
     if (descriptor < 0)
         goto out;
-    interrupt_install_blocked();
+    interrupt_install();
     code = listen_on(&listener, descriptor, net_batch_place(memory, LISTEN_MESSAGES), timeout_ms);
     uint32_t dropped = net_dropped(descriptor);
     if (dropped > 0)

@@ -60,6 +60,8 @@ int net_open_sender(const struct address *to, const char *interface, uint32_t tt
 uint64_t net_queue_bytes(int descriptor);
 /* A number no other socket of this host's uptime has had; 0 if unknown. */
 uint64_t net_cookie(int descriptor);
+/* Asks for another receive queue, as net_receive_options.queue_bytes. What is queued stays queued. */
+void net_set_queue(int descriptor, uint64_t bytes);
 /* Datagrams dropped on this socket since it was opened, modulo 2^32; 0 if unknown. */
 uint32_t net_dropped(int descriptor);
 
@@ -77,6 +79,9 @@ void net_batch_clear(struct net_batch *batch);
 int net_batch_receive(struct net_batch *batch, int descriptor);
 /* How many messages the last net_batch_receive took, also if it never returned. */
 uint32_t net_batch_taken(const struct net_batch *batch);
+
+/* Gives the memory of the buffers back; what was received is gone. */
+void net_batch_release(struct net_batch *batch);
 
 struct net_message {
     struct span bytes;
@@ -104,8 +109,8 @@ void net_outbox_add(struct net_outbox *outbox, struct span datagram);
 /* Sends what was gathered, never waiting: what the kernel does not take at once is an error. */
 void net_outbox_flush(struct net_outbox *outbox);
 
-/* Waits until `descriptor` is readable, `timeout_ns` has passed (-1: for ever) or a signal that is
- * blocked outside of this call arrives. 1 readable, 0 time is up, -EINTR, or another negative errno. */
-int net_wait(int descriptor, int64_t timeout_ns);
+/* Waits until `descriptor` is readable, `other` (-1: none) is, or `timeout_ns` has passed (-1: for
+ * ever). 1 if `descriptor` is readable, 0 if not, or a negative errno (-EINTR after a signal). */
+int net_wait(int descriptor, int other, int64_t timeout_ns);
 
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -51,6 +52,15 @@ static uint32_t direct_alignment(int descriptor)
     return alignment < ALIGNMENT_MIN ? ALIGNMENT_MIN : alignment;
 }
 
+/* tmpfs and ramfs take O_DIRECT since Linux 6.6, but the page cache is all they have. */
+static bool lives_in_memory(int descriptor)
+{
+    enum { TMPFS = 0x01021994, RAMFS = 0x858458f6 };
+    struct statfs about;
+    return fstatfs(descriptor, &about) == 0 &&
+           ((uint32_t)about.f_type == (uint32_t)TMPFS || (uint32_t)about.f_type == (uint32_t)RAMFS);
+}
+
 int direct_file_open(struct direct_file *file, int folder, const char *name, enum file_open how,
                      bool direct)
 {
@@ -67,7 +77,7 @@ int direct_file_open(struct direct_file *file, int folder, const char *name, enu
         return -error;
     }
     if (direct) {
-        file->alignment = direct_alignment(descriptor);
+        file->alignment = lives_in_memory(descriptor) ? 0 : direct_alignment(descriptor);
         if (file->alignment == 0) {
             close(descriptor);
             if (how == FILE_CREATE)

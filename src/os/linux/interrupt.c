@@ -1,22 +1,33 @@
 /* SPDX-License-Identifier: MIT
- * Stop signals by sigaction(2). */
+ * Stop signals by sigaction(2). The pipe is what a wait can look at: a flag alone could be set just
+ * before the wait begins. */
 #include "os/interrupt.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 static volatile sig_atomic_t interrupted;
+static int interrupt_pipe[2] = {-1, -1};
 static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
 static void interrupt_note(int number)
 {
+    int error = errno;
     (void)number;
     interrupted = 1;
+    if (interrupt_pipe[1] >= 0 && write(interrupt_pipe[1], "", 1) < 0)
+        errno = 0; /* the pipe is full: it is readable all the same */
+    errno = error;
 }
 
 void interrupt_install(void)
 {
     struct sigaction action;
+    if (pipe2(interrupt_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+        interrupt_pipe[0] = interrupt_pipe[1] = -1;
     memset(&action, 0, sizeof(action));
     sigemptyset(&action.sa_mask);
     action.sa_handler = interrupt_note; /* no SA_RESTART: a wait must end */
@@ -26,17 +37,12 @@ void interrupt_install(void)
     sigaction(SIGPIPE, &action, NULL);
 }
 
-void interrupt_install_blocked(void)
-{
-    sigset_t blocked;
-    sigemptyset(&blocked);
-    for (size_t i = 0; i < sizeof(stop_signals) / sizeof(stop_signals[0]); i++)
-        sigaddset(&blocked, stop_signals[i]);
-    sigprocmask(SIG_BLOCK, &blocked, NULL);
-    interrupt_install();
-}
-
 bool interrupt_seen(void)
 {
     return interrupted != 0;
+}
+
+int interrupt_descriptor(void)
+{
+    return interrupt_pipe[0];
 }

@@ -8,10 +8,10 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -248,9 +248,7 @@ static int configure_receiver(int descriptor, const struct net_receive_options *
         if (interface == 0)
             return -ENODEV;
     }
-    int queue = options->queue_bytes > INT32_MAX ? INT32_MAX : (int)options->queue_bytes;
-    if (queue > 0 && set_option(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, queue) < 0)
-        set_option(descriptor, SOL_SOCKET, SO_RCVBUF, queue);
+    net_set_queue(descriptor, options->queue_bytes);
     set_option(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, 1);
     set_option(descriptor, SOL_SOCKET, SO_RXQ_OVFL, 1);
 
@@ -345,6 +343,13 @@ uint64_t net_queue_bytes(int descriptor)
     return getsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, &size) < 0 || bytes < 0
                ? 0
                : (uint64_t)bytes;
+}
+
+void net_set_queue(int descriptor, uint64_t bytes)
+{
+    int queue = bytes > INT32_MAX ? INT32_MAX : (int)bytes;
+    if (queue > 0 && set_option(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, queue) < 0)
+        set_option(descriptor, SOL_SOCKET, SO_RCVBUF, queue);
 }
 
 uint64_t net_cookie(int descriptor)
@@ -453,6 +458,13 @@ uint32_t net_batch_taken(const struct net_batch *batch)
     return taken;
 }
 
+void net_batch_release(struct net_batch *batch)
+{
+    struct net_batch_parts parts = net_batch_parts(batch, batch->messages);
+    net_batch_clear(batch);
+    madvise(parts.buffers, (size_t)batch->messages * NET_DATAGRAM_BYTES_MAX, MADV_REMOVE);
+}
+
 void net_batch_message(const struct net_batch *batch, uint32_t index, struct net_message *message)
 {
     const struct mmsghdr *entry = &batch->headers[index];
@@ -482,15 +494,16 @@ void net_batch_message(const struct net_batch *batch, uint32_t index, struct net
     }
 }
 
-int net_wait(int descriptor, int64_t timeout_ns)
+int net_wait(int descriptor, int other, int64_t timeout_ns)
 {
     struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000),
                                .tv_nsec = (long)(timeout_ns % 1000000000)};
-    struct pollfd wanted = {.fd = descriptor, .events = POLLIN};
-    sigset_t none;
-    sigemptyset(&none);
-    int ready = ppoll(&wanted, 1, timeout_ns < 0 ? NULL : &timeout, &none);
-    return ready < 0 ? -errno : ready;
+    struct pollfd wanted[2] = {{.fd = descriptor, .events = POLLIN},
+                               {.fd = other, .events = POLLIN}}; /* poll passes over -1 */
+    int ready = ppoll(wanted, 2, timeout_ns < 0 ? NULL : &timeout, NULL);
+    if (ready < 0)
+        return -errno;
+    return wanted[0].revents != 0; /* an error too is for the reader to find */
 }
 
 /* ---- sending ---- */

@@ -13,6 +13,7 @@
 int storage_look(int folder, const char *name, struct storage_entry *entry)
 {
     struct stat found, target;
+    _Static_assert(STORAGE_HERE == AT_FDCWD, "the header's word for it");
     if (fstatat(folder, name, &found, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     memset(entry, 0, sizeof *entry);

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ * The terminal on Linux. No known faults. */
+#include "os/terminal.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+bool terminal_is_output(uint32_t *columns)
+{
+    if (!isatty(STDOUT_FILENO))
+        return false;
+    struct winsize size = {0};
+    *columns = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+    return true;
+}

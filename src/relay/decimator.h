@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ * Datums in, fewer datums of the same schema out: one (or two, for min-max) for each window of
+ * `factor`. Pure arithmetic over the layout's numeric leaves; no I/O, no allocation.
+ *
+ * A leaf is aggregated over those datums of the window in which it is present; everything else, the
+ * `time` and `sequence` fields and leaves with a logical type are the last datum's. Integers: sums are
+ * exact, averages and rms round to the nearest, halves away from zero; rms is computed in double
+ * precision. min-max passes over NaN unless there is nothing else; average and rms of a window with a
+ * NaN are NaN; infinities are numbers like others (inf - inf is NaN). min-max gives the minima with
+ * the window's first time, then the maxima with its last. */
+#ifndef FLOTILLA_RELAY_DECIMATOR_H
+#define FLOTILLA_RELAY_DECIMATOR_H
+
+#include <stdint.h>
+
+#include "avro/datum.h"
+#include "channel/settings.h"
+#include "channel/staging.h"
+
+struct decimator {
+    const struct layout *layout;
+    enum algorithm algorithm;
+    uint32_t factor;
+};
+
+/* The most bytes a decimated datum can have more than the one it is made from. */
+static inline size_t decimator_growth(uint32_t leaf_count)
+{
+    return (size_t)leaf_count * 9;
+}
+
+/* The window's state, kept by the caller: `fill` datums are in it, `accumulators` has room for the
+ * layout's leaf_count and needs no initial value when fill is 0. */
+struct decimator_window {
+    uint32_t *fill;
+    uint64_t *time; /* bits of the first datum's time leaf */
+    uint32_t *time_known;
+    struct accumulator *accumulators;
+};
+
+/* Takes one datum with its leaves (of datum_leaves). Where it completes a window, writes the
+ * decimated datums one behind the other to `out` (room for twice datum.bytes and decimator_growth) and
+ * their lengths to `lengths`, and returns how many: 0, 1 or 2. */
+uint32_t decimator_add(const struct decimator *decimator, struct decimator_window *window,
+                       struct span datum, const struct leaf *leaves, uint32_t leaf_count,
+                       uint8_t *out, size_t lengths[2]);
+
+#endif

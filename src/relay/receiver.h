@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ * The receiving thread's work: take a batch, check every datum, send it on, decimate, stage for the
+ * disk. A batch is put in force as a whole; until then nothing of it has happened but the sending. */
+#ifndef FLOTILLA_RELAY_RECEIVER_H
+#define FLOTILLA_RELAY_RECEIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "avro/layout.h"
+#include "channel/settings.h"
+#include "channel/staging.h"
+#include "os/net.h"
+#include "relay/decimator.h"
+#include "relay/writer.h"
+
+struct receiver {
+    const struct channel_settings *settings;
+    const struct layout *layout;
+    struct staging *staging;
+    struct writer *writer; /* NULL: nothing is recorded */
+    int descriptor;
+    struct net_outbox full, decimated; /* descriptor -1: no such stream */
+
+    /* Its own, set by receiver_prepare. */
+    struct net_batch *batch;
+    struct decimator decimator;
+    struct leaf *leaves;    /* layout->leaf_count */
+    uint8_t *decimated_out; /* an arena for the decimated datums of a batch */
+    size_t decimated_room, decimated_used;
+    bool wants_leaves;
+    uint32_t *free_slots; /* a stack */
+    uint32_t free_count;
+    uint8_t *slot_dirty;    /* by slot: it has memory */
+    uint32_t largest_batch; /* messages, since memory was last given back */
+    uint64_t reclaimed; /* blocks whose slots have been taken back, of those written */
+    bool touched;       /* there has been work since memory was last given back */
+    uint32_t block_room;         /* the most bytes of a finished block */
+    uint32_t alignment;
+    struct receiver_state *next; /* the state being made, during a batch */
+};
+
+/* Lays out what it needs over the inherited memory. 0 or a negative errno. Fields above the mark must
+ * be set, all else zero. */
+int receiver_prepare(struct receiver *receiver);
+
+/* Does the batch that a relay before this one had taken and not put in force, and closes the block
+ * that it had open. */
+void receiver_resume(struct receiver *receiver);
+
+/* Closes the open block, if there is one. */
+void receiver_close_block(struct receiver *receiver);
+
+/* Works until asked to stop (interrupt_seen), then takes what is queued, at most for `DRAIN` 2 s,
+ * and closes the open block. 0, or a negative errno if the socket fails for good. */
+int receiver_run(struct receiver *receiver);
+
+#endif
