@@ -19,6 +19,8 @@ int verb_usage(const char *verb, const char *format, ...) __attribute__((format(
 
 /* The help of the verbs whose files carry it. */
 extern const char verb_send_help[], verb_listen_help[], verb_cat_help[], verb_schema_help[];
+extern const char verb_run_help[], verb_check_help[], verb_status_help[], verb_reload_help[];
+extern const char verb_stop_help[], verb_restart_help[];
 
 int verb_run(int argc, char **argv);
 int verb_check(int argc, char **argv);

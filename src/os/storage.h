@@ -14,7 +14,11 @@ struct storage_entry {
     uint64_t modified_ns; /* realtime; 0 for a time before 1970 */
 };
 
-/* Describes `name` in the folder (a descriptor of folder_open). 0, or a negative errno. */
+/* In place of a folder: names are paths, relative to the working folder. */
+#define STORAGE_HERE (-100)
+
+/* Describes `name` in the folder (a descriptor of folder_open, or STORAGE_HERE). 0, or a negative
+ * errno. */
 int storage_look(int folder, const char *name, struct storage_entry *entry);
 
 /* Room on the folder's file system: what an ordinary user may still take, and all of it. 0, or a

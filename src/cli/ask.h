@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * What the verbs that talk to a running manager share: their options, and asking. */
+#ifndef FLOTILLA_CLI_ASK_H
+#define FLOTILLA_CLI_ASK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+/* What a verb takes beside -c FILE. */
+enum ask_accepts { ASK_JSON = 1, ASK_WATCH = 2, ASK_CHANNEL = 4 };
+
+struct ask_options {
+    const char *config; /* of -c, or NULL */
+    bool json, watch;
+    const char *channel;
+};
+
+/* Reads the options. EXIT_OK, or EXIT_USAGE after telling what is wrong. */
+int ask_read_options(int argc, char **argv, unsigned accepts, struct ask_options *options);
+
+/* Sends `request` (taken over, freed) to the manager that the options lead to. EXIT_OK and the
+ * reply, which the caller frees; or another exit code after telling on stderr why. */
+int ask_manager(const struct ask_options *options, json_t *request, uint64_t timeout_ms,
+                bool until_gone, json_t **reply);
+
+/* Prints a reply as JSON on standard output. */
+void ask_print_json(const json_t *reply);
+
+#endif

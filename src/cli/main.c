@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ * flotilla: finds the verb in a table and runs it. Each verb has a file of its own. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/nearest.h"
+#include "cli/verb.h"
+
+static const struct verb verbs[] = {
+    {"run", "the manager: starts the fleet and looks after it", verb_run_help, verb_run},
+    {"check", "validates a configuration", verb_check_help, verb_check},
+    {"status", "the fleet, losses first", verb_status_help, verb_status},
+    {"reload", "puts a changed configuration in force", verb_reload_help, verb_reload},
+    {"restart", "replaces a channel's relay", verb_restart_help, verb_restart},
+    {"stop", "ends the fleet, everything flushed", verb_stop_help, verb_stop},
+    {"send", "a source: synthetic signals, or a recording's datums", verb_send_help, verb_send},
+    {"listen", "prints what a channel sends, decoded", verb_listen_help, verb_listen},
+    {"cat", "prints recordings as JSON lines", verb_cat_help, verb_cat},
+    {"schema", "what a schema amounts to; compiles it", verb_schema_help, verb_schema},
+};
+
+int verb_usage(const char *verb, const char *format, ...)
+{
+    va_list arguments;
+    fprintf(stderr, "flotilla %s: ", verb);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\nTry 'flotilla %s --help'.\n", verb);
+    return EXIT_USAGE;
+}
+
+static void print_help(FILE *out)
+{
+    fputs("usage: flotilla VERB [ARGUMENTS]\n"
+          "\n"
+          "  flotilla check               is fleet.yaml right?\n"
+          "  flotilla run                 start the fleet it describes\n"
+          "  flotilla status --watch      see it work\n"
+          "\n"
+          "Verbs:\n",
+          out);
+    for (size_t i = 0; i < ARRAY_COUNT(verbs); i++)
+        fprintf(out, "  %-9s %s\n", verbs[i].name, verbs[i].summary);
+    fputs("\n"
+          "'flotilla VERB --help' tells more of each. -c FILE names the configuration; else it is\n"
+          "./fleet.yaml, else /etc/flotilla/fleet.yaml.\n"
+          "Exit: 0 ok, 1 failed, 2 usage, 3 done with loss, 78 bad configuration.\n",
+          out);
+}
+
+static const struct verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(verbs); i++)
+        if (strcmp(verbs[i].name, name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
+static int tell_unknown(const char *name)
+{
+    const char *nearest = NULL;
+    for (size_t i = 0; i < ARRAY_COUNT(verbs); i++)
+        nearest_offer(name, verbs[i].name, &nearest);
+    fprintf(stderr, "flotilla: there is no verb \"%s\"", name);
+    if (nearest)
+        fprintf(stderr, "; did you mean \"%s\"?", nearest);
+    fputs("\nTry 'flotilla --help'.\n", stderr);
+    return EXIT_USAGE;
+}
+
+/* Whether the words behind the verb ask for its help. */
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
+static int print(const char *text)
+{
+    /* Help into a full disk or a closed pipe has not been given. */
+    return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    const char *word = argv[1];
+    bool help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+    if (help && argc == 2) {
+        print_help(stdout);
+        return print("");
+    }
+    if (strcmp(word, "--version") == 0)
+        return print("flotilla " FLOTILLA_VERSION "\n");
+    const struct verb *verb = find_verb(help ? argv[2] : word);
+    if (!verb)
+        return tell_unknown(help ? argv[2] : word);
+    if (help || wants_help(argc - 1, argv + 1))
+        return print(verb->help);
+    return verb->run(argc - 1, argv + 1);
+}

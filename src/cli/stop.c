@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ * flotilla stop: everything is flushed and ended; returns when the manager has gone. */
+#include <stdio.h>
+
+#include "cli/ask.h"
+#include "cli/verb.h"
+
+#define STOP_TIMEOUT_MS 60000u
+
+const char verb_stop_help[] =
+    "usage: flotilla stop [-c FILE] [--json]\n"
+    "\n"
+    "  flotilla stop\n"
+    "\n"
+    "Ends the fleet: every relay flushes its recording and gives it its final name, then the "
+    "manager\n"
+    "ends. Returns when it has gone. A relay that takes longer than 15 s is killed; what it had\n"
+    "received but not written is lost then.\n"
+    "\n"
+    "  -c FILE   the configuration that names the manager's runtime folder\n"
+    "  --json    the answer, for machines\n"
+    "\n"
+    "Exit: 0 all ended cleanly, 1 not so or no manager runs, 2 usage, 78 no runtime folder can be\n"
+    "found.\n";
+
+int verb_stop(int argc, char **argv)
+{
+    struct ask_options options;
+    json_t *reply;
+    int code = ask_read_options(argc, argv, ASK_JSON, &options);
+    if (code == EXIT_OK)
+        code = ask_manager(&options, json_pack("{s:s}", "verb", "stop"), STOP_TIMEOUT_MS, true,
+                           &reply);
+    if (code != EXIT_OK)
+        return code;
+    json_int_t unclean = json_integer_value(json_object_get(reply, "unclean"));
+    if (options.json)
+        ask_print_json(reply);
+    if (unclean)
+        fprintf(stderr,
+                "flotilla stop: %lld of the relays did not end cleanly; the manager's log says "
+                "which\n",
+                (long long)unclean);
+    json_decref(reply);
+    return unclean ? EXIT_FAILED : EXIT_OK;
+}

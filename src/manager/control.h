@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT
+ * The control socket RUNTIME/control.sock (mode 0660): one JSON object on a line asks, one answers,
+ * then the connection is closed. Requests: {"verb": "status" | "reload" | "stop"}, and
+ * {"verb": "restart", "channel": NAME}. A refusal is {"error": TEXT, "exit": EXIT CODE}.
+ * Relies on os/local and jansson. A client that is slow to ask or to listen delays nobody: it has
+ * CONTROL_PATIENCE_MS, and its own buffers. */
+#ifndef FLOTILLA_MANAGER_CONTROL_H
+#define FLOTILLA_MANAGER_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "channel/settings.h"
+#include "os/loop.h"
+
+#define CONTROL_SOCKET            "control.sock"
+#define CONTROL_LOCK              "manager.lock" /* held by a manager while it lives */
+#define CONTROL_PROCESS_FILE      "manager.pid"
+#define CONTROL_REQUEST_BYTES_MAX 4096u
+#define CONTROL_REPLY_BYTES_MAX   (64u << 20)
+#define CONTROL_CLIENTS_MAX       64u
+#define CONTROL_PATIENCE_MS       10000u
+
+/* ---- the manager's side ---- */
+
+struct control; /* opaque; from control_open, freed by control_close */
+
+/* Answers a request: returns a new reply. With `*hold` set, it is sent only at control_release. */
+typedef json_t *control_answer(void *context, const json_t *request, bool *hold);
+
+/* Listens in the folder `runtime` and answers in the loop's callbacks. 0 or a negative errno. */
+int control_open(struct control **control, struct loop *loop, const char *runtime,
+                 control_answer *answer, void *context);
+/* Sends the replies that were held; with `instead` not NULL, that in place of each. */
+void control_release(struct control *control, const json_t *instead);
+/* Sends what the clients take at once, closes all, removes the socket. */
+void control_close(struct control *control);
+
+/* A refusal to answer with. */
+json_t *control_refusal(int exit_code, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- the client's side ---- */
+
+/* Finds the runtime folder of the configuration that config_find(given) finds: reads no more of it
+ * than that key, so that an otherwise broken file does not come between a user and a manager that
+ * runs. 0, or -EINVAL with a message for people. */
+int control_find_runtime(const char *given, char runtime[CHANNEL_PATH_BYTES_MAX], char *error,
+                         size_t error_bytes);
+
+/* Asks the manager of `runtime`, waiting at most `timeout_ms` for its answer, and then, if
+ * `until_gone`, for its end. Returns the reply (a new object), or NULL with a message for people.
+ */
+json_t *control_ask(const char *runtime, const json_t *request, uint64_t timeout_ms,
+                    bool until_gone, char *error, size_t error_bytes);
+
+#endif

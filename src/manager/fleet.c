@@ -1,0 +1,944 @@
+/* SPDX-License-Identifier: MIT
+ * The fleet: what each channel owns, and what happens to it. A channel's relay is replaced in two
+ * steps: the old one is asked to end; when it has, the new settings are put in force (`adopt`) and
+ * the next relay is spawned on the same socket and memory wherever they still fit.
+ * Known limit: where the single senders that a group is joined for change, the socket cannot be
+ * kept; what arrives between the old relay's end and the new socket (about a millisecond) is lost.
+ */
+#include "manager/fleet.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "channel/staging.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/inherit.h"
+#include "os/memory.h"
+
+#define RELAY_WORDS_MAX  64
+#define RELAY_TEXT_BYTES 8192
+#define REASON_BYTES     256
+
+struct channel {
+    struct fleet *fleet;
+    struct channel *next, **link_from;
+    struct config_channel config;   /* in force; owns its layout image */
+    struct config_channel *pending; /* to be put in force once the relay has gone */
+    bool removed;                   /* to be forgotten once the relay has gone */
+    bool seen;                      /* the mark of mark and sweep */
+    bool layout_written;
+
+    struct child child;
+    struct process process;
+    struct loop_watch ended;
+    struct loop_timer timer;
+
+    int receive, full, decimated, memory;
+    int pending_receive; /* opened ahead of a change of address, so that nothing is missed; or -1 */
+    struct staging staging; /* maps `memory` */
+
+    struct counters base;  /* what memories that are gone had counted */
+    struct counters found; /* what the memory had counted when the relay was spawned */
+    uint64_t sample_ns, sample_received;
+    double rate;
+    uint32_t sample_file; /* a digest of the open file's name */
+    char reason[REASON_BYTES];
+};
+
+struct fleet {
+    struct fleet_options options;
+    char *runtime, *relay;
+    struct channel *first;
+    struct loop_timer sample;
+    bool stopping;
+    uint32_t unclean_ends;
+};
+
+static void channel_step(struct channel *channel, enum child_event event, long detail);
+
+static uint64_t now_ms(void)
+{
+    return clock_monotonic_ns() / NS_PER_MS;
+}
+
+static const char *name_of(const struct channel *channel)
+{
+    return channel->config.settings.name;
+}
+
+__attribute__((format(printf, 2, 3))) static void explain(struct channel *channel,
+                                                          const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(channel->reason, sizeof channel->reason, format, arguments);
+    va_end(arguments);
+}
+
+static void close_descriptor(int *descriptor)
+{
+    if (*descriptor >= 0)
+        descriptor_close(*descriptor);
+    *descriptor = -1;
+}
+
+/* ---- files in the runtime folder ---- */
+
+static int runtime_path(const struct fleet *fleet, const char *name, const char *ending,
+                        char path[CHANNEL_PATH_BYTES_MAX])
+{
+    int used = snprintf(path, CHANNEL_PATH_BYTES_MAX, "%s/%s%s", fleet->runtime, name, ending);
+    return used < 0 || used >= CHANNEL_PATH_BYTES_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* Written under another name and renamed, but not synced: after a power cut the runtime folder says
+ * nothing that is still true, and a thousand syncs would cost the start of a fleet seconds. */
+static int write_runtime_file(const char *path, const void *bytes, size_t byte_count)
+{
+    char beside[CHANNEL_PATH_BYTES_MAX + 8];
+    snprintf(beside, sizeof beside, "%s.new", path);
+    FILE *file = fopen(beside, "we");
+    if (!file)
+        return -errno;
+    int error = fwrite(bytes, 1, byte_count, file) == byte_count ? 0 : -EIO;
+    if (fclose(file) != 0)
+        error = errno ? -errno : -EIO;
+    if (error == 0 && rename(beside, path) < 0)
+        error = -errno;
+    if (error < 0)
+        remove(beside);
+    return error;
+}
+
+static void write_process_file(struct channel *channel)
+{
+    char path[CHANNEL_PATH_BYTES_MAX], text[64];
+    uint64_t start = 0;
+    /* One that has ended already leaves no orphan; its end is told by the loop. */
+    if (process_start_time(channel->process.id, &start) < 0)
+        return;
+    int used =
+        snprintf(text, sizeof text, "%ld %llu\n", channel->process.id, (unsigned long long)start);
+    int error = runtime_path(channel->fleet, name_of(channel), ".pid", path);
+    if (error == 0)
+        error = write_runtime_file(path, text, (size_t)used);
+    if (error < 0)
+        log_line("%s: cannot write %s.pid in %s: %s", name_of(channel), name_of(channel),
+                 channel->fleet->runtime, strerror(-error));
+}
+
+static void remove_runtime_file(const struct channel *channel, const char *ending)
+{
+    char path[CHANNEL_PATH_BYTES_MAX];
+    if (runtime_path(channel->fleet, name_of(channel), ending, path) == 0)
+        remove(path);
+}
+
+/* ---- counters ---- */
+
+static void add_counters(struct counters *total, const struct counters *more)
+{
+    for (size_t i = 0; i < counter_name_count; i++) {
+        if (counter_names[i].gauge)
+            continue;
+        uint64_t *to = (uint64_t *)(void *)((char *)total + counter_names[i].offset);
+        *to += *(const uint64_t *)(const void *)((const char *)more + counter_names[i].offset);
+    }
+    for (uint32_t i = 0; i < REJECT_REASONS; i++)
+        total->rejected[i] += more->rejected[i];
+}
+
+/* What the memory counts. A relay that finds it damaged empties it: what it had counted up to that
+ * relay's start is kept, whatever was counted by the one before it. */
+static void read_memory(struct channel *channel, struct counters *counters)
+{
+    memset(counters, 0, sizeof *counters);
+    if (channel->memory < 0)
+        return;
+    staging_read(&channel->staging, counters);
+    if (counters->batches < channel->found.batches) {
+        channel->found.datums_unrecorded += channel->found.unsynced_datums;
+        add_counters(&channel->base, &channel->found);
+        memset(&channel->found, 0, sizeof channel->found);
+    }
+}
+
+/* Closes the memory; what it counted goes on in `base`. Datums that it still held (their relay did
+ * not end cleanly) are lost with it, and counted so. */
+static void drop_memory(struct channel *channel)
+{
+    if (channel->memory < 0)
+        return;
+    struct counters last;
+    read_memory(channel, &last);
+    if (last.unsynced_datums)
+        log_line("%s: %llu datums were lost with the buffer that was given up", name_of(channel),
+                 (unsigned long long)last.unsynced_datums);
+    last.datums_unrecorded += last.unsynced_datums;
+    add_counters(&channel->base, &last);
+    staging_unmap(&channel->staging);
+    close_descriptor(&channel->memory);
+    memset(&channel->found, 0, sizeof channel->found);
+}
+
+/* ---- what a relay is handed down ---- */
+
+static int open_receiver(const struct channel_settings *settings)
+{
+    return net_open_receiver(&(struct net_receive_options){.listen = settings->listen,
+                                                           .interface = settings->interface,
+                                                           .sources = settings->sources,
+                                                           .source_count = settings->source_count,
+                                                           .queue_bytes = settings->receive_bytes});
+}
+
+static bool is_single(const struct prefix *source)
+{
+    return source->bits == (source->address.family == 4 ? 32 : 128);
+}
+
+/* Whether a group is joined for whoever sends; else for single senders. As net_open_receiver does.
+ */
+static bool joins_everybody(const struct channel_settings *settings)
+{
+    bool everybody = settings->source_count == 0;
+    for (uint32_t i = 0; i < settings->source_count; i++)
+        everybody = everybody || !is_single(&settings->sources[i]);
+    return everybody;
+}
+
+static bool joins_for(const struct channel_settings *settings, const struct prefix *source)
+{
+    for (uint32_t i = 0; i < settings->source_count; i++)
+        if (memcmp(settings->sources[i].address.bytes, source->address.bytes,
+                   sizeof source->address.bytes) == 0)
+            return true;
+    return false;
+}
+
+/* Whether both join a group for the same senders. All other filtering is the relay's. */
+static bool same_joins(const struct channel_settings *a, const struct channel_settings *b)
+{
+    if (!net_is_multicast(&a->listen))
+        return true;
+    if (joins_everybody(a) || joins_everybody(b))
+        return joins_everybody(a) && joins_everybody(b);
+    bool same = true;
+    for (uint32_t i = 0; i < a->source_count; i++)
+        same = same && joins_for(b, &a->sources[i]);
+    for (uint32_t i = 0; i < b->source_count; i++)
+        same = same && joins_for(a, &b->sources[i]);
+    return same;
+}
+
+static bool same_receiver(const struct channel_settings *a, const struct channel_settings *b)
+{
+    return net_same_address(&a->listen, &b->listen) && strcmp(a->interface, b->interface) == 0 &&
+           same_joins(a, b);
+}
+
+static bool same_sender(const struct channel_settings *a, const struct address *to_a,
+                        const struct channel_settings *b, const struct address *to_b)
+{
+    return to_a->family == to_b->family && net_same_address(to_a, to_b) &&
+           strcmp(a->interface, b->interface) == 0 && a->ttl == b->ttl;
+}
+
+/* The settings to come differ in where they listen: the new socket takes over from the old one. */
+static void change_receiver(struct channel *channel, const struct channel_settings *settings)
+{
+    int receive = channel->pending_receive;
+    channel->pending_receive = -1;
+    if (receive < 0)
+        receive = open_receiver(settings);
+    /* On an address that only one socket may hold, the old one has to go first; `prepare` then
+     * opens the new one, and says why if it cannot. */
+    close_descriptor(&channel->receive);
+    if (receive >= 0)
+        channel->receive = receive;
+}
+
+/* Puts the pending settings in force. No relay is there. */
+static void adopt(struct channel *channel)
+{
+    struct config_channel *pending = channel->pending;
+    if (!pending)
+        return;
+    channel->pending = NULL;
+    const struct channel_settings *was = &channel->config.settings, *is = &pending->settings;
+    if (!same_receiver(was, is))
+        change_receiver(channel, is);
+    else if (was->receive_bytes != is->receive_bytes && channel->receive >= 0)
+        net_set_queue(channel->receive, is->receive_bytes);
+    if (!same_sender(was, &was->full, is, &is->full))
+        close_descriptor(&channel->full);
+    if (!same_sender(was, &was->decimated, is, &is->decimated))
+        close_descriptor(&channel->decimated);
+    if (staging_bytes(was) != staging_bytes(is))
+        drop_memory(channel);
+    channel->layout_written = false;
+    free(channel->config.layout_image);
+    channel->config = *pending;
+    free(pending);
+}
+
+static int prepare_sender(struct channel *channel, const char *stream, const struct address *to,
+                          int *descriptor)
+{
+    const struct channel_settings *settings = &channel->config.settings;
+    if (!to->family || *descriptor >= 0)
+        return 0;
+    *descriptor = net_open_sender(to, settings->interface, settings->ttl);
+    if (*descriptor >= 0)
+        return 0;
+    int error = *descriptor;
+    char text[NET_ADDRESS_TEXT_BYTES];
+    *descriptor = -1;
+    explain(channel, "cannot open the %s stream to %s%s%s: %s", stream, net_write_address(text, to),
+            settings->interface[0] ? " on " : "", settings->interface, strerror(-error));
+    return error;
+}
+
+static int prepare_memory(struct channel *channel)
+{
+    if (channel->memory >= 0)
+        return 0;
+    size_t bytes = staging_bytes(&channel->config.settings);
+    int descriptor = shared_memory_create(name_of(channel), bytes);
+    int error = descriptor < 0 ? descriptor : staging_map(&channel->staging, descriptor);
+    if (error < 0) {
+        if (descriptor >= 0)
+            descriptor_close(descriptor);
+        explain(channel, "cannot make its buffer of %zu bytes: %s", bytes, strerror(-error));
+        return error;
+    }
+    channel->memory = descriptor;
+    return 0;
+}
+
+static int prepare_layout(struct channel *channel)
+{
+    if (channel->layout_written)
+        return 0;
+    const struct config_channel *config = &channel->config;
+    int error =
+        write_runtime_file(config->settings.layout, config->layout_image, config->layout_bytes);
+    if (error < 0)
+        explain(channel, "cannot write %.160s: %s", config->settings.layout, strerror(-error));
+    channel->layout_written = error == 0;
+    return error;
+}
+
+/* Makes whatever is missing of what the relay needs. 0, or a negative errno with the reason noted.
+ * What could be opened stays open: the socket collects datagrams while the rest is waited for. */
+static int prepare(struct channel *channel)
+{
+    const struct channel_settings *settings = &channel->config.settings;
+    if (channel->receive < 0)
+        channel->receive = open_receiver(settings);
+    if (channel->receive < 0) {
+        int error = channel->receive;
+        char text[NET_ADDRESS_TEXT_BYTES];
+        channel->receive = -1;
+        explain(channel, "cannot listen at %s%s%s: %s", net_write_address(text, &settings->listen),
+                settings->interface[0] ? " on " : "", settings->interface, strerror(-error));
+        return error;
+    }
+    int error = prepare_sender(channel, "full-rate", &settings->full, &channel->full);
+    if (error == 0)
+        error = prepare_sender(channel, "decimated", &settings->decimated, &channel->decimated);
+    if (error == 0)
+        error = prepare_memory(channel);
+    if (error == 0)
+        error = prepare_layout(channel);
+    return error;
+}
+
+/* ---- the relay ---- */
+
+static void relay_ended(void *context, unsigned events);
+
+static int start_process(struct channel *channel)
+{
+    char program[] = "flotilla-relay", text[RELAY_TEXT_BYTES];
+    char *words[RELAY_WORDS_MAX + 2] = {program};
+    int count = settings_write_flags(&channel->config.settings, text, sizeof text, words + 1,
+                                     RELAY_WORDS_MAX);
+    if (count < 0) {
+        explain(channel, "its settings do not fit a command line: %s", strerror(-count));
+        return count;
+    }
+    words[count + 1] = NULL;
+
+    struct process_descriptor descriptors[4];
+    uint32_t descriptor_count = 0;
+    descriptors[descriptor_count++] =
+        (struct process_descriptor){INHERIT_RECEIVE, channel->receive};
+    descriptors[descriptor_count++] = (struct process_descriptor){INHERIT_MEMORY, channel->memory};
+    if (channel->full >= 0)
+        descriptors[descriptor_count++] = (struct process_descriptor){INHERIT_FULL, channel->full};
+    if (channel->decimated >= 0)
+        descriptors[descriptor_count++] =
+            (struct process_descriptor){INHERIT_DECIMATED, channel->decimated};
+
+    int error = process_spawn(&channel->process, channel->fleet->relay, words, descriptors,
+                              descriptor_count);
+    if (error < 0) {
+        explain(channel, "cannot run %.160s: %s", channel->fleet->relay, strerror(-error));
+        return error;
+    }
+    channel->ended = (struct loop_watch){
+        .descriptor = channel->process.descriptor, .ready = relay_ended, .context = channel};
+    error = loop_watch(channel->fleet->options.loop, &channel->ended, LOOP_READ);
+    if (error < 0) {
+        /* A relay whose end we would not learn of must not run. */
+        struct process_end end;
+        process_kill(&channel->process);
+        process_wait(&channel->process, FLEET_CHANGE_GRACE_MS);
+        if (process_reap(&channel->process, &end) < 0)
+            process_close(&channel->process);
+        explain(channel, "cannot watch its relay: %s", strerror(-error));
+    }
+    return error;
+}
+
+static void spawn_relay(struct channel *channel)
+{
+    adopt(channel);
+    /* Before the relay can change it: what there was is what it has to exceed to have worked. */
+    int error = prepare(channel);
+    if (error == 0) {
+        struct counters found;
+        read_memory(channel, &found);
+        channel->found = found;
+        error = start_process(channel);
+    }
+    if (error < 0) {
+        channel_step(channel, CHILD_UNABLE, 0);
+        log_line("%s: %s; trying again in %u s", name_of(channel), channel->reason,
+                 channel->child.wait_ms / 1000);
+        return;
+    }
+    channel->reason[0] = '\0';
+    channel_step(channel, CHILD_SPAWNED, 0);
+    write_process_file(channel);
+    log_line("%s: relay %ld started", name_of(channel), channel->process.id);
+}
+
+static void note_work(struct channel *channel)
+{
+    struct counters now;
+    if (channel->memory < 0 || channel->child.worked)
+        return;
+    read_memory(channel, &now);
+    if (now.batches > channel->found.batches)
+        channel_step(channel, CHILD_WORKED, 0);
+}
+
+/* Carries out what the state machine asks for. */
+static void channel_step(struct channel *channel, enum child_event event, long detail)
+{
+    unsigned todo = child_step(&channel->child, event, detail, now_ms());
+    if (todo & CHILD_DISARM)
+        loop_disarm(&channel->timer);
+    if (todo & CHILD_ARM)
+        loop_arm(channel->fleet->options.loop, &channel->timer,
+                 clock_monotonic_ns() + channel->child.wait_ms * NS_PER_MS);
+    if (todo & CHILD_TERMINATE)
+        process_terminate(&channel->process);
+    if (todo & CHILD_KILL) {
+        log_line("%s: relay %ld did not end in time; killing it", name_of(channel),
+                 channel->process.id);
+        process_kill(&channel->process);
+    }
+    if (todo & CHILD_SPAWN)
+        spawn_relay(channel);
+}
+
+static void timer_due(void *context)
+{
+    channel_step(context, CHILD_TIMER, 0);
+}
+
+/* ---- making and forgetting channels ---- */
+
+static void forget(struct channel *channel)
+{
+    loop_disarm(&channel->timer);
+    loop_unwatch(channel->fleet->options.loop, &channel->ended);
+    process_close(&channel->process);
+    close_descriptor(&channel->receive);
+    close_descriptor(&channel->pending_receive);
+    close_descriptor(&channel->full);
+    close_descriptor(&channel->decimated);
+    if (channel->memory >= 0)
+        staging_unmap(&channel->staging);
+    close_descriptor(&channel->memory);
+    remove_runtime_file(channel, ".pid");
+    remove(channel->config.settings.layout);
+    *channel->link_from = channel->next;
+    if (channel->next)
+        channel->next->link_from = channel->link_from;
+    if (channel->pending)
+        free(channel->pending->layout_image);
+    free(channel->pending);
+    free(channel->config.layout_image);
+    free(channel);
+}
+
+static bool is_busy(const struct channel *channel)
+{
+    return channel->child.state == CHILD_STOPPING;
+}
+
+bool fleet_settled(const struct fleet *fleet)
+{
+    for (const struct channel *channel = fleet->first; channel; channel = channel->next)
+        if (is_busy(channel))
+            return false;
+    return true;
+}
+
+static void describe_end(const struct process_end *end, char *text, size_t text_bytes)
+{
+    if (end->killed)
+        snprintf(text, text_bytes, "was killed by signal %d (%s)", end->code, strsignal(end->code));
+    else if (end->code == CHILD_EXIT_CONFIG)
+        snprintf(text, text_bytes, "ended with exit code %d (bad configuration)", end->code);
+    else
+        snprintf(text, text_bytes, "ended with exit code %d", end->code);
+}
+
+static void relay_ended(void *context, unsigned events)
+{
+    struct channel *channel = context;
+    struct fleet *fleet = channel->fleet;
+    struct process_end end;
+    long id = channel->process.id;
+    (void)events;
+
+    loop_unwatch(fleet->options.loop, &channel->ended);
+    int error = process_reap(&channel->process, &end);
+    if (error < 0) {
+        /* Somebody else has taken its exit code: it is gone, and that is all we know. */
+        process_close(&channel->process);
+        end = (struct process_end){.killed = false, .code = 1};
+    }
+    note_work(channel);
+    bool asked = channel->child.state == CHILD_STOPPING;
+    char how[128];
+    describe_end(&end, how, sizeof how);
+    explain(channel, "relay %ld %s", id, how);
+    if (fleet->stopping && (end.killed || end.code != 0))
+        fleet->unclean_ends++;
+
+    /* The next relay first, words later: the receive queue fills meanwhile. */
+    channel_step(channel, end.killed ? CHILD_KILLED : CHILD_EXITED, end.code);
+
+    const struct child *child = &channel->child;
+    if (child->state == CHILD_BACKOFF && child->wait_ms >= 1000)
+        log_line("%s: relay %ld %s without having done any work; next try in %u s",
+                 name_of(channel), id, how, child->wait_ms / 1000);
+    else if (child->state == CHILD_FAILED && !channel->timer.link_from)
+        log_line("%s: relay %ld %s; not started again before a reload or restart", name_of(channel),
+                 id, how);
+    else
+        log_line("%s: relay %ld %s%s", name_of(channel), id, how, asked ? ", as asked" : "");
+    if (!child_alive(child))
+        remove_runtime_file(channel, ".pid");
+    if (child->state == CHILD_STOPPED && channel->removed)
+        forget(channel);
+    if (asked && fleet_settled(fleet))
+        fleet->options.settled(fleet->options.context);
+}
+
+static struct channel *make_channel(struct fleet *fleet, const struct config_channel *config)
+{
+    struct channel *channel = calloc(1, sizeof *channel);
+    if (!channel)
+        return NULL;
+    channel->fleet = fleet;
+    channel->config = *config;
+    channel->process = (struct process)PROCESS_NONE;
+    channel->ended.descriptor = -1;
+    channel->timer = (struct loop_timer){.due = timer_due, .context = channel};
+    channel->receive = channel->full = channel->decimated = channel->memory = -1;
+    channel->pending_receive = -1;
+    return channel;
+}
+
+static struct channel *find(const struct fleet *fleet, const char *name)
+{
+    for (struct channel *channel = fleet->first; channel; channel = channel->next)
+        if (strcmp(name_of(channel), name) == 0)
+            return channel;
+    return NULL;
+}
+
+/* ---- mark and sweep ---- */
+
+/* What is to become of one configured channel. Made in full before anything is changed, so that
+ * running out of memory changes nothing. */
+struct plan {
+    struct channel *existing; /* NULL: to be added as `made` */
+    struct channel *made;
+    struct config_channel *pending; /* for a changed one; NULL: unchanged */
+};
+
+static int plan_one(struct fleet *fleet, struct config_channel *wanted, struct plan *plan)
+{
+    plan->existing = find(fleet, wanted->settings.name);
+    if (!plan->existing) {
+        plan->made = make_channel(fleet, wanted);
+        if (!plan->made)
+            return -ENOMEM;
+    } else {
+        const struct config_channel *coming =
+            plan->existing->pending ? plan->existing->pending : &plan->existing->config;
+        if (config_same_channel(coming, wanted))
+            return 0;
+        plan->pending = malloc(sizeof *plan->pending);
+        if (!plan->pending)
+            return -ENOMEM;
+        *plan->pending = *wanted;
+    }
+    return 0;
+}
+
+/* Ends the relay if there is one, and starts the next on what is pending by then. */
+static void replace_relay(struct channel *channel)
+{
+    channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
+    channel_step(channel, CHILD_START_WANTED, 0);
+}
+
+static void change_channel(struct channel *channel, struct config_channel *pending)
+{
+    const struct channel_settings *is = &pending->settings;
+    if (channel->pending) {
+        if (!same_receiver(&channel->pending->settings, is))
+            close_descriptor(&channel->pending_receive);
+        free(channel->pending->layout_image);
+        free(channel->pending);
+    }
+    channel->pending = pending;
+    /* Another address is listened at from now on. On the same one, two sockets would both get each
+     * datagram of a group; there the new one is opened when the old relay has gone. */
+    if (channel->pending_receive < 0 &&
+        !net_same_address(&channel->config.settings.listen, &is->listen))
+        channel->pending_receive = open_receiver(is);
+    if (channel->pending_receive < 0)
+        channel->pending_receive = -1; /* tried again, and told of, when the old one has gone */
+    replace_relay(channel);
+}
+
+static enum fleet_change apply_one(struct channel *channel, const struct plan *plan)
+{
+    bool revived = channel->removed;
+    channel->removed = false;
+    if (plan->pending) {
+        change_channel(channel, plan->pending);
+        return revived ? FLEET_ADDED : FLEET_CHANGED;
+    }
+    if (revived || !child_alive(&channel->child))
+        replace_relay(channel);
+    return revived ? FLEET_ADDED : FLEET_UNCHANGED;
+}
+
+/* Moves the channel to the end of the list, so that the list takes the configuration's order. */
+static void move_last(struct fleet *fleet, struct channel *channel)
+{
+    if (channel->link_from) {
+        *channel->link_from = channel->next;
+        if (channel->next)
+            channel->next->link_from = channel->link_from;
+    }
+    struct channel **end = &fleet->first;
+    while (*end)
+        end = &(*end)->next;
+    *end = channel;
+    channel->link_from = end;
+    channel->next = NULL;
+}
+
+int fleet_apply(struct fleet *fleet, struct config *config,
+                void (*note)(void *context, enum fleet_change change, const char *channel),
+                void *context)
+{
+    struct plan *plans = calloc(config->channel_count ? config->channel_count : 1, sizeof *plans);
+    int error = plans ? 0 : -ENOMEM;
+    for (uint32_t i = 0; i < config->channel_count && error == 0; i++)
+        error = plan_one(fleet, &config->channels[i], &plans[i]);
+    if (error < 0) {
+        for (uint32_t i = 0; plans && i < config->channel_count; i++) {
+            free(plans[i].pending);
+            free(plans[i].made);
+        }
+        free(plans);
+        return error;
+    }
+
+    /* Removed ones first: what is added may want their addresses. */
+    for (struct channel *channel = fleet->first; channel; channel = channel->next)
+        channel->seen = false;
+    for (uint32_t i = 0; i < config->channel_count; i++)
+        if (plans[i].existing)
+            plans[i].existing->seen = true;
+    for (struct channel *channel = fleet->first, *following; channel; channel = following) {
+        following = channel->next;
+        if (channel->seen || channel->removed)
+            continue;
+        note(context, FLEET_REMOVED, name_of(channel));
+        channel->removed = true;
+        channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
+        if (channel->child.state == CHILD_STOPPED)
+            forget(channel);
+    }
+    for (uint32_t i = 0; i < config->channel_count; i++) {
+        struct channel *channel = plans[i].existing;
+        enum fleet_change change = FLEET_ADDED;
+        /* The image now is the channel's, or pending for it, or that of one that stays as it is. */
+        if (!channel || plans[i].pending)
+            config->channels[i].layout_image = NULL;
+        if (!channel) {
+            channel = plans[i].made;
+            move_last(fleet, channel);
+            channel_step(channel, CHILD_START_WANTED, 0);
+        } else {
+            move_last(fleet, channel);
+            change = apply_one(channel, &plans[i]);
+        }
+        note(context, change, config->channels[i].settings.name);
+    }
+    free(plans);
+    return 0;
+}
+
+int fleet_restart(struct fleet *fleet, const char *name)
+{
+    struct channel *channel = find(fleet, name);
+    if (!channel || channel->removed)
+        return -ENOENT;
+    channel->child.restarts++;
+    replace_relay(channel);
+    return 0;
+}
+
+void fleet_stop(struct fleet *fleet)
+{
+    fleet->stopping = true;
+    for (struct channel *channel = fleet->first; channel; channel = channel->next)
+        channel_step(channel, CHILD_STOP_WANTED, FLEET_STOP_GRACE_MS);
+    if (fleet_settled(fleet))
+        fleet->options.settled(fleet->options.context);
+}
+
+uint32_t fleet_unclean_ends(const struct fleet *fleet)
+{
+    return fleet->unclean_ends;
+}
+
+/* ---- what an earlier manager left behind ---- */
+
+struct orphan {
+    struct process process;
+    struct orphan *next;
+};
+
+struct orphan_search {
+    struct fleet *fleet;
+    struct orphan *first;
+};
+
+/* A file "CHANNEL.pid" with the number and start time of a relay that still runs. */
+static int look_for_orphan(void *context, const char *name)
+{
+    struct orphan_search *search = context;
+    size_t length = strlen(name);
+    if (length < 5 || strcmp(name + length - 4, ".pid") != 0 || strcmp(name, "manager.pid") == 0)
+        return 0;
+    char path[CHANNEL_PATH_BYTES_MAX];
+    uint8_t *text = NULL;
+    size_t text_bytes;
+    if (runtime_path(search->fleet, name, "", path) < 0 ||
+        file_read_whole(path, 256, &text, &text_bytes) < 0)
+        return 0;
+    char *rest = NULL;
+    long id = strtol((const char *)text, &rest, 10);
+    uint64_t start = strtoull(rest, NULL, 10);
+    free(text);
+    struct orphan *orphan = calloc(1, sizeof *orphan);
+    if (orphan && process_open(&orphan->process, id, start) == 0) {
+        orphan->next = search->first;
+        search->first = orphan;
+        log_line("%.*s: relay %ld of an earlier manager still runs; ending it", (int)length - 4,
+                 name, id);
+        process_terminate(&orphan->process);
+    } else {
+        free(orphan);
+        remove(path);
+    }
+    return 0;
+}
+
+void fleet_end_orphans(struct fleet *fleet)
+{
+    struct orphan_search search = {.fleet = fleet};
+    int folder = folder_open(fleet->runtime);
+    if (folder < 0)
+        return; /* nothing is there */
+    folder_list(folder, look_for_orphan, &search);
+    descriptor_close(folder);
+
+    uint64_t give_up_ms = now_ms() + FLEET_CHANGE_GRACE_MS;
+    while (search.first) {
+        struct orphan *orphan = search.first;
+        uint64_t now = now_ms();
+        if (process_wait(&orphan->process, now < give_up_ms ? give_up_ms - now : 0) < 0) {
+            log_line("relay %ld of an earlier manager did not end in time; killing it",
+                     orphan->process.id);
+            process_kill(&orphan->process);
+            process_wait(&orphan->process, FLEET_CHANGE_GRACE_MS);
+        }
+        process_close(&orphan->process);
+        search.first = orphan->next;
+        free(orphan);
+    }
+}
+
+/* ---- what status shows ---- */
+
+static uint32_t digest(const char *text)
+{
+    uint32_t value = 2166136261u; /* FNV-1a: a changed name must show, no more */
+    for (; *text; text++)
+        value = (value ^ (uint8_t)*text) * 16777619u;
+    return value;
+}
+
+static void sample_due(void *context)
+{
+    struct fleet *fleet = context;
+    bool rotated = false;
+    for (struct channel *channel = fleet->first; channel; channel = channel->next) {
+        struct counters now;
+        if (channel->memory < 0)
+            continue;
+        note_work(channel);
+        read_memory(channel, &now);
+        uint64_t at_ns = clock_monotonic_ns();
+        uint64_t received = channel->base.datagrams_received + now.datagrams_received;
+        if (channel->sample_ns)
+            channel->rate = (double)(received - channel->sample_received) * (double)NS_PER_S /
+                            (double)(at_ns - channel->sample_ns);
+        channel->sample_ns = at_ns;
+        channel->sample_received = received;
+        uint32_t file = digest(now.file);
+        rotated = rotated || (file != channel->sample_file && channel->sample_file);
+        channel->sample_file = file;
+    }
+    loop_arm(fleet->options.loop, &fleet->sample,
+             clock_monotonic_ns() + FLEET_SAMPLE_MS * NS_PER_MS);
+    if (rotated)
+        fleet->options.rotated(fleet->options.context);
+}
+
+const struct channel *fleet_next(const struct fleet *fleet, const struct channel *channel)
+{
+    struct channel *next = channel ? channel->next : fleet->first;
+    while (next && next->removed)
+        next = next->next;
+    return next;
+}
+
+/* Why the public state is what it is, where that is not plain from the word. */
+static void explain_state(struct channel *channel, const struct channel_view *view)
+{
+    if (strcmp(view->state, "not_recording") == 0)
+        explain(channel, "writing fails: %s", strerror(view->counters.write_errno));
+    else if (strcmp(view->state, "schema_mismatch") == 0)
+        explain(channel, "the last %llu datagrams were all rejected",
+                (unsigned long long)view->counters.rejected_in_a_row);
+    else if (strcmp(view->state, "silent") == 0 && process_suspended(view->pid))
+        explain(channel, "relay %ld is suspended (SIGSTOP or a debugger)", view->pid);
+    else if (child_alive(&channel->child))
+        channel->reason[0] = '\0';
+}
+
+void fleet_view(const struct channel *of, struct channel_view *view)
+{
+    /* What is noted in passing (that the relay has worked) is no change that a caller could see. */
+    struct channel *channel = (struct channel *)(uintptr_t)of;
+    memset(view, 0, sizeof *view);
+    note_work(channel);
+    read_memory(channel, &view->counters);
+    uint64_t now_ns = clock_realtime_ns(), last_ns = view->counters.last_arrival_ns;
+    struct child_signs signs = {
+        .alive_ms = now_ms() - channel->child.spawned_ms,
+        .quiet_ms = !last_ns           ? UINT64_MAX
+                    : last_ns > now_ns ? 0 /* the clock was set back */
+                                       : (now_ns - last_ns) / NS_PER_MS,
+        .ready = view->counters.receive_queue_bytes && !channel->found.receive_queue_bytes,
+        .recording = view->counters.recording,
+        .write_errno = view->counters.write_errno,
+        .rejected_in_a_row = view->counters.rejected_in_a_row,
+    };
+    add_counters(&view->counters, &channel->base);
+    view->name = name_of(channel);
+    view->state = child_public_state(&channel->child, &signs);
+    view->pid = channel->process.id;
+    view->restarts = channel->child.restarts;
+    view->rate = channel->rate;
+    uint64_t queue_bytes = channel->receive >= 0 ? net_queue_bytes(channel->receive) : 0;
+    view->budget_seconds = (double)queue_bytes / 2305.0 * 1400.0 * 8.0 / 100e6;
+    explain_state(channel, view);
+    view->reason = channel->reason;
+}
+
+/* ---- beginning and end ---- */
+
+int fleet_open(struct fleet **fleet, const struct fleet_options *options)
+{
+    struct fleet *made = calloc(1, sizeof *made);
+    if (!made)
+        return -ENOMEM;
+    made->options = *options;
+    made->runtime = strdup(options->runtime);
+    made->relay = strdup(options->relay);
+    if (!made->runtime || !made->relay) {
+        free(made->runtime);
+        free(made->relay);
+        free(made);
+        return -ENOMEM;
+    }
+    made->sample = (struct loop_timer){.due = sample_due, .context = made};
+    loop_arm(options->loop, &made->sample, clock_monotonic_ns() + FLEET_SAMPLE_MS * NS_PER_MS);
+    *fleet = made;
+    return 0;
+}
+
+void fleet_close(struct fleet *fleet)
+{
+    if (!fleet)
+        return;
+    loop_disarm(&fleet->sample);
+    while (fleet->first) {
+        struct channel *channel = fleet->first;
+        struct process_end end;
+        if (channel->process.id) {
+            process_kill(&channel->process);
+            process_wait(&channel->process, FLEET_CHANGE_GRACE_MS);
+            process_reap(&channel->process, &end);
+        }
+        forget(channel);
+    }
+    free(fleet->runtime);
+    free(fleet->relay);
+    free(fleet);
+}

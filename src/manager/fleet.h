@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ * The channels of a running manager: their sockets, memories and relays, and how a new
+ * configuration is put in force (mark, then sweep). The sockets and memories are the fleet's and
+ * outlive every relay; a relay gets them handed down. Never reads a datum.
+ * Relies on os/loop: everything happens in its callbacks, in one thread. */
+#ifndef FLOTILLA_MANAGER_FLEET_H
+#define FLOTILLA_MANAGER_FLEET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "channel/counters.h"
+#include "manager/child.h"
+#include "manager/config.h"
+#include "os/loop.h"
+#include "os/process.h"
+
+#define FLEET_STOP_GRACE_MS   15000u /* of the whole fleet */
+#define FLEET_CHANGE_GRACE_MS 10000u /* of one channel that is changed, removed or restarted */
+#define FLEET_SAMPLE_MS       5000u  /* how often the counters are looked at for rates */
+
+struct fleet;   /* opaque; from fleet_open, freed by fleet_close */
+struct channel; /* opaque; belongs to its fleet */
+
+struct fleet_options {
+    struct loop *loop;   /* must outlive the fleet */
+    const char *runtime; /* the folder for layouts and process numbers; copied */
+    const char *relay;   /* path of the relay program; copied */
+    /* Called when nothing is being stopped or replaced any more, and when a recording was closed
+     * and another opened. `context` goes with both. */
+    void (*settled)(void *context);
+    void (*rotated)(void *context);
+    void *context;
+};
+
+/* An empty fleet. 0 or a negative errno. */
+int fleet_open(struct fleet **fleet, const struct fleet_options *options);
+
+/* Ends the relays that an earlier manager of this runtime folder left behind, waiting up to
+ * FLEET_CHANGE_GRACE_MS for all: two relays on one channel would split its datagrams. Before the
+ * first fleet_apply. (Taking them over instead belongs here.) */
+void fleet_end_orphans(struct fleet *fleet);
+
+enum fleet_change { FLEET_ADDED, FLEET_CHANGED, FLEET_REMOVED, FLEET_UNCHANGED, FLEET_CHANGES };
+
+/* Puts a checked configuration in force: starts what is new, replaces what changed, stops what is
+ * gone, leaves the rest alone (but starts what had failed). Takes the channels' layout images out
+ * of `config`, which stays the caller's. `note` is called once a channel. What takes time goes on
+ * in the loop until fleet_settled. 0, or -ENOMEM with nothing changed. */
+int fleet_apply(struct fleet *fleet, struct config *config,
+                void (*note)(void *context, enum fleet_change change, const char *channel),
+                void *context);
+
+/* Replaces a channel's relay. 0, or -ENOENT if there is no such channel. */
+int fleet_restart(struct fleet *fleet, const char *name);
+
+/* Asks every relay to end; `settled` tells when all have. */
+void fleet_stop(struct fleet *fleet);
+
+/* Whether nothing is being stopped or replaced. */
+bool fleet_settled(const struct fleet *fleet);
+/* Relays that ended otherwise than asked since fleet_stop. */
+uint32_t fleet_unclean_ends(const struct fleet *fleet);
+
+/* Ends all relays that still run at once, removes the layouts and process numbers, frees all. */
+void fleet_close(struct fleet *fleet);
+
+/* What status shows of a channel. Points into the fleet; good until the loop goes on. */
+struct channel_view {
+    const char *name, *state, *reason; /* reason: "" if there is nothing to explain */
+    long pid;                          /* 0: none */
+    uint64_t restarts;
+    double rate;              /* datagrams received a second, over the last 5 to 10 s */
+    double budget_seconds;    /* how long the receive queue lasts without a relay; see fleet_view */
+    struct counters counters; /* since the manager started */
+};
+
+/* The channels in the order of the configuration: NULL gives the first, NULL comes after the last.
+ */
+const struct channel *fleet_next(const struct fleet *fleet, const struct channel *channel);
+/* Describes a channel from its memory alone, without a word to its relay. The budget is what the
+ * receive queue holds of 1,400-byte datagrams (charged 2,305 bytes each) at 100 Mbit/s. */
+void fleet_view(const struct channel *channel, struct channel_view *view);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ * Status as JSON. The counters come from the one table of channel/counters. */
+#include "manager/report.h"
+
+#include <string.h>
+
+#include "avro/datum.h"
+#include "os/clock.h"
+#include "os/process.h"
+
+static json_t *report_rejects(const struct counters *counters)
+{
+    json_t *reasons = json_object();
+    for (int reason = 1; reason < REJECT_REASONS; reason++)
+        if (counters->rejected[reason])
+            json_object_set_new(reasons, datum_reject_name((enum reject)reason),
+                                json_integer((json_int_t)counters->rejected[reason]));
+    return reasons;
+}
+
+/* Paths are bytes to the system and text in JSON: what is no UTF-8 shows as "?". */
+static json_t *report_text(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value)
+        return value;
+    char plain[CHANNEL_PATH_BYTES_MAX];
+    size_t used = 0;
+    for (; text[used] && used + 1 < sizeof plain; used++)
+        plain[used] = (unsigned char)text[used] < 0x80 ? text[used] : '?';
+    plain[used] = '\0';
+    return json_string(plain);
+}
+
+static json_t *report_channel(const struct channel *channel)
+{
+    struct channel_view view;
+    char text[CLOCK_TEXT_BYTES];
+    fleet_view(channel, &view);
+    const struct counters *counters = &view.counters;
+    json_t *report = json_object();
+    json_object_set_new(report, "name", json_string(view.name));
+    json_object_set_new(report, "state", json_string(view.state));
+    json_object_set_new(report, "pid", view.pid ? json_integer(view.pid) : json_null());
+    json_object_set_new(report, "restarts", json_integer((json_int_t)view.restarts));
+    for (size_t i = 0; i < counter_name_count; i++) {
+        uint64_t value;
+        memcpy(&value, (const char *)counters + counter_names[i].offset, sizeof value);
+        json_object_set_new(report, counter_names[i].name, json_integer((json_int_t)value));
+    }
+    json_object_set_new(report, "direct_io", json_boolean(counters->direct_io));
+    json_object_set_new(report, "file", report_text(counters->file));
+
+    json_object_set_new(report, "reason", report_text(view.reason));
+    json_object_set_new(report, "recording", json_boolean(counters->recording));
+    json_object_set_new(report, "last_arrival",
+                        counters->last_arrival_ns
+                            ? json_string(clock_write(text, counters->last_arrival_ns))
+                            : json_null());
+    json_object_set_new(report, "unsynced_datums",
+                        json_integer((json_int_t)counters->unsynced_datums));
+    json_object_set_new(report, "rejected", report_rejects(counters));
+    json_object_set_new(report, "buffer_limit_bytes",
+                        json_integer((json_int_t)counters->buffer_limit_bytes));
+    json_object_set_new(report, "receive_budget_seconds", json_real(view.budget_seconds));
+    json_object_set_new(report, "rate", json_real(view.rate));
+    return report;
+}
+
+json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns)
+{
+    char text[CLOCK_TEXT_BYTES];
+    json_t *channels = json_array();
+    for (const struct channel *channel = fleet_next(fleet, NULL); channel;
+         channel = fleet_next(fleet, channel))
+        json_array_append_new(channels, report_channel(channel));
+    return json_pack("{s:{s:I, s:s, s:s}, s:o}", "manager", "pid", (json_int_t)process_self(),
+                     "version", FLOTILLA_VERSION, "started", clock_write(text, started_ns),
+                     "channels", channels);
+}

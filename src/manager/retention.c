@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT
+ * Which recordings go, and removing them. The choice is pure; the thread around it looks through
+ * STORAGE/CHANNEL for every channel, also those that are configured no more.
+ * Known limit: a symbolic link to a folder is followed, but free space is that of STORAGE itself.
+ */
+#include "manager/retention.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/storage.h"
+#include "os/thread.h"
+
+#define THREAD_STACK_BYTES (256u << 10)
+
+/* ---- the choice ---- */
+
+struct holding {
+    uint64_t bytes;            /* of all its files that are not removed */
+    size_t first, count, next; /* its files in the array; the oldest one not looked at yet */
+};
+
+static int by_channel_and_number(const void *a, const void *b)
+{
+    const struct retention_file *x = a, *y = b;
+    if (x->channel != y->channel)
+        return x->channel < y->channel ? -1 : 1;
+    if (x->number != y->number)
+        return x->number < y->number ? -1 : 1;
+    return 0;
+}
+
+/* The oldest file of the channel that may go, or NULL. */
+static struct retention_file *oldest(struct retention_file *files, struct holding *holding)
+{
+    for (; holding->next < holding->count; holding->next++) {
+        struct retention_file *file = &files[holding->first + holding->next];
+        if (!file->fixed && file->removed_for == RETENTION_KEPT)
+            return file;
+    }
+    return NULL;
+}
+
+/* The channel that holds most, of those above `share` (or at it, with `at_share`) that have
+ * something to give; or NULL. Shares are equal, so holding most is being furthest above. */
+static struct holding *largest(struct retention_file *files, struct holding *holdings,
+                               uint32_t channel_count, uint64_t share, bool at_share)
+{
+    struct holding *found = NULL;
+    for (uint32_t i = 0; i < channel_count; i++) {
+        struct holding *holding = &holdings[i];
+        bool above = holding->bytes > share || (at_share && holding->bytes == share);
+        if (above && (!found || holding->bytes > found->bytes) && oldest(files, holding))
+            found = holding;
+    }
+    return found;
+}
+
+static bool is_too_old(const struct retention_file *file, uint64_t age_ms, uint64_t now_ns)
+{
+    if (file->modified_ns > now_ns || file->modified_ns < RETENTION_TIME_MIN_NS)
+        return false;
+    return (now_ns - file->modified_ns) / NS_PER_MS > age_ms;
+}
+
+int retention_choose(struct retention_file *files, size_t file_count, uint32_t channel_count,
+                     const struct retention_limits *limits, uint64_t now_ns, uint64_t free_bytes,
+                     uint64_t total_bytes)
+{
+    struct holding *holdings = calloc(channel_count ? channel_count : 1, sizeof *holdings);
+    if (!holdings)
+        return -ENOMEM;
+    if (file_count)
+        qsort(files, file_count, sizeof *files, by_channel_and_number);
+    uint64_t held = 0, freed = 0;
+    for (size_t i = 0; i < file_count; i++) {
+        struct retention_file *file = &files[i];
+        struct holding *holding = &holdings[file->channel];
+        if (holding->count++ == 0)
+            holding->first = i;
+        file->removed_for = RETENTION_KEPT;
+        if (limits->age_ms && !file->fixed && is_too_old(file, limits->age_ms, now_ns)) {
+            file->removed_for = RETENTION_AGE;
+            freed += file->bytes;
+            continue;
+        }
+        holding->bytes += file->bytes;
+        held += file->bytes;
+    }
+    while (limits->bytes && held > limits->bytes) {
+        struct holding *holding =
+            largest(files, holdings, channel_count, limits->bytes / channel_count, false);
+        if (!holding)
+            break;
+        struct retention_file *file = oldest(files, holding);
+        file->removed_for = RETENTION_SIZE;
+        holding->bytes -= file->bytes;
+        held -= file->bytes;
+        freed += file->bytes;
+    }
+    double wanted_bytes = (double)total_bytes * limits->free_percent / 100.0;
+    while (limits->free_percent > 0 && (double)(free_bytes + freed) < wanted_bytes) {
+        struct holding *holding = largest(files, holdings, channel_count,
+                                          held / (channel_count ? channel_count : 1), true);
+        if (!holding)
+            break;
+        struct retention_file *file = oldest(files, holding);
+        file->removed_for = RETENTION_FREE;
+        holding->bytes -= file->bytes;
+        held -= file->bytes;
+        freed += file->bytes;
+    }
+    free(holdings);
+    return 0;
+}
+
+/* Whether `text` begins as `form` says, where '0' stands for any digit. */
+static bool has_form(const char *text, const char *form)
+{
+    for (; *form; form++, text++)
+        if (*form == '0' ? *text < '0' || *text > '9' : *text != *form)
+            return false;
+    return true;
+}
+
+bool retention_read_name(const char *channel, const char *name, bool open_too, uint64_t *number)
+{
+    static const char stamp[] = "-00000000T000000.000000Z-";
+    size_t length = strlen(channel);
+    if (strncmp(name, channel, length) != 0 || !has_form(name + length, stamp))
+        return false;
+    const char *at = name + length + strlen(stamp);
+    const char *digits = at;
+    uint64_t value = 0;
+    for (; *at >= '0' && *at <= '9' && at - digits < 18; at++)
+        value = value * 10 + (uint64_t)(*at - '0');
+    if (at == digits)
+        return false;
+    if (strncmp(at, "-rejects", 8) == 0)
+        at += 8;
+    *number = value;
+    return strcmp(at, ".avro") == 0 || (open_too && strcmp(at, ".avro.part") == 0);
+}
+
+/* ---- looking and removing ---- */
+
+struct policy {
+    struct retention_limits limits;
+    char directory[CHANNEL_PATH_BYTES_MAX];
+    uint32_t channel_count;
+    char (*channels)[CHANNEL_NAME_BYTES_MAX + 1]; /* as configured */
+};
+
+struct retention {
+    struct thread thread;
+    struct wake wake;
+    _Atomic(struct policy *) coming;
+    _Atomic bool stop;
+    struct policy *policy; /* the thread's own */
+};
+
+/* What was found in one look. */
+struct survey {
+    struct retention *retention;
+    char (*channels)[CHANNEL_NAME_BYTES_MAX + 1]; /* configured ones, then others with files */
+    uint32_t channel_count, channel_room;
+    struct retention_file *files; /* owner: the file's name, from malloc */
+    size_t file_count, file_room;
+    int folder; /* of the channel that is looked through, the last of `channels` */
+    uint32_t channel;
+};
+
+static void free_policy(struct policy *policy)
+{
+    if (policy)
+        free(policy->channels);
+    free(policy);
+}
+
+/* Room for one more of `bytes` in an array that grows by doubling. 0 or -ENOMEM. */
+static int make_room(void **array, size_t count, size_t *room, size_t bytes)
+{
+    if (count < *room)
+        return 0;
+    size_t wider = *room ? *room * 2 : 64;
+    void *more = realloc(*array, wider * bytes);
+    if (!more)
+        return -ENOMEM;
+    *array = more;
+    *room = wider;
+    return 0;
+}
+
+static int survey_file(void *context, const char *name)
+{
+    struct survey *survey = context;
+    const char *channel = survey->channels[survey->channel];
+    uint64_t number;
+    struct storage_entry entry, pin;
+    if (atomic_load(&survey->retention->stop))
+        return 1;
+    if (!retention_read_name(channel, name, true, &number) ||
+        storage_look(survey->folder, name, &entry) < 0 || !entry.regular)
+        return 0;
+    size_t length = strlen(name);
+    char pin_name[300];
+    snprintf(pin_name, sizeof pin_name, "%.280s.pin", name);
+    bool fixed = strcmp(name + length - 5, ".part") == 0 ||
+                 storage_look(survey->folder, pin_name, &pin) == 0;
+    void *files = survey->files;
+    int error = make_room(&files, survey->file_count, &survey->file_room, sizeof *survey->files);
+    survey->files = files;
+    char *copy = error < 0 ? NULL : strdup(name);
+    if (!copy)
+        return -ENOMEM;
+    survey->files[survey->file_count++] = (struct retention_file){.channel = survey->channel,
+                                                                  .number = number,
+                                                                  .bytes = entry.bytes,
+                                                                  .modified_ns = entry.modified_ns,
+                                                                  .fixed = fixed,
+                                                                  .owner = copy};
+    return 0;
+}
+
+static int open_channel_folder(const struct survey *survey, const char *channel)
+{
+    char path[CHANNEL_PATH_BYTES_MAX + CHANNEL_NAME_BYTES_MAX + 2];
+    snprintf(path, sizeof path, "%s/%s", survey->retention->policy->directory, channel);
+    return folder_open(path);
+}
+
+/* An entry of STORAGE: if it is a folder that could be a channel's, what is in it. */
+static int survey_folder(void *context, const char *name)
+{
+    struct survey *survey = context;
+    struct storage_entry entry;
+    if (strlen(name) > CHANNEL_NAME_BYTES_MAX || name[0] == '.' ||
+        storage_look(survey->folder, name, &entry) < 0 || !entry.folder)
+        return 0;
+    uint32_t channel = 0;
+    while (channel < survey->channel_count && strcmp(survey->channels[channel], name) != 0)
+        channel++;
+    bool known = channel < survey->channel_count;
+    if (!known) {
+        void *channels = survey->channels;
+        size_t room = survey->channel_room;
+        int error = make_room(&channels, survey->channel_count, &room, sizeof *survey->channels);
+        survey->channels = channels;
+        survey->channel_room = (uint32_t)room;
+        if (error < 0)
+            return error;
+        snprintf(survey->channels[channel], sizeof survey->channels[channel], "%s", name);
+    }
+    int storage = survey->folder;
+    size_t before = survey->file_count;
+    survey->folder = open_channel_folder(survey, name);
+    survey->channel = channel;
+    int error = 0;
+    if (survey->folder >= 0) {
+        error = folder_list(survey->folder, survey_file, survey);
+        descriptor_close(survey->folder);
+    }
+    survey->folder = storage;
+    /* A folder without recordings is nobody's: it takes no share. */
+    if (!known && survey->file_count > before)
+        survey->channel_count++;
+    return error < 0 ? 0 : error; /* one channel's trouble is not the others' */
+}
+
+static const char *why_removed(const struct retention_file *file,
+                               const struct retention_limits *limits, char text[100])
+{
+    char value[UNITS_TEXT_BYTES];
+    if (file->removed_for == RETENTION_AGE)
+        snprintf(text, 100, "older than %s", units_write_duration(value, limits->age_ms));
+    else if (file->removed_for == RETENTION_SIZE)
+        snprintf(text, 100, "all recordings are to take at most %s",
+                 units_write_bytes(value, limits->bytes));
+    else
+        snprintf(text, 100, "%g%% of the file system is to be free", limits->free_percent);
+    return text;
+}
+
+static void remove_chosen(struct survey *survey)
+{
+    const struct retention_limits *limits = &survey->retention->policy->limits;
+    int folder = -1;
+    uint32_t open_channel = UINT32_MAX;
+    for (size_t i = 0; i < survey->file_count; i++) {
+        const struct retention_file *file = &survey->files[i];
+        if (file->removed_for == RETENTION_KEPT || atomic_load(&survey->retention->stop))
+            continue;
+        const char *channel = survey->channels[file->channel];
+        if (file->channel != open_channel) {
+            if (folder >= 0)
+                descriptor_close(folder);
+            folder = open_channel_folder(survey, channel);
+            open_channel = file->channel;
+        }
+        char why[100];
+        int error = folder < 0 ? folder : folder_remove(folder, file->owner);
+        if (error < 0)
+            log_line("%s: cannot remove %s: %s", channel, (const char *)file->owner,
+                     strerror(-error));
+        else
+            log_line("%s: removed %s: %s", channel, (const char *)file->owner,
+                     why_removed(file, limits, why));
+    }
+    if (folder >= 0)
+        descriptor_close(folder);
+}
+
+static int prepare_survey(struct survey *survey)
+{
+    const struct policy *policy = survey->retention->policy;
+    survey->channel_room = policy->channel_count + 64;
+    survey->channels = calloc(survey->channel_room, sizeof *survey->channels);
+    if (!survey->channels)
+        return -ENOMEM;
+    if (policy->channel_count)
+        memcpy(survey->channels, policy->channels,
+               policy->channel_count * sizeof *survey->channels);
+    survey->channel_count = policy->channel_count;
+    return 0;
+}
+
+static void look_through(struct retention *retention)
+{
+    const struct policy *policy = retention->policy;
+    struct storage_entry there;
+    /* Opening would make it; where nothing is recorded nothing should appear. */
+    if (storage_look(STORAGE_HERE, policy->directory, &there) < 0 || !there.folder)
+        return;
+    struct survey survey = {.retention = retention, .folder = folder_open(policy->directory)};
+    if (survey.folder < 0)
+        return;
+    uint64_t free_bytes = 0, total_bytes = 0;
+    int error = prepare_survey(&survey);
+    if (error == 0)
+        error = folder_list(survey.folder, survey_folder, &survey);
+    if (error == 0)
+        error = storage_room(survey.folder, &free_bytes, &total_bytes);
+    if (error == 0)
+        error = retention_choose(survey.files, survey.file_count, survey.channel_count,
+                                 &policy->limits, clock_realtime_ns(), free_bytes, total_bytes);
+    if (error == 0)
+        remove_chosen(&survey);
+    else if (error < 0)
+        log_line("cannot look through %s for what to remove: %s", policy->directory,
+                 strerror(-error));
+    descriptor_close(survey.folder);
+    for (size_t i = 0; i < survey.file_count; i++)
+        free(survey.files[i].owner);
+    free(survey.files);
+    free(survey.channels);
+}
+
+static void retention_work(void *context)
+{
+    struct retention *retention = context;
+    for (;;) {
+        /* Before looking at what a signal may announce, so that none is slept through. */
+        uint32_t seen = wake_seen(&retention->wake);
+        if (atomic_load(&retention->stop))
+            return;
+        struct policy *coming = atomic_exchange(&retention->coming, NULL);
+        if (coming) {
+            free_policy(retention->policy);
+            retention->policy = coming;
+        }
+        const struct policy *policy = retention->policy;
+        if (policy &&
+            (policy->limits.age_ms || policy->limits.bytes || policy->limits.free_percent > 0)) {
+            look_through(retention);
+            wake_wait(&retention->wake, seen, (int64_t)(RETENTION_PERIOD_MS * NS_PER_MS));
+        } else {
+            wake_wait(&retention->wake, seen, -1);
+        }
+    }
+}
+
+int retention_start(struct retention **retention)
+{
+    struct retention *made = calloc(1, sizeof *made);
+    if (!made)
+        return -ENOMEM;
+    int error = thread_start(&made->thread, retention_work, made, THREAD_STACK_BYTES);
+    if (error < 0) {
+        free(made);
+        return error;
+    }
+    *retention = made;
+    return 0;
+}
+
+int retention_set(struct retention *retention, const struct config *config)
+{
+    struct policy *policy = calloc(1, sizeof *policy);
+    if (!policy)
+        return -ENOMEM;
+    policy->limits = (struct retention_limits){.age_ms = config->retain_age_ms,
+                                               .bytes = config->retain_bytes,
+                                               .free_percent = config->retain_free_percent};
+    snprintf(policy->directory, sizeof policy->directory, "%s", config->directory);
+    policy->channel_count = config->channel_count;
+    policy->channels =
+        calloc(config->channel_count ? config->channel_count : 1, sizeof *policy->channels);
+    if (!policy->channels) {
+        free(policy);
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < config->channel_count; i++)
+        memcpy(policy->channels[i], config->channels[i].settings.name, sizeof policy->channels[i]);
+    free_policy(atomic_exchange(&retention->coming, policy));
+    wake_signal(&retention->wake);
+    return 0;
+}
+
+void retention_look(struct retention *retention)
+{
+    wake_signal(&retention->wake);
+}
+
+void retention_stop(struct retention *retention)
+{
+    if (!retention)
+        return;
+    atomic_store(&retention->stop, true);
+    wake_signal(&retention->wake);
+    thread_join(&retention->thread);
+    free_policy(atomic_exchange(&retention->coming, NULL));
+    free_policy(retention->policy);
+    free(retention);
+}

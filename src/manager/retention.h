@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * Making room: finished recordings are removed, oldest first, by age, by total size and by free
+ * space. Never a file that is still written, never a pinned one (FILE.pin beside it), never
+ * anything whose name is not a recording's. The looking and removing is done in a thread of its
+ * own: a disk that stalls must not keep the manager from its relays. */
+#ifndef FLOTILLA_MANAGER_RETENTION_H
+#define FLOTILLA_MANAGER_RETENTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "manager/config.h"
+
+#define RETENTION_PERIOD_MS 30000u
+/* File times before this (2020-01-01) come from a clock that was not set yet, and tell no age. */
+#define RETENTION_TIME_MIN_NS 1577836800000000000ull
+
+enum retention_reason { RETENTION_KEPT, RETENTION_AGE, RETENTION_SIZE, RETENTION_FREE };
+
+struct retention_limits {
+    uint64_t age_ms, bytes; /* 0: no limit */
+    double free_percent;    /* 0: no limit */
+};
+
+/* A file as the choice sees it. */
+struct retention_file {
+    uint32_t channel; /* below channel_count */
+    uint64_t number;  /* in its name: the order of age within a channel */
+    uint64_t bytes, modified_ns;
+    bool fixed; /* pinned or still written: counted, never removed */
+    enum retention_reason removed_for;
+    void *owner; /* the caller's */
+};
+
+/* Decides which of `files` go, and notes it in their `removed_for`; puts them in another order.
+ * - Age: older than the limit by its file time. A time in the future or before
+ * RETENTION_TIME_MIN_NS tells no age.
+ * - Size: while all files together exceed `limits->bytes`, the oldest file of the channel that is
+ *   furthest above its share (limit / channels) goes. A channel within its share loses nothing.
+ * - Free space: while less than the limit is free, the oldest file of the channel that holds most
+ *   goes; a channel that holds less than the average loses nothing.
+ * 0, or -ENOMEM. */
+int retention_choose(struct retention_file *files, size_t file_count, uint32_t channel_count,
+                     const struct retention_limits *limits, uint64_t now_ns, uint64_t free_bytes,
+                     uint64_t total_bytes);
+
+/* Reads the number of a finished recording of `channel` out of `name`
+ * ("CHANNEL-20260101T000000.000000Z-000001.avro", also "-rejects.avro"). With `open_too`, also of
+ * one that is still written (".part" behind it). False if it is none. */
+bool retention_read_name(const char *channel, const char *name, bool open_too, uint64_t *number);
+
+struct retention; /* opaque: the thread at work */
+
+/* Starts the thread, with nothing to do yet. 0 or a negative errno. */
+int retention_start(struct retention **retention);
+/* What holds from now on; the values are copied. 0 or -ENOMEM. */
+int retention_set(struct retention *retention, const struct config *config);
+/* Looks now rather than at the end of the period. */
+void retention_look(struct retention *retention);
+/* Ends the thread after the file it is at, waiting for it, and frees all. */
+void retention_stop(struct retention *retention);
+
+#endif
