@@ -229,7 +229,7 @@ int main(int argc, char **argv)
     }
     log_start("flotilla-relay", NULL);
     settings_defaults(&relay.settings);
-    if (settings_read_flags(&relay.settings, argc, argv, error, sizeof(error)) < 0 ||
+    if (settings_read_flags(&relay.settings, argc - 1, argv + 1, error, sizeof(error)) < 0 ||
         settings_validate(&relay.settings, error, sizeof(error)) < 0) {
         log_line("%s", error);
         log_line("try --help");
