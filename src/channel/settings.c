@@ -41,7 +41,7 @@ struct flag {
 
 #define PATH                                                                                       \
     {                                                                                              \
-        .kind = VALUE_TEXT, .low = 1, .high = CHANNEL_PATH_BYTES_MAX - 1                           \
+        .kind = VALUE_PATH, .low = 1, .high = CHANNEL_PATH_BYTES_MAX - 1                           \
     }
 #define FLAG(member) offsetof(struct channel_settings, member)
 

@@ -197,6 +197,7 @@ int value_read(const struct value_form *form, const char *text, void *into, char
     struct message message = {error, error_bytes};
     switch (form->kind) {
     case VALUE_TEXT:
+    case VALUE_PATH:
         return read_text(form, text, into, message);
     case VALUE_NAME:
         return read_name(text, into, message);
@@ -236,6 +237,7 @@ char *value_write(const struct value_form *form, const void *from, char text[VAL
     text[0] = '\0';
     switch (form->kind) {
     case VALUE_TEXT:
+    case VALUE_PATH:
     case VALUE_NAME:
     case VALUE_INTERFACE:
         snprintf(text, VALUE_TEXT_BYTES, "%s", (const char *)from);
@@ -273,6 +275,7 @@ char *value_describe(const struct value_form *form, char text[VALUE_TEXT_BYTES])
 {
     static const char *const names[] = {
         [VALUE_TEXT] = "TEXT",
+        [VALUE_PATH] = "PATH",
         [VALUE_NAME] = "NAME",
         [VALUE_INTERFACE] = "NAME",
         [VALUE_ADDRESS] = "ADDRESS:PORT",

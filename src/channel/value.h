@@ -15,6 +15,7 @@
 enum value_kind {
     VALUE_TEXT,      /* any text of `low` to `high` bytes, NUL included in neither
                         [char array of high + 1 bytes] */
+    VALUE_PATH,      /* as VALUE_TEXT */
     VALUE_NAME,      /* a channel's name [char array, CHANNEL_NAME_BYTES_MAX + 1] */
     VALUE_INTERFACE, /* a network interface's name [char array, NET_INTERFACE_BYTES] */
     VALUE_ADDRESS,   /* ADDRESS:PORT [struct address] */

@@ -20,6 +20,7 @@
 
 #define CHANNELS_MAX   10000
 #define INCLUDES_MAX   10000
+#define KEYS_MAX       32 /* in one map */
 #define SYSTEM_FILE    "/etc/flotilla/fleet.yaml"
 #define FLAGS_BYTES    (3 * CHANNEL_PATH_BYTES_MAX + 128 * (CHANNEL_SOURCES_MAX + 16))
 #define FLAGS_MAX      64
@@ -66,13 +67,16 @@ static const struct config_key *find_key(const struct config_key *keys, size_t k
     return NULL;
 }
 
+static const char a_channel[] = "a channel";
+
 /* The map that knows the key `name`, for keys that stand in the wrong one: "storage.rotate". */
 static bool find_home(const struct config_key *keys, size_t key_count, const char *name,
                       const char *inside, char *home, size_t home_bytes)
 {
     for (size_t i = 0; i < key_count; i++) {
         char path[100];
-        snprintf(path, sizeof path, "%s%s%s", inside, inside[0] != '\0' ? "." : "", keys[i].name);
+        const char *between = inside[0] == '\0' ? "" : inside == a_channel ? "'s " : ".";
+        snprintf(path, sizeof path, "%s%s%s", inside, between, keys[i].name);
         if (inside[0] != '\0' && strcmp(keys[i].name, name) == 0) {
             snprintf(home, home_bytes, "%s", inside);
             return true;
@@ -84,8 +88,9 @@ static bool find_home(const struct config_key *keys, size_t key_count, const cha
     return false;
 }
 
-static void unknown_key(struct loader *loader, const struct config_node *key,
-                        const struct config_key *keys, size_t key_count)
+/* Returns the key that was meant, if that can be told. */
+static const struct config_key *unknown_key(struct loader *loader, const struct config_node *key,
+                                            const struct config_key *keys, size_t key_count)
 {
     const char *best = NULL;
     char known[300] = "", home[100];
@@ -96,18 +101,20 @@ static void unknown_key(struct loader *loader, const struct config_node *key,
                                  keys[i].name);
         CHECK(used < sizeof known);
     }
-    if (best != NULL)
+    if (best != NULL) {
         config_error(&loader->faults, key->place, "unknown key \"%.80s\"; did you mean \"%s\"?",
                      key->text, best);
-    else if (find_home(config_fleet_keys, config_fleet_key_count, key->text, "", home,
-                       sizeof home) ||
-             find_home(config_channel_keys, config_channel_key_count, key->text, "a channel", home,
-                       sizeof home))
+        return find_key(keys, key_count, best);
+    }
+    if (find_home(config_fleet_keys, config_fleet_key_count, key->text, "", home, sizeof home) ||
+        find_home(config_channel_keys, config_channel_key_count, key->text, a_channel, home,
+                  sizeof home))
         config_error(&loader->faults, key->place, "unknown key \"%.80s\" here; it belongs in %s",
                      key->text, home);
     else
         config_error(&loader->faults, key->place, "unknown key \"%.80s\"; known here: %s",
                      key->text, known);
+    return NULL;
 }
 
 /* The text of a value, or NULL behind an error. */
@@ -225,32 +232,32 @@ static void read_map(struct loader *loader, const struct config_node *map,
                      const struct config_key *keys, size_t key_count, void *base,
                      const struct config_node **said)
 {
+    bool found[KEYS_MAX] = {false};
+    CHECK(key_count <= KEYS_MAX);
     for (const struct config_node *entry = map->first; entry != NULL; entry = entry->next) {
-        const struct config_key *key = find_key(keys, key_count, entry->key->text);
         if (entry->key->refused || entry->duplicate)
             continue;
-        if (key == NULL) {
-            unknown_key(loader, entry->key, keys, key_count);
+        const struct config_key *key = find_key(keys, key_count, entry->key->text);
+        bool known = key != NULL;
+        if (!known)
+            key = unknown_key(loader, entry->key, keys, key_count);
+        if (key == NULL)
             continue;
-        }
+        /* A key that was misspelt is not missing. */
+        found[key - keys] = true;
+        if (key->id != ID_NONE && (known || said[key->id] == NULL))
+            said[key->id] = entry;
+        if (!known)
+            continue;
         if (key->warning != NULL)
             config_warning(&loader->faults, entry->key->place, "%s", key->warning);
-        if (key->id != ID_NONE)
-            said[key->id] = entry;
         read_key(loader, entry, key, base, said);
     }
     /* What a channel must have may come from the defaults: see check_channel. */
-    if (keys == config_channel_keys)
-        return;
-    for (size_t i = 0; i < key_count; i++) {
-        bool found = !keys[i].required;
-        for (const struct config_node *entry = map->first; !found && entry != NULL;
-             entry = entry->next)
-            found = strcmp(entry->key->text, keys[i].name) == 0;
-        if (!found)
-            config_error(&loader->faults, map->key != NULL ? map->key->place : map->place,
-                         "%s is missing: %s", keys[i].name, keys[i].help);
-    }
+    for (size_t i = 0; i < key_count && keys != config_channel_keys; i++)
+        if (keys[i].required && !found[i])
+            config_error(&loader->faults, map->key->place, "%s is missing: %s", keys[i].name,
+                         keys[i].help);
 }
 
 /* ---- channels ---- */
@@ -316,6 +323,15 @@ static struct config_tree *read_tree(struct loader *loader, const char *path)
     return config_tree_read(tree, path, &loader->faults) < 0 ? NULL : tree;
 }
 
+/* Whether there is a map to read. Behind a syntax error nothing is: what stands before it may be
+ * cut in any way, and would only be called wrong for it. */
+static bool is_readable(struct loader *loader, const struct config_tree *tree, const char *name)
+{
+    if (tree->whole && tree->root == NULL)
+        config_error(&loader->faults, place_of_file(tree), "%s says nothing", name);
+    return tree->whole && tree->root != NULL && is_map(loader, tree->root, name);
+}
+
 static int read_include(void *context, const char *path)
 {
     struct loader *loader = context;
@@ -327,7 +343,7 @@ static int read_include(void *context, const char *path)
         return 1;
     }
     struct config_tree *tree = read_tree(loader, path);
-    if (tree == NULL || tree->root == NULL || !is_map(loader, tree->root, "an included file"))
+    if (tree == NULL || !is_readable(loader, tree, "an included file"))
         return loader->no_memory ? -ENOMEM : 0;
     for (const struct config_node *entry = tree->root->first; entry != NULL; entry = entry->next) {
         if (entry->key->refused || entry->duplicate)
@@ -345,8 +361,7 @@ static int read_include(void *context, const char *path)
 static void read_includes(struct loader *loader)
 {
     const struct config_node *include = loader->said[ID_INCLUDE];
-    const struct config_key *key =
-        find_key(config_fleet_keys, config_fleet_key_count, include->key->text);
+    const struct config_key *key = find_key(config_fleet_keys, config_fleet_key_count, "include");
     char pattern[CHANNEL_PATH_BYTES_MAX], folder[CHANNEL_PATH_BYTES_MAX];
     if (!read_value(loader, include, key->name, &key->form, pattern))
         return;
@@ -365,27 +380,22 @@ static void read_includes(struct loader *loader)
         config_error(&loader->faults, include->place, "include: there is no such file");
 }
 
-static void read_file(struct loader *loader, const char *path)
+/* Whether there was a map to read. */
+static bool read_file(struct loader *loader, const char *path)
 {
     struct config *config = loader->config;
     struct config_tree *tree = read_tree(loader, path);
-    if (tree == NULL)
-        return;
-    if (tree->root == NULL) {
-        if (tree->whole)
-            config_error(&loader->faults, place_of_file(tree), "the file says nothing");
-        return;
-    }
-    if (!is_map(loader, tree->root, "the file"))
-        return;
+    if (tree == NULL || !is_readable(loader, tree, "the file"))
+        return false;
     read_map(loader, tree->root, config_fleet_keys, config_fleet_key_count, config, loader->said);
     if (loader->said[ID_CHANNELS] != NULL)
         read_channels(loader, loader->said[ID_CHANNELS]);
     if (loader->said[ID_INCLUDE] != NULL)
         read_includes(loader);
-    else if (loader->said[ID_CHANNELS] == NULL && tree->whole)
+    else if (loader->said[ID_CHANNELS] == NULL)
         config_error(&loader->faults, place_of_file(tree), "channels is missing: %s",
                      find_key(config_fleet_keys, config_fleet_key_count, "channels")->help);
+    return true;
 }
 
 /* ---- what no single value shows ---- */
@@ -437,8 +447,8 @@ static void check_decimated(struct loader *loader, struct draft *draft)
     const struct config_node *decimated = draft->said[ID_DECIMATED];
     if (decimated != NULL && draft->said[ID_TO] == NULL &&
         decimated != loader->defaults.said[ID_DECIMATED])
-        config_error(&loader->faults, decimated->key->place, "decimated needs to: %s",
-                     "the address the decimated stream is sent to");
+        config_error(&loader->faults, decimated->key->place,
+                     "to is missing: where the decimated stream is sent to");
     if (settings->decimated.family == 0) {
         struct channel_settings usual;
         settings_defaults(&usual);
@@ -654,10 +664,12 @@ static void check_sharing(struct loader *loader, const struct draft *a, const st
     for (size_t i = 0; i < ARRAY_COUNT(wanted); i++)
         for (size_t k = 0; k < (a == b ? i : ARRAY_COUNT(taken)); k++)
             if (same_output(taken[k].address, first->interface, wanted[i].address,
-                            second->interface))
+                            second->interface)) {
                 clash(loader, place_of(b, wanted[i].id), place_of(a, taken[k].id),
                       "%s: channel \"%s\" sends to %s already", wanted[i].name, first->name,
                       net_write_address(text, wanted[i].address));
+                break;
+            }
 }
 
 static void check_clashes(struct loader *loader)
@@ -684,11 +696,11 @@ static int load(struct loader *loader, const char *path)
 {
     config_key_defaults(loader->config, &loader->defaults.values);
     snprintf(loader->config->file, sizeof loader->config->file, "%s", path);
-    read_file(loader, path);
-    if (loader->tree_count == 0 || loader->no_memory)
+    bool readable = read_file(loader, path);
+    if (loader->no_memory)
         return -ENOMEM;
-    if (loader->trees[0]->root == NULL || loader->trees[0]->root->kind != NODE_MAP)
-        return -EINVAL; /* there are no channels to say more about */
+    if (!readable)
+        return -EINVAL; /* there is nothing to say more about */
     resolve_fleet(loader);
     for (size_t i = 0; i < loader->draft_count; i++) {
         resolve_channel(loader, &loader->drafts[i]);

@@ -14,7 +14,7 @@
 
 #define PATH                                                                                       \
     {                                                                                              \
-        .kind = VALUE_TEXT, .low = 1, .high = CHANNEL_PATH_BYTES_MAX - 1                           \
+        .kind = VALUE_PATH, .low = 1, .high = CHANNEL_PATH_BYTES_MAX - 1                           \
     }
 #define FIELD                                                                                      \
     {                                                                                              \
