@@ -76,6 +76,6 @@ int ask_manager(const struct ask_options *options, json_t *request, uint64_t tim
 
 void ask_print_json(const json_t *reply)
 {
-    json_dumpf(reply, stdout, JSON_INDENT(2));
+    json_dumpf(reply, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     putchar('\n');
 }

@@ -239,7 +239,9 @@ static int show(struct watch *watch)
     uint64_t now_ns = clock_monotonic_ns();
     uint32_t columns = 0;
     if (watch->options->json && watch->options->watch) {
-        json_dumpf(reply, stdout, JSON_COMPACT); /* a line each, for programs that follow */
+        json_dumpf(reply, stdout,
+                   JSON_COMPACT |
+                       JSON_REAL_PRECISION(6)); /* a line each, for programs that follow */
         putchar('\n');
     } else if (watch->options->json) {
         ask_print_json(reply);

@@ -94,7 +94,7 @@ static void begin_reply(struct client *client)
 static bool set_reply(struct client *client, const json_t *reply)
 {
     free(client->reply);
-    client->reply = json_dumps(reply, JSON_COMPACT);
+    client->reply = json_dumps(reply, JSON_COMPACT | JSON_REAL_PRECISION(6));
     if (!client->reply)
         return false;
     client->reply_bytes = strlen(client->reply);
