@@ -112,7 +112,7 @@ static bool is_staging_sound(const struct staging *staging)
     const struct writer_state *writer = staging_writer(staging);
     if (writer->written > receiver->closed ||
         receiver->closed - writer->written > staging->queue_count || receiver->window_copy > 1 ||
-        writer->file_name[sizeof(writer->file_name) - 1] != '\0' || writer->file_open > 1 ||
+        writer->file_name[sizeof(writer->file_name) - 1] != '\0' || writer->file_open > 1 || writer->file_ending > writer->file_open ||
         (writer->file_open && (writer->file_alignment < BLOCK_PAGE_BYTES ||
                                (writer->file_alignment & (writer->file_alignment - 1)) != 0 ||
                                writer->file_bytes % writer->file_alignment != 0)))

@@ -78,7 +78,9 @@ struct writer_state {
     uint64_t file_bytes;     /* header and finished blocks; the open page stands behind. 0: not made yet */
     uint64_t file_header_bytes;
     uint64_t file_synced_bytes; /* the file's end when it was last synced */
-    uint32_t file_open, file_direct;
+    uint64_t file_final_bytes; /* while it is being ended: where */
+    uint32_t file_open, file_ending;
+    uint32_t file_direct, zero;
     uint32_t file_alignment, write_errno;
     uint8_t sync_marker[BLOCK_SYNC_BYTES];
     char file_name[128]; /* without ".part" */

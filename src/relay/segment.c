@@ -250,6 +250,30 @@ static void finish_leftover(struct segment *segment, const char *part)
     direct_file_close(&file);
 }
 
+/* The steps of ending that may be done twice: size, name, note. */
+static void finish_ending(struct segment *segment)
+{
+    struct staging *staging = segment->staging;
+    const struct writer_state *state = staging_writer(staging);
+    char part[160];
+    part_name(part, sizeof(part), state->file_name);
+    int status = direct_file_truncate(&segment->file, state->file_final_bytes);
+    if (status == 0)
+        status = direct_file_sync(&segment->file);
+    direct_file_close(&segment->file);
+    if (state->file_final_bytes <= state->file_header_bytes) /* no datums */
+        status = folder_remove(segment->folder, part);
+    else if (folder_rename(segment->folder, part, state->file_name) < 0)
+        status = -EIO;
+    if (folder_sync(segment->folder) < 0 || status < 0)
+        log_line("%s may not be ended properly", state->file_name);
+
+    struct writer_state *next = staging_writer_begin(staging);
+    next->file_open = 0;
+    next->file_ending = 0;
+    staging_writer_commit(staging);
+}
+
 /* The file that was open is not there any more, or shorter than it was: what was not synced of it
  * cannot be counted on. */
 static void give_up_open_file(struct segment *segment)
@@ -264,6 +288,7 @@ static void give_up_open_file(struct segment *segment)
     next->open_datums = 0;
     next->open_bytes = 0;
     next->file_open = 0;
+    next->file_ending = 0;
     staging_writer_commit(segment->staging);
 }
 
@@ -279,6 +304,10 @@ static void resume_open_file(struct segment *segment)
     }
     int status = direct_file_open(&segment->file, segment->folder, part, FILE_EXISTING,
                                   state->file_direct != 0);
+    if (state->file_ending && status == 0) {
+        finish_ending(segment);
+        return;
+    }
     int64_t size = status < 0 ? status : direct_file_size(&segment->file);
     if (size >= (int64_t)state->file_bytes && segment->file.alignment <= state->file_alignment) {
         segment->file.alignment = state->file_alignment;
@@ -470,23 +499,8 @@ void segment_end(struct segment *segment, uint64_t torn_at)
     }
     next->open_datums = next->early_datums;
     next->open_bytes = next->early_bytes;
-    staging_writer_commit(staging);
-
-    const struct writer_state *state = staging_writer(staging);
-    char part[160];
-    part_name(part, sizeof(part), state->file_name);
-    int status = direct_file_truncate(&segment->file, size);
-    if (status == 0)
-        status = direct_file_sync(&segment->file);
-    direct_file_close(&segment->file);
-    if (size <= state->file_header_bytes) /* no datums */
-        status = folder_remove(segment->folder, part);
-    else if (folder_rename(segment->folder, part, state->file_name) < 0)
-        status = -EIO;
-    if (folder_sync(segment->folder) < 0 || status < 0)
-        log_line("%s may not be ended properly", state->file_name);
-
-    next = staging_writer_begin(staging);
-    next->file_open = 0;
-    staging_writer_commit(staging);
+    next->file_ending = 1;
+    next->file_final_bytes = size;
+    staging_writer_commit(staging); /* from here on a successor ends it likewise */
+    finish_ending(segment);
 }
