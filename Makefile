@@ -13,17 +13,23 @@ PREFIX ?= /usr/local
 DURATION ?=
 JOBS ?=
 PYTEST_FLAGS ?=
-NINJA = ninja $(if $(JOBS),-j$(JOBS)) --quiet
+comma := ,
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
 .PHONY: all demo test test-long test-programs bench setup install clean
 
+# Quiet while all goes well; a failure shows everything that was said.
+configure = test -f $(1)/build.ninja || $(3) meson setup $(1) $(2) >build/log || \
+    { cat build/log; exit 1; }
+compile = ninja $(if $(JOBS),-j$(JOBS)) -C $(1) >build/log || { cat build/log; exit 1; }
+
 all:
 	@tests/setup build
-	@test -f build/relay/build.ninja || CC=musl-gcc meson setup build/relay -Dpart=relay >/dev/null
-	@test -f build/programs/build.ninja || meson setup build/programs -Dpart=programs >/dev/null
-	@$(NINJA) -C build/relay
-	@$(NINJA) -C build/programs
+	@mkdir -p build
+	@$(call configure,build/relay,-Dpart=relay,CC=musl-gcc)
+	@$(call configure,build/programs,-Dpart=programs)
+	@$(call compile,build/relay)
+	@$(call compile,build/programs)
 	@install -C -m 755 build/relay/flotilla-relay build/programs/flotilla build/
 
 demo:
@@ -33,11 +39,10 @@ demo:
 
 # What the tests run beside the programs: the units, plain and under sanitizers, and their tools.
 test-programs: all
-	@test -f build/units/build.ninja || meson setup build/units -Dpart=units >/dev/null
-	@test -f build/sanitized/build.ninja || meson setup build/sanitized -Dpart=units \
-	    -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
-	@$(NINJA) -C build/units
-	@$(NINJA) -C build/sanitized
+	@$(call configure,build/units,-Dpart=units)
+	@$(call configure,build/sanitized,-Dpart=units -Db_sanitize=address$(comma)undefined)
+	@$(call compile,build/units)
+	@$(call compile,build/sanitized)
 
 test test-long: setup
 	@$(MAKE) --no-print-directory test-programs

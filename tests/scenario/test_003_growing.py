@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""003-growing: a recording is opened ten thousand times while it is written. No open meets an
+error, and none shows fewer datums than status called recorded before it."""
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+from harness import container, readers, signals
+from harness.fleet import LONG, Fleet, wait_until
+
+OPENS = 100000 if LONG else 10000
+# name: (datums a second, bytes of padding, rotate size, share of the opens)
+RATES = {
+    "slow": (15, 0, "1GiB", 0.2),        # the open page is rewritten at every sync
+    "brisk": (700, 30, "256KiB", 0.4),   # a page fills up and is closed
+    "fast": (6000, 60, "512KiB", 0.4),   # blocks are appended, and files are rotated
+}
+
+
+class Floor:
+    """What status last called recorded, looked at all the time by a thread of its own."""
+
+    def __init__(self, fleet, name):
+        self.fleet, self.name, self.value, self.error = fleet, name, 0, None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self):
+        while not self._stop.wait(0.02):
+            try:
+                self.value = self.fleet.channel(self.name)["datums_recorded"]
+            except BaseException as error:
+                self.error = error
+                return
+
+
+class Counter:
+    """Counts what a reader sees of a channel: every open file is read, a finished one once."""
+
+    def __init__(self, fleet, name):
+        self.fleet, self.name, self.finished = fleet, name, {}
+
+    def look(self, count):
+        """(datums over all files, files opened). A file renamed under our hands begins again."""
+        while True:
+            total = opened = 0
+            try:
+                for path in self.fleet.files(self.name):
+                    if path not in self.finished:
+                        number = count(path)
+                        opened += 1
+                        if path.suffix == ".avro":
+                            self.finished[path] = number
+                        total += number
+                    else:
+                        total += self.finished[path]
+                return total, opened
+            except FileNotFoundError:
+                continue
+
+
+def feed(fleet, rate, pad):
+    """A source that lasts until it is stopped."""
+    return fleet.source("c", signals.samples(rate * 5, pad=pad), rate=rate, count=10**9)
+
+
+@pytest.mark.parametrize("speed", RATES)
+def test_003_ten_thousand_opens(seed, speed):
+    rate, pad, size, share = RATES[speed]
+    with Fleet({"c": {"schema": signals.SCHEMA}},
+               storage={"sync": "50ms", "rotate": {"size": size}}) as fleet:
+        source = feed(fleet, rate, pad)
+        wait_until(lambda: fleet.channel("c")["datums_recorded"] > 0)
+        opened, last, counter, seen = 0, 0, Counter(fleet, "c"), set()
+        with Floor(fleet, "c") as floor:
+            while opened < OPENS * share:
+                assert floor.error is None
+                least = floor.value
+                total, files = counter.look(container.count)
+                assert total >= least, f"open {opened}: {total} datums, {least} were synced"
+                assert total >= last, f"open {opened}: {total} datums after {last}"
+                opened, last = opened + files, total
+                seen.add(total)
+        print(f"{speed}: {opened} opens, {len(seen)} different counts, {last} datums, "
+              f"{len(fleet.files('c'))} files")
+        assert len(seen) > 20, "the file hardly grew: nothing was shown"
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"c": sent})["c"]
+        assert Counter(fleet, "c").look(container.count)[0] == channel["datums_recorded"] == sent
+
+
+@pytest.mark.parametrize("reader", [*readers.COMMANDS, "avrocat"])
+def test_003_other_readers_of_a_growing_file(seed, reader):
+    """Each reader in its own process, some hundred opens at the slow and at the fast pace."""
+    for speed in ("slow", "fast"):
+        rate, pad, _, _ = RATES[speed]
+        rate = min(rate, 1500)  # python3-avro reads about 20,000 datums a second
+        opens = 30 if reader == "python3-avro" else 100
+        with Fleet({"c": {"schema": signals.SCHEMA}}, storage={"sync": "50ms"}) as fleet:
+            source = feed(fleet, rate, pad)
+            wait_until(lambda: fleet.channel("c")["datums_recorded"] > 0)
+            done, last, seen, end = 0, 0, set(), time.monotonic() + (60 if LONG else 6)
+            while done < opens and time.monotonic() < end:
+                least = fleet.channel("c")["datums_recorded"]
+                (path,) = fleet.files("c")
+                if reader == "avrocat":
+                    counts = [readers.avrocat_count(path)]
+                else:
+                    counts = many(reader, path, 5)
+                for count in counts:
+                    assert count >= max(least, last), (speed, done, count, least, last)
+                    last = count
+                done += len(counts)
+                seen.add(last)
+            assert len(seen) > 3, (speed, seen)
+            fleet.settle({"c": source.stop()["sent"]})
+
+
+def many(reader, path, times):
+    """Opens one file several times in one process of the reader; the counts."""
+    environment = dict(os.environ, NODE_PATH=str(readers.ROOT / "build/node/node_modules"))
+    done = subprocess.run([*map(str, readers.COMMANDS[reader]), *[str(path)] * times],
+                          capture_output=True, text=True, timeout=120, env=environment)
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and len(lines) == times, (done.stdout, done.stderr)
+    assert all(fields[1] != "error" for fields in lines), lines
+    return [int(fields[1]) for fields in lines]
