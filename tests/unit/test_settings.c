@@ -14,6 +14,8 @@
 
 #include "base/check.h"
 #include "base/nearest.h"
+#include "channel/value.h"
+#include "manager/config_keys.h"
 
 #define WORDS_MAX 64
 
@@ -336,6 +338,68 @@ static void test_nearest(void **state)
     assert_string_equal(best, "sync");
 }
 
+static const struct config_key *find_key(const struct config_key *keys, size_t count,
+                                         const char *path)
+{
+    size_t bytes = strcspn(path, ".");
+    for (size_t i = 0; i < count; i++) {
+        if (strlen(keys[i].name) != bytes || memcmp(keys[i].name, path, bytes) != 0)
+            continue;
+        return path[bytes] == '.' ? find_key(keys[i].keys, keys[i].key_count, path + bytes + 1)
+                                  : &keys[i];
+    }
+    return NULL;
+}
+
+/* Whatever fleet.yaml takes at the ends of a range, the relay's flag takes too, and no more. */
+static void test_ranges_agree(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *flag;
+        bool fleet;
+    } pairs[] = {
+        {"storage.sync", "sync", true},
+        {"storage.rotate.size", "rotate-size", true},
+        {"storage.rotate.age", "rotate-age", true},
+        {"storage.direct_io", "direct-io", true},
+        {"decimated.factor", "factor", false},
+        {"decimated.algorithm", "algorithm", false},
+        {"ttl", "ttl", false},
+        {"buffer", "buffer", false},
+        {"receive_queue", "receive-queue", false},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(pairs); i++) {
+        const struct config_key *key =
+            pairs[i].fleet ? find_key(config_fleet_keys, config_fleet_key_count, pairs[i].key)
+                           : find_key(config_channel_keys, config_channel_key_count, pairs[i].key);
+        assert_non_null(key);
+        struct channel_settings settings;
+        char error[256], word[200], text[VALUE_TEXT_BYTES], *words[] = {word};
+        settings_defaults(&settings);
+        if (key->form.kind == VALUE_CHOICE) {
+            for (int k = 0; key->form.choices[k] != NULL; k++) {
+                snprintf(word, sizeof word, "--%s=%s", pairs[i].flag, key->form.choices[k]);
+                assert_int_equal(settings_read_flags(&settings, 1, words, error, sizeof error), 0);
+            }
+            continue;
+        }
+        uint64_t values[] = {key->form.low, key->form.high, key->form.low - 1, key->form.high + 1};
+        for (size_t k = 0; k < ARRAY_COUNT(values); k++) {
+            uint32_t count = (uint32_t)values[k];
+            bool wide = key->form.kind != VALUE_COUNT;
+            uint64_t back = 0;
+            value_write(&key->form, wide ? (const void *)&values[k] : (const void *)&count, text);
+            snprintf(word, sizeof word, "--%s=%.100s", pairs[i].flag, text);
+            bool here = value_read(&key->form, text, &back, error, sizeof error) == 0;
+            bool there = settings_read_flags(&settings, 1, words, error, sizeof error) == 0;
+            if (here != there)
+                fail_msg("%s: %s: fleet.yaml %d, flag %d", pairs[i].key, text, here, there);
+            assert_int_equal(here, k < 2 || (values[k] == 0 && key->form.zero != NULL));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,7 +407,7 @@ int main(void)
         cmocka_unit_test(test_too_little_room), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_long_values),     cmocka_unit_test(test_validate),
         cmocka_unit_test(test_feeds),           cmocka_unit_test(test_names),
-        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_nearest),         cmocka_unit_test(test_ranges_agree),
     };
     return cmocka_run_group_tests_name("settings", tests, NULL, NULL);
 }
