@@ -62,6 +62,8 @@ static unsigned start_wanted(struct child *child)
 static unsigned stop_wanted(struct child *child, long grace_ms)
 {
     child->wanted = false;
+    child->failures = 0; /* what comes after a stop is a new beginning */
+    child->blinks = 0;
     switch (child->state) {
     case CHILD_STARTING:
     case CHILD_RUNNING:

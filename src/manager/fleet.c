@@ -33,6 +33,7 @@ struct channel {
     bool removed;                   /* to be forgotten once the relay has gone */
     bool seen;                      /* the mark of mark and sweep */
     bool layout_written;
+    bool retry; /* could not start while others were being stopped: perhaps because of them */
 
     struct child child;
     struct process process;
@@ -421,11 +422,13 @@ static void spawn_relay(struct channel *channel)
     }
     if (error < 0) {
         channel_step(channel, CHILD_UNABLE, 0);
+        channel->retry = !fleet_settled(channel->fleet);
         log_line("%s: %s; trying again in %u s", name_of(channel), channel->reason,
                  channel->child.wait_ms / 1000);
         return;
     }
     channel->reason[0] = '\0';
+    channel->retry = false;
     channel_step(channel, CHILD_SPAWNED, 0);
     write_process_file(channel);
     log_line("%s: relay %ld started", name_of(channel), channel->process.id);
@@ -505,6 +508,21 @@ bool fleet_settled(const struct fleet *fleet)
     return true;
 }
 
+/* Nothing is being stopped any more. Two channels that swapped their addresses, or a new one on the
+ * address of one that was removed, find them free now. */
+static void settle(struct fleet *fleet)
+{
+    for (struct channel *channel = fleet->first; channel; channel = channel->next) {
+        bool retry = channel->retry && channel->child.state == CHILD_FAILED;
+        channel->retry = false;
+        if (retry && !fleet->stopping) {
+            loop_disarm(&channel->timer);
+            channel_step(channel, CHILD_TIMER, 0);
+        }
+    }
+    fleet->options.settled(fleet->options.context);
+}
+
 static void describe_end(const struct process_end *end, char *text, size_t text_bytes)
 {
     if (end->killed)
@@ -555,7 +573,7 @@ static void relay_ended(void *context, unsigned events)
     if (child->state == CHILD_STOPPED && channel->removed)
         forget(channel);
     if (asked && fleet_settled(fleet))
-        fleet->options.settled(fleet->options.context);
+        settle(fleet);
 }
 
 static struct channel *make_channel(struct fleet *fleet, const struct config_channel *config)

@@ -155,6 +155,14 @@ static void test_never_two(void **state)
     child_step(&child, CHILD_STOP_WANTED, 10000, 8);
     assert_int_equal(child_step(&child, CHILD_EXITED, 0, 9), CHILD_DISARM);
     assert_int_equal(child.state, CHILD_STOPPED);
+    /* What follows a stop is a new beginning: old failures do not make it wait longer. */
+    child = spawned_child(0);
+    child.failures = 5;
+    child_step(&child, CHILD_STOP_WANTED, 10000, 0);
+    child_step(&child, CHILD_START_WANTED, 0, 0);
+    child_step(&child, CHILD_EXITED, 0, 0);
+    assert_int_equal(child_step(&child, CHILD_UNABLE, 0, 0), CHILD_ARM);
+    assert_int_equal(child.wait_ms, 1000);
     /* A replacement whose old relay ends with 78 is started all the same. */
     child = spawned_child(0);
     child_step(&child, CHILD_STOP_WANTED, 10000, 0);
