@@ -18,8 +18,9 @@
 
 #define SCHEMA_NESTING_MAX 256u /* of types written one in another */
 #define SCHEMA_PATH_BYTES  256u
-#define SCHEMA_FIELDS_MAX  (8u * LAYOUT_NODES_MAX) /* of one record: all links together are capped \
-                                                    */
+#define SCHEMA_FIELDS_MAX                                                                          \
+    (8u * LAYOUT_NODES_MAX) /* of one record: all links together are capped                        \
+                             */
 #define SCHEMA_PASSES_MAX (SCHEMA_LEVELS_MAX + 2u)
 #define ARENA_CHUNK_BYTES (64u << 10)
 #define LEVELS_UNKNOWN    UINT32_MAX
@@ -607,38 +608,45 @@ static uint32_t levels_of(const struct schema *type)
     }
 }
 
-/* The record from which `type` has no way out, and the way from it to itself. */
+/* Of an endless type: the field or branch that is endless too. `*name` is the field's, or NULL. */
+static const struct schema *endless_part(const struct schema *type, const char **name)
+{
+    *name = NULL;
+    if (type->kind == LAYOUT_UNION)
+        return type->branches[0]; /* one like the other */
+    uint32_t field = 0;
+    while (type->fields[field].type->levels != LEVELS_UNKNOWN)
+        field++;
+    *name = type->fields[field].name;
+    return type->fields[field].type;
+}
+
+/* Tells the record to which `type` leads without a way out, and the way from it to itself. */
 static void refuse_endless(struct parser *parser, const struct schema *type)
 {
-    const struct schema *first = NULL;
-    /* Following any endless part must come back to a type after at most type_count steps. */
-    for (uint32_t i = 0; i <= parser->file->type_count; i++) {
-        if (type->kind == LAYOUT_UNION)
-            type = type->branches[0];
-        uint32_t field = 0;
-        while (type->kind == LAYOUT_RECORD && type->fields[field].type->levels != LEVELS_UNKNOWN)
-            field++;
-        first = type;
-        if (type->kind == LAYOUT_RECORD)
-            type = type->fields[field].type;
-    }
+    const char *name;
     char way[SCHEMA_PATH_BYTES] = "";
     size_t bytes = 0;
-    type = first;
-    do {
-        if (type->kind == LAYOUT_UNION) {
-            type = type->branches[0];
-            continue;
+    /* After as many steps as there are types the way runs in a circle. */
+    for (uint32_t i = 0; i < parser->file->type_count; i++)
+        type = endless_part(type, &name);
+    const struct schema *first = type;
+    for (uint32_t i = 0; i < parser->file->type_count; i++) {
+        type = endless_part(type, &name);
+        if (type->kind == LAYOUT_RECORD &&
+            (first->kind == LAYOUT_UNION || type->node < first->node))
+            first = type;
+    }
+    for (type = endless_part(first, &name);; type = endless_part(type, &name)) {
+        if (name != NULL) {
+            int added =
+                snprintf(way + bytes, sizeof(way) - bytes, "%s%s", bytes > 0 ? "." : "", name);
+            if (added > 0 && (size_t)added < sizeof(way) - bytes)
+                bytes += (size_t)added;
         }
-        uint32_t field = 0;
-        while (type->fields[field].type->levels != LEVELS_UNKNOWN)
-            field++;
-        int added = snprintf(way + bytes, sizeof(way) - bytes, "%s%s", bytes > 0 ? "." : "",
-                             type->fields[field].name);
-        if (added > 0 && (size_t)added < sizeof(way) - bytes)
-            bytes += (size_t)added;
-        type = type->fields[field].type;
-    } while (type != first);
+        if (type == first)
+            break;
+    }
     path_back(parser, 0);
     refuse(parser,
            "record \"%.100s\" contains itself by %s with nothing between that could be left out (a "
@@ -775,19 +783,19 @@ static bool compare_types(struct comparison *comparison, const struct schema *a,
 {
     struct parser *where = &comparison->where;
     if (a->kind != b->kind)
-        return refuse(where, "%s here, %s there", kind_names[a->kind], kind_names[b->kind]);
+        return refuse(where, "%s, not %s", kind_names[a->kind], kind_names[b->kind]);
     if (!same_text(a->logical, b->logical))
-        return refuse(where, "logicalType %.60s here, %.60s there",
-                      a->logical ? a->logical : "none", b->logical ? b->logical : "none");
+        return refuse(where, "logicalType %.60s, not %.60s", a->logical ? a->logical : "none",
+                      b->logical ? b->logical : "none");
     if (a->kind <= LAYOUT_STRING)
         return true;
     if (comparison->partner[a->node] == b->node + 1)
         return true; /* compared already, or being compared further out */
     if (comparison->partner[a->node] != 0)
-        return refuse(where, "one %s here, two different ones there", kind_names[a->kind]);
+        return refuse(where, "one %s used twice, not two of their own", kind_names[a->kind]);
     comparison->partner[a->node] = b->node + 1;
     if (a->count != b->count)
-        return refuse(where, "%s of %u here, of %u there", kind_names[a->kind], a->count, b->count);
+        return refuse(where, "%s of %u, not of %u", kind_names[a->kind], a->count, b->count);
     if (comparison->depth >= SCHEMA_NESTING_MAX * 4)
         return refuse(where, "types nest too deep to be compared");
 
@@ -798,8 +806,8 @@ static bool compare_types(struct comparison *comparison, const struct schema *a,
     case LAYOUT_RECORD:
         for (uint32_t i = 0; same && i < a->count; i++) {
             if (strcmp(a->fields[i].name, b->fields[i].name) != 0) {
-                same = refuse(where, "field %u is \"%.60s\" here, \"%.60s\" there", i,
-                              a->fields[i].name, b->fields[i].name);
+                same = refuse(where, "field %u is \"%.60s\", not \"%.60s\"", i, a->fields[i].name,
+                              b->fields[i].name);
                 break;
             }
             path_add(where, "%s%s", path_dot(where), a->fields[i].name);
@@ -823,8 +831,8 @@ static bool compare_types(struct comparison *comparison, const struct schema *a,
     case LAYOUT_ENUM:
         for (uint32_t i = 0; same && i < a->count; i++)
             if (strcmp(a->symbols[i], b->symbols[i]) != 0)
-                same = refuse(where, "symbol %u is \"%.60s\" here, \"%.60s\" there", i,
-                              a->symbols[i], b->symbols[i]);
+                same = refuse(where, "symbol %u is \"%.60s\", not \"%.60s\"", i, a->symbols[i],
+                              b->symbols[i]);
         break;
     default:
         break;

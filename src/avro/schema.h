@@ -47,8 +47,8 @@ const struct schema *const *schema_types(const struct schema_file *file, uint32_
 /* How the schema language calls the kind: "record", "long" ... */
 const char *schema_kind_name(enum layout_kind kind);
 /* 0 if datums of both are the same bytes with the same meaning: kinds, fields, symbols and logical
- * types agree (names of records, docs, defaults do not count). Else -EINVAL, and the place and kind
- * of the first difference in `difference`. */
+ * types agree (names of records, docs, defaults do not count). Else -EINVAL, and the first
+ * difference in `difference`: "position.lat: float, not double" where `a` has the float. */
 int schema_compare(const struct schema_file *a, const struct schema_file *b, char *difference,
                    size_t difference_bytes);
 void schema_free(struct schema_file *file);

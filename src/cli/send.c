@@ -255,9 +255,8 @@ static int open_source(struct sender *sender, struct subject *subject,
         return EXIT_OK;
     if (schema_compare(container_schema(sender->container), subject->schema, error, sizeof(error)) <
         0) {
-        fprintf(stderr, "flotilla send: %s has another schema than %s (in the file \"here\"): %s\n",
-                options->from, subject->channel ? subject->channel->settings.name : options->schema,
-                error);
+        fprintf(stderr, "flotilla send: %s does not fit the schema of %s: %s\n", options->from,
+                subject->channel ? subject->channel->settings.name : options->schema, error);
         return EXIT_FAILED;
     }
     return EXIT_OK;
