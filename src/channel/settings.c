@@ -120,8 +120,7 @@ __attribute__((format(printf, 3, 4))) static int fault(char *error, size_t error
 
 void settings_defaults(struct channel_settings *settings)
 {
-    /* memset, not an initializer, so that padding is zero too and two copies compare equal. */
-    memset(settings, 0, sizeof *settings);
+    *settings = (struct channel_settings){0};
     settings->factor = 1;
     settings->algorithm = ALGORITHM_DOWNSAMPLE;
     settings->ttl = 1;

@@ -27,6 +27,32 @@ static int read_words(struct channel_settings *settings, char error[256], int co
     return settings_read_flags(settings, count, (char *const *)(uintptr_t)words, error, 256);
 }
 
+/* Member by member: padding may differ. */
+static void assert_same(const struct channel_settings *a, const struct channel_settings *b)
+{
+    assert_string_equal(a->name, b->name);
+    assert_string_equal(a->layout, b->layout);
+    assert_string_equal(a->directory, b->directory);
+    assert_string_equal(a->interface, b->interface);
+    assert_true(net_same_address(&a->listen, &b->listen));
+    assert_true(net_same_address(&a->full, &b->full));
+    assert_true(net_same_address(&a->decimated, &b->decimated));
+    assert_int_equal(a->source_count, b->source_count);
+    for (uint32_t i = 0; i < a->source_count; i++) {
+        assert_true(net_same_address(&a->sources[i].address, &b->sources[i].address));
+        assert_int_equal(a->sources[i].bits, b->sources[i].bits);
+    }
+    assert_int_equal(a->factor, b->factor);
+    assert_int_equal(a->algorithm, b->algorithm);
+    assert_int_equal(a->ttl, b->ttl);
+    assert_true(a->buffer_bytes == b->buffer_bytes);
+    assert_true(a->receive_bytes == b->receive_bytes);
+    assert_int_equal(a->direct_io, b->direct_io);
+    assert_true(a->sync_ms == b->sync_ms);
+    assert_true(a->rotate_bytes == b->rotate_bytes);
+    assert_true(a->rotate_age_ms == b->rotate_age_ms);
+}
+
 static void test_defaults(void **state)
 {
     (void)state;
@@ -118,7 +144,7 @@ static void test_every_flag(void **state)
     assert_string_equal(words[9], "--factor=50");
     settings_defaults(&again);
     assert_int_equal(settings_read_flags(&again, count, words, error, sizeof error), 0);
-    assert_memory_equal(&settings, &again, sizeof settings);
+    assert_same(&settings, &again);
 }
 
 static void test_too_little_room(void **state)
@@ -200,7 +226,7 @@ static void test_refused(void **state)
         settings_defaults(&before);
         assert_int_equal(read_words(&settings, error, count, cases[i].words), -EINVAL);
         assert_string_equal(error, cases[i].message);
-        assert_memory_equal(&settings, &before, sizeof settings);
+        assert_same(&settings, &before);
     }
 }
 
