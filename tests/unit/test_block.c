@@ -50,7 +50,7 @@ static size_t build(size_t data_bytes, uint64_t count, uint64_t arrival_ns, size
 
 static void assert_inflates_to_data(size_t bytes, size_t data_bytes)
 {
-    int64_t count, size;
+    int64_t count = 0, size = 0;
     const uint8_t *at = image;
     at += varint_read(at, image + bytes, &count);
     at += varint_read(at, image + bytes, &size);
