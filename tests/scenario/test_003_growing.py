@@ -4,7 +4,6 @@ error, and none shows fewer datums than status called recorded before it."""
 import os
 import subprocess
 import threading
-import time
 
 import pytest
 from harness import container, readers, signals
@@ -13,10 +12,11 @@ from harness.fleet import LONG, Fleet, wait_until
 OPENS = 100000 if LONG else 10000
 # name: (datums a second, bytes of padding, rotate size, share of the opens)
 RATES = {
-    "slow": (15, 0, "1GiB", 0.2),        # the open page is rewritten at every sync
-    "brisk": (700, 30, "256KiB", 0.4),   # a page fills up and is closed
-    "fast": (6000, 60, "512KiB", 0.4),   # blocks are appended, and files are rotated
+    "slow": (50, 0, "1GiB", 0.4),       # the open page is rewritten at every sync
+    "brisk": (700, 30, "64KiB", 0.3),   # a page fills up and is closed; files are rotated
+    "fast": (6000, 60, "512KiB", 0.3),  # blocks are appended
 }
+LOOKS = 100  # different states of the file that must be seen, or too little was shown
 
 
 class Floor:
@@ -78,12 +78,12 @@ def feed(fleet, rate, pad):
 def test_003_ten_thousand_opens(seed, speed):
     rate, pad, size, share = RATES[speed]
     with Fleet({"c": {"schema": signals.SCHEMA}},
-               storage={"sync": "50ms", "rotate": {"size": size}}) as fleet:
+               storage={"sync": "20ms", "rotate": {"size": size}}) as fleet:
         source = feed(fleet, rate, pad)
         wait_until(lambda: fleet.channel("c")["datums_recorded"] > 0)
         opened, last, counter, seen = 0, 0, Counter(fleet, "c"), set()
         with Floor(fleet, "c") as floor:
-            while opened < OPENS * share:
+            while opened < OPENS * share or len(seen) < LOOKS:
                 assert floor.error is None
                 least = floor.value
                 total, files = counter.look(container.count)
@@ -93,7 +93,6 @@ def test_003_ten_thousand_opens(seed, speed):
                 seen.add(total)
         print(f"{speed}: {opened} opens, {len(seen)} different counts, {last} datums, "
               f"{len(fleet.files('c'))} files")
-        assert len(seen) > 20, "the file hardly grew: nothing was shown"
         sent = source.stop()["sent"]
         channel = fleet.settle({"c": sent})["c"]
         assert Counter(fleet, "c").look(container.count)[0] == channel["datums_recorded"] == sent
@@ -109,20 +108,19 @@ def test_003_other_readers_of_a_growing_file(seed, reader):
         with Fleet({"c": {"schema": signals.SCHEMA}}, storage={"sync": "50ms"}) as fleet:
             source = feed(fleet, rate, pad)
             wait_until(lambda: fleet.channel("c")["datums_recorded"] > 0)
-            done, last, seen, end = 0, 0, set(), time.monotonic() + (60 if LONG else 6)
-            while done < opens and time.monotonic() < end:
+            done, last, seen = 0, 0, set()
+            while done < opens or len(seen) < 8:
                 least = fleet.channel("c")["datums_recorded"]
                 (path,) = fleet.files("c")
                 if reader == "avrocat":
                     counts = [readers.avrocat_count(path)]
                 else:
-                    counts = many(reader, path, 5)
+                    counts = many(reader, path, 10)
                 for count in counts:
                     assert count >= max(least, last), (speed, done, count, least, last)
                     last = count
                 done += len(counts)
                 seen.add(last)
-            assert len(seen) > 3, (speed, seen)
             fleet.settle({"c": source.stop()["sent"]})
 
 

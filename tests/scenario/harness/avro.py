@@ -141,15 +141,16 @@ def random_schema(rng, *, depth=4, first_fields=()):
             branches.append("null")
             kinds.add("null")
         for _ in range(rng.randint(1, 3)):
+            before = len(known)
             branch = any_type(level, enclosing)
-            if isinstance(branch, list):
-                continue
-            kind = branch if isinstance(branch, str) else branch["type"]
+            kind = branch if isinstance(branch, (str, list)) else branch["type"]
             if kind in ("record", "enum", "fixed"):
                 kind = branch["name"]
-            if kind not in kinds:
-                kinds.add(kind)
-                branches.append(branch)
+            if isinstance(branch, list) or kind in kinds:  # not allowed: forget what it named
+                del known[before:]
+                continue
+            kinds.add(kind)
+            branches.append(branch)
         return branches or ["null", "double"]
 
     top = record(depth, [])
