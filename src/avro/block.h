@@ -9,11 +9,11 @@
  *               filler with zero bits, an empty final stored block
  *   -16         sync marker, up to a multiple of the alignment
  *
- * Filler is made of empty stored blocks: 5 bytes with 5 bits that every inflater ignores, or 6 bytes
- * (an empty fixed-Huffman block in front) with 3 such bits. The first filler's free bits hold, in
- * order and least significant bit first: 64 bits arrival time of the first datum (nanoseconds since
- * 1970), 32 bits CRC-32C over the datums, then the arrival time and the count as 8 little-endian
- * bytes each. All other free bits are zero. */
+ * Filler is made of empty stored blocks: 5 bytes with 5 bits that every inflater ignores, or 6
+ * bytes (an empty fixed-Huffman block in front) with 3 such bits. The first filler's free bits
+ * hold, in order and least significant bit first: 64 bits arrival time of the first datum
+ * (nanoseconds since 1970), 32 bits CRC-32C over the datums, then the arrival time and the count as
+ * 8 little-endian bytes each. All other free bits are zero. */
 #ifndef FLOTILLA_AVRO_BLOCK_H
 #define FLOTILLA_AVRO_BLOCK_H
 
@@ -29,8 +29,8 @@
 #define BLOCK_SYNC_BYTES   16u
 #define BLOCK_DATUMS_MAX   ((1u << 20) - 1) /* in one block */
 
-/* The bytes a block of `data_bytes` of datums takes when finished: a multiple of `alignment`, itself
- * a multiple of BLOCK_PAGE_BYTES. */
+/* The bytes a block of `data_bytes` of datums takes when finished: a multiple of `alignment`,
+ * itself a multiple of BLOCK_PAGE_BYTES. */
 size_t block_finished_bytes(size_t data_bytes, size_t alignment);
 
 /* Copies `datum` into the image behind the `data_bytes` that are there already. The caller has made
@@ -64,7 +64,7 @@ struct block_info {
 int block_inspect(struct span bytes, const uint8_t sync[BLOCK_SYNC_BYTES], struct block_info *info);
 
 struct block_header_text {
-    struct span schema;                                  /* verbatim */
+    struct span schema;                             /* verbatim */
     const char *channel, *host, *started, *version; /* NUL-terminated */
 };
 

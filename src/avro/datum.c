@@ -10,14 +10,22 @@
 #include "base/varint.h"
 
 static const char *const reject_names[REJECT_REASONS] = {
-    [REJECT_NONE] = "none",         [REJECT_TRUNCATED] = "truncated",
-    [REJECT_TRAILING] = "trailing", [REJECT_VARINT] = "varint",
-    [REJECT_BOOLEAN] = "boolean",   [REJECT_LENGTH] = "length",
-    [REJECT_UTF8] = "utf8",         [REJECT_ENUM] = "enum",
-    [REJECT_UNION] = "union",       [REJECT_COUNT] = "count",
-    [REJECT_BLOCK_SIZE] = "block_size", [REJECT_DEPTH] = "depth",
-    [REJECT_EMPTY] = "empty",       [REJECT_OVERSIZE] = "oversize",
-    [REJECT_SOURCE] = "source",     [REJECT_FRAMING] = "framing",
+    [REJECT_NONE] = "none",
+    [REJECT_TRUNCATED] = "truncated",
+    [REJECT_TRAILING] = "trailing",
+    [REJECT_VARINT] = "varint",
+    [REJECT_BOOLEAN] = "boolean",
+    [REJECT_LENGTH] = "length",
+    [REJECT_UTF8] = "utf8",
+    [REJECT_ENUM] = "enum",
+    [REJECT_UNION] = "union",
+    [REJECT_COUNT] = "count",
+    [REJECT_BLOCK_SIZE] = "block_size",
+    [REJECT_DEPTH] = "depth",
+    [REJECT_EMPTY] = "empty",
+    [REJECT_OVERSIZE] = "oversize",
+    [REJECT_SOURCE] = "source",
+    [REJECT_FRAMING] = "framing",
 };
 
 const char *datum_reject_name(enum reject reason)
@@ -138,8 +146,8 @@ static inline void walk_note_leaf(struct walk *walk, const struct layout_node *n
         leaf->value.real = real;
 }
 
-static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t depth,
-                             uint32_t leaf, bool listing);
+static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t depth, uint32_t leaf,
+                             bool listing);
 
 static enum reject walk_items(struct walk *walk, const struct layout_node *node, uint32_t depth)
 {
@@ -197,8 +205,8 @@ static enum reject walk_items(struct walk *walk, const struct layout_node *node,
     }
 }
 
-static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t depth,
-                             uint32_t leaf, bool listing)
+static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t depth, uint32_t leaf,
+                             bool listing)
 {
     const struct layout *layout = walk->layout;
     const struct layout_node *node = &layout->nodes[node_index];
@@ -296,10 +304,8 @@ static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t de
 
 enum reject datum_check(const struct layout *layout, struct span bytes, size_t *datum_bytes)
 {
-    struct walk walk = {.layout = layout,
-                        .start = bytes.at,
-                        .at = bytes.at,
-                        .end = bytes.at + bytes.bytes};
+    struct walk walk = {
+        .layout = layout, .start = bytes.at, .at = bytes.at, .end = bytes.at + bytes.bytes};
     enum reject reason = walk_node(&walk, layout->root, 0, 0, false);
     *datum_bytes = (size_t)(walk.at - walk.start);
     return reason;

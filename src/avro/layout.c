@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Opens a layout image and proves that a walk cannot leave it. Relies on the image being aligned to
- * 4 bytes. A walk ends because every cycle of links passes a reentry, and each reentry costs depth. */
+ * 4 bytes. A walk ends because every cycle of links passes a reentry, and each reentry costs depth.
+ */
 #include "avro/layout.h"
 
 #include <errno.h>
@@ -66,8 +67,9 @@ int layout_load(struct layout *layout, struct span image)
     if (header.version != LAYOUT_VERSION)
         return -ENOTSUP;
     if (header.node_count == 0 || header.node_count > LAYOUT_NODES_MAX ||
-        header.link_count > 16 * LAYOUT_NODES_MAX || header.schema_bytes > LAYOUT_SCHEMA_BYTES_MAX ||
-        header.root >= header.node_count || header.leaf_count > LAYOUT_LEAVES_MAX)
+        header.link_count > 16 * LAYOUT_NODES_MAX ||
+        header.schema_bytes > LAYOUT_SCHEMA_BYTES_MAX || header.root >= header.node_count ||
+        header.leaf_count > LAYOUT_LEAVES_MAX)
         return -EINVAL;
     size_t nodes_bytes = header.node_count * sizeof(struct layout_node);
     size_t links_bytes = header.link_count * sizeof(uint32_t);

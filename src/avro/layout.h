@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A layout is a schema compiled to a compact table that a datum's bytes are walked with: no names,
- * no JSON, no allocation. `flotilla` compiles it (avro/compile.h); the relay only loads and walks it.
- * Relies on nothing but the bytes. Source of the encoding: Avro 1.11 specification.
+ * no JSON, no allocation. `flotilla` compiles it (avro/compile.h); the relay only loads and walks
+ * it. Relies on nothing but the bytes. Source of the encoding: Avro 1.11 specification.
  *
  * The image of a layout, all numbers little-endian, as `struct layout_header` followed by
  *     struct layout_node nodes[node_count]; uint32_t links[link_count]; char schema[schema_bytes];
@@ -19,9 +19,10 @@
 #define LAYOUT_NODES_MAX        65536u
 #define LAYOUT_LEAVES_MAX       65536u
 #define LAYOUT_SCHEMA_BYTES_MAX (4u << 20)
-#define LAYOUT_DEPTH_MAX        64u    /* nesting of a datum; deeper ones are rejected */
-#define LAYOUT_EMPTY_ITEMS_MAX  65536u /* items of zero bytes (null ...) in one datum's arrays and maps */
-#define LAYOUT_NO_LEAF          0xffffffffu
+#define LAYOUT_DEPTH_MAX        64u /* nesting of a datum; deeper ones are rejected */
+#define LAYOUT_EMPTY_ITEMS_MAX                                                                     \
+    65536u /* items of zero bytes (null ...) in one datum's arrays and maps */
+#define LAYOUT_NO_LEAF 0xffffffffu
 
 enum layout_kind {
     LAYOUT_NULL,

@@ -68,8 +68,8 @@ static uint32_t crc32c_by_table(uint32_t crc, const uint8_t *at, size_t count)
     return crc;
 }
 
-/* Decides once: asking the processor is slow under a hypervisor. Two threads that decide at the same
- * time write the same values. */
+/* Decides once: asking the processor is slow under a hypervisor. Two threads that decide at the
+ * same time write the same values. */
 static bool crc32c_use_hardware(void)
 {
     enum { UNKNOWN, HARDWARE, TABLE };

@@ -5,7 +5,8 @@
 #ifndef FLOTILLA_BASE_LOG_H
 #define FLOTILLA_BASE_LOG_H
 
-/* Sets the words each line starts with; `name` may be NULL. Both must outlive the process's logging. */
+/* Sets the words each line starts with; `name` may be NULL. Both must outlive the process's
+ * logging. */
 void log_start(const char *program, const char *name);
 
 /* Prints one whole line with a single write, so that lines of several processes do not mix.

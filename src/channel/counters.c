@@ -4,8 +4,14 @@
 
 #include "base/check.h"
 
-#define COUNTER(name, help) {#name, offsetof(struct counters, name), false, help}
-#define GAUGE(name, help)   {#name, offsetof(struct counters, name), true, help}
+#define COUNTER(name, help)                                                                        \
+    {                                                                                              \
+#name, offsetof(struct counters, name), false, help                                        \
+    }
+#define GAUGE(name, help)                                                                          \
+    {                                                                                              \
+#name, offsetof(struct counters, name), true, help                                         \
+    }
 
 const struct counter_name counter_names[] = {
     COUNTER(datagrams_received, "Datagrams taken from the socket."),

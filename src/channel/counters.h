@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a channel counts: one struct, one table of names; status, metrics and the manual use the same.
- * Read from a relay's shared memory without a call into it, alive or dead. */
+ * What a channel counts: one struct, one table of names; status, metrics and the manual use the
+ * same. Read from a relay's shared memory without a call into it, alive or dead. */
 #ifndef FLOTILLA_CHANNEL_COUNTERS_H
 #define FLOTILLA_CHANNEL_COUNTERS_H
 
@@ -11,33 +11,33 @@
 #include "avro/datum.h"
 
 struct counters {
-    uint64_t datagrams_received;  /* taken from the socket */
-    uint64_t datagrams_accepted;  /* every datum in it valid */
-    uint64_t datagrams_rejected;  /* = received - accepted */
-    uint64_t datagrams_dropped;   /* by the kernel: the receive queue was full */
+    uint64_t datagrams_received; /* taken from the socket */
+    uint64_t datagrams_accepted; /* every datum in it valid */
+    uint64_t datagrams_rejected; /* = received - accepted */
+    uint64_t datagrams_dropped;  /* by the kernel: the receive queue was full */
     uint64_t datagrams_sent_full;
     uint64_t datums_sent_decimated;
-    uint64_t send_errors;         /* datagrams the kernel would not take, of both streams */
+    uint64_t send_errors; /* datagrams the kernel would not take, of both streams */
     uint64_t datums_accepted;
-    uint64_t datums_recorded;     /* synced to the file */
-    uint64_t datums_unrecorded;   /* recording off, no room, or the disk failed */
-    uint64_t sequence_gaps;       /* numbers missing in the `sequence` field */
+    uint64_t datums_recorded;   /* synced to the file */
+    uint64_t datums_unrecorded; /* recording off, no room, or the disk failed */
+    uint64_t sequence_gaps;     /* numbers missing in the `sequence` field */
     uint64_t bytes_received;
-    uint64_t bytes_recorded;      /* of files: header, framing and padding included, synced */
-    uint64_t buffer_bytes;        /* gauge: memory in use to bridge the disk */
+    uint64_t bytes_recorded;           /* of files: header, framing and padding included, synced */
+    uint64_t buffer_bytes;             /* gauge: memory in use to bridge the disk */
     uint64_t rejected[REJECT_REASONS]; /* by reason; sums to datagrams_rejected */
 
     /* Not counters, but read in the same breath. */
-    uint64_t batches;             /* since the memory was made; rises when a relay does work */
-    uint64_t last_arrival_ns;     /* realtime of the newest datagram, accepted or not; 0: none yet */
-    uint64_t rejected_in_a_row;   /* since the last accepted datagram */
+    uint64_t batches;           /* since the memory was made; rises when a relay does work */
+    uint64_t last_arrival_ns;   /* realtime of the newest datagram, accepted or not; 0: none yet */
+    uint64_t rejected_in_a_row; /* since the last accepted datagram */
     uint64_t buffer_limit_bytes;
     uint64_t receive_queue_bytes; /* granted by the kernel */
     uint64_t unsynced_datums;     /* accepted, not yet counted as recorded or unrecorded */
     bool recording;               /* the channel records at all */
     bool direct_io;               /* the open file bypasses the page cache */
-    int write_errno;              /* positive errno of the last write, while writing fails; else 0 */
-    char file[1200];              /* path of the open file; "" when none is open */
+    int write_errno; /* positive errno of the last write, while writing fails; else 0 */
+    char file[1200]; /* path of the open file; "" when none is open */
 };
 
 /* The counters of INTERFACE, in its order: JSON key and metric stem, place in struct, and help. */

@@ -59,7 +59,7 @@ static struct staging_map_plan staging_plan(uint32_t slot_count)
     struct staging_map_plan plan;
     plan.queue = page_up(sizeof(struct staging_shared));
     plan.accumulators = plan.queue + page_up((size_t)slot_count * STAGING_QUEUE_PER_SLOT *
-                                              sizeof(struct staging_block));
+                                             sizeof(struct staging_block));
     plan.batch = plan.accumulators + 2 * LAYOUT_LEAVES_MAX * sizeof(struct accumulator);
     plan.slots = plan.batch + page_up(net_batch_bytes(STAGING_BATCH_MESSAGES));
     plan.bytes = plan.slots + (size_t)slot_count * BLOCK_BYTES_MAX;
@@ -71,7 +71,7 @@ static uint32_t staging_slot_count(uint64_t buffer_bytes)
     uint64_t count = buffer_bytes / BLOCK_BYTES_MAX;
     return count < STAGING_SLOTS_MIN   ? STAGING_SLOTS_MIN
            : count > STAGING_SLOTS_MAX ? STAGING_SLOTS_MAX
-                                        : (uint32_t)count;
+                                       : (uint32_t)count;
 }
 
 size_t staging_bytes(const struct channel_settings *settings)
@@ -112,14 +112,15 @@ static bool is_staging_sound(const struct staging *staging)
     const struct writer_state *writer = staging_writer(staging);
     if (writer->written > receiver->closed ||
         receiver->closed - writer->written > staging->queue_count || receiver->window_copy > 1 ||
-        writer->file_name[sizeof(writer->file_name) - 1] != '\0' || writer->file_open > 1 || writer->file_ending > writer->file_open ||
+        writer->file_name[sizeof(writer->file_name) - 1] != '\0' || writer->file_open > 1 ||
+        writer->file_ending > writer->file_open ||
         (writer->file_open && (writer->file_alignment < BLOCK_PAGE_BYTES ||
                                (writer->file_alignment & (writer->file_alignment - 1)) != 0 ||
                                writer->file_bytes % writer->file_alignment != 0)))
         return false;
-    uint64_t accepted = receiver->datums_accepted, done = receiver->datums_unrecorded +
-                                                          writer->datums_recorded +
-                                                          writer->datums_unrecorded;
+    uint64_t accepted = receiver->datums_accepted,
+             done =
+                 receiver->datums_unrecorded + writer->datums_recorded + writer->datums_unrecorded;
     if (done > accepted)
         return false;
     uint8_t used[STAGING_SLOTS_MAX / 8] = {0};
@@ -228,8 +229,8 @@ int staging_reset(int descriptor)
 const struct receiver_state *staging_receiver(const struct staging *staging)
 {
     struct staging_shared *shared = staging->shared;
-    return &shared->receiver[atomic_load_explicit(&shared->receiver_version,
-                                                  memory_order_acquire) & 1];
+    return &shared->receiver[atomic_load_explicit(&shared->receiver_version, memory_order_acquire) &
+                             1];
 }
 
 struct receiver_state *staging_receiver_begin(struct staging *staging)

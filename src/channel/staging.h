@@ -52,13 +52,13 @@ struct receiver_state {
     struct staging_block open; /* count 0: none is open */
     uint32_t slot_taken;       /* `open.slot` is in use, up to `open.offset` by closed blocks */
     uint32_t slot_zero;
-    int64_t sequence;          /* the newest sequence number ... */
-    uint32_t sequence_known;   /* ... if there is one */
-    uint32_t dropped;          /* the socket's own count when it was last seen ... */
-    uint64_t socket;           /* ... of this socket (net_cookie) */
-    uint32_t window_fill;      /* datums in the decimation window */
-    uint32_t window_copy;      /* which of the two accumulator areas is in force */
-    uint64_t window_time;      /* bits of the time field of the window's first datum ... */
+    int64_t sequence;           /* the newest sequence number ... */
+    uint32_t sequence_known;    /* ... if there is one */
+    uint32_t dropped;           /* the socket's own count when it was last seen ... */
+    uint64_t socket;            /* ... of this socket (net_cookie) */
+    uint32_t window_fill;       /* datums in the decimation window */
+    uint32_t window_copy;       /* which of the two accumulator areas is in force */
+    uint64_t window_time;       /* bits of the time field of the window's first datum ... */
     uint32_t window_time_known; /* ... if it had one */
 };
 
@@ -67,18 +67,19 @@ struct writer_state {
     uint64_t written; /* blocks done with since the beginning: in the file, or given up */
     uint64_t datums_recorded, datums_unrecorded, bytes_recorded;
     uint64_t unsynced_datums; /* in the file, not yet synced */
-    /* Block number `written` may be in parts: its first `early_datums` (`early_bytes`) are in a file
-     * that has been ended; up to `open_datums` (`open_bytes`) it stands in this file as its open
-     * page; `counted_datums` of it are in the totals above. */
+    /* Block number `written` may be in parts: its first `early_datums` (`early_bytes`) are in a
+     * file that has been ended; up to `open_datums` (`open_bytes`) it stands in this file as its
+     * open page; `counted_datums` of it are in the totals above. */
     uint64_t early_datums, open_datums, counted_datums;
     uint32_t early_bytes, open_bytes;
     uint64_t file_number;    /* of the newest file, open or not */
     uint64_t file_stamp_ns;  /* realtime in its name */
     uint64_t file_opened_ns; /* monotonic, for rotation by age */
-    uint64_t file_bytes;     /* header and finished blocks; the open page stands behind. 0: not made yet */
+    uint64_t
+        file_bytes; /* header and finished blocks; the open page stands behind. 0: not made yet */
     uint64_t file_header_bytes;
     uint64_t file_synced_bytes; /* the file's end when it was last synced */
-    uint64_t file_final_bytes; /* while it is being ended: where */
+    uint64_t file_final_bytes;  /* while it is being ended: where */
     uint32_t file_open, file_ending;
     uint32_t file_direct, zero;
     uint32_t file_alignment, write_errno;
@@ -126,8 +127,8 @@ struct staging {
 size_t staging_bytes(const struct channel_settings *settings);
 
 /* Maps a channel's memory (a descriptor of shared_memory_create(name, staging_bytes(settings))).
- * Fresh memory is made ready. -EBADMSG if it was made by another version, or is no such memory; else
- * 0 or a negative errno. staging_unmap ends it. Any number of processes may map it. */
+ * Fresh memory is made ready. -EBADMSG if it was made by another version, or is no such memory;
+ * else 0 or a negative errno. staging_unmap ends it. Any number of processes may map it. */
 int staging_map(struct staging *staging, int descriptor);
 /* For a relay that takes over, before it starts: whether what the last one left behind can be true
  * (every index in bounds, no slot used twice). 0 or -EBADMSG. */
@@ -137,8 +138,8 @@ void staging_unmap(struct staging *staging);
 /* Empties the memory (after -EBADMSG). The counters are lost with it. */
 int staging_reset(int descriptor);
 
-/* The state in force; the copy to change, made equal to it; and putting that copy in force. Only the
- * thread that owns the state may call the last two. */
+/* The state in force; the copy to change, made equal to it; and putting that copy in force. Only
+ * the thread that owns the state may call the last two. */
 const struct receiver_state *staging_receiver(const struct staging *staging);
 struct receiver_state *staging_receiver_begin(struct staging *staging);
 void staging_receiver_commit(struct staging *staging);

@@ -20,18 +20,20 @@ enum file_open {
     FILE_EXISTING /* must be there; opened for reading and writing */
 };
 
-/* Opens `name` in the folder. With `direct`, asks for O_DIRECT and fails with -EINVAL or -EOPNOTSUPP
- * where the file system refuses; without, the page cache is used. Mode 0640, no symbolic links. */
+/* Opens `name` in the folder. With `direct`, asks for O_DIRECT and fails with -EINVAL or
+ * -EOPNOTSUPP where the file system refuses; without, the page cache is used. Mode 0640, no
+ * symbolic links. */
 int direct_file_open(struct direct_file *file, int folder, const char *name, enum file_open how,
                      bool direct);
-/* Switches an open file to the page cache, for file systems that accept O_DIRECT and then refuse the
- * first write. 0 or a negative errno. */
+/* Switches an open file to the page cache, for file systems that accept O_DIRECT and then refuse
+ * the first write. 0 or a negative errno. */
 int direct_file_use_page_cache(struct direct_file *file);
 /* Writes all of `parts` (at most 16, whole multiples of the alignment) at `offset`. 0 or a negative
  * errno; short writes are carried on, EINTR is repeated. */
 int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,
                       uint64_t offset);
-/* Reads up to `bytes` at `offset` into aligned memory. Returns the bytes read or a negative errno. */
+/* Reads up to `bytes` at `offset` into aligned memory. Returns the bytes read or a negative errno.
+ */
 long direct_file_read(struct direct_file *file, uint8_t *into, size_t bytes, uint64_t offset);
 /* Reserves space from `offset` on without changing the file's size. 0 or a negative errno. */
 int direct_file_reserve(struct direct_file *file, uint64_t offset, uint64_t bytes);
@@ -44,15 +46,16 @@ int64_t direct_file_size(struct direct_file *file);
 /* Closes it if it is open. */
 void direct_file_close(struct direct_file *file);
 
-/* Opens a folder, made with its parents where missing (mode 0750). A descriptor or a negative errno. */
+/* Opens a folder, made with its parents where missing (mode 0750). A descriptor or a negative
+ * errno. */
 int folder_open(const char *path);
 /* Renames within the folder, never over an existing file; -EEXIST if there is one. */
 int folder_rename(int folder, const char *from, const char *to);
 int folder_remove(int folder, const char *name);
 /* Makes renames and new files durable. */
 int folder_sync(int folder);
-/* Calls `each` with every name in the folder (not "." and ".."), until it returns non-zero, which is
- * then returned. 0, or a negative errno. */
+/* Calls `each` with every name in the folder (not "." and ".."), until it returns non-zero, which
+ * is then returned. 0, or a negative errno. */
 int folder_list(int folder, int (*each)(void *context, const char *name), void *context);
 /* Holds an exclusive lock named `name` in the folder until the descriptor is closed. A descriptor,
  * -EWOULDBLOCK if somebody holds it, or another negative errno. */

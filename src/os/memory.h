@@ -14,7 +14,8 @@ int64_t shared_memory_bytes(int descriptor);
 /* Maps the first `bytes`. 0 or a negative errno. */
 int shared_memory_map(int descriptor, size_t bytes, void **memory);
 void shared_memory_unmap(void *memory, size_t bytes);
-/* Gives page-aligned parts of a mapping back; they read as zero afterwards. 0 or a negative errno. */
+/* Gives page-aligned parts of a mapping back; they read as zero afterwards. 0 or a negative errno.
+ */
 int shared_memory_release(void *at, size_t bytes);
 
 /* Private zeroed pages, never freed but by shared_memory_unmap. NULL if there are none. */

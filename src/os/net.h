@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * UDP as Flotilla needs it: opening receivers and senders on a chosen interface, and moving batches.
- * One file per system implements it. Relies on the kernel only: no resolver, numeric addresses.
- * Sources: ip(7), ipv6(7), udp(7), recvmmsg(2), RFC 3678 (source-specific joins). */
+ * UDP as Flotilla needs it: opening receivers and senders on a chosen interface, and moving
+ * batches. One file per system implements it. Relies on the kernel only: no resolver, numeric
+ * addresses. Sources: ip(7), ipv6(7), udp(7), recvmmsg(2), RFC 3678 (source-specific joins). */
 #ifndef FLOTILLA_OS_NET_H
 #define FLOTILLA_OS_NET_H
 
@@ -60,7 +60,8 @@ int net_open_sender(const struct address *to, const char *interface, uint32_t tt
 uint64_t net_queue_bytes(int descriptor);
 /* A number no other socket of this host's uptime has had; 0 if unknown. */
 uint64_t net_cookie(int descriptor);
-/* Asks for another receive queue, as net_receive_options.queue_bytes. What is queued stays queued. */
+/* Asks for another receive queue, as net_receive_options.queue_bytes. What is queued stays queued.
+ */
 void net_set_queue(int descriptor, uint64_t bytes);
 /* Datagrams dropped on this socket since it was opened, modulo 2^32; 0 if unknown. */
 uint32_t net_dropped(int descriptor);
@@ -86,10 +87,10 @@ void net_batch_release(struct net_batch *batch);
 struct net_message {
     struct span bytes;
     struct address source;
-    uint64_t arrival_ns;     /* realtime, by the kernel; 0 if it gave none */
-    uint32_t dropped;        /* net_dropped as of this message */
+    uint64_t arrival_ns; /* realtime, by the kernel; 0 if it gave none */
+    uint32_t dropped;    /* net_dropped as of this message */
     bool dropped_known;
-    bool truncated;          /* it was longer than the buffer */
+    bool truncated; /* it was longer than the buffer */
 };
 /* Describes message `index` < net_batch_taken. The bytes stay valid until the next clear. */
 void net_batch_message(const struct net_batch *batch, uint32_t index, struct net_message *message);

@@ -102,8 +102,8 @@ static size_t write_value(uint8_t *out, uint32_t kind, int64_t integer, double r
     return 8;
 }
 
-static size_t write_aggregate(uint8_t *out, enum algorithm algorithm, const struct accumulator *from,
-                              bool maximum)
+static size_t write_aggregate(uint8_t *out, enum algorithm algorithm,
+                              const struct accumulator *from, bool maximum)
 {
     int64_t integer = 0;
     double real = 0;
@@ -179,7 +179,8 @@ uint32_t decimator_add(const struct decimator *decimator, struct decimator_windo
     if (decimator->algorithm != ALGORITHM_DOWNSAMPLE)
         for (uint32_t i = 0; i < leaf_count; i++)
             if (is_aggregated(decimator->layout, &leaves[i]))
-                accumulate(decimator->algorithm, &window->accumulators[leaves[i].index], &leaves[i]);
+                accumulate(decimator->algorithm, &window->accumulators[leaves[i].index],
+                           &leaves[i]);
     if (++*window->fill < decimator->factor)
         return 0;
 

@@ -3,11 +3,11 @@
  * `factor`. Pure arithmetic over the layout's numeric leaves; no I/O, no allocation.
  *
  * A leaf is aggregated over those datums of the window in which it is present; everything else, the
- * `time` and `sequence` fields and leaves with a logical type are the last datum's. Integers: sums are
- * exact, averages and rms round to the nearest, halves away from zero; rms is computed in double
- * precision. min-max passes over NaN unless there is nothing else; average and rms of a window with a
- * NaN are NaN; infinities are numbers like others (inf - inf is NaN). min-max gives the minima with
- * the window's first time, then the maxima with its last. */
+ * `time` and `sequence` fields and leaves with a logical type are the last datum's. Integers: sums
+ * are exact, averages and rms round to the nearest, halves away from zero; rms is computed in
+ * double precision. min-max passes over NaN unless there is nothing else; average and rms of a
+ * window with a NaN are NaN; infinities are numbers like others (inf - inf is NaN). min-max gives
+ * the minima with the window's first time, then the maxima with its last. */
 #ifndef FLOTILLA_RELAY_DECIMATOR_H
 #define FLOTILLA_RELAY_DECIMATOR_H
 
@@ -39,8 +39,8 @@ struct decimator_window {
 };
 
 /* Takes one datum with its leaves (of datum_leaves). Where it completes a window, writes the
- * decimated datums one behind the other to `out` (room for twice datum.bytes and decimator_growth) and
- * their lengths to `lengths`, and returns how many: 0, 1 or 2. */
+ * decimated datums one behind the other to `out` (room for twice datum.bytes and decimator_growth)
+ * and their lengths to `lengths`, and returns how many: 0, 1 or 2. */
 uint32_t decimator_add(const struct decimator *decimator, struct decimator_window *window,
                        struct span datum, const struct leaf *leaves, uint32_t leaf_count,
                        uint8_t *out, size_t lengths[2]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * flotilla-relay: one channel. Relies on what it inherits (os/inherit.h) or opens itself what it does
- * not. Ends with 0 when asked to stop, 2 for wrong flags, 75 if another relay has the channel, 78 for
- * settings that cannot work here, 1 otherwise. */
+ * flotilla-relay: one channel. Relies on what it inherits (os/inherit.h) or opens itself what it
+ * does not. Ends with 0 when asked to stop, 2 for wrong flags, 75 if another relay has the channel,
+ * 78 for settings that cannot work here, 1 otherwise. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -57,7 +57,8 @@ static int load_layout(struct relay *relay)
     status = layout_load(&relay->layout, (struct span){bytes, count}); /* kept until the end */
     if (status < 0) {
         log_line("%s: %s; compile the schema again", relay->settings.layout,
-                 status == -ENOTSUP ? "made by another version" : "not a compiled schema, or damaged");
+                 status == -ENOTSUP ? "made by another version"
+                                    : "not a compiled schema, or damaged");
         return EXIT_SETTINGS;
     }
     return 0;
@@ -118,8 +119,9 @@ static int open_memory(struct relay *relay)
         status = -EBADMSG;
     }
     if (status == -EBADMSG) {
-        log_line("the memory left by the last relay cannot be trusted: its counters and what waited "
-                 "in it are given up");
+        log_line(
+            "the memory left by the last relay cannot be trusted: its counters and what waited "
+            "in it are given up");
         status = staging_reset(descriptor);
         if (status == 0)
             status = staging_map(&relay->staging, descriptor);
@@ -149,7 +151,7 @@ static int open_recording(struct relay *relay)
                                  relay->layout.schema, why, sizeof(why));
     if (status < 0) {
         log_line("%s", why);
-        return status == -EWOULDBLOCK ? EXIT_TAKEN
+        return status == -EWOULDBLOCK  ? EXIT_TAKEN
                : status == -EOPNOTSUPP ? EXIT_SETTINGS
                                        : EXIT_BROKEN;
     }

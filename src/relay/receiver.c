@@ -20,14 +20,15 @@
 #include "os/interrupt.h"
 #include "os/memory.h"
 
-#define DRAIN_NS            (2 * NS_PER_S)
-#define IDLE_NS             NS_PER_S /* after this long without data, memory is given back */
-#define FULL_BATCHES_MAX    16       /* without a look at the signals */
-#define SLOT_REST_BYTES     (72u << 10) /* less is not worth another block: the largest datum fits */
-#define SLOTS_KEPT          3u
-#define MESSAGES_KEPT       2u
-#define DECIMATED_ROOM      (256u << 10)
-#define UDP_PAYLOAD_MAX     65507u
+#define DRAIN_NS         (2 * NS_PER_S)
+#define IDLE_NS          NS_PER_S        /* after this long without data, memory is given back */
+#define RECEIVE_PAUSE_NS (5 * NS_PER_MS) /* after an error of the kernel's */
+#define FULL_BATCHES_MAX 16              /* without a look at the signals */
+#define SLOT_REST_BYTES  (72u << 10) /* less is not worth another block: the largest datum fits */
+#define SLOTS_KEPT       3u
+#define MESSAGES_KEPT    2u
+#define DECIMATED_ROOM   (256u << 10)
+#define UDP_PAYLOAD_MAX  65507u
 
 int receiver_prepare(struct receiver *receiver)
 {
@@ -51,8 +52,8 @@ int receiver_prepare(struct receiver *receiver)
         if (receiver->decimated_out == NULL)
             return -ENOMEM;
     }
-    receiver->alignment = receiver->writer != NULL ? receiver->writer->segment->alignment
-                                                   : BLOCK_PAGE_BYTES;
+    receiver->alignment =
+        receiver->writer != NULL ? receiver->writer->segment->alignment : BLOCK_PAGE_BYTES;
     /* Through the page cache an append becomes visible page by page, so there every block that can
      * be is one page: a reader finds whole blocks at any instant. */
     receiver->block_room = receiver->writer != NULL && receiver->writer->segment->direct
@@ -137,7 +138,8 @@ static bool open_block(struct receiver *receiver, uint64_t arrival_ns, uint64_t 
         next->open.offset = 0;
         next->slot_taken = 1;
     } else if (written == next->closed) {
-        next->open.offset = 0; /* nothing waits in it: begin again where memory is touched already */
+        next->open.offset =
+            0; /* nothing waits in it: begin again where memory is touched already */
     }
     next->open.data_bytes = 0;
     next->open.count = 0;
@@ -156,7 +158,8 @@ static size_t open_room(const struct receiver *receiver, size_t datum_bytes)
     return block_data_max(room);
 }
 
-static void stage(struct receiver *receiver, struct span datum, uint64_t arrival_ns, uint64_t now_ns)
+static void stage(struct receiver *receiver, struct span datum, uint64_t arrival_ns,
+                  uint64_t now_ns)
 {
     struct receiver_state *next = receiver->next;
     struct staging_block *open = &next->open;
@@ -258,7 +261,8 @@ static bool is_source_allowed(const struct channel_settings *settings, const str
 }
 
 /* Whether the datagram may pass: from an allowed sender, whole, and one or more valid datums. */
-static enum reject check_datagram(const struct receiver *receiver, const struct net_message *message)
+static enum reject check_datagram(const struct receiver *receiver,
+                                  const struct net_message *message)
 {
     if (!is_source_allowed(receiver->settings, &message->source))
         return REJECT_SOURCE;
@@ -430,7 +434,7 @@ static void rest(struct receiver *receiver)
     }
 }
 
-/* Takes one batch. How many datagrams, or a negative errno. */
+/* Takes one batch. How many datagrams, or a negative errno if the descriptor is none. */
 static int take_batch(struct receiver *receiver)
 {
     net_batch_clear(receiver->batch);
@@ -438,6 +442,12 @@ static int take_batch(struct receiver *receiver)
     int taken = net_batch_receive(receiver->batch, receiver->descriptor);
     if (taken > 0)
         do_batch(receiver, (uint32_t)taken);
+    if (taken < 0 && taken != -EBADF && taken != -ENOTSOCK) {
+        /* The kernel is short of something, or an error was pending on the socket: what is queued
+         * stays queued. Never fail for it, never spin on it. */
+        clock_sleep_until(clock_monotonic_ns() + RECEIVE_PAUSE_NS);
+        return 0;
+    }
     return taken;
 }
 
@@ -472,7 +482,7 @@ int receiver_run(struct receiver *receiver)
                 continue;
         }
         int taken = take_batch(receiver);
-        if (taken < 0 && taken != -ECONNREFUSED) {
+        if (taken < 0) {
             status = taken;
             break;
         }

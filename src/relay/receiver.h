@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The receiving thread's work: take a batch, check every datum, send it on, decimate, stage for the
- * disk. A batch is put in force as a whole; until then nothing of it has happened but the sending. */
+ * disk. A batch is put in force as a whole; until then nothing of it has happened but the sending.
+ */
 #ifndef FLOTILLA_RELAY_RECEIVER_H
 #define FLOTILLA_RELAY_RECEIVER_H
 
@@ -33,15 +34,15 @@ struct receiver {
     uint32_t free_count;
     uint8_t *slot_dirty;    /* by slot: it has memory */
     uint32_t largest_batch; /* messages, since memory was last given back */
-    uint64_t reclaimed; /* blocks whose slots have been taken back, of those written */
-    bool touched;       /* there has been work since memory was last given back */
-    uint32_t block_room;         /* the most bytes of a finished block */
+    uint64_t reclaimed;     /* blocks whose slots have been taken back, of those written */
+    bool touched;           /* there has been work since memory was last given back */
+    uint32_t block_room;    /* the most bytes of a finished block */
     uint32_t alignment;
     struct receiver_state *next; /* the state being made, during a batch */
 };
 
-/* Lays out what it needs over the inherited memory. 0 or a negative errno. Fields above the mark must
- * be set, all else zero. */
+/* Lays out what it needs over the inherited memory. 0 or a negative errno. Fields above the mark
+ * must be set, all else zero. */
 int receiver_prepare(struct receiver *receiver);
 
 /* Does the batch that a relay before this one had taken and not put in force, and closes the block

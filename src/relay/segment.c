@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Recording files. Relies on the writer's state for every step that must survive a kill, and on
  * the file system for O_EXCL, rename without replacing, and fdatasync.
- * Known: a rename and the note of it are two steps; a kill between them is found at the next start. */
+ * Known: a rename and the note of it are two steps; a kill between them is found at the next start.
+ */
 #include "relay/segment.h"
 
 #include <errno.h>
@@ -180,8 +181,8 @@ static void part_name(char *out, size_t out_bytes, const char *name)
 
 /* ---- after a crash of the machine ---- */
 
-/* Finds the end of the last whole block. Returns it, 0 if not even the header is whole, or a negative
- * errno. */
+/* Finds the end of the last whole block. Returns it, 0 if not even the header is whole, or a
+ * negative errno. */
 static int64_t find_sound_end(struct direct_file *file, uint8_t *buffer, uint64_t *datums)
 {
     uint8_t sync[BLOCK_SYNC_BYTES];
@@ -363,8 +364,8 @@ static void write_name(struct segment *segment, struct writer_state *next)
 /* Makes the file, directly if that is wanted and can be. */
 static int make_file(struct segment *segment, const char *part)
 {
-    int status = direct_file_open(&segment->file, segment->folder, part, FILE_CREATE,
-                                  segment->direct);
+    int status =
+        direct_file_open(&segment->file, segment->folder, part, FILE_CREATE, segment->direct);
     bool refused = status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM;
     if (!segment->direct || !refused || segment->settings->direct_io == DIRECT_REQUIRED)
         return status;
@@ -374,8 +375,9 @@ static int make_file(struct segment *segment, const char *part)
     return direct_file_open(&segment->file, segment->folder, part, FILE_CREATE, false);
 }
 
-/* A folder that could not be opened at the start is tried again. The blocks that wait are pages then
- * (see receiver_prepare), which any way of writing takes that wants no more than a page's alignment. */
+/* A folder that could not be opened at the start is tried again. The blocks that wait are pages
+ * then (see receiver_prepare), which any way of writing takes that wants no more than a page's
+ * alignment. */
 static int open_folder_late(struct segment *segment)
 {
     int status = open_folder(segment);
@@ -462,7 +464,8 @@ int segment_write(struct segment *segment, const struct span *parts, uint32_t pa
 
 static uint64_t file_end(const struct writer_state *state)
 {
-    return state->file_bytes + (state->open_datums > state->early_datums ? state->file_alignment : 0);
+    return state->file_bytes +
+           (state->open_datums > state->early_datums ? state->file_alignment : 0);
 }
 
 int segment_sync(struct segment *segment)

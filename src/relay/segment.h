@@ -19,7 +19,7 @@ struct segment {
     struct span schema; /* verbatim, for the header */
     int folder;         /* -1 while it cannot be opened; tried again with every file */
     int lock;
-    bool direct;        /* files are to be written past the page cache */
+    bool direct; /* files are to be written past the page cache */
     uint32_t alignment;
     struct direct_file file;
     uint64_t reserved_bytes;
@@ -30,9 +30,10 @@ struct segment {
 
 /* Opens the channel's folder, finds out how files can be written there (says so once where `auto`
  * falls back), and locks it against a second relay. 0; -EOPNOTSUPP where direct I/O is required and
- * refused; -EWOULDBLOCK where another relay holds the folder; -ENOMEM. A folder that cannot be opened
- * for now is no error: it is logged and tried again with every file, while the channel is relayed.
- * `why` gets a message for people. The segment must be zeroed; segment_release frees what it holds. */
+ * refused; -EWOULDBLOCK where another relay holds the folder; -ENOMEM. A folder that cannot be
+ * opened for now is no error: it is logged and tried again with every file, while the channel is
+ * relayed. `why` gets a message for people. The segment must be zeroed; segment_release frees what
+ * it holds. */
 int segment_prepare(struct segment *segment, struct staging *staging,
                     const struct channel_settings *settings, struct span schema, char *why,
                     size_t why_bytes);
@@ -49,8 +50,8 @@ int segment_write(struct segment *segment, const struct span *parts, uint32_t pa
                   uint64_t offset);
 /* Syncs the file and counts what it holds as recorded. 0 or a negative errno. */
 int segment_sync(struct segment *segment);
-/* Ends the open file. First it is synced; if that fails, or `torn_at` is not 0, the file ends at what
- * was last synced, or at `torn_at`. Renames it; a file without datums is removed. */
+/* Ends the open file. First it is synced; if that fails, or `torn_at` is not 0, the file ends at
+ * what was last synced, or at `torn_at`. Renames it; a file without datums is removed. */
 void segment_end(struct segment *segment, uint64_t torn_at);
 
 #endif

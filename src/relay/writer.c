@@ -17,9 +17,9 @@
 #include "os/memory.h"
 
 enum { PARTS_MAX = 16 };
-#define WRITE_BYTES_MAX  (1u << 20)
-#define RETRY_NS         NS_PER_S
-#define STACK_BYTES      (64u << 10)
+#define WRITE_BYTES_MAX   (1u << 20)
+#define RETRY_NS          NS_PER_S
+#define STACK_BYTES       (64u << 10)
 #define PAGED_WAKE_BLOCKS 16u /* where every block is a page, wake for a handful */
 
 int writer_prepare(struct writer *writer, struct staging *staging,
@@ -76,8 +76,8 @@ static void note_unsynced(struct writer *writer, uint64_t since_ns)
         writer->unsynced_since_ns = since_ns;
 }
 
-/* Builds the image of block `number`, of its part that is in no ended file. Empty if there is no such
- * part. */
+/* Builds the image of block `number`, of its part that is in no ended file. Empty if there is no
+ * such part. */
 static struct span finish_block(struct writer *writer, uint64_t number)
 {
     const struct writer_state *state = staging_writer(writer->staging);
@@ -98,7 +98,8 @@ static struct span finish_block(struct writer *writer, uint64_t number)
     return (struct span){image, bytes};
 }
 
-static bool must_rotate(const struct writer *writer, const struct writer_state *state, uint64_t more)
+static bool must_rotate(const struct writer *writer, const struct writer_state *state,
+                        uint64_t more)
 {
     return writer->settings->rotate_bytes > 0 && state->file_bytes > state->file_header_bytes &&
            state->file_bytes + more > writer->settings->rotate_bytes;
@@ -114,7 +115,8 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
     const struct staging_block *first = staging_entry(staging, state->written);
     bool rewrites_page = state->open_datums > state->early_datums;
     if (!rewrites_page &&
-        must_rotate(writer, state, block_finished_bytes(first->data_bytes, state->file_alignment))) {
+        must_rotate(writer, state,
+                    block_finished_bytes(first->data_bytes, state->file_alignment))) {
         segment_end(writer->segment, 0);
         return true;
     }
@@ -125,7 +127,8 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
     while (number < closed && part_count < PARTS_MAX) {
         const struct staging_block *block = staging_entry(staging, number);
         size_t more = block_finished_bytes(block->data_bytes, state->file_alignment);
-        if (part_count > 0 && (bytes + more > WRITE_BYTES_MAX || must_rotate(writer, state, bytes + more)))
+        if (part_count > 0 &&
+            (bytes + more > WRITE_BYTES_MAX || must_rotate(writer, state, bytes + more)))
             break;
         note_unsynced(writer, block->since_ns);
         struct span image = finish_block(writer, number);
@@ -140,9 +143,8 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
         if (rewrites_page)
             break;
     }
-    int status = part_count == 0
-                     ? 0
-                     : segment_write(writer->segment, parts, part_count, state->file_bytes);
+    int status =
+        part_count == 0 ? 0 : segment_write(writer->segment, parts, part_count, state->file_bytes);
     if (status < 0) {
         fail_write(writer, -status, state->file_bytes);
         return false;
@@ -167,7 +169,8 @@ static void write_open_page(struct writer *writer)
     staging_copy_receiver(staging, &receiver);
     uint64_t number = receiver.closed;
     const struct writer_state *state = staging_writer(staging);
-    if (!writer->pages || number != state->written || receiver.open.count <= state->counted_datums ||
+    if (!writer->pages || number != state->written ||
+        receiver.open.count <= state->counted_datums ||
         !staging_claim(staging, number, CLAIM_PAGED))
         return;
     /* What is in force now was put there by a receiver that knew of no claim, or of this one. */
@@ -226,8 +229,8 @@ static uint64_t next_deadline(struct writer *writer, const struct receiver_state
             due = since + sync_ns / 2;
     } else if (writer->pages && receiver->open.count > state->counted_datums &&
                receiver->open.data_bytes <= block_data_max(BLOCK_PAGE_BYTES)) {
-        uint64_t since = writer->page_written_ns != 0 ? writer->page_written_ns
-                                                      : receiver->open.since_ns;
+        uint64_t since =
+            writer->page_written_ns != 0 ? writer->page_written_ns : receiver->open.since_ns;
         if (since + sync_ns / 8 * 7 < due)
             due = since + sync_ns / 8 * 7;
     }
@@ -248,7 +251,8 @@ static void do_what_is_due(struct writer *writer, uint64_t now_ns)
     if (writer->retry_at_ns > now_ns)
         return;
     write_open_page(writer);
-    writer->page_written_ns = now_ns; /* also if it could not be: no sooner than at the next deadline */
+    writer->page_written_ns =
+        now_ns; /* also if it could not be: no sooner than at the next deadline */
     if (writer->unsynced_since_ns != 0 && now_ns >= writer->unsynced_since_ns + sync_ns / 8 * 7)
         sync_file(writer);
     state = staging_writer(writer->staging);
@@ -267,14 +271,13 @@ static void wait_for_more(struct writer *writer, const struct receiver_state *kn
     const struct writer_state *state = staging_writer(writer->staging);
     enum writer_watch watch = WATCH_NOTHING;
     if (known->closed == state->written) /* else a deadline, or many more blocks, end the wait */
-        watch = writer->pages && known->open.count <= state->counted_datums ? WATCH_DATA
-                                                                            : WATCH_CLOSED;
+        watch =
+            writer->pages && known->open.count <= state->counted_datums ? WATCH_DATA : WATCH_CLOSED;
     atomic_store_explicit(&writer->watch, watch, memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst);
     struct receiver_state now;
     staging_copy_receiver(writer->staging, &now);
-    if (now.closed == known->closed &&
-        (watch != WATCH_DATA || now.open.count == known->open.count))
+    if (now.closed == known->closed && (watch != WATCH_DATA || now.open.count == known->open.count))
         wake_wait(&writer->wake, seen, timeout_ns);
     atomic_store_explicit(&writer->watch, WATCH_NOTHING, memory_order_relaxed);
 }

@@ -79,11 +79,11 @@ static const struct sample samples[] = {
     {"{\"type\":\"array\",\"items\":\"int\"}", BYTES("\x03\x02\x02\x04\0"), REJECT_BLOCK_SIZE, 0},
     {"{\"type\":\"array\",\"items\":\"int\"}", BYTES("\x7e\x02\0"), REJECT_COUNT, 0},
     {"{\"type\":\"array\",\"items\":\"int\"}", BYTES("\x04\x02"), REJECT_COUNT, 0},
-    {"{\"type\":\"array\",\"items\":\"int\"}",
-     BYTES("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0"), REJECT_COUNT, 0},
+    {"{\"type\":\"array\",\"items\":\"int\"}", BYTES("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0"),
+     REJECT_COUNT, 0},
     {"{\"type\":\"array\",\"items\":\"null\"}", BYTES("\x06\0"), REJECT_NONE, 2},
-    {"{\"type\":\"array\",\"items\":\"null\"}",
-     BYTES("\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\0"), REJECT_COUNT, 0},
+    {"{\"type\":\"array\",\"items\":\"null\"}", BYTES("\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\0"),
+     REJECT_COUNT, 0},
     {"{\"type\":\"map\",\"values\":\"int\"}", BYTES("\x02\x02k\x02\0"), REJECT_NONE, 5},
     {"{\"type\":\"map\",\"values\":\"int\"}", BYTES("\x02\x02\xff\x02\0"), REJECT_UTF8, 2},
 };
@@ -148,17 +148,17 @@ static void test_leaves_are_numbered_by_path(void **state)
     assert_int_equal(compiled.layout.leaf_count, 8);
     assert_int_equal(compiled.layout.time_leaf, 7);
     assert_int_equal(compiled.layout.sequence_leaf, 6);
-    static const uint8_t bytes[] = {0, 0, 0x80, 0x3f, 6, /* a: 1.0, 3 */
-                                    2, 0, 0, 0, 0, 8, 0, /* one item */
-                                    4, 0, 0, 0, 0x40, 9, /* u: V 2.0, -5 */
-                                    0, 0, 0, 0, 2,       /* b: 0.0, 1 */
+    static const uint8_t bytes[] = {0, 0, 0x80, 0x3f, 6,          /* a: 1.0, 3 */
+                                    2, 0, 0,    0,    0,    8, 0, /* one item */
+                                    4, 0, 0,    0,    0x40, 9,    /* u: V 2.0, -5 */
+                                    0, 0, 0,    0,    2,          /* b: 0.0, 1 */
                                     20};
     struct leaf leaves[8];
     uint32_t count;
     size_t at;
-    assert_int_equal(datum_leaves(&compiled.layout, (struct span){bytes, sizeof(bytes)}, &at,
-                                  leaves, &count),
-                     REJECT_NONE);
+    assert_int_equal(
+        datum_leaves(&compiled.layout, (struct span){bytes, sizeof(bytes)}, &at, leaves, &count),
+        REJECT_NONE);
     assert_int_equal(at, sizeof(bytes));
     static const uint32_t numbers[] = {0, 1, 3, 4, 5, 6, 7};
     assert_int_equal(count, 7);
@@ -177,7 +177,8 @@ static void test_random_bytes(void **state)
     (void)state;
     static const char *const schemas[] = {
         list_schema,
-        "{\"type\":\"map\",\"values\":{\"type\":\"array\",\"items\":[\"null\",\"string\",\"long\"]}}",
+        "{\"type\":\"map\",\"values\":{\"type\":\"array\",\"items\":[\"null\",\"string\",\"long\"]}"
+        "}",
         "{\"type\":\"record\",\"name\":\"T\",\"fields\":[{\"name\":\"c\",\"type\":"
         "{\"type\":\"array\",\"items\":\"T\"}},{\"name\":\"n\",\"type\":\"null\"}]}",
     };

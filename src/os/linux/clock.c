@@ -34,8 +34,12 @@ void clock_calendar(uint64_t realtime_ns, struct calendar *calendar)
     time_t seconds = (time_t)(realtime_ns / NS_PER_S);
     struct tm parts;
     gmtime_r(&seconds, &parts);
-    *calendar = (struct calendar){parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                                  parts.tm_hour,        parts.tm_min,     parts.tm_sec,
+    *calendar = (struct calendar){parts.tm_year + 1900,
+                                  parts.tm_mon + 1,
+                                  parts.tm_mday,
+                                  parts.tm_hour,
+                                  parts.tm_min,
+                                  parts.tm_sec,
                                   (int)(realtime_ns % NS_PER_S)};
 }
 

@@ -42,7 +42,8 @@ static uint32_t direct_alignment(int descriptor)
 {
     struct statx_answer answer;
     memset(&answer, 0, sizeof(answer));
-    long status = syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH_BIT, STATX_DIOALIGN_BIT, &answer);
+    long status =
+        syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH_BIT, STATX_DIOALIGN_BIT, &answer);
     if (status < 0 || !(answer.mask & STATX_DIOALIGN_BIT))
         return ALIGNMENT_MIN;
     if (answer.dio_offset_align == 0 || answer.dio_offset_align > ALIGNMENT_MAX)
@@ -109,8 +110,8 @@ int direct_file_write(struct direct_file *file, const struct span *parts, uint32
         vectors[i] = (struct iovec){(void *)(uintptr_t)parts[i].at, parts[i].bytes};
     uint32_t first = 0;
     while (first < part_count) {
-        ssize_t written = pwritev(file->descriptor, vectors + first, (int)(part_count - first),
-                                  (off_t)offset);
+        ssize_t written =
+            pwritev(file->descriptor, vectors + first, (int)(part_count - first), (off_t)offset);
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)

@@ -196,8 +196,8 @@ static int set_option(int descriptor, int level, int option, int value)
 
 static int open_socket(uint8_t family)
 {
-    int descriptor = socket(family == 4 ? AF_INET : AF_INET6,
-                            SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int descriptor =
+        socket(family == 4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (descriptor < 0)
         return -errno;
     if (family == 6)
@@ -222,7 +222,7 @@ static int join(int descriptor, const struct address *group, unsigned interface,
     struct group_req request = {.gr_interface = interface};
     to_system(&bare, 0, &request.gr_group);
     return setsockopt(descriptor, level, MCAST_JOIN_GROUP, &request, sizeof(request)) < 0 ? -errno
-                                                                                         : 0;
+                                                                                          : 0;
 }
 
 static int join_all(int descriptor, const struct net_receive_options *options, unsigned interface)
@@ -298,8 +298,8 @@ static int configure_sender(int descriptor, const struct address *to, unsigned i
             if (setsockopt(descriptor, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof(request)) < 0)
                 status = -errno;
             else if (!net_is_multicast(to))
-                status = set_option(descriptor, IPPROTO_IP, NET_IP_UNICAST_IF,
-                                    (int)htonl(interface));
+                status =
+                    set_option(descriptor, IPPROTO_IP, NET_IP_UNICAST_IF, (int)htonl(interface));
         }
         return status;
     }
@@ -311,8 +311,8 @@ static int configure_sender(int descriptor, const struct address *to, unsigned i
     if (status == 0 && interface != 0) {
         status = set_option(descriptor, IPPROTO_IPV6, IPV6_MULTICAST_IF, (int)interface);
         if (status == 0 && !net_is_multicast(to))
-            status = set_option(descriptor, IPPROTO_IPV6, NET_IPV6_UNICAST_IF,
-                                (int)htonl(interface));
+            status =
+                set_option(descriptor, IPPROTO_IPV6, NET_IPV6_UNICAST_IF, (int)htonl(interface));
     }
     return status;
 }
@@ -443,8 +443,8 @@ void net_batch_clear(struct net_batch *batch)
 
 int net_batch_receive(struct net_batch *batch, int descriptor)
 {
-    long taken = syscall(SYS_recvmmsg, descriptor, batch->headers, batch->messages, MSG_DONTWAIT,
-                         NULL);
+    long taken =
+        syscall(SYS_recvmmsg, descriptor, batch->headers, batch->messages, MSG_DONTWAIT, NULL);
     if (taken >= 0)
         return (int)taken;
     return errno == EAGAIN || errno == EINTR ? 0 : -errno;
@@ -482,12 +482,12 @@ void net_batch_message(const struct net_batch *batch, uint32_t index, struct net
          note = CMSG_NXTHDR(&header, note)) {
         if (note->cmsg_level != SOL_SOCKET)
             continue;
-        if (note->cmsg_type == SO_TIMESTAMPNS && note->cmsg_len >= CMSG_LEN(sizeof(struct timespec))) {
+        if (note->cmsg_type == SO_TIMESTAMPNS &&
+            note->cmsg_len >= CMSG_LEN(sizeof(struct timespec))) {
             struct timespec at;
             memcpy(&at, CMSG_DATA(note), sizeof(at));
             message->arrival_ns = (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
-        } else if (note->cmsg_type == SO_RXQ_OVFL &&
-                   note->cmsg_len >= CMSG_LEN(sizeof(uint32_t))) {
+        } else if (note->cmsg_type == SO_RXQ_OVFL && note->cmsg_len >= CMSG_LEN(sizeof(uint32_t))) {
             memcpy(&message->dropped, CMSG_DATA(note), sizeof(uint32_t));
             message->dropped_known = true;
         }
@@ -527,8 +527,8 @@ void net_outbox_flush(struct net_outbox *outbox)
     struct iovec vectors[NET_OUTBOX_MAX];
     memset(headers, 0, count * sizeof(headers[0]));
     for (uint32_t i = 0; i < count; i++) {
-        vectors[i] = (struct iovec){(void *)(uintptr_t)outbox->datagrams[i].at,
-                                    outbox->datagrams[i].bytes};
+        vectors[i] =
+            (struct iovec){(void *)(uintptr_t)outbox->datagrams[i].at, outbox->datagrams[i].bytes};
         headers[i].msg_hdr.msg_name = &to;
         headers[i].msg_hdr.msg_namelen = to_bytes;
         headers[i].msg_hdr.msg_iov = &vectors[i];
