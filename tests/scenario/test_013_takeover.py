@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""013-takeover: a relay killed at random under load loses nothing and records nothing twice; the
+manager killed and started again goes on; nobody ever runs two relays on a channel."""
+import os
+import signal
+import time
+
+import pytest
+from harness import container, signals
+from harness.fleet import LONG, Fleet, wait_until
+
+KILLS = 1000 if LONG else 60
+
+
+@pytest.mark.parametrize("storage", [
+    {"sync": "100ms"},
+    {"sync": "20ms", "rotate": {"size": "64KiB"}},
+    {"sync": "20ms", "rotate": {"age": "1s"}},
+    {"sync": "20ms", "direct_io": "off"},
+], ids=["plain", "rotate-size", "rotate-age", "page-cache"])
+def test_013_kills_under_load_lose_nothing(rng, storage):
+    rate, pool = 20_000, signals.samples(300_000)
+    with Fleet({"engine": {"schema": signals.SCHEMA, "full": True, "sequence": "counter",
+                           "decimated": {"to": True, "factor": 10, "algorithm": "min-max"}}},
+               storage=storage) as fleet:
+        source = fleet.source("engine", pool, rate=rate)
+        kills = 0
+        while kills < KILLS // 4 and source.child.poll() is None:
+            time.sleep(rng.uniform(0.002, 0.06))
+            pid = fleet.channel("engine")["pid"]
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent}, seconds=60)["engine"]
+        print(f"{kills} kills, {sent} datagrams, {channel['restarts']} restarts")
+        assert kills >= KILLS // 4 - 1 and channel["restarts"] >= kills // 2
+        assert channel["datagrams_dropped"] == 0 and channel["sequence_gaps"] == 0
+        assert channel["datagrams_received"] == channel["datums_recorded"] == sent
+        fleet.stop()
+        payload, count = container.payload(fleet.files("engine"))
+        assert count == sent and payload == b"".join(pool[:sent]), "each once, in order"
+
+
+def test_013_restart_under_load_loses_nothing(flotilla, rng):
+    pool = signals.samples(200_000)
+    with Fleet({"engine": {"schema": signals.SCHEMA, "full": True}}) as fleet:
+        source = fleet.source("engine", pool, rate=10_000)
+        for _ in range(10):
+            before = fleet.channel("engine")["pid"]
+            flotilla("restart", "engine", "-c", fleet.file, check=0)
+            assert fleet.channel("engine")["pid"] != before
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datagrams_dropped"] == 0 and channel["restarts"] == 10
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+
+
+def test_013_a_new_manager_after_a_killed_one(seed):
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        fleet.source("engine", signals.samples(100)).finish()
+        fleet.settle({"engine": 100})
+        (relay,) = fleet.relay_processes()
+        fleet.manager.kill()
+        fleet.manager.wait()
+        # The relay goes on without a manager.
+        fleet.source("engine", signals.samples(100, start=100), rate=1000).finish()
+        (path,) = fleet.files("engine")
+        wait_until(lambda: container.count(path) == 200, what="the orphan to record")
+        fleet.start()
+        (again,) = fleet.relay_processes()
+        assert again != relay, "the orphan was ended before its channel was started again"
+        fleet.source("engine", signals.samples(50, start=200)).finish()
+        fleet.settle({"engine": 50})
+        fleet.stop()
+        assert container.payload(fleet.files("engine"))[0] == b"".join(signals.samples(250))
+
+
+def test_013_a_second_manager_is_refused(seed, flotilla):
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        second = flotilla("run", "-c", fleet.file)
+        assert second.returncode == 1
+        assert f"process {fleet.manager.pid}" in second.stderr
+        assert fleet.channel("engine")["pid"] in fleet.relay_processes()

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""014-disk: a full, failing or missing disk stops recording only; the counts say exactly what is
+in the files; recording goes on alone when the disk does."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+from harness import container, signals
+from harness.fleet import RELAY, Fleet, wait_until
+
+
+@pytest.fixture
+def small_disk(needs_root, tmp_path):
+    image, mount = tmp_path / "disk", tmp_path / "mount"
+    mount.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    done = subprocess.run(["mount", "-o", "loop", image, mount], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"needs loop mounts: {done.stderr.strip()}")
+    yield mount
+    subprocess.run(["umount", mount], check=True)
+
+
+def recorded(fleet, name="engine"):
+    return container.payload(fleet.files(name))
+
+
+def test_014_full_disk(small_disk, seed):
+    datums = signals.samples(30_000, pad=1000)
+    folder = small_disk / "recordings"
+    keys = {"schema": signals.SCHEMA, "full": True, "buffer": "2MiB"}
+    with Fleet({"engine": keys}, storage={"directory": str(folder)}) as fleet:
+        sink = fleet.sink(fleet.address("engine", "full"))
+        fleet.source("engine", datums, rate=10_000).finish()
+        wait_until(lambda: fleet.channel("engine")["state"] == "not_recording", what="a full disk")
+        channel = fleet.channel("engine")
+        assert "No space left" in channel["reason"]
+        assert channel["datagrams_sent_full"] == 30_000 and channel["datums_unrecorded"] > 0
+        assert sink.stop() == datums, "live is live, disk or no disk"
+        lost_so_far = channel["datums_unrecorded"]
+
+        first = min(folder.glob("engine/*.avro"))
+        freed = container.count(first)
+        first.unlink()
+        wait_until(lambda: fleet.channel("engine")["state"] != "not_recording", what="resuming")
+        fleet.source("engine", signals.samples(100, start=30_000), rate=1000).finish()
+        channel = fleet.settle({"engine": 30_100})["engine"]
+        assert channel["datums_unrecorded"] == lost_so_far, "what waited in the buffer was kept"
+        fleet.stop()
+        payload, count = recorded(fleet)
+        assert count + freed == channel["datums_recorded"]
+        assert payload.endswith(b"".join(signals.samples(100, start=30_000)))
+
+
+def test_014_folder_not_there_at_the_start(seed):
+    """Relaying begins at once; recording begins when the folder can be made."""
+    with Fleet({"engine": {"schema": signals.SCHEMA, "full": True}}, run=False) as fleet:
+        (fleet.folder / "recordings").write_text("a file where the folder belongs")
+        fleet.start(wait=False)
+        wait_until(lambda: fleet.status(missing={}).get("channels"), what="the manager")
+        fleet.source("engine", signals.samples(100), rate=1000).finish()
+        wait_until(lambda: fleet.channel("engine")["datagrams_sent_full"] == 100, what="relaying")
+        wait_until(lambda: fleet.channel("engine")["state"] == "not_recording", what="the state")
+        (fleet.folder / "recordings").unlink()
+        channel = fleet.settle({"engine": 100})["engine"]
+        assert channel["datums_recorded"] == 100 and channel["state"] == "running"
+        fleet.stop()
+        assert recorded(fleet)[0] == b"".join(signals.samples(100))
+
+
+FAULTS = ["pwritev:error=EIO:when=4", "pwritev:error=EIO:when=3+2", "pwritev:error=ENOSPC:when=2+3",
+          "pwritev:error=EINTR:when=2+2", "pwritev:delay_enter=300000:when=5",
+          "fdatasync:error=EIO:when=3", "fdatasync:error=EIO:when=2+3", "fallocate:error=ENOSPC",
+          "renameat2:error=EIO:when=1", "openat:error=EMFILE:when=4+2",
+          "sendmmsg:error=ENOBUFS:when=5+7", "recvmmsg:error=ENOMEM:when=3+5"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_014_failing_system_calls(fault, tmp_path, seed, flotilla):
+    """One relay by hand under strace --inject: it lives on, and what it says it recorded is what an
+    independent reader counts."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    if subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"]).returncode:
+        pytest.skip("needs permission to trace (ptrace)")
+    schema, layout = tmp_path / "s.avsc", tmp_path / "s.layout"
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
+        schema.write_text((fleet.folder / "schemas/engine.avsc").read_text())
+        flotilla("schema", schema, "-o", layout, check=0)
+        log = tmp_path / "log"
+        with open(log, "wb") as errors:
+            tracer = subprocess.Popen(
+                ["strace", "-f", "-qq", "-o", tmp_path / "trace", "-e", "trace=" +
+                 fault.split(":")[0], "-e", f"inject={fault}", RELAY, "--name=engine",
+                 f"--layout={layout}", f"--listen={fleet.address('engine')}", "--interface=lo",
+                 f"--full={fleet.addresses.group()}", "--sync=50ms", "--rotate-size=1280KiB",
+                 f"--directory={tmp_path}/engine"], stderr=errors)
+        fleet._children.append(tracer)
+        wait_until(lambda: (tmp_path / "engine/.lock").exists(), what="the relay to start")
+
+        def relay():
+            with open(f"/proc/{tracer.pid}/task/{tracer.pid}/children") as file:
+                return [int(pid) for pid in file.read().split()]
+        fleet.source("engine", signals.samples(3000, pad=1000), rate=1500).finish()
+        wait_until(lambda: relay(), what="the relay")
+        for pid in relay():
+            os.kill(pid, signal.SIGTERM)
+        assert tracer.wait(30) == 0, log.read_text()
+        said = log.read_text().splitlines()[-1]
+        assert "stopped: 3000 datagrams received, 0 rejected" in said, log.read_text()
+        kept, not_kept = (int(part.split(" ")[0]) for part in
+                          (said.rpartition("; ")[2], said.rpartition(", ")[2]))
+        assert kept + not_kept == 3000
+        if not re.search("INJECTED|DELAYED", (tmp_path / "trace").read_text()):
+            pytest.fail(f"nothing was injected: {fault}")
+        files = sorted((tmp_path / "engine").glob("*.avro*"), key=lambda path: path.name)
+        assert container.payload(files)[1] == kept, log.read_text()
