@@ -114,11 +114,12 @@ class Fleet:
 
     A channel's keys are those of fleet.yaml, but `schema` may be the schema itself (written to a
     file), `listen` may be left out, and `listen`, `full` and `decimated.to` may be True for a free
-    group. `storage` and `top` add to the file. Everything is stopped and checked on the way out;
-    with laws=False the final check is left to the test."""
+    group. `storage` and `top` add to the file; `inside` are words in front of every command that
+    touches the network. Everything is stopped and checked on the way out; with laws=False the
+    final check is left to the test."""
 
     def __init__(self, channels, *, storage=None, top=None, laws=True, folder=None, run=True,
-                 addresses=None):
+                 addresses=None, inside=()):
         self.addresses = addresses or Addresses()
         self.folder = Path(folder) if folder else new_folder()
         self._own_folder = folder is None
@@ -127,6 +128,7 @@ class Fleet:
         self.top = {"runtime": "run", **(top or {})}
         self.channels = {}
         self.laws = laws
+        self._inside = [str(word) for word in inside]
         self._run = run
         self.manager = None
         self.log_path = self.folder / "manager.log"
@@ -176,7 +178,8 @@ class Fleet:
 
     def start(self, wait=True, **kw):
         with open(self.log_path, "ab") as log:
-            self.manager = subprocess.Popen([str(FLOTILLA), "run", "-c", str(self.file)],
+            self.manager = subprocess.Popen([*self._inside, str(FLOTILLA), "run", "-c",
+                                             str(self.file)],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             cwd=self.folder, **kw)
         if wait:
@@ -322,7 +325,7 @@ class Fleet:
                    interface]
         command += ["--count", count] if count is not None else []
         command += ["--from", sender] if sender else []
-        child = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE,
+        child = subprocess.Popen(self._inside + [str(word) for word in command], stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, text=True)
         self._children.append(child)
         return Load(child)
@@ -330,7 +333,7 @@ class Fleet:
     def sink(self, address, interface="lo"):
         """Starts a receiver of an address and waits until it is bound."""
         path = self.folder / f"sink-{len(self._children)}"
-        child = subprocess.Popen([str(SINK), "--listen", address, "--file", str(path),
+        child = subprocess.Popen([*self._inside, str(SINK), "--listen", address, "--file", str(path),
                                   "--interface", interface],
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._children.append(child)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""011-rotation: by size and by age without a gap; a clean stop under load leaves whole files; a
+restart between; retention keeps to its bounds and spares what is pinned or open."""
+import os
+import re
+import signal
+import time
+
+import fastavro
+from harness import container, signals
+from harness.fleet import Fleet, wait_until
+
+
+def contiguous(paths):
+    """The numbers of all datums in the files, in order, read by fastavro."""
+    numbers = []
+    for path in paths:
+        with open(path, "rb") as file:
+            numbers += [record["counter"] for record in fastavro.reader(file)]
+    return numbers
+
+
+def finished_bytes(fleet):
+    total = 0
+    for path in fleet.files("c", part=False):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:  # just now
+            pass
+    return total
+
+
+def test_011_by_size(seed):
+    sent = signals.samples(40000, pad=50)
+    with Fleet({"c": {"schema": signals.SCHEMA}},
+               storage={"rotate": {"size": "256KiB"}}) as fleet:
+        fleet.source("c", sent, rate=10000).finish()
+        fleet.settle({"c": len(sent)})
+        fleet.stop()
+        files = fleet.files("c")
+        assert len(files) >= sum(map(len, sent)) // (256 << 10)
+        assert container.payload(files) == (b"".join(sent), len(sent))
+        for path in files:
+            assert path.stat().st_size <= 256 << 10, path
+        numbers = [int(re.search(r"-(\d{6})\.avro$", path.name).group(1)) for path in files]
+        assert numbers == list(range(1, len(files) + 1))
+        assert [path.name for path in files] == sorted(path.name for path in files)
+
+
+def test_011_by_age(seed):
+    sent = signals.samples(6000)
+    with Fleet({"c": {"schema": signals.SCHEMA}}, storage={"rotate": {"age": "1s"}}) as fleet:
+        fleet.source("c", sent, rate=1000).finish()
+        fleet.settle({"c": len(sent)})
+        fleet.stop()
+        files = fleet.files("c")
+        assert 4 <= len(files) <= 9, files
+        assert container.payload(files) == (b"".join(sent), len(sent))
+
+
+def test_011_stop_under_load(seed):
+    """SIGTERM while datagrams come in: what was received is in whole, closed files, in order."""
+    with Fleet({"c": {"schema": signals.SCHEMA, "full": True}}, laws=False) as fleet:
+        sink = fleet.sink(fleet.address("c", "full"))
+        load = fleet.source("c", signals.samples(100000), rate=10000)
+        wait_until(lambda: fleet.channel("c")["datums_recorded"] > 5000)
+        fleet.stop()
+        load.stop()
+        numbers = contiguous(fleet.files("c"))
+        assert numbers == list(range(len(numbers))) and len(numbers) > 5000
+        assert container.payload(fleet.files("c"))[0] == b"".join(sink.stop()), \
+            "recorded is what was re-sent"
+
+
+def test_011_killed_manager_and_relays(seed):
+    """Everything is killed; the next start finishes the old file and opens a new one."""
+    with Fleet({"c": {"schema": signals.SCHEMA}}) as fleet:
+        fleet.source("c", signals.samples(500), rate=5000).finish()
+        fleet.settle({"c": 500})
+        (relay,) = fleet.relay_processes()
+        fleet.manager.kill()
+        fleet.manager.wait()
+        os.kill(relay, signal.SIGKILL)
+        wait_until(lambda: not fleet.relay_processes())
+        assert [path.suffix for path in fleet.files("c")] == [".part"]
+        fleet.start()
+        fleet.source("c", signals.samples(500, start=500), rate=5000).finish()
+        fleet.settle({"c": 500})
+        fleet.stop()
+        assert len(fleet.files("c")) == 2
+        assert contiguous(fleet.files("c")) == list(range(1000))
+
+
+def test_011_an_orphan_is_followed_by_a_new_relay(seed):
+    """The manager alone is killed: its relay runs on, and the next manager ends it in order."""
+    with Fleet({"c": {"schema": signals.SCHEMA}}) as fleet:
+        fleet.source("c", signals.samples(500), rate=5000).finish()
+        fleet.settle({"c": 500})
+        (orphan,) = fleet.relay_processes()
+        fleet.manager.kill()
+        fleet.manager.wait()
+        fleet.source("c", signals.samples(200, start=500), rate=2000).finish()
+        time.sleep(0.5)
+        assert fleet.relay_processes() == [orphan], "relays outlive their manager"
+        fleet.start()
+        assert fleet.relay_processes() != [orphan] and len(fleet.relay_processes()) == 1
+        fleet.source("c", signals.samples(300, start=700), rate=5000).finish()
+        fleet.settle({"c": 300})
+        fleet.stop()
+        assert contiguous(fleet.files("c")) == list(range(1000))
+
+
+def test_011_retention_by_size(seed):
+    """The oldest finished files go first, never one that is pinned or open."""
+    with Fleet({"c": {"schema": signals.SCHEMA}},
+               storage={"rotate": {"size": "128KiB"}, "retain": {"size": "1MiB"}}) as fleet:
+        first = None
+        for number in range(30):
+            fleet.source("c", signals.samples(4000, start=4000 * number, pad=60),
+                         rate=40000).finish()
+            if first is None:
+                first = wait_until(lambda: [p for p in fleet.files("c", part=False)])[0]
+                (first.parent / (first.name + ".pin")).touch()
+        fleet.settle({"c": 120000})
+        wait_until(lambda: finished_bytes(fleet) <= 1 << 20, seconds=45,
+                   what="retention to bring the channel to 1 MiB")
+        fleet.stop()
+        left = fleet.files("c")
+        assert first in left, "a pinned file was removed"
+        numbers = contiguous(path for path in left if path != first)
+        assert numbers == list(range(numbers[0], 120000)), "the newest are kept, without a gap"
+        (first.parent / (first.name + ".pin")).unlink()
