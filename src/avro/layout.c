@@ -96,6 +96,7 @@ int layout_load(struct layout *layout, struct span image)
         .time_leaf = header.time_leaf,
         .sequence_leaf = header.sequence_leaf,
         .checksum = header.checksum,
+        .fingerprint = (uint64_t)header.fingerprint_high << 32 | header.fingerprint_low,
     };
     if ((header.time_leaf != LAYOUT_NO_LEAF && header.time_leaf >= header.leaf_count) ||
         (header.sequence_leaf != LAYOUT_NO_LEAF && header.sequence_leaf >= header.leaf_count) ||

@@ -71,6 +71,8 @@ struct layout_header {
     uint32_t leaf_count;
     uint32_t time_leaf;     /* the channel's `time` field, or LAYOUT_NO_LEAF */
     uint32_t sequence_leaf; /* the channel's `sequence` field, or LAYOUT_NO_LEAF */
+    /* CRC-64-AVRO of the schema's canonical form, as single-object encoding has it. */
+    uint32_t fingerprint_low, fingerprint_high;
     uint32_t zero;
 };
 
@@ -80,6 +82,7 @@ struct layout {
     struct span schema; /* the user's schema, verbatim */
     uint32_t root, node_count, link_count, leaf_count, time_leaf, sequence_leaf;
     uint32_t checksum;
+    uint64_t fingerprint;
 };
 
 /* Opens `image` (4-byte aligned) after checking every index, count and the checksum in it, so that
