@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the scenarios: the command, a printed seed, the captured data, and what needs root.
 
-Every scenario draws from `rng`; its seed is printed with a failure and set by FLOTILLA_TEST_SEED."""
+Every scenario draws from `rng`; its seed is printed with a failure and FLOTILLA_TEST_SEED sets it.
+"""
 import os
 import random
 import sys

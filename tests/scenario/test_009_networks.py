@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """009-networks: two groups on one port never mix; unicast; sources joined and filtered; IPv6
-multicast and unicast in a network namespace, as the loopback interface brings no IPv6 group back."""
+multicast and unicast in a network namespace (the loopback interface brings no IPv6 group back)."""
 import os
 import shutil
 import socket

@@ -325,16 +325,16 @@ class Fleet:
                    interface]
         command += ["--count", count] if count is not None else []
         command += ["--from", sender] if sender else []
-        child = subprocess.Popen(self._inside + [str(word) for word in command], stdout=subprocess.PIPE,
-                                 stderr=subprocess.PIPE, text=True)
+        child = subprocess.Popen(self._inside + [str(word) for word in command],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._children.append(child)
         return Load(child)
 
     def sink(self, address, interface="lo"):
         """Starts a receiver of an address and waits until it is bound."""
         path = self.folder / f"sink-{len(self._children)}"
-        child = subprocess.Popen([*self._inside, str(SINK), "--listen", address, "--file", str(path),
-                                  "--interface", interface],
+        child = subprocess.Popen([*self._inside, str(SINK), "--listen", address, "--file",
+                                  str(path), "--interface", interface],
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._children.append(child)
         assert child.stdout.readline() == "ready\n", child.stderr.read()
