@@ -26,6 +26,8 @@ static const char *const reject_names[REJECT_REASONS] = {
     [REJECT_OVERSIZE] = "oversize",
     [REJECT_SOURCE] = "source",
     [REJECT_FRAMING] = "framing",
+    [REJECT_FINGERPRINT] = "fingerprint",
+    [REJECT_SCHEMA_ID] = "schema_id",
 };
 
 const char *datum_reject_name(enum reject reason)

@@ -27,6 +27,8 @@ enum reject {
     REJECT_OVERSIZE,   /* a datagram the receive buffer could not hold */
     REJECT_SOURCE,     /* a sender that `sources` does not name */
     REJECT_FRAMING,    /* not in the channel's encoding */
+    REJECT_FINGERPRINT, /* single-object encoding of another schema */
+    REJECT_SCHEMA_ID,  /* Confluent encoding with another schema's id */
     REJECT_REASONS
 };
 

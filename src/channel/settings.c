@@ -21,6 +21,14 @@ static const char *const algorithm_names[] = {
     [ALGORITHM_RMS + 1] = NULL,
 };
 
+static const char *const encoding_names[] = {
+    [ENCODING_DATUM] = "datum",
+    [ENCODING_SINGLE_OBJECT] = "single-object",
+    [ENCODING_CONFLUENT] = "confluent",
+    [ENCODING_OPAQUE] = "opaque",
+    [ENCODING_OPAQUE + 1] = NULL,
+};
+
 static const char *const direct_mode_names[] = {
     [DIRECT_AUTO] = "auto",
     [DIRECT_REQUIRED] = "required",
@@ -31,6 +39,7 @@ static const char *const direct_mode_names[] = {
 /* VALUE_CHOICE and VALUE_COUNT write through pointers of these sizes. */
 _Static_assert(sizeof(enum algorithm) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum direct_mode) == sizeof(int), "an enum is an int");
+_Static_assert(sizeof(enum encoding) == sizeof(int), "an enum is an int");
 
 struct flag {
     const char *name; /* without "--" */
@@ -72,6 +81,14 @@ static const struct flag flags[] = {
      FLAG(algorithm),
      {.kind = VALUE_CHOICE, .choices = algorithm_names},
      "what becomes of a decimation window"},
+    {"encoding",
+     FLAG(encoding),
+     {.kind = VALUE_CHOICE, .choices = encoding_names},
+     "what stands before each datum in a datagram"},
+    {"schema-id",
+     FLAG(schema_id),
+     {.kind = VALUE_COUNT, .low = 1, .high = UINT32_MAX, .zero = "none"},
+     "the schema's id in Confluent encoding"},
     {"ttl",
      FLAG(ttl),
      {.kind = VALUE_COUNT, .low = 0, .high = 255},
@@ -236,6 +253,12 @@ int settings_validate(const struct channel_settings *settings, char *error, size
     if (settings->decimated.family == 0 &&
         (settings->factor != 1 || settings->algorithm != ALGORITHM_DOWNSAMPLE))
         return fault(error, error_bytes, "--factor and --algorithm need --decimated");
+    if (settings->encoding == ENCODING_OPAQUE && settings->algorithm != ALGORITHM_DOWNSAMPLE)
+        return fault(error, error_bytes,
+                     "--algorithm=%s needs numbers, and --encoding=opaque has none; use downsample",
+                     algorithm_name(settings->algorithm));
+    if (settings->encoding != ENCODING_CONFLUENT && settings->schema_id != 0)
+        return fault(error, error_bytes, "--schema-id needs --encoding=confluent");
     for (uint32_t i = 0; i < settings->source_count; i++)
         if (settings->sources[i].address.family != settings->listen.family)
             return fault(error, error_bytes, "--source: IPv4 and IPv6 differ from --listen");
@@ -323,6 +346,12 @@ int algorithm_from_name(const char *name, enum algorithm *algorithm)
         return index;
     *algorithm = (enum algorithm)index;
     return 0;
+}
+
+const char *encoding_name(enum encoding encoding)
+{
+    CHECK(encoding <= ENCODING_OPAQUE);
+    return encoding_names[encoding];
 }
 
 const char *direct_mode_name(enum direct_mode mode)

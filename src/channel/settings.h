@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "avro/framing.h"
 #include "os/net.h"
 
 #define CHANNEL_NAME_BYTES_MAX 64
@@ -29,6 +30,8 @@ struct channel_settings {
     struct address full, decimated; /* family 0: none */
     uint32_t factor;                /* datums a window, >= 1 */
     enum algorithm algorithm;
+    enum encoding encoding;
+    uint32_t schema_id;     /* ENCODING_CONFLUENT: the id every datum must carry */
     uint32_t ttl;           /* 0 to 255 */
     uint64_t buffer_bytes;  /* limit of the memory that bridges a disk stall */
     uint64_t receive_bytes; /* socket queue to ask for */
@@ -69,6 +72,7 @@ void settings_print_help(void);
 
 const char *algorithm_name(enum algorithm algorithm);
 int algorithm_from_name(const char *name, enum algorithm *algorithm); /* 0 or -EINVAL */
+const char *encoding_name(enum encoding encoding);
 const char *direct_mode_name(enum direct_mode mode);
 int direct_mode_from_name(const char *name, enum direct_mode *mode); /* 0 or -EINVAL */
 

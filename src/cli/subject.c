@@ -51,7 +51,7 @@ int subject_open_channel(struct subject *subject, const char *verb, const char *
                                                       : "");
         return EXIT_FAILED;
     }
-    if (subject->channel->encoding != ENCODING_DATUM) {
+    if (subject->channel->settings.encoding != ENCODING_DATUM) {
         fprintf(stderr, "flotilla %s: channel %s: only the encoding \"datum\" is understood here\n",
                 verb, name);
         return EXIT_FAILED;

@@ -457,6 +457,53 @@ static void check_decimated(struct loader *loader, struct draft *draft)
     }
 }
 
+/* Whether the channel says it itself, and not only in the defaults for all. */
+static bool says_itself(const struct loader *loader, const struct draft *draft,
+                        enum config_key_id id)
+{
+    return draft->said[id] != NULL && draft->said[id] != loader->defaults.said[id];
+}
+
+static void check_opaque(struct loader *loader, struct draft *draft)
+{
+    struct config_channel *values = &draft->values;
+    if (says_itself(loader, draft, ID_SCHEMA))
+        config_warning(&loader->faults, place_of(draft, ID_SCHEMA),
+                       "not used: what encoding: opaque records has a schema of its own");
+    if (says_itself(loader, draft, ID_TIME))
+        config_error(&loader->faults, place_of(draft, ID_TIME),
+                     "encoding: opaque has no fields; its time is that of arrival");
+    if (says_itself(loader, draft, ID_SEQUENCE))
+        config_error(&loader->faults, place_of(draft, ID_SEQUENCE),
+                     "encoding: opaque has no fields to count by");
+    if (values->settings.decimated.family != 0 &&
+        values->settings.algorithm != ALGORITHM_DOWNSAMPLE)
+        config_error(&loader->faults, draft->said[ID_DECIMATED]->key->place,
+                     "algorithm: %s needs numbers, and encoding: opaque has none; use downsample",
+                     algorithm_name(values->settings.algorithm));
+    values->schema[0] = values->time[0] = values->sequence[0] = '\0';
+}
+
+static void check_encoding(struct loader *loader, struct draft *draft)
+{
+    struct config_channel *values = &draft->values;
+    enum encoding encoding = values->settings.encoding;
+    if (encoding == ENCODING_OPAQUE)
+        check_opaque(loader, draft);
+    else if (draft->said[ID_SCHEMA] == NULL)
+        config_error(&loader->faults, draft->node->key->place,
+                     "schema is missing: the Avro schema of the datums");
+    if (encoding == ENCODING_CONFLUENT && draft->said[ID_SCHEMA_ID] == NULL)
+        config_error(&loader->faults, place_of(draft, ID_ENCODING),
+                     "encoding: confluent needs schema_id, the id every datum must carry");
+    if (encoding != ENCODING_CONFLUENT) {
+        if (says_itself(loader, draft, ID_SCHEMA_ID))
+            config_error(&loader->faults, place_of(draft, ID_SCHEMA_ID),
+                         "schema_id belongs to encoding: confluent");
+        values->settings.schema_id = 0;
+    }
+}
+
 static void check_channel(struct loader *loader, struct draft *draft)
 {
     struct config_channel *values = &draft->values;
@@ -469,9 +516,7 @@ static void check_channel(struct loader *loader, struct draft *draft)
     if (settings->interface[0] != '\0' && net_interface_index(settings->interface) == 0)
         config_error(&loader->faults, place_of(draft, ID_INTERFACE),
                      "there is no interface \"%s\" on this machine", settings->interface);
-    if (values->encoding != ENCODING_DATUM)
-        config_error(&loader->faults, place_of(draft, ID_ENCODING),
-                     "this version records encoding: datum only");
+    check_encoding(loader, draft);
     if (draft->said[ID_ON_INVALID] != NULL && values->on_invalid == ON_INVALID_QUARANTINE &&
         strcmp(draft->said[ID_ON_INVALID]->text, "quarantine") == 0) /* and not a wrong word */
         config_warning(&loader->faults, place_of(draft, ID_ON_INVALID),
@@ -486,11 +531,28 @@ static void check_channel(struct loader *loader, struct draft *draft)
         }
 }
 
+/* The schema of what an opaque channel records is our own. */
+static void compile_opaque(struct config_channel *values)
+{
+    char message[MESSAGE_BYTES];
+    struct span text = {(const uint8_t *)opaque_schema, strlen(opaque_schema)};
+    struct schema_file *schema = schema_parse(text, message, sizeof message);
+    int error = schema == NULL ? -EINVAL
+                               : schema_compile(schema, "received", "", &values->layout_image,
+                                                &values->layout_bytes, message, sizeof message);
+    CHECK(error == 0);
+    schema_free(schema);
+}
+
 /* Each of them compiled alone first, so that the error can point at the value it comes from. */
 static void compile_channel(struct loader *loader, struct draft *draft)
 {
     struct config_channel *values = &draft->values;
     const struct config_node *said = draft->said[ID_SCHEMA];
+    if (values->settings.encoding == ENCODING_OPAQUE) {
+        compile_opaque(values);
+        return;
+    }
     if (said == NULL || values->schema[0] == '\0')
         return;
     char message[MESSAGE_BYTES] = "";
@@ -823,7 +885,7 @@ bool config_same_channel(const struct config_channel *a, const struct config_cha
     size_t a_bytes = write_flags(&a->settings, a_text), b_bytes = write_flags(&b->settings, b_text);
     /* The image holds the schema's text and the numbers of the time and sequence fields. */
     return a_bytes == b_bytes && memcmp(a_text, b_text, a_bytes) == 0 &&
-           a->encoding == b->encoding && a->on_invalid == b->on_invalid &&
+           a->on_invalid == b->on_invalid &&
            a->limit_memory_bytes == b->limit_memory_bytes &&
            memcmp(&a->limit_cpu_percent, &b->limit_cpu_percent, sizeof a->limit_cpu_percent) == 0 &&
            a->layout_bytes == b->layout_bytes &&

@@ -13,14 +13,12 @@
 
 #include "channel/settings.h"
 
-enum encoding { ENCODING_DATUM, ENCODING_SINGLE_OBJECT, ENCODING_CONFLUENT, ENCODING_OPAQUE };
 enum on_invalid { ON_INVALID_QUARANTINE, ON_INVALID_DROP };
 
 struct config_channel {
     struct channel_settings settings;    /* layout and directory are resolved paths */
     char schema[CHANNEL_PATH_BYTES_MAX]; /* resolved path of the .avsc */
     char time[256], sequence[256];       /* field names, dotted for nested records; "" for none */
-    enum encoding encoding;
     enum on_invalid on_invalid;
     bool record;
     uint64_t limit_memory_bytes; /* 0: none */

@@ -180,14 +180,19 @@ const struct config_key config_channel_keys[] = {
      .kind = KEY_PATH,
      .id = ID_SCHEMA,
      .form = PATH,
-     .required = true,
      .offset = CHANNEL(schema),
-     .help = "the Avro schema of the datums"},
+     .help = "the Avro schema of the datums; an opaque channel needs none"},
     {.name = "encoding",
      .id = ID_ENCODING,
      .form = {.kind = VALUE_CHOICE, .choices = encoding_names},
-     .offset = CHANNEL(encoding),
-     .help = "what a datagram holds"},
+     .offset = SETTINGS(encoding),
+     .help = "what stands before each datum in a datagram; opaque takes any bytes"},
+    {.name = "schema_id",
+     .id = ID_SCHEMA_ID,
+     .form = {.kind = VALUE_COUNT, .low = 1, .high = UINT32_MAX},
+     .hide_zero = true,
+     .offset = SETTINGS(schema_id),
+     .help = "the schema's id in encoding: confluent"},
     {.name = "time",
      .id = ID_TIME,
      .form = FIELD,
@@ -245,7 +250,6 @@ void config_key_defaults(struct config *config, struct config_channel *channel)
 {
     struct channel_settings *settings = &channel->settings;
     settings_defaults(settings);
-    channel->encoding = ENCODING_DATUM;
     channel->on_invalid = ON_INVALID_QUARANTINE;
     channel->record = true;
     config->direct_io = settings->direct_io;

@@ -25,6 +25,7 @@ enum config_key_id {
     ID_SOURCES,
     ID_SCHEMA,
     ID_ENCODING,
+    ID_SCHEMA_ID,
     ID_TIME,
     ID_SEQUENCE,
     ID_FULL,

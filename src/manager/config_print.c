@@ -43,6 +43,8 @@ static bool is_zero(const struct value_form *form, const void *value)
         return !(*(const double *)value > 0);
     case VALUE_CHOICE:
         return *(const int *)value == 0;
+    case VALUE_COUNT:
+        return *(const uint32_t *)value == 0;
     default:
         return false;
     }

@@ -124,6 +124,13 @@ static size_t write_aggregate(uint8_t *out, enum algorithm algorithm,
     return write_value(out, from->kind, integer, real);
 }
 
+static uint8_t *write_prefix(const struct decimator *decimator, uint8_t *out)
+{
+    if (decimator->prefix.bytes > 0)
+        memcpy(out, decimator->prefix.at, decimator->prefix.bytes);
+    return out + decimator->prefix.bytes;
+}
+
 /* The last datum's bytes with the aggregated leaves put in their places. */
 static size_t write_datum(const struct decimator *decimator, const struct decimator_window *window,
                           struct span datum, const struct leaf *leaves, uint32_t leaf_count,
@@ -131,7 +138,7 @@ static size_t write_datum(const struct decimator *decimator, const struct decima
 {
     const struct layout *layout = decimator->layout;
     bool first_time = decimator->algorithm == ALGORITHM_MIN_MAX && !maximum;
-    uint8_t *at = out;
+    uint8_t *at = write_prefix(decimator, out);
     size_t copied = 0;
     for (uint32_t i = 0; i < leaf_count; i++) {
         const struct leaf *leaf = &leaves[i];
@@ -186,8 +193,10 @@ uint32_t decimator_add(const struct decimator *decimator, struct decimator_windo
 
     *window->fill = 0;
     if (decimator->algorithm == ALGORITHM_DOWNSAMPLE) {
-        memcpy(out, datum.at, datum.bytes);
-        lengths[0] = datum.bytes;
+        uint8_t *at = write_prefix(decimator, out);
+        if (datum.bytes > 0)
+            memcpy(at, datum.at, datum.bytes);
+        lengths[0] = decimator->prefix.bytes + datum.bytes;
         return 1;
     }
     lengths[0] = write_datum(decimator, window, datum, leaves, leaf_count, out, false);

@@ -21,6 +21,7 @@ struct decimator {
     const struct layout *layout;
     enum algorithm algorithm;
     uint32_t factor;
+    struct span prefix; /* written before each decimated datum: the channel's framing */
 };
 
 /* The most bytes a decimated datum can have more than the one it is made from. */
@@ -39,8 +40,8 @@ struct decimator_window {
 };
 
 /* Takes one datum with its leaves (of datum_leaves). Where it completes a window, writes the
- * decimated datums one behind the other to `out` (room for twice datum.bytes and decimator_growth)
- * and their lengths to `lengths`, and returns how many: 0, 1 or 2. */
+ * decimated datums one behind the other to `out` (room for twice the prefix, datum.bytes and decimator_growth)
+ * and their lengths, prefix included, to `lengths`, and returns how many: 0, 1 or 2. */
 uint32_t decimator_add(const struct decimator *decimator, struct decimator_window *window,
                        struct span datum, const struct leaf *leaves, uint32_t leaf_count,
                        uint8_t *out, size_t lengths[2]);

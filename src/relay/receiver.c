@@ -35,11 +35,16 @@ int receiver_prepare(struct receiver *receiver)
     struct staging *staging = receiver->staging;
     const struct layout *layout = receiver->layout;
     receiver->batch = net_batch_place(staging->batch, STAGING_BATCH_MESSAGES);
-    receiver->decimator = (struct decimator){.layout = layout,
-                                             .algorithm = receiver->settings->algorithm,
-                                             .factor = receiver->settings->factor};
+    framing_set(&receiver->framing, receiver->settings->encoding, layout->fingerprint,
+                receiver->settings->schema_id);
+    receiver->decimator = (struct decimator){
+        .layout = layout,
+        .algorithm = receiver->settings->algorithm,
+        .factor = receiver->settings->factor,
+        .prefix = {receiver->framing.prefix, receiver->framing.prefix_bytes}};
     bool decimates = receiver->decimated.descriptor >= 0;
-    receiver->wants_leaves = decimates || layout->sequence_leaf != LAYOUT_NO_LEAF;
+    receiver->wants_leaves =
+        decimates || layout->sequence_leaf != LAYOUT_NO_LEAF;
     if (receiver->wants_leaves) {
         receiver->leaves = private_memory_map((layout->leaf_count + 1) * sizeof(struct leaf));
         if (receiver->leaves == NULL)
@@ -158,9 +163,11 @@ static size_t open_room(const struct receiver *receiver, size_t datum_bytes)
     return block_data_max(room);
 }
 
-static void stage(struct receiver *receiver, struct span datum, uint64_t arrival_ns,
-                  uint64_t now_ns)
+/* Stages a datum that is `front` and then `rest` (either may be empty). */
+static void stage(struct receiver *receiver, struct span front, struct span rest,
+                  uint64_t arrival_ns, uint64_t now_ns)
 {
+    size_t datum_bytes = front.bytes + rest.bytes;
     struct receiver_state *next = receiver->next;
     struct staging_block *open = &next->open;
     if (receiver->writer == NULL) {
@@ -168,9 +175,9 @@ static void stage(struct receiver *receiver, struct span datum, uint64_t arrival
         return;
     }
     size_t page_room = block_data_max(BLOCK_PAGE_BYTES);
-    size_t bytes = open->data_bytes + datum.bytes;
+    size_t bytes = open->data_bytes + datum_bytes;
     if (open->count > 0 && (open->count == BLOCK_DATUMS_MAX ||
-                            bytes > open_room(receiver, open->count == 0 ? datum.bytes : 0)))
+                            bytes > open_room(receiver, 0)))
         close_block(receiver);
     if (open->count > 0 && receiver->writer->pages && open->data_bytes <= page_room &&
         bytes > page_room && !staging_claim(receiver->staging, next->closed, CLAIM_LARGE))
@@ -180,12 +187,14 @@ static void stage(struct receiver *receiver, struct span datum, uint64_t arrival
             next->datums_unrecorded++;
             return;
         }
-        if (receiver->writer->pages && datum.bytes > page_room)
+        if (receiver->writer->pages && datum_bytes > page_room)
             staging_claim(receiver->staging, next->closed, CLAIM_LARGE);
-        CHECK(datum.bytes <= open_room(receiver, datum.bytes));
+        CHECK(datum_bytes <= open_room(receiver, datum_bytes));
     }
-    block_append(staging_image(receiver->staging, open), open->data_bytes, datum);
-    open->data_bytes += (uint32_t)datum.bytes;
+    uint8_t *image = staging_image(receiver->staging, open);
+    block_append(image, open->data_bytes, front);
+    block_append(image, open->data_bytes + front.bytes, rest);
+    open->data_bytes += (uint32_t)datum_bytes;
     open->count++;
 }
 
@@ -212,7 +221,8 @@ static void decimate(struct receiver *receiver, struct span datum, uint32_t leaf
         .time_known = &next->window_time_known,
         .accumulators = receiver->staging->accumulators[next->window_copy],
     };
-    size_t most = 2 * (datum.bytes + decimator_growth(receiver->layout->leaf_count));
+    size_t most = 2 * (FRAMING_PREFIX_BYTES_MAX + datum.bytes +
+                       decimator_growth(receiver->layout->leaf_count));
     if (receiver->decimated_room - receiver->decimated_used < most) {
         net_outbox_flush(&receiver->decimated);
         receiver->decimated_used = 0;
@@ -247,7 +257,31 @@ static void take_datum(struct receiver *receiver, struct span datum, uint64_t ar
         if (receiver->decimated.descriptor >= 0)
             decimate(receiver, datum, leaf_count);
     }
-    stage(receiver, datum, arrival_ns, now_ns);
+    stage(receiver, (struct span){NULL, 0}, datum, arrival_ns, now_ns);
+}
+
+/* The sender's address as text, made anew only when it is another one. */
+static struct span source_text(struct receiver *receiver, const struct address *source)
+{
+    if (!net_same_address(source, &receiver->source)) {
+        receiver->source = *source;
+        net_write_address(receiver->source_text, source);
+        receiver->source_bytes = strlen(receiver->source_text);
+    }
+    return (struct span){(const uint8_t *)receiver->source_text, receiver->source_bytes};
+}
+
+static void take_opaque(struct receiver *receiver, const struct net_message *message,
+                        uint64_t now_ns)
+{
+    uint8_t front[OPAQUE_FRONT_BYTES_MAX];
+    receiver->next->datums_accepted++;
+    if (receiver->decimated.descriptor >= 0)
+        decimate(receiver, message->bytes, 0);
+    size_t bytes = opaque_write_front(front, message->arrival_ns,
+                                      source_text(receiver, &message->source),
+                                      message->bytes.bytes);
+    stage(receiver, (struct span){front, bytes}, message->bytes, message->arrival_ns, now_ns);
 }
 
 /* ---- one datagram ---- */
@@ -268,13 +302,20 @@ static enum reject check_datagram(const struct receiver *receiver,
         return REJECT_SOURCE;
     if (message->truncated)
         return REJECT_OVERSIZE;
+    if (receiver->framing.encoding == ENCODING_OPAQUE)
+        return REJECT_NONE;
     struct span left = message->bytes;
     do {
         size_t bytes;
-        enum reject reason = datum_check(receiver->layout, left, &bytes);
+        enum reject reason = framing_check(&receiver->framing, left);
+        if (reason == REJECT_NONE) {
+            left.at += receiver->framing.prefix_bytes;
+            left.bytes -= receiver->framing.prefix_bytes;
+            reason = datum_check(receiver->layout, left, &bytes);
+        }
         if (reason != REJECT_NONE)
             return message->bytes.bytes == 0 ? REJECT_EMPTY : reason;
-        if (bytes == 0 && left.bytes > 0)
+        if (bytes == 0 && left.bytes > 0 && receiver->framing.prefix_bytes == 0)
             return REJECT_TRAILING;
         left.at += bytes;
         left.bytes -= bytes;
@@ -286,8 +327,14 @@ static void take_datagram(struct receiver *receiver, const struct net_message *m
                           uint64_t now_ns)
 {
     struct span left = message->bytes;
+    if (receiver->framing.encoding == ENCODING_OPAQUE) {
+        take_opaque(receiver, message, now_ns);
+        return;
+    }
     do {
         size_t bytes;
+        left.at += receiver->framing.prefix_bytes;
+        left.bytes -= receiver->framing.prefix_bytes;
         enum reject reason = datum_check(receiver->layout, left, &bytes);
         CHECK(reason == REJECT_NONE);
         take_datum(receiver, (struct span){left.at, bytes}, message->arrival_ns, now_ns);

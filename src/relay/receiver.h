@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "avro/framing.h"
 #include "avro/layout.h"
 #include "channel/settings.h"
 #include "channel/staging.h"
@@ -25,7 +26,11 @@ struct receiver {
 
     /* Its own, set by receiver_prepare. */
     struct net_batch *batch;
+    struct framing framing;
     struct decimator decimator;
+    struct address source;  /* of the newest opaque datagram, and its text */
+    char source_text[NET_ADDRESS_TEXT_BYTES];
+    size_t source_bytes;
     struct leaf *leaves;    /* layout->leaf_count */
     uint8_t *decimated_out; /* an arena for the decimated datums of a batch */
     size_t decimated_room, decimated_used;

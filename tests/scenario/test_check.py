@@ -50,7 +50,7 @@ channels:
     colour: blue
 """, """\
 fleet.yaml:6:5: unknown key "colour"; known here: listen, interface, sources, schema, encoding, \
-time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, limits
+schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, limits
     colour: blue
     ^
 """),
@@ -297,7 +297,7 @@ channels:
     <<: {ttl: 3}
 """, """\
 fleet.yaml:6:5: unknown key "<<"; known here: listen, interface, sources, schema, encoding, \
-time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, limits
+schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, limits
     <<: {ttl: 3}
     ^
 """),
@@ -546,7 +546,7 @@ channels:
 fleet.yaml:2:1: warning: this version has no gateway; nothing listens there
 gateway: {listen: 127.0.0.1:8080}
 ^
-fleet.yaml:7:15: this version records encoding: datum only
+fleet.yaml:7:15: encoding: confluent needs schema_id, the id every datum must carry
     encoding: confluent
               ^
 fleet.yaml:8:17: warning: this version keeps no rejects; they are counted and dropped
@@ -555,6 +555,34 @@ fleet.yaml:8:17: warning: this version keeps no rejects; they are counted and dr
 fleet.yaml:9:5: warning: this version does not apply limits
     limits: {memory: 256MiB, cpu: 50%}
     ^
+"""),
+    "encodings": ("""\
+runtime: run
+channels:
+  a: {listen: 239.10.0.1:1, encoding: opaque, sequence: counter}
+  b: {listen: 239.10.0.1:2, schema: s.avsc, encoding: single-object, schema_id: 7}
+  c: {listen: 239.10.0.1:3, encoding: datum}
+  d: {listen: 239.10.0.1:4, encoding: opaque, decimated: {to: 239.10.0.9:4, algorithm: rms}}
+  e: {listen: 239.10.0.1:5, encoding: opaque, schema: s.avsc, time: time}
+""", """\
+fleet.yaml:3:57: encoding: opaque has no fields to count by
+  a: {listen: 239.10.0.1:1, encoding: opaque, sequence: counter}
+                                                        ^
+fleet.yaml:4:81: schema_id belongs to encoding: confluent
+  b: {listen: 239.10.0.1:2, schema: s.avsc, encoding: single-object, schema_id: 7}
+                                                                                ^
+fleet.yaml:5:3: schema is missing: the Avro schema of the datums
+  c: {listen: 239.10.0.1:3, encoding: datum}
+  ^
+fleet.yaml:6:47: algorithm: rms needs numbers, and encoding: opaque has none; use downsample
+  d: {listen: 239.10.0.1:4, encoding: opaque, decimated: {to: 239.10.0.9:4, algorithm: rms}}
+                                              ^
+fleet.yaml:7:55: warning: not used: what encoding: opaque records has a schema of its own
+  e: {listen: 239.10.0.1:5, encoding: opaque, schema: s.avsc, time: time}
+                                                      ^
+fleet.yaml:7:69: encoding: opaque has no fields; its time is that of arrival
+  e: {listen: 239.10.0.1:5, encoding: opaque, schema: s.avsc, time: time}
+                                                                    ^
 """),
     "include_missing": ("""\
 runtime: run
@@ -618,42 +646,42 @@ schema: s.avsc, xyzzy: 1}, c2: {listen: 239.10.0.1:3, schema: s.avsc, xyzzy: 1},
 c5: {listen: 239.10.0.1:6, schema: s.avsc, xyzzy: 1}}
 """, """\
 fleet.yaml:2:55: unknown key "xyzzy"; known here: listen, interface, sources, schema, encoding, \
-time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, limits
+schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, limits
 channels: {c0: {listen: 239.10.0.1:1, schema: s.avsc, xyzzy: 1}, c1: {listen: 239.10.0.1:2, \
 schema: s.avsc, xyzzy: 1}, c2: {listen: 23...
                                                       ^
 fleet.yaml:2:109: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
-encoding, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, \
-limits
+encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
+receive_queue, limits
 channels: {c0: {listen: 239.10.0.1:1, schema: s.avsc, xyzzy: 1}, c1: {listen: 239.10.0.1:2, \
 schema: s.avsc, xyzzy: 1}, c2: {listen: 239.10.0.1:3, schema: s.avsc, xyzzy: 1}, c3: {listen: \
 23...
                                                                                                 \
             ^
 fleet.yaml:2:163: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
-encoding, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, \
-limits
+encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
+receive_queue, limits
 ...}, c1: {listen: 239.10.0.1:2, schema: s.avsc, xyzzy: 1}, c2: {listen: 239.10.0.1:3, schema: \
 s.avsc, xyzzy: 1}, c3: {listen: 239.10.0.1:4, schema: s.avsc, xyzzy: 1}, c4: {listen: 23...
                                                                                                 \
        ^
 fleet.yaml:2:217: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
-encoding, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, \
-limits
+encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
+receive_queue, limits
 ...}, c2: {listen: 239.10.0.1:3, schema: s.avsc, xyzzy: 1}, c3: {listen: 239.10.0.1:4, schema: \
 s.avsc, xyzzy: 1}, c4: {listen: 239.10.0.1:5, schema: s.avsc, xyzzy: 1}, c5: {listen: 23...
                                                                                                 \
        ^
 fleet.yaml:2:271: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
-encoding, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, \
-limits
+encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
+receive_queue, limits
 ...}, c3: {listen: 239.10.0.1:4, schema: s.avsc, xyzzy: 1}, c4: {listen: 239.10.0.1:5, schema: \
 s.avsc, xyzzy: 1}, c5: {listen: 239.10.0.1:6, schema: s.avsc, xyzzy: 1}}
                                                                                                 \
        ^
 fleet.yaml:2:325: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
-encoding, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, \
-limits
+encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
+receive_queue, limits
 ...}, c4: {listen: 239.10.0.1:5, schema: s.avsc, xyzzy: 1}, c5: {listen: 239.10.0.1:6, schema: \
 s.avsc, xyzzy: 1}}
                                                                                                 \
