@@ -32,8 +32,8 @@ struct framing {
 void framing_set(struct framing *framing, enum encoding encoding, uint64_t fingerprint,
                  uint32_t schema_id);
 
-/* Whether `bytes` begins with the prefix: REJECT_NONE; REJECT_FRAMING if it is of another encoding or
- * cut short, REJECT_FINGERPRINT or REJECT_SCHEMA_ID if it names another schema. */
+/* Whether `bytes` begins with the prefix: REJECT_NONE; REJECT_FRAMING if it is of another encoding
+ * or cut short, REJECT_FINGERPRINT or REJECT_SCHEMA_ID if it names another schema. */
 enum reject framing_check(const struct framing *framing, struct span bytes);
 
 /* The schema of what an opaque channel records. */

@@ -22,10 +22,8 @@ static const char *const algorithm_names[] = {
 };
 
 static const char *const encoding_names[] = {
-    [ENCODING_DATUM] = "datum",
-    [ENCODING_SINGLE_OBJECT] = "single-object",
-    [ENCODING_CONFLUENT] = "confluent",
-    [ENCODING_OPAQUE] = "opaque",
+    [ENCODING_DATUM] = "datum",         [ENCODING_SINGLE_OBJECT] = "single-object",
+    [ENCODING_CONFLUENT] = "confluent", [ENCODING_OPAQUE] = "opaque",
     [ENCODING_OPAQUE + 1] = NULL,
 };
 

@@ -40,8 +40,9 @@ struct decimator_window {
 };
 
 /* Takes one datum with its leaves (of datum_leaves). Where it completes a window, writes the
- * decimated datums one behind the other to `out` (room for twice the prefix, datum.bytes and decimator_growth)
- * and their lengths, prefix included, to `lengths`, and returns how many: 0, 1 or 2. */
+ * decimated datums one behind the other to `out` (room for twice the prefix, datum.bytes and
+ * decimator_growth) and their lengths, prefix included, to `lengths`, and returns how many: 0, 1
+ * or 2. */
 uint32_t decimator_add(const struct decimator *decimator, struct decimator_window *window,
                        struct span datum, const struct leaf *leaves, uint32_t leaf_count,
                        uint8_t *out, size_t lengths[2]);

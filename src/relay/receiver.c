@@ -37,14 +37,13 @@ int receiver_prepare(struct receiver *receiver)
     receiver->batch = net_batch_place(staging->batch, STAGING_BATCH_MESSAGES);
     framing_set(&receiver->framing, receiver->settings->encoding, layout->fingerprint,
                 receiver->settings->schema_id);
-    receiver->decimator = (struct decimator){
-        .layout = layout,
-        .algorithm = receiver->settings->algorithm,
-        .factor = receiver->settings->factor,
-        .prefix = {receiver->framing.prefix, receiver->framing.prefix_bytes}};
+    receiver->decimator =
+        (struct decimator){.layout = layout,
+                           .algorithm = receiver->settings->algorithm,
+                           .factor = receiver->settings->factor,
+                           .prefix = {receiver->framing.prefix, receiver->framing.prefix_bytes}};
     bool decimates = receiver->decimated.descriptor >= 0;
-    receiver->wants_leaves =
-        decimates || layout->sequence_leaf != LAYOUT_NO_LEAF;
+    receiver->wants_leaves = decimates || layout->sequence_leaf != LAYOUT_NO_LEAF;
     if (receiver->wants_leaves) {
         receiver->leaves = private_memory_map((layout->leaf_count + 1) * sizeof(struct leaf));
         if (receiver->leaves == NULL)
@@ -176,8 +175,7 @@ static void stage(struct receiver *receiver, struct span front, struct span rest
     }
     size_t page_room = block_data_max(BLOCK_PAGE_BYTES);
     size_t bytes = open->data_bytes + datum_bytes;
-    if (open->count > 0 && (open->count == BLOCK_DATUMS_MAX ||
-                            bytes > open_room(receiver, 0)))
+    if (open->count > 0 && (open->count == BLOCK_DATUMS_MAX || bytes > open_room(receiver, 0)))
         close_block(receiver);
     if (open->count > 0 && receiver->writer->pages && open->data_bytes <= page_room &&
         bytes > page_room && !staging_claim(receiver->staging, next->closed, CLAIM_LARGE))
@@ -278,9 +276,8 @@ static void take_opaque(struct receiver *receiver, const struct net_message *mes
     receiver->next->datums_accepted++;
     if (receiver->decimated.descriptor >= 0)
         decimate(receiver, message->bytes, 0);
-    size_t bytes = opaque_write_front(front, message->arrival_ns,
-                                      source_text(receiver, &message->source),
-                                      message->bytes.bytes);
+    size_t bytes = opaque_write_front(
+        front, message->arrival_ns, source_text(receiver, &message->source), message->bytes.bytes);
     stage(receiver, (struct span){front, bytes}, message->bytes, message->arrival_ns, now_ns);
 }
 

@@ -76,9 +76,9 @@ static void note_unsynced(struct writer *writer, uint64_t since_ns)
         writer->unsynced_since_ns = since_ns;
 }
 
-/* Builds the image of block `number`, of its part that is in no ended file. Empty if there is no
- * such part. */
-static struct span finish_block(struct writer *writer, uint64_t number)
+/* Builds the image of block `number`, of its part that is in no ended file, to be written at
+ * `offset`. Empty if there is no such part. */
+static struct span finish_block(struct writer *writer, uint64_t number, uint64_t offset)
 {
     const struct writer_state *state = staging_writer(writer->staging);
     const struct staging_block *block = staging_entry(writer->staging, number);
@@ -93,8 +93,8 @@ static struct span finish_block(struct writer *writer, uint64_t number)
         block_copy(writer->page, image, state->early_bytes, block->data_bytes);
         image = writer->page;
     }
-    size_t bytes = block_finish(image, data_bytes, count, block->arrival_ns, state->sync_marker,
-                                writer->segment->alignment);
+    size_t bytes = block_finish_at(image, data_bytes, count, block->arrival_ns, state->sync_marker,
+                                   writer->segment->alignment, block_place(offset));
     return (struct span){image, bytes};
 }
 
@@ -131,7 +131,7 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
             (bytes + more > WRITE_BYTES_MAX || must_rotate(writer, state, bytes + more)))
             break;
         note_unsynced(writer, block->since_ns);
-        struct span image = finish_block(writer, number);
+        struct span image = finish_block(writer, number, state->file_bytes + bytes);
         datums += block->count;
         number++;
         if (image.bytes > 0) {
@@ -185,8 +185,9 @@ static void write_open_page(struct writer *writer)
     uint32_t data_bytes = receiver.open.data_bytes - state->early_bytes;
     block_copy(writer->page, staging_image(staging, &receiver.open), state->early_bytes,
                receiver.open.data_bytes);
-    size_t bytes = block_finish(writer->page, data_bytes, count, receiver.open.arrival_ns,
-                                state->sync_marker, BLOCK_PAGE_BYTES);
+    size_t bytes =
+        block_finish_at(writer->page, data_bytes, count, receiver.open.arrival_ns,
+                        state->sync_marker, BLOCK_PAGE_BYTES, block_place(state->file_bytes));
     CHECK(bytes == BLOCK_PAGE_BYTES);
     struct span part = {writer->page, bytes};
     note_unsynced(writer, receiver.open.since_ns);
