@@ -15,8 +15,15 @@ enum {
     STORED_STEP_BYTES = BLOCK_STORED_BYTES + STORED_HEADER_BYTES,
     FRONT_VARINT_BYTES_MAX = 7,
     FINAL_BYTES = STORED_HEADER_BYTES, /* the empty final stored block */
-    TRAILER_BITS = 96,
+    TRAILER_BITS = 112,
+    HEADER_CRC_DIGITS = 8,
 };
+static const char header_crc_key[] = "flotilla.crc32c";
+/* The entry (a key and a value with a length byte each), the map's end, the sync marker. */
+#define HEADER_TAIL_BYTES                                                                          \
+    (1 + sizeof(header_crc_key) - 1 + 1 + HEADER_CRC_DIGITS + 1 + BLOCK_SYNC_BYTES)
+#define HEADER_CRC_BACK (HEADER_CRC_DIGITS + 1 + BLOCK_SYNC_BYTES) /* of the digits, from the end  \
+                                                                    */
 
 /* How a filler of a given length is made: `fives` elements of 5 bytes, then `sixes` of 6. */
 struct filler {
@@ -36,7 +43,7 @@ static bool filler_plan(size_t bytes, struct filler *filler)
 /* Up to TRAILER_BITS bits, taken from the low end. */
 struct bits {
     uint64_t low;  /* the arrival time */
-    uint32_t high; /* the checksum */
+    uint64_t high; /* the checksum, then the place */
     unsigned used;
 };
 
@@ -60,7 +67,7 @@ static bool bits_put(struct bits *bits, unsigned count, uint8_t value)
         if (at < 64)
             bits->low |= bit << at;
         else
-            bits->high |= (uint32_t)(bit << (at - 64));
+            bits->high |= bit << (at - 64);
         value >>= 1;
     }
     return bits->used < TRAILER_BITS || value == 0;
@@ -146,7 +153,7 @@ static void put_le64(uint8_t out[8], uint64_t value)
 }
 
 static uint32_t block_checksum(const uint8_t *image, size_t data_bytes, uint64_t arrival_ns,
-                               uint64_t count)
+                               uint64_t count, uint16_t place)
 {
     uint32_t checksum = 0;
     for (size_t data = 0; data < data_bytes; data += BLOCK_STORED_BYTES) {
@@ -154,14 +161,27 @@ static uint32_t block_checksum(const uint8_t *image, size_t data_bytes, uint64_t
         checksum = crc32c(checksum, image + data_offset(data),
                           left < BLOCK_STORED_BYTES ? left : BLOCK_STORED_BYTES);
     }
-    uint8_t tail[16];
+    uint8_t tail[18];
     put_le64(tail, arrival_ns);
     put_le64(tail + 8, count);
+    tail[16] = (uint8_t)place;
+    tail[17] = (uint8_t)(place >> 8);
     return crc32c(checksum, tail, sizeof(tail));
+}
+
+uint16_t block_place(uint64_t offset)
+{
+    return (uint16_t)(offset / BLOCK_PAGE_BYTES % BLOCK_PLACES + 1);
 }
 
 size_t block_finish(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
                     const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment)
+{
+    return block_finish_at(image, data_bytes, count, arrival_ns, sync, alignment, 0);
+}
+
+size_t block_finish_at(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
+                       const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment, uint16_t place)
 {
     size_t bytes = block_finished_bytes(data_bytes, alignment);
     CHECK(count > 0 && count <= BLOCK_DATUMS_MAX);
@@ -178,8 +198,8 @@ size_t block_finish(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t 
     CHECK(size_bytes <= 4 && count_bytes + size_bytes <= FRONT_VARINT_BYTES_MAX);
     at += varint_write(at, (int64_t)size);
 
-    struct bits bits = {.low = arrival_ns,
-                        .high = block_checksum(image, data_bytes, arrival_ns, count)};
+    uint32_t checksum = block_checksum(image, data_bytes, arrival_ns, count, place);
+    struct bits bits = {.low = arrival_ns, .high = checksum | (uint64_t)place << 32};
     struct filler filler;
     size_t front = BLOCK_DATA_OFFSET - STORED_HEADER_BYTES - (size_t)(at - image);
     CHECK(filler_plan(front, &filler));
@@ -269,9 +289,53 @@ int block_inspect(struct span bytes, const uint8_t sync[BLOCK_SYNC_BYTES], struc
     info->bytes = (size_t)(at - bytes.at) + (size_t)size + BLOCK_SYNC_BYTES;
     info->count = (uint64_t)count;
     info->arrival_ns = bits.low;
+    info->place = (uint16_t)(bits.high >> 32);
     info->sound = bits.used == TRAILER_BITS &&
-                  bits.high == block_checksum(bytes.at, info->data_bytes, bits.low, info->count);
+                  (uint32_t)bits.high == block_checksum(bytes.at, info->data_bytes, bits.low,
+                                                        info->count, info->place);
     return 0;
+}
+
+int block_read_front(struct span bytes, struct block_info *info)
+{
+    const uint8_t *at = bytes.at, *end = bytes.at + BLOCK_DATA_OFFSET - STORED_HEADER_BYTES;
+    int64_t count, size;
+    if (bytes.bytes < BLOCK_DATA_OFFSET)
+        return -EBADMSG;
+    int count_bytes = varint_read(at, end, &count);
+    if (count_bytes <= 0 || count <= 0)
+        return -EBADMSG;
+    int size_bytes = varint_read(at + count_bytes, end, &size);
+    if (size_bytes <= 0 || size < (int64_t)BLOCK_DATA_OFFSET ||
+        size > (int64_t)BLOCK_BYTES_MAX * 16)
+        return -EBADMSG;
+    at += count_bytes + size_bytes;
+    struct bits bits = {0};
+    while (at < end) {
+        bool six = end - at >= 6 && at[0] == 0x02;
+        at += six;
+        if (end - at < STORED_HEADER_BYTES || (at[0] & (six ? 0x1f : 0x07)) || at[1] != 0 ||
+            at[2] != 0 || at[3] != 0xff || at[4] != 0xff ||
+            !bits_put(&bits, six ? 3 : 5, (uint8_t)(at[0] >> (six ? 5 : 3))))
+            return -EBADMSG;
+        at += STORED_HEADER_BYTES;
+    }
+    *info = (struct block_info){
+        .bytes = (size_t)(count_bytes + size_bytes) + (size_t)size + BLOCK_SYNC_BYTES,
+        .count = (uint64_t)count,
+        .arrival_ns = bits.low,
+        .place = (uint16_t)(bits.high >> 32),
+    };
+    return 0;
+}
+
+void block_take_data(uint8_t *out, const uint8_t *image, size_t data_bytes)
+{
+    for (size_t data = 0; data < data_bytes; data += BLOCK_STORED_BYTES) {
+        size_t left = data_bytes - data;
+        memcpy(out + data, image + data_offset(data),
+               left < BLOCK_STORED_BYTES ? left : BLOCK_STORED_BYTES);
+    }
 }
 
 /* A header is the magic, a map of one block, and the sync marker. */
@@ -305,6 +369,17 @@ static struct span text_span(const char *text)
     return (struct span){(const uint8_t *)text, strlen(text)};
 }
 
+/* Writes the digits over everything in the header but the digits. */
+static void header_crc_write(uint8_t digits[HEADER_CRC_DIGITS], const uint8_t *header, size_t bytes)
+{
+    const uint8_t *end = header + bytes;
+    uint32_t checksum = crc32c(0, header, bytes - HEADER_CRC_BACK);
+    checksum = crc32c(checksum, end - HEADER_CRC_BACK + HEADER_CRC_DIGITS,
+                      HEADER_CRC_BACK - HEADER_CRC_DIGITS);
+    for (int i = 0; i < HEADER_CRC_DIGITS; i++)
+        digits[i] = (uint8_t) "0123456789abcdef"[checksum >> (28 - 4 * i) & 15];
+}
+
 long block_write_header(uint8_t *image, size_t room, const struct block_header_text *text,
                         const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment)
 {
@@ -312,7 +387,7 @@ long block_write_header(uint8_t *image, size_t room, const struct block_header_t
     struct text_writer writer = {image, image + room};
     put_bytes(&writer, (struct span){(const uint8_t *)"Obj\x01", 4});
     uint8_t entries[VARINT_BYTES_MAX];
-    put_bytes(&writer, (struct span){entries, varint_write(entries, 7)});
+    put_bytes(&writer, (struct span){entries, varint_write(entries, 8)});
     put_entry(&writer, "avro.schema", text->schema);
     put_entry(&writer, "avro.codec", text_span("deflate"));
     put_entry(&writer, "flotilla.channel", text_span(text->channel));
@@ -324,7 +399,7 @@ long block_write_header(uint8_t *image, size_t room, const struct block_header_t
     /* The padding's length is part of what it pads; where a longer length word jumps over the
      * boundary, the next boundary is taken. */
     size_t before = (size_t)(writer.at - image), padding, total;
-    size_t behind = 1 + BLOCK_SYNC_BYTES; /* the map's end */
+    size_t behind = HEADER_TAIL_BYTES;
     for (total = (before + 1 + behind + alignment - 1) / alignment * alignment;;
          total += alignment) {
         size_t left = total - before - behind;
@@ -340,10 +415,28 @@ long block_write_header(uint8_t *image, size_t room, const struct block_header_t
     writer.at += varint_write(writer.at, (int64_t)padding);
     memset(writer.at, ' ', padding);
     writer.at += padding;
+    put_entry(&writer, header_crc_key, text_span("........"));
     *writer.at++ = 0;
     memcpy(writer.at, sync, BLOCK_SYNC_BYTES);
     CHECK(writer.at + BLOCK_SYNC_BYTES == image + total);
+    header_crc_write(image + total - HEADER_CRC_BACK, image, total);
     return (long)total;
+}
+
+int block_check_header(struct span header)
+{
+    uint8_t entry[HEADER_TAIL_BYTES], digits[HEADER_CRC_DIGITS];
+    if (header.bytes < HEADER_TAIL_BYTES)
+        return -ENODATA;
+    struct text_writer writer = {entry, entry + sizeof(entry)};
+    put_entry(&writer, header_crc_key, text_span("........"));
+    const uint8_t *tail = header.at + header.bytes - HEADER_TAIL_BYTES;
+    if (memcmp(tail, entry, HEADER_TAIL_BYTES - HEADER_CRC_BACK) != 0)
+        return -ENODATA;
+    header_crc_write(digits, header.at, header.bytes);
+    return memcmp(header.at + header.bytes - HEADER_CRC_BACK, digits, sizeof(digits)) == 0
+               ? 0
+               : -EBADMSG;
 }
 
 long block_read_header(struct span bytes, uint8_t sync[BLOCK_SYNC_BYTES])

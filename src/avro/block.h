@@ -3,7 +3,7 @@
  * boundary, so that it can be written with O_DIRECT and read by any Avro reader.
  * Pure bytes. Sources: Avro 1.11 specification ("Object container files"), RFC 1951 (3.2.3, 3.2.4).
  *
- *   offset 0    count, size                      (Avro longs: 2 to 7 bytes)
+ *   offset 0    count, size                      (Avro longs: 3 to 7 bytes)
  *               filler that carries the trailer  (ends at BLOCK_DATA_OFFSET - 5)
  *   127         stored-block header, then up to 65,535 bytes of datums; repeated every 65,540 bytes
  *               filler with zero bits, an empty final stored block
@@ -13,7 +13,11 @@
  * bytes (an empty fixed-Huffman block in front) with 3 such bits. The first filler's free bits
  * hold, in order and least significant bit first: 64 bits arrival time of the first datum
  * (nanoseconds since 1970), 32 bits CRC-32C over the datums, then the arrival time and the count as
- * 8 little-endian bytes each. All other free bits are zero. */
+ * 8 little-endian bytes each, then the place as 2; 16 bits place (block_place), so that a block
+ * which is missing, doubled or moved shows. All other free bits are zero.
+ *
+ * The header's last entry is flotilla.crc32c: 8 hexadecimal digits, the CRC-32C of all the other
+ * bytes of the header, the sync marker included. */
 #ifndef FLOTILLA_AVRO_BLOCK_H
 #define FLOTILLA_AVRO_BLOCK_H
 
@@ -27,6 +31,7 @@
 #define BLOCK_DATA_OFFSET  132u         /* of the first datum */
 #define BLOCK_STORED_BYTES 65535u       /* datum bytes in one stored block */
 #define BLOCK_SYNC_BYTES   16u
+#define BLOCK_PLACES       65535u           /* block_place counts 1 to this, in a cycle */
 #define BLOCK_DATUMS_MAX   ((1u << 20) - 1) /* in one block */
 
 /* The bytes a block of `data_bytes` of datums takes when finished: a multiple of `alignment`,
@@ -50,11 +55,20 @@ void block_copy(uint8_t *image, const uint8_t *from, size_t skip, size_t data_by
 size_t block_finish(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
                     const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment);
 
+/* The place a block notes when it is written at `offset` of its file: the page's number, in a cycle
+ * of 65,535 from 1 up. 0 is no place. */
+uint16_t block_place(uint64_t offset);
+
+/* As block_finish, for a block that is written at `place`; block_finish itself notes none. */
+size_t block_finish_at(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
+                       const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment, uint16_t place);
+
 struct block_info {
     size_t bytes;        /* the whole block */
     uint64_t count;      /* datums */
     uint64_t arrival_ns; /* of the first datum */
     size_t data_bytes;   /* of the datums */
+    uint16_t place;      /* where it was written (block_place), 0 where it does not say */
     bool sound;          /* the checksum holds */
 };
 
@@ -62,6 +76,13 @@ struct block_info {
  * whole and ends with `sync`; -ENODATA if `bytes` ends before it does. `info->sound` is false where
  * only the checksum is wrong. */
 int block_inspect(struct span bytes, const uint8_t sync[BLOCK_SYNC_BYTES], struct block_info *info);
+
+/* Reads what the first BLOCK_DATA_OFFSET bytes of a block of Flotilla's own say: everything in
+ * `info` but data_bytes (0) and sound (false). 0, or -EBADMSG if they are no such front. */
+int block_read_front(struct span bytes, struct block_info *info);
+
+/* Copies the `data_bytes` of datums of a finished block out, one behind the other. */
+void block_take_data(uint8_t *out, const uint8_t *image, size_t data_bytes);
 
 struct block_header_text {
     struct span schema;                             /* verbatim */
@@ -76,5 +97,9 @@ long block_write_header(uint8_t *image, size_t room, const struct block_header_t
 /* Finds where the header of a container file ends and its sync marker. Returns the header's bytes,
  * -EBADMSG if it is no such header, -ENODATA if `bytes` ends inside it. */
 long block_read_header(struct span bytes, uint8_t sync[BLOCK_SYNC_BYTES]);
+
+/* Whether the checksum of a whole header holds. 0, -EBADMSG if it does not, -ENODATA if there is
+ * none where block_write_header puts it. */
+int block_check_header(struct span header);
 
 #endif

@@ -36,7 +36,8 @@ static void fill(size_t bytes)
 }
 
 /* Builds a block from pieces of random length, as datums come. */
-static size_t build(size_t data_bytes, uint64_t count, uint64_t arrival_ns, size_t alignment)
+static size_t build(size_t data_bytes, uint64_t count, uint64_t arrival_ns, size_t alignment,
+                    uint16_t place)
 {
     for (size_t at = 0; at < data_bytes;) {
         size_t piece = (size_t)rand() % 70000 + 1;
@@ -45,7 +46,7 @@ static size_t build(size_t data_bytes, uint64_t count, uint64_t arrival_ns, size
         block_append(image, at, (struct span){data + at, piece});
         at += piece;
     }
-    return block_finish(image, data_bytes, count, arrival_ns, marker, alignment);
+    return block_finish_at(image, data_bytes, count, arrival_ns, marker, alignment, place);
 }
 
 static void assert_inflates_to_data(size_t bytes, size_t data_bytes)
@@ -71,7 +72,8 @@ static void assert_inflates_to_data(size_t bytes, size_t data_bytes)
 static void check_block(size_t data_bytes, uint64_t count, size_t alignment)
 {
     uint64_t arrival_ns = (uint64_t)rand() << 33 ^ (uint64_t)rand();
-    size_t bytes = build(data_bytes, count, arrival_ns, alignment);
+    uint16_t place = (uint16_t)rand();
+    size_t bytes = build(data_bytes, count, arrival_ns, alignment, place);
     assert_int_equal(bytes % alignment, 0);
     assert_int_equal(bytes, block_finished_bytes(data_bytes, alignment));
     assert_inflates_to_data(bytes, data_bytes);
@@ -83,6 +85,16 @@ static void check_block(size_t data_bytes, uint64_t count, size_t alignment)
     assert_int_equal(info.arrival_ns, arrival_ns);
     assert_int_equal(info.data_bytes, data_bytes);
     assert_int_equal(info.bytes, bytes);
+    assert_int_equal(info.place, place);
+    struct block_info front;
+    assert_int_equal(block_read_front((struct span){image, BLOCK_DATA_OFFSET}, &front), 0);
+    assert_int_equal(front.count, count);
+    assert_int_equal(front.arrival_ns, arrival_ns);
+    assert_int_equal(front.place, place);
+    assert_int_equal(front.bytes, bytes);
+    memset(inflated, 0, data_bytes);
+    block_take_data(inflated, image, data_bytes);
+    assert_memory_equal(inflated, data, data_bytes);
     for (int flips = 0; flips < 4; flips++) {
         size_t at = (size_t)rand() % bytes;
         uint8_t bit = (uint8_t)(1 << rand() % 8);
@@ -133,7 +145,7 @@ static void test_finish_again_gives_the_same(void **state)
     (void)state;
     seed_once();
     fill(100000);
-    size_t bytes = build(100000, 5, 77, PAGE);
+    size_t bytes = build(100000, 5, 77, PAGE, 0);
     uint8_t *first = malloc(bytes);
     assert_non_null(first);
     memcpy(first, image, bytes);
@@ -153,9 +165,25 @@ static void test_header_every_schema_length(void **state)
         assert_true(header > 0 && header % PAGE == 0);
         assert_int_equal(block_read_header((struct span){image, (size_t)header}, found), header);
         assert_memory_equal(found, marker, sizeof(found));
+        struct span whole = {image, (size_t)header};
+        assert_int_equal(block_check_header(whole), 0);
+        size_t at = (size_t)rand() % whole.bytes;
+        uint8_t bit = (uint8_t)(1 << rand() % 8);
+        image[at] ^= bit;
+        assert_true(block_check_header(whole) < 0);
+        image[at] ^= bit;
     }
     struct block_header_text text = {{data, 5000}, "engine", "host", "2026-01-01", "0.1.0"};
     assert_true(block_write_header(image, PAGE, &text, marker, PAGE) < 0);
+}
+
+static void test_places_go_round(void **state)
+{
+    (void)state;
+    for (uint64_t page = 0; page < 200000; page += 7) {
+        assert_int_equal(block_place(page * PAGE), page % 65535 + 1);
+        assert_int_equal(block_place(page * PAGE + PAGE - 1), block_place(page * PAGE));
+    }
 }
 
 static void test_crc32c_known_values(void **state)
@@ -175,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_data_max_fits),
         cmocka_unit_test(test_finish_again_gives_the_same),
         cmocka_unit_test(test_header_every_schema_length),
+        cmocka_unit_test(test_places_go_round),
         cmocka_unit_test(test_crc32c_known_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
