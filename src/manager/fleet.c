@@ -423,8 +423,9 @@ static void spawn_relay(struct channel *channel)
     if (error < 0) {
         channel_step(channel, CHILD_UNABLE, 0);
         channel->retry = !fleet_settled(channel->fleet);
-        log_line("%s: %s; trying again in %u s", name_of(channel), channel->reason,
-                 channel->child.wait_ms / 1000);
+        if (!channel->retry) /* else `settle` tries again in a moment, which may be all it takes */
+            log_line("%s: %s; trying again in %u s", name_of(channel), channel->reason,
+                     channel->child.wait_ms / 1000);
         return;
     }
     channel->reason[0] = '\0';

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Processes on Linux: fork and exec with a pipe that tells of a failed exec, pidfds for the end.
- * Relies on Linux 5.4 (waitid on pidfds). fork rather than posix_spawn: LISTEN_PID must hold the
- * child's own number. Between fork and exec only async-signal-safe calls. */
+ * Processes on Linux: vfork and exec, pidfds for the end. Relies on Linux 5.4 (waitid on pidfds).
+ * Not posix_spawn: LISTEN_PID must hold the child's own number. Not fork: copying the page tables
+ * of a manager of a thousand channels takes longer than all the rest. Between vfork and exec the
+ * child stands in our memory: it makes only system calls, and writes nothing but its plan. */
 #include "os/process.h"
 
 #include <errno.h>
@@ -62,36 +63,31 @@ struct child_plan {
     char *listen_pid; /* where the number goes in "LISTEN_PID=" */
     const struct process_descriptor *descriptors;
     uint32_t descriptor_count;
+    volatile int failed; /* set by the child: the errno that kept it from running the program */
 };
 
-static _Noreturn void child_fail(int report)
+static _Noreturn void child_fail(struct child_plan *plan)
 {
-    int number = errno;
-    /* Nothing is left to do if even this fails: the parent then sees an exit code of 127. */
-    if (write(report, &number, sizeof number) != sizeof number)
-        _exit(127);
+    plan->failed = errno ? errno : EIO;
     _exit(127);
 }
 
-/* The child's side; `report` reaches the parent and closes itself when exec succeeds. */
-static _Noreturn void child_run(const struct child_plan *plan, int report)
+/* The child's side. */
+static _Noreturn void child_run(struct child_plan *plan)
 {
     int above = FIRST_DESCRIPTOR + PROCESS_DESCRIPTORS_MAX;
     int moved[PROCESS_DESCRIPTORS_MAX];
 
     /* First out of the way of the numbers they are to have, then down to them: a descriptor may
      * stand where another has to go. */
-    report = fcntl(report, F_DUPFD_CLOEXEC, above);
-    if (report < 0)
-        _exit(127);
     for (uint32_t i = 0; i < plan->descriptor_count; i++) {
         moved[i] = fcntl(plan->descriptors[i].descriptor, F_DUPFD_CLOEXEC, above);
         if (moved[i] < 0)
-            child_fail(report);
+            child_fail(plan);
     }
     for (uint32_t i = 0; i < plan->descriptor_count; i++)
         if (dup2(moved[i], FIRST_DESCRIPTOR + (int)i) < 0)
-            child_fail(report);
+            child_fail(plan);
 #ifdef SYS_close_range
     /* Second line of defence behind close-on-exec (the 4 is CLOSE_RANGE_CLOEXEC); older kernels
      * lack it, which is no error. */
@@ -99,20 +95,20 @@ static _Noreturn void child_run(const struct child_plan *plan, int report)
 #endif
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
-        child_fail(report);
+        child_fail(plan);
     /* A session of its own: Ctrl-C in the manager's terminal is the manager's to act on. */
     if (setsid() < 0)
-        child_fail(report);
+        child_fail(plan);
     struct sigaction standard = {.sa_handler = SIG_DFL};
     for (int number = 1; number < NSIG; number++)
         sigaction(number, &standard, NULL); /* fails for SIGKILL, SIGSTOP and libc's own: fine */
     sigset_t none;
     sigemptyset(&none);
     if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
-        child_fail(report);
+        child_fail(plan);
     write_number(plan->listen_pid, (unsigned long)getpid());
     execve(plan->path, plan->words, plan->environment);
-    child_fail(report);
+    child_fail(plan);
 }
 
 /* Our environment without what was meant for us alone, then the three LISTEN_ variables. */
@@ -139,6 +135,16 @@ static int plan_environment(char **environment, char *listen_pid, char *listen_f
     return 0;
 }
 
+/* Returns when the child has run the program or given up: its number, or a negative errno. By
+ * itself, so that no variable of a caller is changed on both sides. */
+static __attribute__((noinline)) pid_t begin_child(struct child_plan *plan)
+{
+    pid_t id = vfork();
+    if (id == 0)
+        child_run(plan);
+    return id < 0 ? -errno : id;
+}
+
 int process_spawn(struct process *process, const char *path, char *const *words,
                   const struct process_descriptor *descriptors, uint32_t descriptor_count)
 {
@@ -162,32 +168,16 @@ int process_spawn(struct process *process, const char *path, char *const *words,
     if (error < 0)
         return error;
 
-    int report[2];
-    if (pipe2(report, O_CLOEXEC) < 0)
-        return -errno;
     struct child_plan plan = {.path = path,
                               .words = words,
                               .environment = environment,
                               .listen_pid = listen_pid + strlen(listen_pid),
                               .descriptors = descriptors,
                               .descriptor_count = descriptor_count};
-    pid_t id = fork();
-    if (id == 0)
-        child_run(&plan, report[1]);
-    error = id < 0 ? -errno : 0;
-    close(report[1]);
-    if (error < 0) {
-        close(report[0]);
-        return error;
-    }
-    int number = 0;
-    ssize_t got;
-    do
-        got = read(report[0], &number, sizeof number);
-    while (got < 0 && errno == EINTR);
-    close(report[0]);
-    if (got == (ssize_t)sizeof number)
-        error = number ? -number : -EIO;
+    pid_t id = begin_child(&plan);
+    if (id < 0)
+        return id;
+    error = -plan.failed;
     /* Nobody else waits for our children, so the number is still this child's. */
     int descriptor = error < 0 ? error : open_pidfd(id);
     if (descriptor < 0) {
