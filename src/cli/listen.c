@@ -62,19 +62,53 @@ static void add_origin(struct json_text *text, const struct net_message *message
     json_text_add(text, words, bytes > 0 ? (size_t)bytes : 0);
 }
 
+/* Prints an opaque datagram as what its channel records of it. */
+static int print_opaque(struct listener *listener, const struct net_message *message)
+{
+    uint8_t datum[OPAQUE_FRONT_BYTES_MAX + NET_DATAGRAM_BYTES_MAX];
+    char source[NET_ADDRESS_TEXT_BYTES];
+    net_write_address(source, &message->source);
+    size_t front = opaque_write_front(datum, message->arrival_ns,
+                                      (struct span){(const uint8_t *)source, strlen(source)},
+                                      message->bytes.bytes);
+    if (message->bytes.bytes > 0)
+        memcpy(datum + front, message->bytes.at, message->bytes.bytes);
+    size_t bytes;
+    json_text_clear(&listener->text);
+    if (!listener->json)
+        add_origin(&listener->text, message);
+    enum reject reason = datum_write_json(schema_root(listener->subject->schema),
+                                          (struct span){datum, front + message->bytes.bytes},
+                                          &bytes, &listener->text);
+    json_text_add(&listener->text, "\n", 1);
+    listener->left--;
+    return reason != REJECT_NONE || listener->text.failed ||
+                   fwrite(listener->text.at, 1, listener->text.bytes, stdout) < listener->text.bytes
+               ? EXIT_FAILED
+               : EXIT_OK;
+}
+
 /* Prints the datums of a datagram, or says what is wrong with it. */
 static int print_datagram(struct listener *listener, const struct net_message *message)
 {
     struct span rest = message->bytes;
+    if (listener->subject->framing.encoding == ENCODING_OPAQUE)
+        return print_opaque(listener, message);
     char source[NET_ADDRESS_TEXT_BYTES];
     enum reject reason = message->truncated ? REJECT_OVERSIZE
                          : rest.bytes == 0  ? REJECT_EMPTY
                                             : REJECT_NONE;
     size_t bytes = 0;
+    const struct framing *framing = &listener->subject->framing;
     while (reason == REJECT_NONE && rest.bytes > 0 && listener->left > 0) {
         json_text_clear(&listener->text);
         if (!listener->json)
             add_origin(&listener->text, message);
+        reason = framing_check(framing, rest);
+        if (reason != REJECT_NONE)
+            break;
+        rest.at += framing->prefix_bytes;
+        rest.bytes -= framing->prefix_bytes;
         reason =
             datum_write_json(schema_root(listener->subject->schema), rest, &bytes, &listener->text);
         if (reason == REJECT_NONE && bytes == 0)

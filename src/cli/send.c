@@ -14,6 +14,7 @@
 #include "avro/container.h"
 #include "avro/synth.h"
 #include "base/check.h"
+#include "base/varint.h"
 #include "cli/options.h"
 #include "cli/subject.h"
 #include "cli/verb.h"
@@ -24,6 +25,7 @@
 #include "os/net.h"
 
 #define SEND_PAYLOAD_BYTES_MAX 65507u /* of a UDP datagram over IPv4 */
+#define SEND_SLOT_BYTES        (SEND_PAYLOAD_BYTES_MAX + OPAQUE_FRONT_BYTES_MAX)
 #define SEND_RATE_MIN          1e-6
 #define SEND_RATE_MAX          1e9
 #define SEND_PAUSE_NS          NS_PER_MS /* after the kernel's queue was full */
@@ -58,6 +60,7 @@ const char verb_send_help[] =
     "Exit 1 if a datagram could not be sent.\n";
 
 struct sender {
+    struct framing framing;      /* written before each datum */
     struct synth *synth;         /* or ... */
     struct container *container; /* ... the file to send from */
     const char *from;            /* its path */
@@ -149,24 +152,59 @@ static long take_datum(struct sender *sender, uint8_t *out, size_t room, bool fi
     return check_bytes(datum.bytes);
 }
 
+/* The payload of a datum of opaque_schema, which is sound. */
+static struct span opaque_payload(struct span datum)
+{
+    const uint8_t *end = datum.at + datum.bytes;
+    int64_t value = 0;
+    datum.at += varint_read(datum.at, end, &value); /* received */
+    datum.at += varint_read(datum.at, end, &value);
+    datum.at += value; /* source */
+    datum.at += varint_read(datum.at, end, &value);
+    return (struct span){datum.at, (size_t)value};
+}
+
+/* take_datum, as the channel's encoding has it: behind a prefix, or the payload alone (which may be
+ * empty). 1 with its bytes, else 0 or -1 as take_datum. */
+static int take_framed(struct sender *sender, uint8_t *out, size_t room, bool first, size_t *bytes)
+{
+    size_t prefix = sender->framing.prefix_bytes;
+    if (sender->framing.encoding == ENCODING_OPAQUE)
+        room += OPAQUE_FRONT_BYTES_MAX; /* which does not travel */
+    long datum = room < prefix ? 0 : take_datum(sender, out + prefix, room - prefix, first);
+    if (datum <= 0)
+        return (int)datum;
+    *bytes = prefix + (size_t)datum;
+    if (sender->framing.encoding == ENCODING_OPAQUE) {
+        struct span payload = opaque_payload((struct span){out, (size_t)datum});
+        memmove(out, payload.at, payload.bytes);
+        *bytes = payload.bytes;
+    } else if (prefix > 0) {
+        memcpy(out, sender->framing.prefix, prefix);
+    }
+    return 1;
+}
+
 /* Puts the next datagram of up to `datums` datums into the outbox. EXIT_OK, or what to end with. */
 static int add_datagram(struct sender *sender, uint64_t datums)
 {
     if (sender->outbox.count == NET_OUTBOX_MAX)
         flush(sender);
-    uint8_t *slot = sender->slots + (size_t)sender->outbox.count * SEND_PAYLOAD_BYTES_MAX;
+    uint8_t *slot = sender->slots + (size_t)sender->outbox.count * SEND_SLOT_BYTES;
     size_t bytes = 0;
     uint64_t taken = 0;
     while (taken < datums) {
-        long more = take_datum(sender, slot + bytes, SEND_PAYLOAD_BYTES_MAX - bytes, taken == 0);
-        if (more < 0)
+        size_t more = 0;
+        int got =
+            take_framed(sender, slot + bytes, SEND_PAYLOAD_BYTES_MAX - bytes, taken == 0, &more);
+        if (got < 0)
             return EXIT_FAILED;
-        if (more == 0) {
+        if (got == 0) {
             if (sender->pending.at == NULL)
                 sender->source_ended = true;
             break;
         }
-        bytes += (size_t)more;
+        bytes += more;
         taken++;
         sender->due_datums++;
     }
@@ -176,7 +214,7 @@ static int add_datagram(struct sender *sender, uint64_t datums)
         /* What is sent is counted by the datagram: those in the outbox must be alike. */
         uint32_t from = sender->outbox.count;
         flush(sender);
-        memmove(sender->slots, sender->slots + (size_t)from * SEND_PAYLOAD_BYTES_MAX, bytes);
+        memmove(sender->slots, sender->slots + (size_t)from * SEND_SLOT_BYTES, bytes);
         slot = sender->slots;
     }
     sender->slot_datums = taken;
@@ -337,7 +375,7 @@ int verb_send(int argc, char **argv)
         .batch = options.batch,
         .outbox.descriptor = -1,
     };
-    const size_t slots_bytes = (size_t)NET_OUTBOX_MAX * SEND_PAYLOAD_BYTES_MAX;
+    const size_t slots_bytes = (size_t)NET_OUTBOX_MAX * SEND_SLOT_BYTES;
     int code = check_options(&options, words, argv[0], &sender.outbox.to);
     if (code != EXIT_OK)
         return code;
@@ -347,6 +385,11 @@ int verb_send(int argc, char **argv)
     else if (options.schema != NULL)
         code =
             subject_open_schema(&subject, argv[0], options.schema, options.time, options.sequence);
+    sender.framing = subject.framing;
+    if (code == EXIT_OK && sender.framing.encoding == ENCODING_OPAQUE && options.batch > 1) {
+        fprintf(stderr, "flotilla send: %s: encoding: opaque has one datum a datagram\n", argv[1]);
+        code = EXIT_FAILED;
+    }
     if (code == EXIT_OK)
         code = open_source(&sender, &subject, &options);
     if (code == EXIT_OK)

@@ -11,27 +11,36 @@
 #include "cli/verb.h"
 #include "os/file.h"
 
-int subject_open_schema(struct subject *subject, const char *verb, const char *path,
-                        const char *time, const char *sequence)
+/* Parses and compiles `text`, which stands in `path`. */
+static int take_schema(struct subject *subject, const char *verb, const char *path,
+                       struct span text, const char *time, const char *sequence)
 {
     char error[512];
-    uint8_t *text;
-    size_t text_bytes, image_bytes;
-    int status = file_read_whole(path, LAYOUT_SCHEMA_BYTES_MAX, &text, &text_bytes);
-    if (status < 0) {
-        fprintf(stderr, "flotilla %s: %s: %s\n", verb, path, strerror(-status));
-        return EXIT_FAILED;
-    }
-    subject->schema = schema_parse((struct span){text, text_bytes}, error, sizeof(error));
-    free(text);
+    size_t image_bytes;
+    subject->schema = schema_parse(text, error, sizeof(error));
     if (subject->schema == NULL || schema_compile(subject->schema, time, sequence, &subject->image,
                                                   &image_bytes, error, sizeof(error)) < 0) {
         fprintf(stderr, "flotilla %s: %s: %s\n", verb, path, error);
         return EXIT_FAILED;
     }
-    status = layout_load(&subject->layout, (struct span){subject->image, image_bytes});
+    int status = layout_load(&subject->layout, (struct span){subject->image, image_bytes});
     CHECK(status == 0);
     return EXIT_OK;
+}
+
+int subject_open_schema(struct subject *subject, const char *verb, const char *path,
+                        const char *time, const char *sequence)
+{
+    uint8_t *text;
+    size_t text_bytes;
+    int status = file_read_whole(path, LAYOUT_SCHEMA_BYTES_MAX, &text, &text_bytes);
+    if (status < 0) {
+        fprintf(stderr, "flotilla %s: %s: %s\n", verb, path, strerror(-status));
+        return EXIT_FAILED;
+    }
+    int code = take_schema(subject, verb, path, (struct span){text, text_bytes}, time, sequence);
+    free(text);
+    return code;
 }
 
 int subject_open_channel(struct subject *subject, const char *verb, const char *given,
@@ -51,13 +60,19 @@ int subject_open_channel(struct subject *subject, const char *verb, const char *
                                                       : "");
         return EXIT_FAILED;
     }
-    if (subject->channel->settings.encoding != ENCODING_DATUM) {
-        fprintf(stderr, "flotilla %s: channel %s: only the encoding \"datum\" is understood here\n",
-                verb, name);
-        return EXIT_FAILED;
+    const struct channel_settings *settings = &subject->channel->settings;
+    int code;
+    if (settings->encoding == ENCODING_OPAQUE) {
+        struct span text = {(const uint8_t *)opaque_schema, strlen(opaque_schema)};
+        code = take_schema(subject, verb, name, text, "received", NULL);
+    } else {
+        code = subject_open_schema(subject, verb, subject->channel->schema, subject->channel->time,
+                                   subject->channel->sequence);
     }
-    return subject_open_schema(subject, verb, subject->channel->schema, subject->channel->time,
-                               subject->channel->sequence);
+    if (code == EXIT_OK)
+        framing_set(&subject->framing, settings->encoding, subject->layout.fingerprint,
+                    settings->schema_id);
+    return code;
 }
 
 void subject_close(struct subject *subject)

@@ -4,6 +4,7 @@
 #ifndef FLOTILLA_CLI_SUBJECT_H
 #define FLOTILLA_CLI_SUBJECT_H
 
+#include "avro/framing.h"
 #include "avro/schema.h"
 #include "manager/config.h"
 
@@ -12,7 +13,8 @@ struct subject {
     const struct config_channel *channel; /* NULL for a schema file alone */
     struct schema_file *schema;
     uint8_t *image;
-    struct layout layout; /* points into image */
+    struct layout layout;   /* points into image */
+    struct framing framing; /* of the channel; none for a schema file alone */
 };
 
 /* Reads the fleet file (`given` from -c, or NULL to look for it) and takes its channel `name`.

@@ -141,7 +141,9 @@ class Fleet:
     def set(self, name, keys):
         """Adds or changes a channel in the file-to-be; write() writes it."""
         keys = dict(keys)
-        if not isinstance(keys.get("schema"), (str, Path)):
+        if keys.get("schema", "") is None:  # opaque channels have none
+            del keys["schema"]
+        elif not isinstance(keys.get("schema"), (str, Path)):
             schema = keys["schema"]
             path = self.folder / "schemas" / f"{name}.avsc"
             path.parent.mkdir(exist_ok=True)
