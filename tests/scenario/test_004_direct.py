@@ -126,16 +126,16 @@ def test_004_tmpfs_auto_is_buffered_and_says_so_once(tmpfs, seed):
     with Fleet({"c": {"schema": signals.SCHEMA}},
                storage={"directory": str(tmpfs / "recordings"), "direct_io": "auto",
                         "rotate": {"size": "64KiB"}}) as fleet:
-        fleet.source("c", signals.samples(5000), rate=5000).finish()
-        channel = fleet.settle({"c": 5000})["c"]
-        assert channel["direct_io"] is False and channel["datums_recorded"] == 5000
+        fleet.source("c", signals.samples(20000), rate=10000).finish()
+        channel = fleet.settle({"c": 20000})["c"]
+        assert channel["direct_io"] is False and channel["datums_recorded"] == 20000
         assert not open_flags(channel["pid"], channel["file"]) & O_DIRECT
         assert len(fleet.files("c")) > 2, "no rotation: 'once' was not shown"
         said = [line for line in fleet.log().splitlines() if "O_DIRECT" in line
                 or "direct" in line.lower()]
         assert len(said) == 1, fleet.log()
         fleet.stop()
-        assert container.payload(fleet.files("c"))[0] == b"".join(signals.samples(5000))
+        assert container.payload(fleet.files("c"))[0] == b"".join(signals.samples(20000))
 
 
 def test_004_off_is_buffered_and_silent(seed):
