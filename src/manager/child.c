@@ -36,8 +36,11 @@ static unsigned ended(struct child *child, bool killed, long detail, uint64_t no
         return 0;
     }
     if (!child->worked) {
-        child->blinks = 0;
-        return wait_longer(child, CHILD_BACKOFF);
+        if (!child->credit) {
+            child->blinks = 0;
+            return wait_longer(child, CHILD_BACKOFF);
+        }
+        child->credit--;
     }
     child->blinks = now_ms - child->spawned_ms < CHILD_BLINK_MS ? child->blinks + 1 : 0;
     if (child->blinks >= CHILD_BLINKS_MAX) {
@@ -112,6 +115,7 @@ unsigned child_step(struct child *child, enum child_event event, long detail, ui
             child->state = CHILD_RUNNING;
         child->worked = true;
         child->failures = 0;
+        child->credit = CHILD_CREDIT;
         return 0;
     case CHILD_EXITED:
     case CHILD_KILLED:

@@ -2,6 +2,9 @@
  * A relay's life as named states and events, without any I/O: the manager feeds in what happened
  * and does what comes back. The rules of supervision are all here:
  * - a relay that had done useful work restarts at once; one that never did waits 1, 2, 4 ... 60 s;
+ * - but where relays did work before, the first few that end without are followed at once too: a
+ *   relay that is killed in its first milliseconds says nothing about the channel, and a second's
+ *   wait would overflow the receive queue of a fast one;
  * - one that works, but ends within a blink ten times in a row, waits a tenth of a second;
  * - exit code 78 (bad configuration) is final until it is wanted anew; nothing else ever is;
  * - what could not even be started (a port in use) is tried again with the same waits. */
@@ -14,6 +17,7 @@
 #define CHILD_EXIT_CONFIG     78
 #define CHILD_WAIT_FIRST_MS   1000u
 #define CHILD_WAIT_MAX_MS     60000u
+#define CHILD_CREDIT          3u   /* useless ends in a row that useful work pays for */
 #define CHILD_BLINK_MS        100u /* a life this short is a blink ... */
 #define CHILD_BLINKS_MAX      10u  /* ... of which so many in a row ... */
 #define CHILD_BLINK_WAIT_MS   100u /* ... cost this much */
@@ -55,6 +59,7 @@ struct child {
     bool wanted;       /* while STOPPING: another is to follow */
     bool worked;       /* the process at work, or the last one */
     uint32_t failures; /* ends without useful work, and failed starts, in a row */
+    uint32_t credit;   /* ends without useful work that are still followed at once */
     uint32_t blinks;   /* very short lives in a row */
     uint32_t wait_ms;  /* for CHILD_ARM */
     uint64_t spawned_ms;

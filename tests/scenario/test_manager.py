@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The manager's own promises beyond single channels: what is handed over at a reload, who may ask it
-things and how, and what its status says of a fleet in trouble."""
+"""The manager's own promises beyond single channels: what is handed over at a reload, who may ask
+it things and how, and what its status says of a fleet in trouble."""
 import json
 import os
 import signal

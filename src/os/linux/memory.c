@@ -42,7 +42,7 @@ int shared_memory_map(int descriptor, size_t bytes, void **memory)
     void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
     if (at == MAP_FAILED)
         return -errno;
-    /* A manager maps a thousand of these; a fork on the way to the next relay need not copy them. */
+    /* A manager maps a thousand of these; no child that it forks needs a copy. */
     madvise(at, bytes, MADV_DONTFORK);
     *memory = at;
     return 0;
