@@ -307,9 +307,11 @@ class Fleet:
     def files(self, name, part=True):
         """The channel's recordings in their order, the open one last."""
         folder = self.folder / self.storage["directory"] / name
+        # The open ones first: one that is renamed between the two looks is then in both, not in none.
+        open_ones = sorted(folder.glob(f"{name}-*.avro.part")) if part else []
         found = sorted(folder.glob(f"{name}-*.avro"), key=lambda path: path.name)
         found = [path for path in found if not path.name.endswith("-rejects.avro")]
-        return found + (sorted(folder.glob(f"{name}-*.avro.part")) if part else [])
+        return found + [path for path in open_ones if path.with_suffix("") not in found]
 
     # Load ------------------------------------------------------------------------------------
 
