@@ -1,25 +1,33 @@
 # SPDX-License-Identifier: MIT
 """What holds for all tests: the closing line with the counts of everything, and shared options.
 
-The last line of a run is always "N passed, N failed, N skipped"; an error outside of a test body
-counts as a failure. pytest's own exit code is non-zero on any failure."""
+The last line of a run is always "N passed, N failed, N skipped", with each skipped test by name and
+reason above it; an error outside of a test body counts as a failure. pytest's own exit code is
+non-zero on any failure."""
 import pytest
 
 _counts = {"passed": 0, "failed": 0, "skipped": 0}
+_skipped = []
+
+
+def _skip(report):
+    _counts["skipped"] += 1
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    _skipped.append(f"skipped {report.nodeid}: {reason.removeprefix('Skipped: ')}")
 
 
 def pytest_collectreport(report):
     if report.failed:
         _counts["failed"] += 1
     elif report.skipped:
-        _counts["skipped"] += 1
+        _skip(report)
 
 
 def pytest_runtest_logreport(report):
     if report.failed:
         _counts["failed"] += 1
     elif report.skipped:
-        _counts["skipped"] += 1
+        _skip(report)
     elif report.when == "call" and report.passed:
         _counts["passed"] += 1
 
@@ -28,4 +36,6 @@ def pytest_runtest_logreport(report):
 def pytest_unconfigure(config):
     if config.option.collectonly or config.option.help or not any(_counts.values()):
         return
+    for line in _skipped:
+        print(line)
     print("{passed} passed, {failed} failed, {skipped} skipped".format(**_counts))

@@ -19,8 +19,8 @@ def run(*words):
     return done
 
 
-def test_020_demo_ends_by_itself_with_equal_counts(seed):
-    done = run(DEMO, "--duration", "3")
+def test_020_demo_ends_by_itself_with_equal_counts(seed, tmp_path):
+    done = run(DEMO, "--duration", "3", "--folder", tmp_path / "demo")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(r"^(\w+) +(\d+) +(\d+) +(\d+) +(\d+)$", done.stdout, re.M)
     assert {name: [int(n) for n in rest] for name, *rest in rows} == {
@@ -34,5 +34,5 @@ def test_020_demo_fails_where_counts_differ(seed, tmp_path):
     changed = tmp_path / "demo"
     changed.write_text(text.replace("    return count\n", "    return count - 1\n")
                        .replace("Path(__file__).resolve().parent.parent", f"Path({str(ROOT)!r})"))
-    done = run(changed, "--duration", "1")
+    done = run(changed, "--duration", "1", "--folder", tmp_path / "run")
     assert done.returncode == 1 and "NOT EQUAL" in done.stdout, done.stdout + done.stderr
