@@ -28,18 +28,14 @@ const char verb_check_help[] =
     "\n"
     "Exit: 0 good, 78 bad configuration, 2 usage.\n";
 
-/* The kernel charges a queued datagram of 1,400 bytes with 2,305, and 100 Mbit/s of them arrive as
- * one every 112 microseconds. */
-#define BUDGET_DATAGRAM_CHARGE 2305
-#define BUDGET_DATAGRAM_US     112
-
 enum column { COLUMN_NAME, COLUMN_INPUT, COLUMN_FULL, COLUMN_DECIMATED, COLUMN_LEAVES, COLUMNS };
 
-/* How long the receive queue bridges when nobody reads, in milliseconds. */
+/* How long the receive queue bridges when nobody reads, in milliseconds; of what this machine
+ * grants whoever asks now. */
 static unsigned long budget_ms(const struct channel_settings *settings)
 {
-    uint64_t datagrams = settings->receive_bytes / BUDGET_DATAGRAM_CHARGE;
-    return (unsigned long)((datagrams * BUDGET_DATAGRAM_US + 500) / 1000);
+    return (unsigned long)(net_queue_seconds(net_queue_grant(settings->receive_bytes)) * 1000 +
+                           0.5);
 }
 
 static struct layout layout_of(const struct config_channel *channel)

@@ -915,7 +915,7 @@ void fleet_view(const struct channel *of, struct channel_view *view)
     view->restarts = channel->child.restarts;
     view->rate = channel->rate;
     uint64_t queue_bytes = channel->receive >= 0 ? net_queue_bytes(channel->receive) : 0;
-    view->budget_seconds = (double)queue_bytes / 2305.0 * 1400.0 * 8.0 / 100e6;
+    view->budget_seconds = net_queue_seconds(queue_bytes);
     explain_state(channel, view);
     view->reason = channel->reason;
 }

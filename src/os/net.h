@@ -58,6 +58,11 @@ int net_open_sender(const struct address *to, const char *interface, uint32_t tt
 
 /* What the kernel granted for the receive queue, in bytes of its own accounting; 0 if unknown. */
 uint64_t net_queue_bytes(int descriptor);
+/* What a socket that asks for `bytes` is granted, in the same bytes; found out with one. */
+uint64_t net_queue_grant(uint64_t bytes);
+/* How long a granted queue bridges when nobody reads: seconds of 100 Mbit/s in datagrams of 1,400
+ * bytes, as the kernel charges them. */
+double net_queue_seconds(uint64_t granted_bytes);
 /* A number no other socket of this host's uptime has had; 0 if unknown. */
 uint64_t net_cookie(int descriptor);
 /* Asks for another receive queue, as net_receive_options.queue_bytes. What is queued stays queued.
