@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "avro/canonical.h"
 #include "base/crc32c.h"
 #include "base/varint.h"
 
@@ -117,6 +118,8 @@ static int compile_type(struct compiler *compiler, const struct schema *type)
     if (compiler->depth >= COMPILE_NESTING_MAX)
         return refuse(compiler, "the schema's types nest deeper than %u levels",
                       COMPILE_NESTING_MAX);
+    if (type->kind == LAYOUT_UNION && count == 0)
+        return refuse(compiler, "a union needs at least one type");
     if (count > COMPILE_LINKS_MAX - compiler->link_count)
         return refuse(compiler, "the schema has more than %u fields and branches",
                       COMPILE_LINKS_MAX);
@@ -262,6 +265,12 @@ int schema_compile(const struct schema_file *file, const char *time, const char 
     status = compile_type(&compiler, root);
     if (status < 0)
         goto out;
+    uint64_t fingerprint;
+    status = schema_fingerprint(file, &fingerprint);
+    if (status < 0) {
+        refuse(&compiler, "the schema's canonical form: %s", strerror(-status));
+        goto out;
+    }
 
     struct layout_header header = {
         .magic = LAYOUT_MAGIC,
@@ -273,6 +282,8 @@ int schema_compile(const struct schema_file *file, const char *time, const char 
         .leaf_count = compiler.nodes[root->node].leaves,
         .time_leaf = LAYOUT_NO_LEAF,
         .sequence_leaf = LAYOUT_NO_LEAF,
+        .fingerprint_low = (uint32_t)fingerprint,
+        .fingerprint_high = (uint32_t)(fingerprint >> 32),
     };
     if (time != NULL && time[0] != '\0')
         status = find_leaf(&compiler, root, "time", time, false, &header.time_leaf);
