@@ -18,6 +18,7 @@ struct verb {
 int verb_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The help of the verbs whose files carry it. */
+extern const char verb_info_help[], verb_verify_help[], verb_recover_help[];
 extern const char verb_send_help[], verb_listen_help[], verb_cat_help[], verb_schema_help[];
 extern const char verb_run_help[], verb_check_help[], verb_status_help[], verb_reload_help[];
 extern const char verb_stop_help[], verb_restart_help[];
@@ -30,6 +31,9 @@ int verb_stop(int argc, char **argv);
 int verb_restart(int argc, char **argv);
 int verb_send(int argc, char **argv);
 int verb_listen(int argc, char **argv);
+int verb_info(int argc, char **argv);
+int verb_verify(int argc, char **argv);
+int verb_recover(int argc, char **argv);
 int verb_cat(int argc, char **argv);
 int verb_schema(int argc, char **argv);
 

@@ -64,6 +64,13 @@ int folder_lock(int folder, const char *name);
 /* Reads a whole file of at most `bytes_max` into memory from malloc, 8-byte aligned and with a NUL
  * behind it; the caller frees `*bytes`. 0, -EFBIG, or another negative errno. */
 int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count);
+/* Opens a file for reading in pieces, from its begin to its end for the most part. A descriptor for
+ * descriptor_close, or a negative errno; -EISDIR for a folder. */
+int file_open_read(const char *path);
+/* Reads up to `bytes` at `offset`. Returns how many (fewer only at the end), or a negative errno. */
+long file_read_at(int descriptor, uint8_t *into, size_t bytes, uint64_t offset);
+/* The size of an open file, or a negative errno. */
+int64_t file_bytes(int descriptor);
 /* Writes a small file as a whole: under another name, synced, renamed over `path`. */
 int file_write_whole(const char *path, struct span bytes);
 /* Closes a descriptor. */

@@ -302,6 +302,45 @@ int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t 
     return 0;
 }
 
+int file_open_read(const char *path)
+{
+    struct stat about;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (descriptor < 0)
+        return -errno;
+    int status = fstat(descriptor, &about) < 0 ? -errno : S_ISDIR(about.st_mode) ? -EISDIR : 0;
+    if (status == 0 && !S_ISREG(about.st_mode) && !S_ISBLK(about.st_mode))
+        status = -ESPIPE; /* a pipe, a terminal: it cannot be read twice */
+    if (status < 0) {
+        close(descriptor);
+        return status;
+    }
+    posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL);
+    return descriptor;
+}
+
+long file_read_at(int descriptor, uint8_t *into, size_t bytes, uint64_t offset)
+{
+    size_t done = 0;
+    while (done < bytes) {
+        ssize_t got = pread(descriptor, into + done, bytes - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            break;
+        done += (size_t)got;
+    }
+    return (long)done;
+}
+
+int64_t file_bytes(int descriptor)
+{
+    off_t end = lseek(descriptor, 0, SEEK_END); /* of a disk, too */
+    return end < 0 ? -errno : (int64_t)end;
+}
+
 int file_write_whole(const char *path, struct span bytes)
 {
     char temporary[4096];

@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: MIT
+ * flotilla recover: salvages every intact block of a damaged file into a new one. The new file has
+ * another name until it was read again and found to be what was meant; the old one is only read.
+ * Relies on avro/recover, and on recordings beside the file where its header is lost. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "avro/recover.h"
+#include "base/check.h"
+#include "cli/options.h"
+#include "cli/recording.h"
+#include "cli/verb.h"
+#include "os/file.h"
+#include "os/host.h"
+#include "os/path.h"
+
+const char verb_recover_help[] =
+    "usage: flotilla recover FILE [-o OUT] [--schema SCHEMA] [--json]\n"
+    "\n"
+    "Copies every intact block of a damaged Avro container file to a new file, also from behind "
+    "the\n"
+    "damage, and tells what is lost. FILE is never changed, an existing OUT never replaced.\n"
+    "\n"
+    "  flotilla recover engine-20260101T000000.000000Z-000001.avro\n"
+    "  flotilla recover damaged.avro -o salvaged.avro\n"
+    "  flotilla recover headless.avro --schema schemas/engine.avsc\n"
+    "\n"
+    "  -o, --output OUT   default: FILE with .avro or .avro.part replaced by .recovered.avro\n"
+    "  --schema SCHEMA    the datums' schema, where the file's header is damaged; else that of "
+    "the\n"
+    "                     nearest recording of the same channel in the same folder is taken\n"
+    "  --json             one JSON object on stdout\n"
+    "\n"
+    "Each range of bytes that is lost is told on stderr as FILE: offset N: what; datums lost are\n"
+    "estimated from the blocks around. Intact blocks are kept as they stand, in the order of the\n"
+    "file. OUT is read again and checked as by flotilla verify before it gets its name.\n"
+    "\n"
+    "Exit: 0 nothing was lost, 1 failed (then there is no OUT), 2 usage, 3 done with loss.\n";
+
+enum { SIBLINGS_MAX = 64, NAME_BYTES_MAX = 256, PATH_BYTES_MAX = 4096 };
+#define OUTPUT_BYTES (1u << 20)
+
+struct task {
+    const char *path, *output, *schema_path;
+    bool json;
+    json_t *faults;
+    struct recording recording;
+    struct scan *scan;
+
+    /* Where the header is not trusted: what to write instead, and where the schema came from. */
+    bool new_header;
+    struct recover_header header;
+    char channel[NAME_BYTES_MAX], host[NAME_BYTES_MAX], started[64];
+    uint8_t *schema;
+    char schema_from[PATH_BYTES_MAX];
+
+    int folder;
+    char name[NAME_BYTES_MAX], temporary[NAME_BYTES_MAX + 16];
+    struct direct_file file;
+    uint8_t *pending;
+    size_t pending_bytes;
+    uint64_t written;
+};
+
+static int complain(const struct task *task, const char *what, const char *why)
+{
+    fprintf(stderr, "%s: %s%s%s\n", task->path, what, why[0] != '\0' ? ": " : "", why);
+    return EXIT_FAILED;
+}
+
+/* ---- a lost header ---- */
+
+/* CHANNEL-20260101T000000.000000Z-000001[-rejects][.recovered].avro[.part], taken apart. */
+struct recording_name {
+    char channel[NAME_BYTES_MAX];
+    uint64_t number;
+    bool rejects;
+};
+
+static bool ends_in(char *text, const char *suffix)
+{
+    size_t bytes = strlen(text), suffix_bytes = strlen(suffix);
+    if (bytes <= suffix_bytes || strcmp(text + bytes - suffix_bytes, suffix) != 0)
+        return false;
+    text[bytes - suffix_bytes] = '\0';
+    return true;
+}
+
+static bool read_name(struct recording_name *name, const char *file)
+{
+    if ((size_t)snprintf(name->channel, sizeof(name->channel), "%s", file) >= sizeof(name->channel))
+        return false;
+    ends_in(name->channel, ".part");
+    if (!ends_in(name->channel, ".avro"))
+        return false;
+    ends_in(name->channel, ".recovered");
+    name->rejects = ends_in(name->channel, "-rejects");
+    char *number = strrchr(name->channel, '-'), *end;
+    if (number == NULL)
+        return false;
+    name->number = strtoull(number + 1, &end, 10);
+    if (end == number + 1 || *end != '\0')
+        return false;
+    *number = '\0';
+    char *stamp = strrchr(name->channel, '-');
+    if (stamp == NULL || strchr(stamp, 'T') == NULL || !ends_in(stamp, "Z"))
+        return false;
+    *stamp = '\0';
+    return name->channel[0] != '\0';
+}
+
+struct siblings {
+    const char *self;
+    struct recording_name name;
+    struct sibling {
+        char file[NAME_BYTES_MAX];
+        uint64_t distance;
+    } found[SIBLINGS_MAX]; /* the nearest, nearest first */
+    size_t count;
+};
+
+static int note_sibling(void *context, const char *file)
+{
+    struct siblings *siblings = context;
+    struct recording_name name;
+    if (strcmp(file, siblings->self) == 0 || !read_name(&name, file) ||
+        name.rejects != siblings->name.rejects || strcmp(name.channel, siblings->name.channel) != 0)
+        return 0;
+    uint64_t distance = name.number > siblings->name.number ? name.number - siblings->name.number
+                                                            : siblings->name.number - name.number;
+    size_t at = siblings->count < SIBLINGS_MAX ? siblings->count++ : SIBLINGS_MAX - 1;
+    if (at == SIBLINGS_MAX - 1 && siblings->found[at].file[0] != '\0' &&
+        siblings->found[at].distance <= distance)
+        return 0;
+    for (; at > 0 && siblings->found[at - 1].distance > distance; at--)
+        siblings->found[at] = siblings->found[at - 1];
+    siblings->found[at].distance = distance;
+    snprintf(siblings->found[at].file, sizeof(siblings->found[at].file), "%s", file);
+    return 0;
+}
+
+static int keep_schema(struct task *task, struct span text)
+{
+    uint8_t *copy = malloc(text.bytes + 1);
+    if (copy == NULL)
+        return -ENOMEM;
+    memcpy(copy, text.at, text.bytes);
+    free(task->schema);
+    task->schema = copy;
+    task->header.schema = (struct span){copy, text.bytes};
+    return 0;
+}
+
+/* Whether the schema at hand is that of the file's datums; then the scan goes by it. */
+static bool fits(struct task *task)
+{
+    char error[512];
+    if (task->scan != NULL) {
+        /* The header was read, but its checksum is wrong: a flipped letter does not change the
+         * schema's length, another schema mostly does. */
+        struct span own = scan_header(task->scan)->schema;
+        return own.bytes == task->header.schema.bytes &&
+               scan_use_schema(task->scan, task->header.schema, error, sizeof(error)) == 0;
+    }
+    return scan_search(&task->scan, &task->recording.source, task->header.schema, error,
+                       sizeof(error)) == 0;
+}
+
+/* Takes the schema of the nearest recording of the same channel whose schema fits. */
+static bool ask_siblings(struct task *task, const char *folder_path, const char *self)
+{
+    struct siblings *siblings = calloc(1, sizeof(*siblings));
+    bool found = false;
+    int folder = -1;
+    if (siblings == NULL)
+        return false;
+    siblings->self = self;
+    if (!read_name(&siblings->name, self) || (folder = folder_open(folder_path)) < 0 ||
+        folder_list(folder, note_sibling, siblings) < 0)
+        goto out;
+    for (size_t i = 0; i < siblings->count && !found; i++) {
+        char path[PATH_BYTES_MAX], error[512];
+        struct recording recording;
+        struct scan *scan = NULL;
+        if (path_join(folder_path, siblings->found[i].file, path, sizeof(path)) < 0)
+            continue;
+        if (recording_open(&recording, path) == 0 &&
+            scan_open(&scan, &recording.source, error, sizeof(error)) == 0 &&
+            scan_header(scan)->ours && scan_header(scan)->sound) {
+            struct span text = scan_header(scan)->schema;
+            bool tried = task->schema != NULL && text.bytes == task->header.schema.bytes &&
+                         memcmp(text.at, task->schema, text.bytes) == 0;
+            if (!tried && keep_schema(task, text) == 0 && fits(task)) {
+                recording_text(task->channel, sizeof(task->channel), scan_header(scan)->channel);
+                recording_text(task->host, sizeof(task->host), scan_header(scan)->host);
+                snprintf(task->schema_from, sizeof(task->schema_from), "%s", path);
+                found = true;
+            }
+        }
+        scan_close(scan);
+        recording_close(&recording);
+    }
+out:
+    descriptor_close(folder);
+    free(siblings);
+    return found;
+}
+
+static int use_given_schema(struct task *task)
+{
+    char error[512];
+    uint8_t *text;
+    size_t bytes;
+    int status = file_read_whole(task->schema_path, LAYOUT_SCHEMA_BYTES_MAX, &text, &bytes);
+    if (status == 0) {
+        status = keep_schema(task, (struct span){text, bytes});
+        free(text);
+    }
+    if (status < 0) {
+        fprintf(stderr, "%s: %s\n", task->schema_path, strerror(-status));
+        return EXIT_FAILED;
+    }
+    snprintf(task->schema_from, sizeof(task->schema_from), "%s", task->schema_path);
+    status = task->scan != NULL
+                 ? scan_use_schema(task->scan, task->header.schema, error, sizeof(error))
+                 : scan_search(&task->scan, &task->recording.source, task->header.schema, error,
+                               sizeof(error));
+    if (status == 0)
+        return EXIT_OK;
+    fprintf(stderr, "%s: %s\n", status == -EINVAL ? task->schema_path : task->path, error);
+    return EXIT_FAILED;
+}
+
+/* Sees to a scan that can be gone by: by the file's own header, a given schema, or a sibling's. */
+static int open_scan(struct task *task, const char *folder, const char *self)
+{
+    char error[512];
+    int status = scan_open(&task->scan, &task->recording.source, error, sizeof(error));
+    if (status < 0 && status != -EBADMSG)
+        return complain(task, error, "");
+    if (status == 0 && scan_header(task->scan)->sound && task->schema_path == NULL)
+        return EXIT_OK;
+    if (status < 0)
+        fprintf(stderr, "%s: %s\n", task->path, error);
+
+    task->new_header = true;
+    struct recording_name name;
+    snprintf(task->channel, sizeof(task->channel), "%s",
+             read_name(&name, self) ? name.channel : "unknown");
+    snprintf(task->host, sizeof(task->host), "unknown");
+    snprintf(task->started, sizeof(task->started), "unknown");
+    if (task->scan != NULL) {
+        const struct scan_header *header = scan_header(task->scan);
+        recording_text(task->channel, sizeof(task->channel), header->channel);
+        recording_text(task->host, sizeof(task->host), header->host);
+        recording_text(task->started, sizeof(task->started), header->started);
+    }
+    task->header.channel = task->channel;
+    task->header.host = task->host;
+    task->header.started = task->started;
+    task->header.version = FLOTILLA_VERSION;
+    if (task->schema_path != NULL) {
+        if (use_given_schema(task) != EXIT_OK)
+            return EXIT_FAILED;
+    } else if (!ask_siblings(task, folder, self)) {
+        if (task->scan == NULL)
+            return complain(task,
+                            "no recording of the same channel lies beside it whose schema fits;"
+                            " give it with --schema SCHEMA",
+                            "");
+        if (keep_schema(task, scan_header(task->scan)->schema) < 0)
+            return complain(task, strerror(ENOMEM), "");
+        fprintf(stderr,
+                "%s: offset 0: note: no recording of the same schema lies beside it; the header's"
+                " own is taken as it stands\n",
+                task->path);
+    }
+    if (task->schema_from[0] != '\0')
+        fprintf(stderr, "%s: offset 0: note: the schema is taken from %s\n", task->path,
+                task->schema_from);
+    return EXIT_OK;
+}
+
+/* ---- the new file ---- */
+
+static int flush(struct task *task)
+{
+    struct span part = {task->pending, task->pending_bytes};
+    int status = part.bytes == 0 ? 0 : direct_file_write(&task->file, &part, 1, task->written);
+    task->written += part.bytes;
+    task->pending_bytes = 0;
+    return status;
+}
+
+static int write_out(void *context, struct span bytes, uint64_t offset)
+{
+    struct task *task = context;
+    int status = 0;
+    CHECK(offset == task->written + task->pending_bytes);
+    if (task->pending_bytes + bytes.bytes > OUTPUT_BYTES)
+        status = flush(task);
+    if (status == 0 && bytes.bytes > OUTPUT_BYTES) {
+        status = direct_file_write(&task->file, &bytes, 1, offset);
+        task->written += bytes.bytes;
+    } else if (status == 0) {
+        memcpy(task->pending + task->pending_bytes, bytes.at, bytes.bytes);
+        task->pending_bytes += bytes.bytes;
+    }
+    return status;
+}
+
+static void tell(void *context, const struct scan_event *event)
+{
+    struct task *task = context;
+    if (event->kind != SCAN_FAULT)
+        return;
+    recording_tell_fault(task->path, event);
+    json_array_append_new(task->faults, recording_fault_json(event));
+}
+
+static bool keep(void *context, struct scan_event *event)
+{
+    const struct task *task = context;
+    return recording_keep(&task->recording, event);
+}
+
+static void tell_nothing(void *context, const struct scan_event *event)
+{
+    (void)context, (void)event;
+}
+
+/* Reads the new file as verify does. */
+static int check_output(struct task *task, const char *folder, const struct scan_totals *meant)
+{
+    char path[PATH_BYTES_MAX], error[512] = "";
+    struct recording recording = {.descriptor = -1};
+    struct scan *scan = NULL;
+    struct scan_totals totals = {0};
+    int status = path_join(folder, task->temporary, path, sizeof(path));
+    if (status == 0)
+        status = recording_open(&recording, path);
+    if (status == 0)
+        status = scan_open(&scan, &recording.source, error, sizeof(error));
+    if (status == 0)
+        status = recording_scan(&recording, scan, tell_nothing, NULL, &totals);
+    if (status == 0 && (totals.faults > 0 || totals.blocks != meant->blocks ||
+                        totals.datums != meant->datums || totals.data_bytes != meant->data_bytes))
+        status = -EIO;
+    scan_close(scan);
+    recording_close(&recording);
+    if (status < 0)
+        return complain(task, "the new file is not what was written",
+                        error[0] != '\0' ? error : strerror(-status));
+    return EXIT_OK;
+}
+
+/* "DIR/NAME" as the folder it is in and the name. */
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+static int choose_output(struct task *task, char *chosen, size_t chosen_bytes)
+{
+    if (task->output == NULL) {
+        char stem[PATH_BYTES_MAX];
+        if ((size_t)snprintf(stem, sizeof(stem), "%s", task->path) >= sizeof(stem))
+            return complain(task, strerror(ENAMETOOLONG), "");
+        ends_in(stem, ".part");
+        ends_in(stem, ".avro");
+        if ((size_t)snprintf(chosen, chosen_bytes, "%s.recovered.avro", stem) >= chosen_bytes)
+            return complain(task, strerror(ENAMETOOLONG), "");
+        task->output = chosen;
+    }
+    if (path_exists(task->output)) {
+        fprintf(stderr, "%s: is there already; name another file with -o\n", task->output);
+        return EXIT_FAILED;
+    }
+    const char *name = base_name(task->output);
+    uint32_t random;
+    if (name[0] == '\0' || strlen(name) >= sizeof(task->name) ||
+        host_random(&random, sizeof(random)) < 0) {
+        fprintf(stderr, "%s: is no name for a file\n", task->output);
+        return EXIT_FAILED;
+    }
+    snprintf(task->name, sizeof(task->name), "%s", name);
+    snprintf(task->temporary, sizeof(task->temporary), ".%.200s.%08" PRIx32 "~", name, random);
+    return EXIT_OK;
+}
+
+static int write_output(struct task *task, const char *folder, struct scan_totals *totals)
+{
+    const struct recover recover = {
+        .write = write_out, .tell = tell, .keep = keep, .context = task};
+    task->folder = folder_open(folder);
+    int status = task->folder < 0 ? task->folder
+                                  : direct_file_open(&task->file, task->folder, task->temporary,
+                                                     FILE_CREATE, false);
+    if (status < 0) {
+        fprintf(stderr, "%s: %s\n", task->output, strerror(-status));
+        return EXIT_FAILED;
+    }
+    status = recover_run(task->scan, task->new_header ? &task->header : NULL, &recover, totals);
+    if (status == 0)
+        status = flush(task);
+    if (status == 0)
+        status = direct_file_sync(&task->file);
+    if (status < 0)
+        return complain(task, "cannot be copied", strerror(-status));
+    if (totals->blocks == 0 && totals->faults > 0)
+        return complain(task, "there is no intact block in it", "");
+    if (check_output(task, folder, totals) != EXIT_OK)
+        return EXIT_FAILED;
+    status = folder_rename(task->folder, task->temporary, task->name);
+    if (status < 0) {
+        fprintf(stderr, "%s: %s\n", task->output, strerror(-status));
+        return EXIT_FAILED;
+    }
+    task->temporary[0] = '\0';
+    status = folder_sync(task->folder);
+    if (status < 0)
+        return complain(task, "the new file may not last", strerror(-status));
+    return EXIT_OK;
+}
+
+static void report(const struct task *task, const struct scan_totals *totals)
+{
+    recording_tell_order(task->path, totals);
+    if (task->json) {
+        struct span path = {(const uint8_t *)task->path, strlen(task->path)};
+        struct span output = {(const uint8_t *)task->output, strlen(task->output)};
+        struct span from = {(const uint8_t *)task->schema_from, strlen(task->schema_from)};
+        if (from.bytes == 0)
+            from.at = NULL;
+        recording_print_json(json_pack(
+            "{s:o,s:o,s:I,s:I,s:I,s:I,s:f,s:I,s:o,s:O}", "file", recording_text_json(path),
+            "output", recording_text_json(output), "blocks", (json_int_t)totals->blocks, "datums",
+            (json_int_t)totals->datums, "lost_bytes", (json_int_t)totals->lost_bytes,
+            "missing_bytes", (json_int_t)totals->missing_bytes, "lost_datums_estimated",
+            totals->lost_datums, "arrival_goes_back", (json_int_t)totals->times_back, "schema_from",
+            recording_text_json(from), "faults", task->faults));
+        return;
+    }
+    printf("%s: %" PRIu64 " datums in %" PRIu64 " blocks", task->output, totals->datums,
+           totals->blocks);
+    if (totals->faults == 0)
+        printf(", nothing was lost\n");
+    else
+        printf("; %" PRIu64 " faults, %" PRIu64 " bytes lost, about %.0f datums\n", totals->faults,
+               totals->lost_bytes, totals->lost_datums);
+}
+
+static int recover_file(struct task *task)
+{
+    char chosen[PATH_BYTES_MAX], folder[PATH_BYTES_MAX], beside[PATH_BYTES_MAX];
+    struct scan_totals totals = {0};
+    int code = choose_output(task, chosen, sizeof(chosen));
+    if (code != EXIT_OK)
+        return code;
+    int status = recording_open(&task->recording, task->path);
+    if (status == 0)
+        status = path_folder(task->path, beside, sizeof(beside));
+    if (status < 0)
+        return complain(task, strerror(-status), "");
+    status = path_folder(task->output, folder, sizeof(folder));
+    if (status < 0) {
+        fprintf(stderr, "%s: %s\n", task->output, strerror(-status));
+        return EXIT_FAILED;
+    }
+    task->pending = malloc(OUTPUT_BYTES);
+    if (task->pending == NULL)
+        return complain(task, strerror(ENOMEM), "");
+    code = open_scan(task, beside, base_name(task->path));
+    if (code == EXIT_OK)
+        code = write_output(task, folder, &totals);
+    if (code != EXIT_OK)
+        return code;
+    report(task, &totals);
+    return totals.faults > 0 ? EXIT_LOSS : EXIT_OK;
+}
+
+int verb_recover(int argc, char **argv)
+{
+    struct task task = {.folder = -1, .recording.descriptor = -1, .file.descriptor = -1};
+    const struct option_rule rules[] = {
+        {.name = "output", .letter = 'o', .kind = OPTION_TEXT, .into = &task.output},
+        {.name = "schema", .kind = OPTION_TEXT, .into = &task.schema_path},
+        {.name = "json", .kind = OPTION_FLAG, .into = &task.json},
+    };
+    int files = options_read(rules, ARRAY_COUNT(rules), argc, argv);
+    if (files < 0)
+        return EXIT_USAGE;
+    if (files != 1)
+        return verb_usage(argv[0], files == 0 ? "which FILE?" : "one FILE at a time");
+    task.path = argv[1];
+    task.faults = json_array();
+    int code = recover_file(&task);
+    if (task.file.descriptor >= 0 && task.temporary[0] != '\0')
+        folder_remove(task.folder, task.temporary);
+    direct_file_close(&task.file);
+    descriptor_close(task.folder);
+    scan_close(task.scan);
+    recording_close(&task.recording);
+    free(task.pending);
+    free(task.schema);
+    json_decref(task.faults);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "flotilla recover: could not write all of the output\n");
+        return EXIT_FAILED;
+    }
+    return code;
+}
