@@ -170,7 +170,11 @@ def random_schema(rng, *, depth=4, first_fields=()):
 
     top = rename(top)
     top["fields"] = list(first_fields) + top["fields"]
-    return Schema(top)
+    schema = Schema(top)
+    if not any(encode(schema, random_value(rng, schema)) for _ in range(10)):
+        # Nothing but nulls: no datagram could carry it.
+        return random_schema(rng, depth=depth, first_fields=first_fields)
+    return schema
 
 
 # Values ------------------------------------------------------------------------------------------

@@ -307,7 +307,7 @@ class Fleet:
     def files(self, name, part=True):
         """The channel's recordings in their order, the open one last."""
         folder = self.folder / self.storage["directory"] / name
-        # The open ones first: one that is renamed between the two looks is then in both, not in none.
+        # The open ones first: one renamed between the two looks is then in both, not in none.
         open_ones = sorted(folder.glob(f"{name}-*.avro.part")) if part else []
         found = sorted(folder.glob(f"{name}-*.avro"), key=lambda path: path.name)
         found = [path for path in found if not path.name.endswith("-rejects.avro")]
