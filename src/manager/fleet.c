@@ -126,11 +126,11 @@ static void write_process_file(struct channel *channel)
         return;
     int used =
         snprintf(text, sizeof text, "%ld %llu\n", channel->process.id, (unsigned long long)start);
-    int error = runtime_path(channel->fleet, name_of(channel), ".pid", path);
+    int error = runtime_path(channel->fleet, name_of(channel), ".relay", path);
     if (error == 0)
         error = write_runtime_file(path, text, (size_t)used);
     if (error < 0)
-        log_line("%s: cannot write %s.pid in %s: %s", name_of(channel), name_of(channel),
+        log_line("%s: cannot write %s.relay in %s: %s", name_of(channel), name_of(channel),
                  channel->fleet->runtime, strerror(-error));
 }
 
@@ -484,7 +484,7 @@ static void forget(struct channel *channel)
     if (channel->memory >= 0)
         staging_unmap(&channel->staging);
     close_descriptor(&channel->memory);
-    remove_runtime_file(channel, ".pid");
+    remove_runtime_file(channel, ".relay");
     remove(channel->config.settings.layout);
     *channel->link_from = channel->next;
     if (channel->next)
@@ -529,7 +529,10 @@ static void describe_end(const struct process_end *end, char *text, size_t text_
     if (end->killed)
         snprintf(text, text_bytes, "was killed by signal %d (%s)", end->code, strsignal(end->code));
     else if (end->code == CHILD_EXIT_CONFIG)
-        snprintf(text, text_bytes, "ended with exit code %d (bad configuration)", end->code);
+        snprintf(text, text_bytes, "ended with exit code %d (bad configuration: see the log)",
+                 end->code);
+    else if (end->code == 75)
+        snprintf(text, text_bytes, "ended with exit code 75 (another relay records in its folder)");
     else
         snprintf(text, text_bytes, "ended with exit code %d", end->code);
 }
@@ -570,7 +573,7 @@ static void relay_ended(void *context, unsigned events)
     else
         log_line("%s: relay %ld %s%s", name_of(channel), id, how, asked ? ", as asked" : "");
     if (!child_alive(child))
-        remove_runtime_file(channel, ".pid");
+        remove_runtime_file(channel, ".relay");
     if (child->state == CHILD_STOPPED && channel->removed)
         forget(channel);
     if (asked && fleet_settled(fleet))
@@ -780,7 +783,7 @@ static int look_for_orphan(void *context, const char *name)
 {
     struct orphan_search *search = context;
     size_t length = strlen(name);
-    if (length < 5 || strcmp(name + length - 4, ".pid") != 0 || strcmp(name, "manager.pid") == 0)
+    if (length < 7 || strcmp(name + length - 6, ".relay") != 0)
         return 0;
     char path[CHANNEL_PATH_BYTES_MAX];
     uint8_t *text = NULL;
@@ -796,7 +799,7 @@ static int look_for_orphan(void *context, const char *name)
     if (orphan && process_open(&orphan->process, id, start) == 0) {
         orphan->next = search->first;
         search->first = orphan;
-        log_line("%.*s: relay %ld of an earlier manager still runs; ending it", (int)length - 4,
+        log_line("%.*s: relay %ld of an earlier manager still runs; ending it", (int)length - 6,
                  name, id);
         process_terminate(&orphan->process);
     } else {
@@ -880,7 +883,9 @@ const struct channel *fleet_next(const struct fleet *fleet, const struct channel
 static void explain_state(struct channel *channel, const struct channel_view *view)
 {
     if (strcmp(view->state, "not_recording") == 0)
-        explain(channel, "writing fails: %s", strerror(view->counters.write_errno));
+        explain(channel, "cannot record in %.160s: %s; %llu datums wait in the buffer",
+                channel->config.settings.directory, strerror(view->counters.write_errno),
+                (unsigned long long)view->counters.unsynced_datums);
     else if (strcmp(view->state, "schema_mismatch") == 0)
         explain(channel, "the last %llu datagrams were all rejected",
                 (unsigned long long)view->counters.rejected_in_a_row);
@@ -908,6 +913,16 @@ void fleet_view(const struct channel *of, struct channel_view *view)
         .write_errno = view->counters.write_errno,
         .rejected_in_a_row = view->counters.rejected_in_a_row,
     };
+    if (channel->receive >= 0 && channel->memory >= 0) {
+        /* What the kernel dropped since the relay last looked; it may hang. */
+        struct receiver_state receiver;
+        staging_copy_receiver(&channel->staging, &receiver);
+        uint32_t more = net_dropped(channel->receive);
+        if (receiver.socket == net_cookie(channel->receive))
+            more -= receiver.dropped;
+        if (more < 1u << 31)
+            view->counters.datagrams_dropped += more;
+    }
     add_counters(&view->counters, &channel->base);
     view->name = name_of(channel);
     view->state = child_public_state(&channel->child, &signs);

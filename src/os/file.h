@@ -43,6 +43,8 @@ int direct_file_sync(struct direct_file *file);
 int direct_file_truncate(struct direct_file *file, uint64_t bytes);
 /* The file's size, or a negative errno. */
 int64_t direct_file_size(struct direct_file *file);
+/* Whether the file still has a name: false once somebody has removed it. */
+bool direct_file_linked(const struct direct_file *file);
 /* Closes it if it is open. */
 void direct_file_close(struct direct_file *file);
 
@@ -67,7 +69,8 @@ int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t 
 /* Opens a file for reading in pieces, from its begin to its end for the most part. A descriptor for
  * descriptor_close, or a negative errno; -EISDIR for a folder. */
 int file_open_read(const char *path);
-/* Reads up to `bytes` at `offset`. Returns how many (fewer only at the end), or a negative errno. */
+/* Reads up to `bytes` at `offset`. Returns how many (fewer only at the end), or a negative errno.
+ */
 long file_read_at(int descriptor, uint8_t *into, size_t bytes, uint64_t offset);
 /* The size of an open file, or a negative errno. */
 int64_t file_bytes(int descriptor);

@@ -394,7 +394,8 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
             take_datagram(receiver, &message, now_ns);
         } else {
             next->rejected[reasons[i]]++;
-            next->rejected_in_a_row++;
+            /* A stranger's datagrams say nothing about the schema. */
+            next->rejected_in_a_row += reasons[i] != REJECT_SOURCE;
         }
     }
     net_outbox_flush(&receiver->decimated);

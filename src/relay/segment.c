@@ -261,13 +261,19 @@ static void finish_ending(struct segment *segment)
     int status = direct_file_truncate(&segment->file, state->file_final_bytes);
     if (status == 0)
         status = direct_file_sync(&segment->file);
+    bool removed = !direct_file_linked(&segment->file);
     direct_file_close(&segment->file);
-    if (state->file_final_bytes <= state->file_header_bytes) /* no datums */
+    if (removed)
+        log_line("%s was removed while it was written", part);
+    else if (state->file_final_bytes <= state->file_header_bytes) /* no datums */
         status = folder_remove(segment->folder, part);
-    else if (folder_rename(segment->folder, part, state->file_name) < 0)
-        status = -EIO;
+    else {
+        int renamed = folder_rename(segment->folder, part, state->file_name);
+        status = renamed < 0 ? renamed : status;
+    }
     if (folder_sync(segment->folder) < 0 || status < 0)
-        log_line("%s may not be ended properly", state->file_name);
+        log_line("%s/%s may not be ended properly: %s", segment->settings->directory, part,
+                 strerror(status < 0 ? -status : EIO));
 
     struct writer_state *next = staging_writer_begin(staging);
     next->file_open = 0;
@@ -430,6 +436,11 @@ int segment_open(struct segment *segment)
             folder_remove(segment->folder, part);
         }
     }
+    if (status == -ENOENT) { /* the folder was removed: the next attempt makes it again */
+        descriptor_close(segment->lock);
+        descriptor_close(segment->folder);
+        segment->folder = segment->lock = -1;
+    }
     segment->reserved_bytes = (uint64_t)header;
     next = staging_writer_begin(staging);
     next->file_open = status == 0;
@@ -455,6 +466,8 @@ static void reserve_ahead(struct segment *segment, uint64_t end)
 int segment_write(struct segment *segment, const struct span *parts, uint32_t part_count,
                   uint64_t offset)
 {
+    if (direct_file_size(&segment->file) < (int64_t)offset)
+        return -ENOENT; /* somebody cut it; writing on would leave a hole */
     uint64_t end = offset;
     for (uint32_t i = 0; i < part_count; i++)
         end += parts[i].bytes;
@@ -471,6 +484,11 @@ static uint64_t file_end(const struct writer_state *state)
 int segment_sync(struct segment *segment)
 {
     int status = direct_file_sync(&segment->file);
+    const struct writer_state *state = staging_writer(segment->staging);
+    /* Removed or cut by somebody: what is in it, or behind its end, nobody can read. */
+    if (status == 0 && (!direct_file_linked(&segment->file) ||
+                        direct_file_size(&segment->file) < (int64_t)file_end(state)))
+        status = -ENOENT;
     if (status < 0)
         return status;
     struct writer_state *next = staging_writer_begin(segment->staging);
@@ -502,6 +520,9 @@ void segment_end(struct segment *segment, uint64_t torn_at)
     }
     next->open_datums = next->early_datums;
     next->open_bytes = next->early_bytes;
+    int64_t there = direct_file_size(&segment->file);
+    if (there >= 0 && (uint64_t)there < size)
+        size = (uint64_t)there; /* somebody cut it: it is not made longer again */
     next->file_ending = 1;
     next->file_final_bytes = size;
     staging_writer_commit(staging); /* from here on a successor ends it likewise */

@@ -120,3 +120,50 @@ def test_014_failing_system_calls(fault, tmp_path, seed, flotilla):
             pytest.fail(f"nothing was injected: {fault}")
         files = sorted((tmp_path / "engine").glob("*.avro*"), key=lambda path: path.name)
         assert container.payload(files)[1] == kept, log.read_text()
+
+
+def test_014_open_recording_removed(seed):
+    """Nothing is called recorded that nobody can read: noticed at the next sync, a new file made."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        fleet.source("engine", signals.samples(100), rate=1000).finish()
+        kept = fleet.settle({"engine": 100})["engine"]["datums_recorded"]
+        assert kept == 100
+        (part,) = fleet.files("engine")
+        part.unlink()
+        source = fleet.source("engine", signals.samples(2000, start=100), rate=1000)
+        source.finish()
+        channel = fleet.settle({"engine": 2100})["engine"]
+        assert "was removed while it was written" in fleet.log()
+        fleet.stop()
+        _, count = recorded(fleet)
+        assert count == channel["datums_recorded"] - kept and channel["datums_unrecorded"] < 1000
+        assert count + channel["datums_unrecorded"] == 2000
+
+
+def test_014_open_recording_cut(seed):
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        fleet.source("engine", signals.samples(1000), rate=2000).finish()
+        fleet.settle({"engine": 1000})
+        (part,) = fleet.files("engine")
+        with open(part, "r+b") as file:
+            file.truncate(4096)  # the header alone
+        fleet.source("engine", signals.samples(1000, start=1000), rate=1000).finish()
+        channel = fleet.settle({"engine": 2000})["engine"]
+        fleet.stop()
+        _, count = recorded(fleet)
+        assert count == channel["datums_recorded"] - 1000
+        assert count + channel["datums_unrecorded"] == 1000
+
+
+def test_014_folder_removed_and_made_again(seed):
+    with Fleet({"engine": {"schema": signals.SCHEMA}},
+               storage={"rotate": {"age": "300ms"}}) as fleet:
+        fleet.source("engine", signals.samples(100), rate=1000).finish()
+        fleet.settle({"engine": 100})
+        shutil.rmtree(fleet.folder / "recordings/engine")
+        fleet.source("engine", signals.samples(3000, start=100), rate=1000).finish()
+        channel = fleet.settle({"engine": 3100})["engine"]
+        assert channel["state"] == "running"
+        fleet.stop()
+        _, count = recorded(fleet)
+        assert count > 0 and count == channel["datums_recorded"] - 100

@@ -190,18 +190,23 @@ int folder_open(const char *path)
     size_t bytes = strlen(path);
     if (bytes == 0 || bytes >= sizeof(part))
         return bytes == 0 ? -ENOENT : -ENAMETOOLONG;
+    int refused = 0;
     memcpy(part, path, bytes + 1);
     for (size_t at = 1; at <= bytes; at++)
         if (part[at] == '/' || part[at] == '\0') {
             char kept = part[at];
             part[at] = '\0';
             /* Any failure but "it is there" shows when the folder is opened. */
-            if (mkdir(part, 0750) < 0 && errno != EEXIST && errno != EROFS && errno != EACCES &&
-                errno != EPERM)
-                return -errno;
+            if (mkdir(part, 0750) < 0 && errno != EEXIST) {
+                if (errno != EROFS && errno != EACCES && errno != EPERM)
+                    return -errno;
+                refused = -errno;
+            }
             part[at] = kept;
         }
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0 && errno == ENOENT && refused < 0)
+        return refused; /* it is missing because it may not be made */
     return folder < 0 ? -errno : folder;
 }
 
@@ -258,6 +263,12 @@ int folder_lock(int folder, const char *name)
         return -error;
     }
     return descriptor;
+}
+
+bool direct_file_linked(const struct direct_file *file)
+{
+    struct stat found;
+    return fstat(file->descriptor, &found) == 0 && found.st_nlink > 0;
 }
 
 int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
