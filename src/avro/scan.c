@@ -298,31 +298,6 @@ static int read_header(struct scan *scan, char *error, size_t error_bytes)
     return 0;
 }
 
-/* Where the header is damaged its sync marker may be, too: that of its first two blocks, whose
- * checksums hold, is better. */
-static int adopt_marker(struct scan *scan)
-{
-    struct span view;
-    struct block_info info;
-    uint8_t markers[2][SCAN_SYNC_BYTES];
-    size_t at = 0;
-    int blocks = 0;
-    int status = look(scan, scan->header.image.bytes, 2 * BACK_BYTES, &view);
-    if (status < 0)
-        return status;
-    for (; blocks < 2 && view.bytes - at >= BLOCK_PAGE_BYTES; blocks++, at += info.bytes) {
-        struct span rest = {view.at + at, view.bytes - at};
-        if (block_read_front(rest, &info) < 0 || info.bytes > rest.bytes)
-            break;
-        memcpy(markers[blocks], rest.at + info.bytes - SCAN_SYNC_BYTES, SCAN_SYNC_BYTES);
-        if (block_inspect(rest, markers[blocks], &info) < 0 || !info.sound)
-            break;
-    }
-    if (blocks == 1 || (blocks == 2 && memcmp(markers[0], markers[1], SCAN_SYNC_BYTES) == 0))
-        memcpy(scan->header.sync, markers[0], SCAN_SYNC_BYTES);
-    return 0;
-}
-
 /* Whether the file is of our own format, though its header does not say so any more. */
 static int recognize(struct scan *scan)
 {
@@ -347,8 +322,6 @@ static int recognize(struct scan *scan)
             header->fault = "the header names another codec than deflate";
         header->sound = header->fault == NULL;
         header->codec = SCAN_CODEC_DEFLATE;
-        if (!header->sound)
-            return adopt_marker(scan);
     }
     return 0;
 }
@@ -361,30 +334,6 @@ static struct scan *new_scan(const struct scan_source *source)
         scan->ahead = WINDOW_BYTES;
     }
     return scan;
-}
-
-static void push_fault(struct scan *scan, uint64_t offset, uint64_t bytes, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-
-int scan_open(struct scan **scan, const struct scan_source *source, char *error, size_t error_bytes)
-{
-    struct scan *made = new_scan(source);
-    int status = -ENOMEM;
-    if (made == NULL)
-        snprintf(error, error_bytes, "%s", strerror(ENOMEM));
-    else
-        status = read_header(made, error, error_bytes);
-    if (status == 0 && (status = recognize(made)) < 0)
-        snprintf(error, error_bytes, "offset 0: %s", strerror(-status));
-    if (status < 0) {
-        scan_close(made);
-        return status;
-    }
-    made->at = made->header.image.bytes;
-    if (made->header.fault != NULL)
-        push_fault(made, 0, 0, "%s", made->header.fault);
-    *scan = made;
-    return 0;
 }
 
 const struct scan_header *scan_header(const struct scan *scan)
@@ -489,6 +438,18 @@ static bool check_datums(struct scan *scan, struct verdict *verdict)
     return rest.bytes == 0;
 }
 
+/* Whether the end of a block was once the sync marker: half of it still is, or all that differs has
+ * become zero. Else the block, sound as it may be, is one of another file. */
+static bool was_marker(const struct scan *scan, const uint8_t *end)
+{
+    unsigned same = 0, zero = 0;
+    for (unsigned i = 0; i < SCAN_SYNC_BYTES; i++) {
+        same += end[i] == scan->header.sync[i];
+        zero += end[i] != scan->header.sync[i] && end[i] == 0;
+    }
+    return same >= SCAN_SYNC_BYTES / 2 || same + zero == SCAN_SYNC_BYTES;
+}
+
 static int judge_ours(struct scan *scan, struct verdict *verdict)
 {
     struct scan_event *event = &verdict->event;
@@ -502,6 +463,8 @@ static int judge_ours(struct scan *scan, struct verdict *verdict)
     event->ours = true;
     if (!info.sound)
         return bad(verdict, "the block's checksum is wrong");
+    if (!verdict->marked && !was_marker(scan, end))
+        return bad(verdict, "the block ends in the sync marker of another file");
     if (info.bytes % BLOCK_PAGE_BYTES != 0 || info.count > BLOCK_DATUMS_MAX)
         return bad(verdict, "this is not a block as it is written");
     if (info.data_bytes <= BLOCK_STORED_BYTES) {
@@ -531,7 +494,9 @@ static int judge_foreign(struct scan *scan, struct verdict *verdict, struct span
         if (status < 0)
             return status;
     }
-    verdict->intact = check_datums(scan, verdict) && (verdict->marked || verdict->event.count > 0);
+    if (!verdict->marked && verdict->event.count == 0)
+        return bad(verdict, "no block begins here");
+    verdict->intact = check_datums(scan, verdict);
     return 0;
 }
 
@@ -602,7 +567,8 @@ static void push(struct scan *scan, const struct scan_event *event)
     scan->waiting[scan->waiting_count++] = *event;
 }
 
-static void push_fault(struct scan *scan, uint64_t offset, uint64_t bytes, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void
+push_fault(struct scan *scan, uint64_t offset, uint64_t bytes, const char *format, ...)
 {
     struct scan_event event = {.kind = SCAN_FAULT, .offset = offset, .bytes = bytes};
     va_list arguments;
@@ -733,13 +699,24 @@ static int resume(struct scan *scan, const struct verdict *fault)
         status = find_before(scan, from, marker, &found);
     if (status < 0)
         return status;
-    uint64_t to = found.intact                  ? found.event.offset
-                  : marker < scan->source.bytes ? marker + SCAN_SYNC_BYTES
-                                                : scan->source.bytes;
+    uint64_t to = scan->source.bytes;
+    if (found.intact) {
+        to = found.event.offset;
+    } else if (marker < to) {
+        struct span view;
+        to = marker;
+        do { /* a run of markers is one fault */
+            to += SCAN_SYNC_BYTES;
+            status = look(scan, to, SCAN_SYNC_BYTES, &view);
+            if (status < 0)
+                return status;
+        } while (view.bytes == SCAN_SYNC_BYTES &&
+                 memcmp(view.at, scan->header.sync, SCAN_SYNC_BYTES) == 0);
+    }
     event.kind = SCAN_FAULT;
     event.bytes = to - from;
     if (from == 0)
-        snprintf(event.what, sizeof(event.what), "the header cannot be read");
+        snprintf(event.what, sizeof(event.what), "the header is damaged");
     /* What its front claims is believed where its end is where it says. */
     if (!fault->marked || fault->event.bytes != event.bytes)
         event.count = 0;
@@ -843,7 +820,7 @@ void scan_close(struct scan *scan)
     free(scan);
 }
 
-/* ---- without a header ---- */
+/* ---- a header that is lost or doubted ---- */
 
 /* A marker of few different bytes is more likely data. */
 static bool is_marker_like(const uint8_t *at)
@@ -856,7 +833,7 @@ static bool is_marker_like(const uint8_t *at)
 
 /* Whether the block that seems to begin at `offset` tells the marker: by its checksum, or because
  * the same 16 bytes stand in front of it and at its end. */
-static int try_marker(struct scan *scan, uint64_t offset, bool *found)
+static int try_marker(struct scan *scan, uint64_t offset, bool *found, uint64_t *next)
 {
     struct scan_header *header = &scan->header;
     struct span view;
@@ -894,8 +871,116 @@ static int try_marker(struct scan *scan, uint64_t offset, bool *found)
             return status;
         *found = verdict.intact && (codec == SCAN_CODEC_DEFLATE || !ours);
     }
-    if (!*found)
-        header->ours = false;
+    *next = end + SCAN_SYNC_BYTES;
+    return 0;
+}
+
+/* Looks at every byte for blocks that tell the marker; then the header has the one that most bytes
+ * are of, for a piece of another file may stand in this one. */
+static int search_marker(struct scan *scan, bool *found)
+{
+    struct tally {
+        struct scan_header header;
+        uint64_t bytes;
+    } tallies[16], *best = NULL;
+    size_t count = 0;
+    int status = 0;
+    scan->ahead = SEARCH_BYTES;
+    for (uint64_t at = 0, next; status == 0 && at < scan->source.bytes; at = next) {
+        bool told = false;
+        next = at + 1;
+        status = try_marker(scan, at, &told, &next);
+        if (status < 0 || !told) {
+            next = at + 1;
+            continue;
+        }
+        size_t i = 0;
+        while (i < count &&
+               (memcmp(tallies[i].header.sync, scan->header.sync, SCAN_SYNC_BYTES) != 0 ||
+                tallies[i].header.ours != scan->header.ours))
+            i++;
+        if (i == count && count < ARRAY_COUNT(tallies))
+            tallies[count++] = (struct tally){.header = scan->header};
+        if (i < count)
+            tallies[i].bytes += next - at;
+    }
+    scan->ahead = WINDOW_BYTES;
+    for (size_t i = 0; i < count; i++)
+        if (best == NULL || tallies[i].bytes > best->bytes)
+            best = &tallies[i];
+    *found = best != NULL;
+    if (best != NULL)
+        scan->header = best->header;
+    return status;
+}
+
+/* The header's sync marker may be what is damaged: where the checksum says so, or it stands nowhere
+ * else, the one that the blocks agree on is better. */
+static int doubt_marker(struct scan *scan)
+{
+    struct scan_header kept = scan->header;
+    uint64_t marker;
+    bool found = false;
+    if (kept.image.bytes >= scan->source.bytes)
+        return 0;
+    int status = find_marker(scan, kept.image.bytes, &marker);
+    if (status < 0 || (kept.sound && marker < scan->source.bytes && is_marker_like(kept.sync)))
+        return status;
+    status = search_marker(scan, &found);
+    if (status < 0)
+        return status;
+    bool same = found && scan->header.ours == kept.ours && scan->header.codec == kept.codec;
+    if (same)
+        memcpy(kept.sync, scan->header.sync, SCAN_SYNC_BYTES);
+    scan->header = kept;
+    if (same && scan->header.fault == NULL)
+        scan->header.fault = "the header's sync marker is not that of the blocks";
+    scan->header.sound = scan->header.fault == NULL;
+    return 0;
+}
+
+/* A damaged header may end elsewhere than it says, and blocks stand in its place: unless one begins
+ * right behind it and none ends in it, the search begins with the file. */
+static int doubt_end(struct scan *scan)
+{
+    struct verdict first;
+    uint64_t marker;
+    int status = judge(scan, scan->at, &first);
+    if (status == 0)
+        status = find_marker(scan, 0, &marker);
+    if (status == 0 && (!first.intact || marker + SCAN_SYNC_BYTES < scan->at))
+        scan->at = 0;
+    return status;
+}
+
+int scan_open(struct scan **scan, const struct scan_source *source, char *error, size_t error_bytes)
+{
+    struct scan *made = new_scan(source);
+    int status = -ENOMEM;
+    error[0] = '\0';
+    if (made == NULL)
+        snprintf(error, error_bytes, "%s", strerror(ENOMEM));
+    else
+        status = read_header(made, error, error_bytes);
+    if (status == 0 && (status = recognize(made)) == 0)
+        status = doubt_marker(made);
+    if (status < 0 && error[0] == '\0')
+        snprintf(error, error_bytes, "offset 0: %s", strerror(-status));
+    if (status < 0) {
+        scan_close(made);
+        return status;
+    }
+    made->at = made->header.image.bytes;
+    if (!made->header.sound)
+        status = doubt_end(made);
+    if (status < 0) {
+        snprintf(error, error_bytes, "offset 0: %s", strerror(-status));
+        scan_close(made);
+        return status;
+    }
+    if (made->header.fault != NULL)
+        push_fault(made, 0, 0, "%s", made->header.fault);
+    *scan = made;
     return 0;
 }
 
@@ -912,9 +997,7 @@ int scan_search(struct scan **scan, const struct scan_source *source, struct spa
     status = scan_use_schema(made, schema, error, error_bytes);
     if (status < 0)
         goto out;
-    made->ahead = SEARCH_BYTES;
-    for (uint64_t at = 0; !found && status == 0 && at < made->source.bytes; at++)
-        status = try_marker(made, at, &found);
+    status = search_marker(made, &found);
     if (status < 0)
         snprintf(error, error_bytes, "%s", strerror(-status));
     else if (!found) {
@@ -926,7 +1009,6 @@ out:
         scan_close(made);
         return status;
     }
-    made->ahead = WINDOW_BYTES;
     *scan = made;
     return 0;
 }
