@@ -14,6 +14,7 @@ static const struct verb verbs[] = {
     {"status", "the fleet, losses first", verb_status_help, verb_status},
     {"reload", "puts a changed configuration in force", verb_reload_help, verb_reload},
     {"restart", "replaces a channel's relay", verb_restart_help, verb_restart},
+    {"doctor", "can this machine do what the configuration asks?", verb_doctor_help, verb_doctor},
     {"stop", "ends the fleet, everything flushed", verb_stop_help, verb_stop},
     {"send", "a source: synthetic signals, or a recording's datums", verb_send_help, verb_send},
     {"listen", "prints what a channel sends, decoded", verb_listen_help, verb_listen},

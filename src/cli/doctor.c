@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: MIT
+ * `flotilla doctor`: can this machine do what fleet.yaml asks? This file has the findings, the host
+ * and the storage; the network is in doctor_network.c.
+ * Relies on os/health for what the system says and on the manager's status where one runs.
+ * It sends no datagram and changes nothing; the one thing it makes is a file of a page in the
+ * recordings' folder, removed at once. */
+#include "cli/doctor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/units.h"
+#include "cli/options.h"
+#include "cli/verb.h"
+#include "manager/control.h"
+#include "manager/retention.h"
+#include "os/file.h"
+#include "os/health.h"
+#include "os/memory.h"
+#include "os/path.h"
+#include "os/process.h"
+#include "os/storage.h"
+
+#define STATUS_TIMEOUT_MS 3000u
+#define TEXT_BYTES        1400
+/* Descriptors the manager holds for a channel (sockets, memory, process), and for itself. */
+#define DESCRIPTORS_CHANNEL 6u
+#define DESCRIPTORS_MANAGER 64u
+#define FREE_BYTES_MIN      (256ull << 20) /* a relay reserves up to 64 MiB ahead */
+#define SECONDS_PER_DAY     86400.0
+
+const char verb_doctor_help[] =
+    "usage: flotilla doctor [-c FILE] [--json]\n"
+    "\n"
+    "Looks whether this machine can do what the configuration asks: interfaces, routes, groups,\n"
+    "receive queues, clock, direct I/O, room. Below each warning and problem stands what mends "
+    "it.\n"
+    "\n"
+    "  flotilla doctor\n"
+    "  flotilla doctor -c fleet.yaml --json | jq '.findings[] | select(.level == \"problem\")'\n"
+    "\n"
+    "  -c, --config FILE  the configuration; else ./fleet.yaml, else /etc/flotilla/fleet.yaml\n"
+    "  --json             the findings, for machines\n"
+    "\n"
+    "A finding is ok, unknown (cannot be known from here), a warning, or a problem. Where the "
+    "fleet\n"
+    "runs, its counters are looked at too. Nothing is sent and nothing is changed.\n"
+    "\n"
+    "Exit: 0 no problem, 1 problems, 2 usage, 78 bad configuration.\n";
+
+static const char *const level_names[DOCTOR_LEVELS] = {"ok", "unknown", "warning", "problem"};
+
+/* ---- findings ---- */
+
+void doctor_examine(struct doctor *doctor, const char *about, const char *name)
+{
+    doctor->about = about;
+    doctor->name = name;
+}
+
+void doctor_find(struct doctor *doctor, enum doctor_level level, const char *check, const char *fix,
+                 const char *format, ...)
+{
+    char text[TEXT_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    doctor->counts[level]++;
+    json_array_append_new(doctor->findings,
+                          json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?}", "level", level_names[level],
+                                    "about", doctor->about, "name", doctor->name, "check", check,
+                                    "text", text, "fix", fix));
+}
+
+const json_t *doctor_status(const struct doctor *doctor, const char *channel)
+{
+    size_t index;
+    const json_t *one;
+    json_array_foreach(json_object_get(doctor->fleet, "channels"), index, one)
+    {
+        const char *name = json_string_value(json_object_get(one, "name"));
+        if (name != NULL && strcmp(name, channel) == 0)
+            return one;
+    }
+    return NULL;
+}
+
+/* ---- the fleet ---- */
+
+static void examine_fleet(struct doctor *doctor)
+{
+    char error[1024], fix[64];
+    json_t *request = json_pack("{s:s}", "verb", "status");
+    if (request != NULL)
+        doctor->fleet = control_ask(doctor->config->runtime, request, STATUS_TIMEOUT_MS, false,
+                                    error, sizeof error);
+    json_decref(request);
+    if (doctor->fleet != NULL && json_object_get(doctor->fleet, "channels") == NULL) {
+        json_decref(doctor->fleet); /* a refusal */
+        doctor->fleet = NULL;
+    }
+    if (doctor->fleet == NULL) {
+        doctor_find(doctor, DOCTOR_OK, "fleet", NULL,
+                    "no manager runs: memberships, drops and rates are not looked at");
+        return;
+    }
+    long pid =
+        (long)json_integer_value(json_object_get(json_object_get(doctor->fleet, "manager"), "pid"));
+    int same = health_same_network(pid);
+    doctor->same_network = same == 1;
+    if (same == 1)
+        doctor_find(doctor, DOCTOR_OK, "fleet", NULL, "runs, manager %ld", pid);
+    else if (same == 0) {
+        snprintf(fix, sizeof fix, "nsenter --net=/proc/%ld/ns/net flotilla doctor", pid);
+        doctor_find(doctor, DOCTOR_WARNING, "fleet", fix,
+                    "manager %ld runs in another network than this command", pid);
+    } else {
+        doctor_find(doctor, DOCTOR_UNKNOWN, "fleet", NULL,
+                    "manager %ld runs; whether in this network cannot be seen: %s", pid,
+                    strerror(-same));
+    }
+}
+
+/* ---- the host ---- */
+
+static void examine_clock(struct doctor *doctor)
+{
+    bool synchronised;
+    uint64_t error_us;
+    int status = health_clock(&synchronised, &error_us);
+    if (status < 0)
+        doctor_find(doctor, DOCTOR_UNKNOWN, "clock", NULL, "cannot be asked: %s",
+                    strerror(-status));
+    else if (synchronised)
+        doctor_find(doctor, DOCTOR_OK, "clock", NULL, "synchronised, off by at most %.1f ms",
+                    (double)error_us / 1000);
+    else
+        doctor_find(doctor, DOCTOR_WARNING, "clock", "timedatectl set-ntp true",
+                    "not synchronised: file names and arrival times drift");
+}
+
+static void examine_descriptors(struct doctor *doctor)
+{
+    char fix[96];
+    uint64_t limit = health_descriptor_limit();
+    uint64_t wanted =
+        (uint64_t)doctor->config->channel_count * DESCRIPTORS_CHANNEL + DESCRIPTORS_MANAGER;
+    if (limit == UINT64_MAX)
+        doctor_find(doctor, DOCTOR_OK, "descriptors", NULL, "no limit");
+    else if (limit >= wanted)
+        doctor_find(doctor, DOCTOR_OK, "descriptors", NULL,
+                    "up to %" PRIu64 ", %" PRIu64 " are needed for %" PRIu32 " channels", limit,
+                    wanted, doctor->config->channel_count);
+    else {
+        snprintf(fix, sizeof fix, "prlimit --pid $$ --nofile=%" PRIu64 ":%" PRIu64, wanted, wanted);
+        doctor_find(doctor, DOCTOR_PROBLEM, "descriptors", fix,
+                    "at most %" PRIu64 " (ulimit -Hn), %" PRIu64 " are needed for %" PRIu32
+                    " channels",
+                    limit, wanted, doctor->config->channel_count);
+    }
+}
+
+static void examine_host(struct doctor *doctor)
+{
+    doctor_examine(doctor, "host", "");
+    examine_fleet(doctor);
+    examine_clock(doctor);
+    examine_descriptors(doctor);
+    doctor_find(doctor, DOCTOR_OK, "page size", NULL,
+                "%" PRIu32 " bytes; recordings are written in pages of 4096", health_page_bytes());
+    uint64_t dropped;
+    if (health_backlog_drops(&dropped) == 0 && dropped > 0)
+        doctor_find(doctor, DOCTOR_WARNING, "backlog",
+                    "sysctl -w net.core.netdev_max_backlog=10000",
+                    "%" PRIu64 " packets dropped before any socket since boot", dropped);
+}
+
+/* ---- the storage ---- */
+
+/* The folder itself, or the nearest one above it that is there: that is where it would be made. */
+static bool find_existing(const char *directory, char found[CHANNEL_PATH_BYTES_MAX])
+{
+    snprintf(found, CHANNEL_PATH_BYTES_MAX, "%s", directory);
+    while (!path_exists(found)) {
+        char *slash = strrchr(found, '/');
+        if (slash == NULL)
+            snprintf(found, CHANNEL_PATH_BYTES_MAX, ".");
+        else if (slash == found)
+            found[1] = '\0';
+        else
+            *slash = '\0';
+    }
+    return strcmp(found, directory) == 0;
+}
+
+/* Tries what a relay does before it decides how to write: a direct write of a page. 0 or a negative
+ * errno. */
+static int probe_direct(int folder, bool direct, uint32_t *alignment)
+{
+    struct direct_file file;
+    char name[48];
+    snprintf(name, sizeof name, ".doctor-%ld", process_self());
+    int status = direct_file_open(&file, folder, name, FILE_CREATE, direct);
+    if (status < 0)
+        return status;
+    uint8_t *page = private_memory_map(file.alignment);
+    status = -ENOMEM;
+    if (page != NULL) {
+        struct span part = {page, file.alignment};
+        status = direct_file_write(&file, &part, 1, 0);
+        shared_memory_unmap(page, file.alignment);
+    }
+    *alignment = file.alignment;
+    direct_file_close(&file);
+    folder_remove(folder, name);
+    return status;
+}
+
+/* Whether the folder can be written to, and how. */
+static void examine_writing(struct doctor *doctor, int folder, const char *path)
+{
+    enum direct_mode mode = doctor->config->direct_io;
+    uint32_t alignment = 0;
+    char fix[2 * CHANNEL_PATH_BYTES_MAX + 64];
+    int status = probe_direct(folder, mode != DIRECT_OFF, &alignment);
+    bool refused = status == -EINVAL || status == -EOPNOTSUPP;
+    if (refused) {
+        uint32_t ignored;
+        int buffered = probe_direct(folder, false, &ignored);
+        doctor_find(doctor, mode == DIRECT_REQUIRED ? DOCTOR_PROBLEM : DOCTOR_WARNING, "direct I/O",
+                    "set storage.directory to a folder on ext4 or xfs; or storage.direct_io: off",
+                    "%s refuses it%s", path,
+                    mode == DIRECT_REQUIRED ? ", and direct_io is required"
+                                            : ": recordings go through the page cache");
+        status = buffered;
+    } else if (status == 0) {
+        if (mode == DIRECT_OFF)
+            doctor_find(doctor, DOCTOR_OK, "direct I/O", NULL, "off, as configured");
+        else
+            doctor_find(doctor, DOCTOR_OK, "direct I/O", NULL,
+                        "works, in units of %" PRIu32 " bytes", alignment);
+    }
+    if (status == 0) {
+        doctor_find(doctor, DOCTOR_OK, "folder", NULL, "%s can be written to", path);
+        return;
+    }
+    if (status == -ENOSPC || status == -EDQUOT)
+        snprintf(fix, sizeof fix, "du -xh '%s' | sort -h | tail", path);
+    else
+        snprintf(fix, sizeof fix, "chown \"$(id -u)\" '%s' && chmod u+rwx '%s'", path, path);
+    doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "%s cannot be written to: %s", path,
+                strerror(-status));
+}
+
+static void examine_filesystem(struct doctor *doctor, int folder)
+{
+    struct health_filesystem filesystem;
+    char fix[640];
+    int status = health_filesystem(folder, &filesystem);
+    if (status < 0) {
+        doctor_find(doctor, DOCTOR_UNKNOWN, "file system", NULL, "cannot be asked: %s",
+                    strerror(-status));
+    } else if (filesystem.read_only) {
+        snprintf(fix, sizeof fix, "mount -o remount,rw '%s'", filesystem.mount);
+        doctor_find(doctor, DOCTOR_PROBLEM, "file system", fix, "%s at %s is read-only",
+                    filesystem.type, filesystem.mount);
+    } else if (filesystem.in_memory || filesystem.remote) {
+        doctor_find(doctor, DOCTOR_WARNING, "file system",
+                    "set storage.directory to a folder on a local disk", "%s at %s: %s",
+                    filesystem.type, filesystem.mount,
+                    filesystem.in_memory ? "recordings are gone after a reboot"
+                                         : "a network that stalls stalls recording");
+    } else {
+        doctor_find(doctor, DOCTOR_OK, "file system", NULL, "%s at %s", filesystem.type,
+                    filesystem.mount);
+    }
+}
+
+struct held {
+    const char *channel;
+    int folder;
+    uint64_t bytes;
+};
+
+static int add_recording(void *context, const char *name)
+{
+    struct held *held = context;
+    struct storage_entry entry;
+    uint64_t number;
+    if (retention_read_name(held->channel, name, true, &number) &&
+        storage_look(held->folder, name, &entry) == 0)
+        held->bytes += entry.bytes;
+    return 0;
+}
+
+/* Bytes of all recordings that retention counts. */
+static uint64_t held_bytes(const struct config *config)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < config->channel_count; i++) {
+        const struct channel_settings *settings = &config->channels[i].settings;
+        if (!config->channels[i].record || !path_exists(settings->directory))
+            continue;
+        struct held held = {.channel = settings->name};
+        held.folder = folder_open(settings->directory);
+        if (held.folder < 0)
+            continue;
+        folder_list(held.folder, add_recording, &held);
+        descriptor_close(held.folder);
+        bytes += held.bytes;
+    }
+    return bytes;
+}
+
+/* What the fleet writes a second now: each channel's datagrams a second, at what one has come to in
+ * its files so far. False where it cannot be known. */
+static bool writing_rate(const struct doctor *doctor, double *bytes_per_second)
+{
+    size_t index;
+    const json_t *channel;
+    *bytes_per_second = 0;
+    json_array_foreach(json_object_get(doctor->fleet, "channels"), index, channel)
+    {
+        double accepted =
+            (double)json_integer_value(json_object_get(channel, "datagrams_accepted"));
+        double recorded = (double)json_integer_value(json_object_get(channel, "bytes_recorded"));
+        if (accepted > 0)
+            *bytes_per_second +=
+                json_number_value(json_object_get(channel, "rate")) * recorded / accepted;
+    }
+    return *bytes_per_second > 0;
+}
+
+#define GIB(bytes) ((double)(bytes) / (double)(1ull << 30))
+
+/* Free room against what is written: days left, or whether retention can keep what it says. */
+static void examine_room(struct doctor *doctor, int folder, const char *path)
+{
+    const struct config *config = doctor->config;
+    uint64_t free_bytes, total_bytes, held = held_bytes(config);
+    char fix[2 * CHANNEL_PATH_BYTES_MAX + 64];
+    double rate;
+    int status = storage_room(folder, &free_bytes, &total_bytes);
+    if (status < 0) {
+        doctor_find(doctor, DOCTOR_UNKNOWN, "room", NULL, "cannot be asked: %s", strerror(-status));
+        return;
+    }
+    bool rated = writing_rate(doctor, &rate);
+    double left = rated ? (double)free_bytes / rate / SECONDS_PER_DAY : 0;
+    /* With either limit the oldest recordings give way before the disk is full. */
+    bool kept = config->retain_bytes > 0 || config->retain_free_percent > 0;
+    if (free_bytes < FREE_BYTES_MIN) {
+        snprintf(fix, sizeof fix, "du -xh '%s' | sort -h | tail", path);
+        doctor_find(doctor, DOCTOR_PROBLEM, "room", fix, "%.2f GiB free of %.1f GiB",
+                    GIB(free_bytes), GIB(total_bytes));
+    } else if (!rated) {
+        doctor_find(doctor, DOCTOR_UNKNOWN, "room", NULL,
+                    "%.1f GiB free of %.1f GiB; for how long cannot be known while nothing is "
+                    "recorded",
+                    GIB(free_bytes), GIB(total_bytes));
+    } else {
+        enum doctor_level level = kept || left >= 7 ? DOCTOR_OK
+                                  : left >= 1       ? DOCTOR_WARNING
+                                                    : DOCTOR_PROBLEM;
+        doctor_find(doctor, level, "room",
+                    level == DOCTOR_OK ? NULL : "set storage.retain: {free: 5%}",
+                    "%.1f GiB free of %.1f GiB: %.1f days at %.3f MB/s%s", GIB(free_bytes),
+                    GIB(total_bytes), left, rate / 1e6,
+                    kept ? ", then the oldest recordings give way" : "");
+    }
+
+    double room = (double)(free_bytes + held);
+    char size[UNITS_TEXT_BYTES];
+    if (config->retain_bytes > 0 && (double)config->retain_bytes > room) {
+        /* In whole MiB, and a twentieth less than there is. */
+        uint64_t fits = (uint64_t)(room * 0.95) >> 20 << 20;
+        snprintf(fix, sizeof fix, "set storage.retain.size: %s", units_write_bytes(size, fits));
+        doctor_find(doctor, DOCTOR_WARNING, "retention", fix,
+                    "retain.size is %.1f GiB, but there is only room for %.1f GiB",
+                    GIB(config->retain_bytes), room / (double)(1ull << 30));
+    } else if (config->retain_free_percent > 0 &&
+               (double)free_bytes * 100 < config->retain_free_percent * (double)total_bytes) {
+        snprintf(fix, sizeof fix, "du -xh '%s' | sort -h | tail", path);
+        doctor_find(doctor, DOCTOR_WARNING, "retention", fix,
+                    "less than retain.free (%g%%) is free: the oldest recordings are being removed",
+                    config->retain_free_percent);
+    } else if (rated && config->retain_age_ms > 0 && !kept &&
+               rate * (double)config->retain_age_ms / 1000 > room) {
+        doctor_find(doctor, DOCTOR_WARNING, "retention", "set storage.retain.free: 5%",
+                    "retain.age needs %.1f GiB at this rate, but there is only room for %.1f GiB",
+                    rate * (double)config->retain_age_ms / 1000 / (double)(1ull << 30),
+                    room / (double)(1ull << 30));
+    } else if (!kept && config->retain_age_ms == 0) {
+        doctor_find(doctor, DOCTOR_WARNING, "retention", "set storage.retain: {free: 5%}",
+                    "recordings are never removed: recording ends when the disk is full");
+    } else {
+        doctor_find(doctor, DOCTOR_OK, "retention", NULL, "recordings take %.2f GiB now",
+                    GIB(held));
+    }
+}
+
+static void examine_storage(struct doctor *doctor)
+{
+    char path[CHANNEL_PATH_BYTES_MAX], fix[2 * CHANNEL_PATH_BYTES_MAX + 64];
+    bool records = false;
+    for (uint32_t i = 0; i < doctor->config->channel_count; i++)
+        records = records || doctor->config->channels[i].record;
+    if (!records)
+        return;
+    doctor_examine(doctor, "storage", doctor->config->directory);
+    find_existing(doctor->config->directory, path);
+    /* It is there, so nothing is made. */
+    int folder = folder_open(path);
+    if (folder < 0) {
+        snprintf(fix, sizeof fix, folder == -ENOTDIR ? "mv '%s' '%s.old'" : "chmod u+rwx '%s'",
+                 path, path);
+        doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "%s cannot be opened: %s", path,
+                    strerror(-folder));
+        return;
+    }
+    examine_filesystem(doctor, folder);
+    examine_writing(doctor, folder, path);
+    examine_room(doctor, folder, path);
+    descriptor_close(folder);
+}
+
+/* ---- telling ---- */
+
+static const char *text_of(const json_t *finding, const char *key)
+{
+    const char *text = json_string_value(json_object_get(finding, key));
+    return text != NULL ? text : "";
+}
+
+static void print_findings(const struct doctor *doctor)
+{
+    const char *about = "", *name = "";
+    size_t index;
+    const json_t *finding;
+    json_array_foreach(doctor->findings, index, finding)
+    {
+        if (strcmp(about, text_of(finding, "about")) != 0 ||
+            strcmp(name, text_of(finding, "name")) != 0) {
+            about = text_of(finding, "about");
+            name = text_of(finding, "name");
+            printf("%s%s%s%s\n", index > 0 ? "\n" : "", about, name[0] != '\0' ? " " : "", name);
+        }
+        printf("  %-8s %-12s %s\n", text_of(finding, "level"), text_of(finding, "check"),
+               text_of(finding, "text"));
+        if (text_of(finding, "fix")[0] != '\0')
+            printf("  %-8s %-12s -> %s\n", "", "", text_of(finding, "fix"));
+    }
+    printf("\n%u problem%s, %u warning%s, %u unknown, %u ok\n", doctor->counts[DOCTOR_PROBLEM],
+           doctor->counts[DOCTOR_PROBLEM] == 1 ? "" : "s", doctor->counts[DOCTOR_WARNING],
+           doctor->counts[DOCTOR_WARNING] == 1 ? "" : "s", doctor->counts[DOCTOR_UNKNOWN],
+           doctor->counts[DOCTOR_OK]);
+}
+
+static bool print_json(const struct doctor *doctor)
+{
+    json_t *all =
+        json_pack("{s:s, s:b, s:i, s:i, s:O}", "file", doctor->config->file, "running",
+                  doctor->fleet != NULL, "problems", (int)doctor->counts[DOCTOR_PROBLEM],
+                  "warnings", (int)doctor->counts[DOCTOR_WARNING], "findings", doctor->findings);
+    bool good = all != NULL && json_dumpf(all, stdout, JSON_INDENT(2)) == 0;
+    putchar('\n');
+    json_decref(all);
+    return good;
+}
+
+int verb_doctor(int argc, char **argv)
+{
+    const char *given = NULL;
+    bool json = false, good = true;
+    const struct option_rule rules[] = {
+        {.name = "config", .letter = 'c', .kind = OPTION_TEXT, .into = &given},
+        {.name = "json", .kind = OPTION_FLAG, .into = &json},
+    };
+    int words = options_read(rules, ARRAY_COUNT(rules), argc, argv);
+    if (words < 0)
+        return EXIT_USAGE;
+    if (words > 0)
+        return verb_usage(argv[0], "unexpected argument \"%s\"; a file is given with -c", argv[1]);
+    struct config *config;
+    if (config_read(config_find(given), &config, stderr) < 0)
+        return EXIT_CONFIG;
+    struct doctor doctor = {.config = config, .findings = json_array()};
+    examine_host(&doctor);
+    examine_storage(&doctor);
+    doctor_network(&doctor);
+    if (json)
+        good = print_json(&doctor);
+    else
+        print_findings(&doctor);
+    /* A finding that found no memory was not told. */
+    good = good && json_array_size(doctor.findings) ==
+                       doctor.counts[DOCTOR_OK] + doctor.counts[DOCTOR_UNKNOWN] +
+                           doctor.counts[DOCTOR_WARNING] + doctor.counts[DOCTOR_PROBLEM];
+    if (!good)
+        fprintf(stderr, "flotilla doctor: not every finding could be told\n");
+    int code = !good || doctor.counts[DOCTOR_PROBLEM] > 0 ? EXIT_FAILED : EXIT_OK;
+    json_decref(doctor.findings);
+    json_decref(doctor.fleet);
+    config_free(config);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "flotilla doctor: cannot write: %s\n", strerror(errno));
+        return EXIT_FAILED;
+    }
+    return code;
+}

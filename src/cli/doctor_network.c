@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: MIT
+ * The network's part of `flotilla doctor`: for each channel where its datagrams come from and go
+ * to, its memberships and its receive queue; then each interface that is used, once. Relies on
+ * os/health. Known: a querier behind a switch is not visible to a host. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "avro/framing.h"
+#include "avro/layout.h"
+#include "base/check.h"
+#include "base/units.h"
+#include "cli/doctor.h"
+#include "os/health.h"
+
+#define FIX_BYTES       320
+#define STREAMS         3     /* a channel's: input, full, decimated */
+#define PACKET_BYTES    1500u /* what senders rely on where a datum has no largest size */
+#define HEADERS4_BYTES  28u   /* IPv4 and UDP */
+#define HEADERS6_BYTES  48u
+#define BUDGET_SECONDS  0.1 /* a relay is replaced in less, also on a busy machine */
+#define BYTES_UNBOUNDED UINT64_MAX
+
+/* What is asked of an interface by all channels that use it. */
+struct use {
+    char name[NET_INTERFACE_BYTES];
+    bool group, ipv4, ipv6;
+    bool receives4;         /* so reverse path filtering matters */
+    uint64_t packet_bytes;  /* the largest of all channels */
+    const char *packet_for; /* the channel it is of */
+    const char *first;      /* the first channel that uses it */
+};
+
+struct uses {
+    struct use *all;
+    uint32_t count;
+};
+
+/* ---- sizes ---- */
+
+static uint64_t add_sizes(uint64_t a, uint64_t b)
+{
+    return a == BYTES_UNBOUNDED || b == BYTES_UNBOUNDED ? BYTES_UNBOUNDED : a + b;
+}
+
+/* The longest encoding of a node; BYTES_UNBOUNDED where the schema sets no limit. A layout is a
+ * tree but for its reentries, where this stops. */
+static uint64_t node_bytes_max(const struct layout *layout, uint32_t index, uint32_t depth)
+{
+    const struct layout_node *node = &layout->nodes[index];
+    uint64_t bytes = 0, longest = 0;
+    if (depth > LAYOUT_DEPTH_MAX)
+        return BYTES_UNBOUNDED;
+    switch ((enum layout_kind)node->kind) {
+    case LAYOUT_NULL:
+        return 0;
+    case LAYOUT_BOOLEAN:
+        return 1;
+    case LAYOUT_INT:
+        return 5;
+    case LAYOUT_LONG:
+        return 10;
+    case LAYOUT_FLOAT:
+        return 4;
+    case LAYOUT_DOUBLE:
+        return 8;
+    case LAYOUT_FIXED:
+        return node->count;
+    case LAYOUT_ENUM:
+        return varint_bytes(node->count > 0 ? (int64_t)node->count - 1 : 0);
+    case LAYOUT_UNION:
+    case LAYOUT_RECORD:
+        for (uint32_t i = 0; i < node->count; i++) {
+            uint32_t link = layout->links[node->first + i];
+            uint64_t part = (link & LAYOUT_LINK_REENTRY) != 0
+                                ? BYTES_UNBOUNDED
+                                : node_bytes_max(layout, link, depth + 1);
+            longest = part > longest ? part : longest;
+            bytes = add_sizes(bytes, part);
+        }
+        if (node->kind == LAYOUT_RECORD)
+            return bytes;
+        return add_sizes(longest, varint_bytes(node->count > 0 ? (int64_t)node->count - 1 : 0));
+    case LAYOUT_BYTES:
+    case LAYOUT_STRING:
+    case LAYOUT_ARRAY:
+    case LAYOUT_MAP:
+    case LAYOUT_KINDS:
+        break;
+    }
+    return BYTES_UNBOUNDED;
+}
+
+/* Bytes of the largest IP packet a channel is to be sent: of its largest datum where the schema
+ * tells, else what is customary; and what its datagrams came to on average so far, if more. */
+static uint64_t packet_bytes(const struct doctor *doctor, const struct config_channel *channel)
+{
+    const struct channel_settings *settings = &channel->settings;
+    uint64_t headers = settings->listen.family == 4 ? HEADERS4_BYTES : HEADERS6_BYTES;
+    uint64_t bytes = PACKET_BYTES;
+    struct layout layout;
+    struct framing framing;
+    /* Flotilla compiled it a moment ago. */
+    CHECK(layout_load(&layout, (struct span){channel->layout_image, channel->layout_bytes}) == 0);
+    if (settings->encoding != ENCODING_OPAQUE) {
+        uint64_t datum = node_bytes_max(&layout, layout.root, 0);
+        framing_set(&framing, settings->encoding, layout.fingerprint, settings->schema_id);
+        if (datum != BYTES_UNBOUNDED)
+            bytes = datum + framing.prefix_bytes + headers;
+    }
+    const json_t *status = doctor_status(doctor, settings->name);
+    uint64_t received = (uint64_t)json_integer_value(json_object_get(status, "datagrams_received"));
+    if (received > 0) {
+        uint64_t usual =
+            (uint64_t)json_integer_value(json_object_get(status, "bytes_received")) / received +
+            headers;
+        bytes = usual > bytes ? usual : bytes;
+    }
+    return bytes;
+}
+
+/* ---- channels ---- */
+
+static void note_use(struct uses *uses, const char *name, const struct config_channel *channel,
+                     const struct address *address, bool receives, uint64_t packet)
+{
+    struct use *use = NULL;
+    for (uint32_t i = 0; i < uses->count && use == NULL; i++)
+        if (strcmp(uses->all[i].name, name) == 0)
+            use = &uses->all[i];
+    if (use == NULL) {
+        use = &uses->all[uses->count++];
+        snprintf(use->name, sizeof use->name, "%s", name);
+        use->first = channel->settings.name;
+    }
+    use->group |= net_is_multicast(address);
+    use->ipv4 |= address->family == 4;
+    use->ipv6 |= address->family == 6;
+    use->receives4 |= receives && address->family == 4;
+    if (packet > use->packet_bytes) {
+        use->packet_bytes = packet;
+        use->packet_for = channel->settings.name;
+    }
+}
+
+/* An address without its port, as other programs want it. */
+static char *bare_address(const struct address *address, char text[NET_ADDRESS_TEXT_BYTES])
+{
+    struct prefix prefix = {.address = *address, .bits = address->family == 4 ? 32 : 128};
+    prefix.address.port = 0;
+    net_write_prefix(text, &prefix);
+    text[strcspn(text, "/")] = '\0';
+    return text;
+}
+
+static void write_route_fix(char fix[FIX_BYTES], const struct address *to, const char *interface)
+{
+    char candidate[NET_INTERFACE_BYTES] = "lo", text[NET_ADDRESS_TEXT_BYTES];
+    if (interface[0] != '\0')
+        snprintf(candidate, sizeof candidate, "%s", interface);
+    else
+        health_candidate(to->family, candidate);
+    if (net_is_multicast(to))
+        snprintf(fix, FIX_BYTES,
+                 to->family == 4 ? "ip route add 224.0.0.0/4 dev %s"
+                                 : "ip -6 route add multicast ff00::/8 dev %s table local",
+                 candidate);
+    else
+        snprintf(fix, FIX_BYTES, "ip %sroute add %s dev %s", to->family == 4 ? "" : "-6 ",
+                 bare_address(to, text), candidate);
+}
+
+/* A unicast input: is the address one of this host? */
+static void examine_own_address(struct doctor *doctor, const struct config_channel *channel,
+                                struct uses *uses, uint64_t packet)
+{
+    const struct channel_settings *settings = &channel->settings;
+    const struct address *listen = &settings->listen;
+    char text[NET_ADDRESS_TEXT_BYTES], bare[NET_ADDRESS_TEXT_BYTES], fix[FIX_BYTES];
+    char candidate[NET_INTERFACE_BYTES] = "lo";
+    net_write_address(text, listen);
+    bare_address(listen, bare);
+    bool loopback = listen->family == 4 ? listen->bytes[0] == 127 : strcmp(bare, "::1") == 0;
+    if (settings->interface[0] != '\0')
+        note_use(uses, settings->interface, channel, listen, true, packet);
+    else if (loopback)
+        note_use(uses, "lo", channel, listen, true, packet);
+    if (health_owns(listen) == 0) {
+        doctor_find(doctor, DOCTOR_OK, "listen", NULL, "%s is an address of this host", text);
+        return;
+    }
+    if (loopback) {
+        snprintf(fix, sizeof fix, "ip link set lo up");
+    } else {
+        if (settings->interface[0] != '\0')
+            snprintf(candidate, sizeof candidate, "%s", settings->interface);
+        else
+            health_candidate(listen->family, candidate);
+        snprintf(fix, sizeof fix, "ip address add %s/%d dev %s", bare,
+                 listen->family == 4 ? 24 : 64, candidate);
+    }
+    doctor_find(doctor, DOCTOR_PROBLEM, "listen", fix, "%s: no interface of this host has it",
+                text);
+}
+
+/* Which interface a stream uses, and whether there is a way. */
+static void examine_stream(struct doctor *doctor, const struct config_channel *channel,
+                           const char *check, const struct address *address, struct uses *uses,
+                           uint64_t packet)
+{
+    const struct channel_settings *settings = &channel->settings;
+    bool receives = address == &settings->listen, group = net_is_multicast(address);
+    char text[NET_ADDRESS_TEXT_BYTES], found[NET_INTERFACE_BYTES], fix[FIX_BYTES];
+    if (address->family == 0)
+        return;
+    if (receives && !group) {
+        examine_own_address(doctor, channel, uses, packet);
+        return;
+    }
+    net_write_address(text, address);
+    bool named = settings->interface[0] != '\0';
+    if (named)
+        note_use(uses, settings->interface, channel, address, receives, packet);
+    if (named && net_interface_index(settings->interface) == 0)
+        return; /* told of the interface */
+    int status = health_route(address, settings->interface, found);
+    /* An IPv4 group needs no route where the interface is named (ip(7), IP_MULTICAST_IF), and to
+     * join one on a named interface never takes any. */
+    if (status < 0 && named && group && (receives || address->family == 4))
+        status = 0;
+    if (status < 0) {
+        write_route_fix(fix, address, settings->interface);
+        doctor_find(doctor, DOCTOR_PROBLEM, check, fix, "%s: no route leads there%s%s: %s", text,
+                    named ? " by " : "", settings->interface, strerror(-status));
+        return;
+    }
+    if (named) {
+        doctor_find(doctor, DOCTOR_OK, check, NULL, "%s on %s, as configured", text,
+                    settings->interface);
+    } else {
+        note_use(uses, found, channel, address, receives, packet);
+        doctor_find(doctor, DOCTOR_OK, check, NULL,
+                    "%s on %s: no interface is configured, the "
+                    "routing table chooses it",
+                    text, found);
+    }
+}
+
+/* Whether the group is joined where the relay is at work. */
+static void examine_membership(struct doctor *doctor, const struct channel_settings *settings)
+{
+    static const char *const at_work[] = {"running", "silent", "schema_mismatch", "not_recording"};
+    const json_t *status = doctor_status(doctor, settings->name);
+    const char *state = json_string_value(json_object_get(status, "state"));
+    char found[NET_INTERFACE_BYTES];
+    bool works = false;
+    if (state == NULL || !net_is_multicast(&settings->listen) || !doctor->same_network)
+        return;
+    for (size_t i = 0; i < ARRAY_COUNT(at_work); i++)
+        works = works || strcmp(state, at_work[i]) == 0;
+    if (!works)
+        return; /* told with its state */
+    if (settings->interface[0] != '\0')
+        snprintf(found, sizeof found, "%s", settings->interface);
+    else if (health_route(&settings->listen, "", found) < 0)
+        return; /* told of the route */
+    int joined = health_joined(&settings->listen, found);
+    if (joined < 0)
+        doctor_find(doctor, DOCTOR_UNKNOWN, "membership", NULL, "cannot be seen: %s",
+                    strerror(-joined));
+    else if (joined)
+        doctor_find(doctor, DOCTOR_OK, "membership", NULL, "the group is joined on %s", found);
+    else
+        doctor_find(doctor, DOCTOR_PROBLEM, "membership", "flotilla stop; flotilla run",
+                    "the relay runs, but the group is not joined on %s: the interface was made "
+                    "anew, or the route changed",
+                    found);
+}
+
+/* What the kernel charges a queued datagram with: a straight line through what was measured, 832
+ * for 64 bytes and 2,305 for 1,400. */
+static double charged_bytes(double datagram_bytes)
+{
+    double charged = 832 + (datagram_bytes - 64) * (2305.0 - 832.0) / (1400.0 - 64.0);
+    return charged > 832 ? charged : 832;
+}
+
+static void examine_queue(struct doctor *doctor, const struct channel_settings *settings)
+{
+    const json_t *status = doctor_status(doctor, settings->name);
+    uint64_t wanted = settings->receive_bytes, limit = health_queue_limit();
+    uint64_t granted = net_queue_grant(wanted);
+    char asked[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES], fix[FIX_BYTES];
+    units_write_bytes(asked, wanted);
+    units_write_bytes(most, limit);
+    double seconds = net_queue_seconds(granted);
+    snprintf(fix, sizeof fix, "sysctl -w net.core.rmem_max=%" PRIu64, wanted);
+    /* The kernel doubles what is asked for, and counts its own expense in it. */
+    if (granted / 2 < wanted)
+        doctor_find(doctor, DOCTOR_WARNING, "queue", fix,
+                    "receive_queue %s, but net.core.rmem_max grants only %s: %.0f ms of "
+                    "100 Mbit/s",
+                    asked, most, seconds * 1000);
+    else if (limit < wanted)
+        doctor_find(doctor, DOCTOR_OK, "queue", NULL,
+                    "receive_queue %s is granted: %.0f ms of 100 Mbit/s; without CAP_NET_ADMIN "
+                    "only %s: %.0f ms",
+                    asked, seconds * 1000, most, net_queue_seconds(2 * limit) * 1000);
+    else
+        doctor_find(doctor, DOCTOR_OK, "queue", NULL,
+                    "receive_queue %s is granted: %.0f ms of 100 Mbit/s", asked, seconds * 1000);
+    if (status == NULL)
+        return;
+
+    double rate = json_number_value(json_object_get(status, "rate"));
+    double received = (double)json_integer_value(json_object_get(status, "datagrams_received"));
+    if (rate > 0 && received > 0) {
+        double each =
+            (double)json_integer_value(json_object_get(status, "bytes_received")) / received;
+        /* What the relay's own queue was granted, as the manager saw it. */
+        double queue = json_number_value(json_object_get(status, "receive_budget_seconds")) /
+                       net_queue_seconds(1);
+        double budget = queue / (rate * charged_bytes(each));
+        uint64_t enough = (uint64_t)(rate * charged_bytes(each) * 2 * BUDGET_SECONDS) >> 20;
+        snprintf(fix, sizeof fix, "set channels.%s.receive_queue: %" PRIu64 "MiB", settings->name,
+                 enough + 1);
+        doctor_find(doctor, budget < BUDGET_SECONDS ? DOCTOR_WARNING : DOCTOR_OK, "outage",
+                    budget < BUDGET_SECONDS ? fix : NULL,
+                    "at its present %.0f datagrams/s of %.0f bytes the queue bridges %.0f ms", rate,
+                    each, budget * 1000);
+    }
+    json_int_t dropped = json_integer_value(json_object_get(status, "datagrams_dropped"));
+    uint64_t more = wanted >= 1u << 29 ? 1u << 30 : wanted * 2;
+    units_write_bytes(asked, more);
+    snprintf(fix, sizeof fix,
+             "sysctl -w net.core.rmem_max=%" PRIu64 "; set channels.%s.receive_queue: %s", more,
+             settings->name, asked);
+    doctor_find(doctor, dropped > 0 ? DOCTOR_WARNING : DOCTOR_OK, "drops", dropped > 0 ? fix : NULL,
+                "the kernel dropped %" JSON_INTEGER_FORMAT " datagrams, as the queue was full",
+                dropped);
+}
+
+static void examine_state(struct doctor *doctor, const struct channel_settings *settings)
+{
+    static const char *const bad[] = {"failed", "backoff", "not_recording", "schema_mismatch",
+                                      "stopped"};
+    const json_t *status = doctor_status(doctor, settings->name);
+    const char *state = json_string_value(json_object_get(status, "state"));
+    const char *reason = json_string_value(json_object_get(status, "reason"));
+    char fix[FIX_BYTES];
+    if (doctor->fleet == NULL)
+        return;
+    if (state == NULL) {
+        doctor_find(doctor, DOCTOR_WARNING, "state", "flotilla reload",
+                    "the manager does not know this channel: the configuration was changed");
+        return;
+    }
+    bool ill = false;
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
+        ill = ill || strcmp(state, bad[i]) == 0;
+    if (strcmp(state, "schema_mismatch") == 0)
+        snprintf(fix, sizeof fix, "flotilla listen %s --input --count 1", settings->name);
+    else
+        snprintf(fix, sizeof fix, "flotilla restart %s", settings->name);
+    doctor_find(doctor, ill ? DOCTOR_PROBLEM : DOCTOR_OK, "state", ill ? fix : NULL, "%s%s%s",
+                state, reason != NULL && reason[0] != '\0' ? ": " : "",
+                reason != NULL ? reason : "");
+}
+
+static void examine_sources(struct doctor *doctor, const struct channel_settings *settings)
+{
+    uint64_t limit;
+    char fix[FIX_BYTES], found[NET_INTERFACE_BYTES], text[NET_ADDRESS_TEXT_BYTES];
+    const struct address *listen = &settings->listen;
+    bool single = settings->source_count > 0;
+    for (uint32_t i = 0; i < settings->source_count; i++)
+        single = single && settings->sources[i].bits == (listen->family == 4 ? 32 : 128);
+    if (single && listen->family == 4 && net_is_multicast(listen) &&
+        health_source_limit(&limit) == 0 && settings->source_count > limit) {
+        snprintf(fix, sizeof fix, "sysctl -w net.ipv4.igmp_max_msf=%" PRIu32,
+                 settings->source_count);
+        doctor_find(doctor, DOCTOR_PROBLEM, "sources", fix,
+                    "%" PRIu32 " single sources, but the kernel joins with at most %" PRIu64,
+                    settings->source_count, limit);
+    }
+    if (listen->family != 4 || settings->interface[0] == '\0' ||
+        health_path_filter(settings->interface) != 1)
+        return;
+    for (uint32_t i = 0; i < settings->source_count; i++) {
+        const struct address *source = &settings->sources[i].address;
+        if (health_route(source, "", found) == 0 && strcmp(found, settings->interface) == 0)
+            continue;
+        snprintf(fix, sizeof fix, "sysctl -w net.ipv4.conf.%s.rp_filter=2", settings->interface);
+        doctor_find(doctor, DOCTOR_PROBLEM, "sources", fix,
+                    "%s: the way back is not by %s, so its strict rp_filter drops what it sends",
+                    net_write_prefix(text, &settings->sources[i]), settings->interface);
+    }
+}
+
+/* ---- interfaces ---- */
+
+static void examine_addresses(struct doctor *doctor, const struct use *use,
+                              const struct health_interface *interface)
+{
+    char fix[FIX_BYTES];
+    const struct {
+        bool wanted, there;
+        const char *name;
+    } families[] = {{use->ipv4, interface->has_ipv4, "IPv4"},
+                    {use->ipv6, interface->has_ipv6, "IPv6"}};
+    for (size_t i = 0; i < ARRAY_COUNT(families); i++) {
+        if (!families[i].wanted)
+            continue;
+        if (families[i].there) {
+            doctor_find(doctor, DOCTOR_OK, "address", NULL, "has an %s address", families[i].name);
+            continue;
+        }
+        if (i == 0)
+            snprintf(fix, sizeof fix, "ip address add ADDRESS/24 dev %s", use->name);
+        else
+            snprintf(fix, sizeof fix,
+                     "sysctl -w net.ipv6.conf.%s.disable_ipv6=0; ip -6 address add ADDRESS/64 dev "
+                     "%s",
+                     use->name, use->name);
+        doctor_find(doctor, DOCTOR_PROBLEM, "address", fix, "has no %s address", families[i].name);
+    }
+}
+
+static void examine_querier(struct doctor *doctor, const struct use *use,
+                            const struct health_interface *interface)
+{
+    char fix[FIX_BYTES];
+    if (!use->group || interface->loopback)
+        return;
+    bool heard = (!use->ipv4 || interface->querier4 ||
+                  (interface->igmp_version >= 1 && interface->igmp_version <= 2)) &&
+                 (!use->ipv6 || interface->querier6);
+    if (interface->bridge[0] != '\0' && !interface->snooping) {
+        doctor_find(doctor, DOCTOR_OK, "querier", NULL,
+                    "bridge %s does not snoop: groups go to every port; none is needed in it",
+                    interface->bridge);
+    } else if (heard || (interface->bridge[0] != '\0' && interface->queries)) {
+        doctor_find(doctor, DOCTOR_OK, "querier", NULL, "%s",
+                    heard ? "one was heard" : "the bridge asks for members itself");
+    } else if (interface->bridge[0] != '\0') {
+        snprintf(fix, sizeof fix, "ip link set %s type bridge mcast_querier 1", interface->bridge);
+        doctor_find(doctor, DOCTOR_WARNING, "querier", fix,
+                    "bridge %s snoops, but knows no querier: groups may stop after some minutes",
+                    interface->bridge);
+    } else {
+        doctor_find(doctor, DOCTOR_UNKNOWN, "querier", NULL,
+                    "a host cannot see whether one is on the network; behind a switch that snoops, "
+                    "groups stop after some minutes without");
+    }
+}
+
+static void examine_path_filter(struct doctor *doctor, const struct use *use,
+                                const struct health_interface *interface)
+{
+    static const char *const names[] = {"off", "strict", "loose"};
+    char fix[FIX_BYTES];
+    if (!use->receives4 || interface->loopback)
+        return;
+    int filter = health_path_filter(use->name);
+    if (filter < 0) {
+        doctor_find(doctor, DOCTOR_UNKNOWN, "rp_filter", NULL, "cannot be read: %s",
+                    strerror(-filter));
+        return;
+    }
+    snprintf(fix, sizeof fix, "sysctl -w net.ipv4.conf.%s.rp_filter=2", use->name);
+    doctor_find(doctor, filter == 1 ? DOCTOR_WARNING : DOCTOR_OK, "rp_filter",
+                filter == 1 ? fix : NULL, "%s%s", names[filter],
+                filter == 1 ? ": senders that the routing table does not reach by this interface "
+                              "are dropped"
+                            : "");
+}
+
+static void examine_interface(struct doctor *doctor, const struct use *use)
+{
+    struct health_interface interface;
+    char fix[FIX_BYTES];
+    doctor_examine(doctor, "interface", use->name);
+    int status = health_interface(use->name, &interface);
+    if (status < 0) {
+        snprintf(fix, sizeof fix, "ip -brief link; set channels.%s.interface to one of these",
+                 use->first);
+        doctor_find(doctor, DOCTOR_PROBLEM, "link", fix, "%s",
+                    status == -ENODEV ? "there is no such interface" : strerror(-status));
+        return;
+    }
+    snprintf(fix, sizeof fix, "ip link set %s up", use->name);
+    if (!interface.up)
+        doctor_find(doctor, DOCTOR_PROBLEM, "link", fix, "is down");
+    else if (!interface.running)
+        doctor_find(doctor, DOCTOR_WARNING, "link", "plug the cable in, or start the other end",
+                    "is up, but has no carrier");
+    else
+        doctor_find(doctor, DOCTOR_OK, "link", NULL, "is up");
+    examine_addresses(doctor, use, &interface);
+    /* The loopback interface brings IPv4 groups back without the flag. */
+    if (use->group && !interface.loopback) {
+        snprintf(fix, sizeof fix, "ip link set %s multicast on", use->name);
+        doctor_find(doctor, interface.multicast ? DOCTOR_OK : DOCTOR_PROBLEM, "multicast",
+                    interface.multicast ? NULL : fix,
+                    interface.multicast ? "is on" : "is off, but groups are to use it");
+    }
+    snprintf(fix, sizeof fix, "ip link set %s mtu %" PRIu64, use->name, use->packet_bytes);
+    if (use->packet_bytes > interface.mtu)
+        doctor_find(doctor, DOCTOR_WARNING, "mtu", fix,
+                    "%" PRIu32 ", but packets of channel %s can have %" PRIu64
+                    ": they travel in fragments, and one lost loses all",
+                    interface.mtu, use->packet_for, use->packet_bytes);
+    else
+        doctor_find(doctor, DOCTOR_OK, "mtu", NULL,
+                    "%" PRIu32 ", %" PRIu64 " are needed for channel %s", interface.mtu,
+                    use->packet_bytes, use->packet_for);
+    examine_querier(doctor, use, &interface);
+    examine_path_filter(doctor, use, &interface);
+    snprintf(fix, sizeof fix, "ethtool -G %s rx 4096", use->name);
+    if (interface.missed > 0)
+        doctor_find(doctor, DOCTOR_WARNING, "card", fix,
+                    "had no room for %" PRIu64 " packets since boot", interface.missed);
+}
+
+void doctor_network(struct doctor *doctor)
+{
+    const struct config *config = doctor->config;
+    struct uses uses = {.all =
+                            calloc((size_t)config->channel_count * STREAMS + 1, sizeof *uses.all)};
+    if (uses.all == NULL) {
+        doctor_examine(doctor, "host", "");
+        doctor_find(doctor, DOCTOR_PROBLEM, "memory", "free -h", "there is none left to look");
+        return;
+    }
+    for (uint32_t i = 0; i < config->channel_count; i++) {
+        const struct config_channel *channel = &config->channels[i];
+        const struct channel_settings *settings = &channel->settings;
+        uint64_t packet = packet_bytes(doctor, channel);
+        doctor_examine(doctor, "channel", settings->name);
+        examine_state(doctor, settings);
+        examine_stream(doctor, channel, "listen", &settings->listen, &uses, packet);
+        examine_stream(doctor, channel, "full", &settings->full, &uses, packet);
+        examine_stream(doctor, channel, "decimated", &settings->decimated, &uses, packet);
+        examine_sources(doctor, settings);
+        examine_membership(doctor, settings);
+        examine_queue(doctor, settings);
+    }
+    for (uint32_t i = 0; i < uses.count; i++)
+        examine_interface(doctor, &uses.all[i]);
+    free(uses.all);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ * How this machine stands, for `flotilla doctor`: interfaces, routes, memberships, limits, clock,
+ * file systems. Everything here only asks the kernel; nothing is sent to the network and nothing is
+ * changed. One file per system implements it. Sources: rtnetlink(7), proc(5), adjtimex(2),
+ * statx(2), the kernel's Documentation/networking/ip-sysctl.rst. */
+#ifndef FLOTILLA_OS_HEALTH_H
+#define FLOTILLA_OS_HEALTH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "os/net.h"
+
+struct health_interface {
+    char name[NET_INTERFACE_BYTES];
+    bool up;      /* switched on */
+    bool running; /* and connected to something */
+    bool multicast, loopback;
+    bool has_ipv4, has_ipv6; /* an address of the family */
+    uint32_t mtu;            /* bytes of an IP packet */
+    uint64_t missed;         /* packets the card had no room for, since boot */
+    unsigned igmp_version;   /* 1 or 2: a querier of that version was heard; 3: none older; 0: ? */
+    /* The bridge that it is, or is a port of; "" if neither. The rest only where there is one. */
+    char bridge[NET_INTERFACE_BYTES];
+    bool snooping;           /* the bridge passes groups on only to ports that asked */
+    bool queries;            /* the bridge is set to ask for members itself */
+    bool querier4, querier6; /* it knows a querier (itself or another) */
+};
+
+/* Describes an interface. 0, -ENODEV, or another negative errno. */
+int health_interface(const char *name, struct health_interface *interface);
+
+/* The interface that the routing table chooses for `to` ("" in `interface` leaves the choice to it;
+ * a name asks whether that one leads there). 0 and its name in `found`, or a negative errno:
+ * -ENETUNREACH, -EHOSTUNREACH where no route leads there. */
+int health_route(const struct address *to, const char *interface, char found[NET_INTERFACE_BYTES]);
+
+/* The first interface that is up and can do multicast, the loopback interface only if there is no
+ * other that has an address of the family (4 or 6). 0, or -ENODEV. */
+int health_candidate(uint8_t family, char found[NET_INTERFACE_BYTES]);
+
+/* Whether a packet to `address` is taken in by this host: 0, or -EADDRNOTAVAIL. */
+int health_owns(const struct address *address);
+
+/* Whether somebody on this host has joined `group` on the interface. 1, 0, or a negative errno. */
+int health_joined(const struct address *group, const char *interface);
+
+/* Reverse path filtering of IPv4 in force on the interface: 0 off, 1 strict, 2 loose; or a negative
+ * errno. */
+int health_path_filter(const char *interface);
+
+/* What a socket may ask for as its receive queue without CAP_NET_ADMIN (net.core.rmem_max); 0 if
+ * unknown. */
+uint64_t health_queue_limit(void);
+
+/* How many single sources one IPv4 socket may join a group with (net.ipv4.igmp_max_msf). 0 or a
+ * negative errno. */
+int health_source_limit(uint64_t *sources);
+
+/* Packets dropped before any socket since boot, because the queue of a processor was full. 0 or a
+ * negative errno. */
+int health_backlog_drops(uint64_t *dropped);
+
+/* Whether the process `id` is in our network namespace. 1, 0, or a negative errno. */
+int health_same_network(long id);
+
+/* Whether the clock is kept by something better than itself, and the error the kernel assumes at
+ * most. 0 or a negative errno. */
+int health_clock(bool *synchronised, uint64_t *error_us);
+
+struct health_filesystem {
+    char type[32];   /* as mounted: "ext4", "xfs", "tmpfs" ... */
+    char mount[512]; /* where */
+    bool read_only;
+    bool in_memory; /* what is on it does not outlive a reboot */
+    bool remote;    /* reached over a network */
+};
+
+/* Describes the file system of an open folder. 0 or a negative errno. */
+int health_filesystem(int folder, struct health_filesystem *filesystem);
+
+/* Descriptors a process started from here may open at most, if it asks for all of it. */
+uint64_t health_descriptor_limit(void);
+
+/* Bytes of a page of memory. */
+uint32_t health_page_bytes(void);
+
+#endif

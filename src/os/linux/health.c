@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: MIT
+ * How a Linux machine stands, asked by rtnetlink and read in /proc.
+ * Relies on /proc being that of our own namespaces. Known: IGMPv3 queriers leave no trace that a
+ * user may read, except on a bridge; so they are reported for bridges only. */
+#include "os/health.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <unistd.h>
+
+#include "base/units.h"
+
+#define ANSWER_BYTES 32768
+
+/* Of <linux/if_link.h> and <linux/if_bridge.h>; older headers do not have the last ones. */
+enum {
+    BRIDGE_SNOOPING = 23,
+    BRIDGE_QUERIES = 25,
+    BRIDGE_QUERIER_STATE = 47,
+    QUERIER_IPV4 = 1,
+    QUERIER_IPV6 = 5
+};
+
+/* ---- rtnetlink ---- */
+
+struct request {
+    struct nlmsghdr header;
+    union {
+        struct ifinfomsg link;
+        struct ifaddrmsg address;
+        struct rtmsg route;
+    };
+    uint8_t attributes[128];
+};
+
+static void add_attribute(struct request *request, unsigned short type, const void *from,
+                          size_t bytes)
+{
+    struct rtattr head = {.rta_len = (unsigned short)RTA_LENGTH(bytes), .rta_type = type};
+    uint8_t *at = (uint8_t *)request + NLMSG_ALIGN(request->header.nlmsg_len);
+    memcpy(at, &head, sizeof(head));
+    memcpy(at + RTA_LENGTH(0), from, bytes);
+    request->header.nlmsg_len =
+        (unsigned)(NLMSG_ALIGN(request->header.nlmsg_len) + RTA_ALIGN(head.rta_len));
+}
+
+/* Sends a request to the kernel and calls `each` with every message of the answer, until it returns
+ * non-zero. That, 0, or a negative errno. */
+static int ask_kernel(struct request *request, int (*each)(void *context, struct nlmsghdr *message),
+                      void *context)
+{
+    int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (descriptor < 0)
+        return -errno;
+    int status = -ENOMEM;
+    bool many = (request->header.nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP, more = true;
+    uint8_t *answer = malloc(ANSWER_BYTES);
+    if (answer == NULL)
+        goto out;
+    status = 0;
+    if (send(descriptor, request, request->header.nlmsg_len, 0) < 0)
+        status = -errno;
+    while (status == 0 && more) {
+        ssize_t got = recv(descriptor, answer, ANSWER_BYTES, MSG_TRUNC);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 || got > ANSWER_BYTES) {
+            status = got < 0 ? -errno : -EMSGSIZE;
+            break;
+        }
+        unsigned left = (unsigned)got;
+        more = many && got > 0;
+        for (struct nlmsghdr *message = (struct nlmsghdr *)(void *)answer;
+             status == 0 && NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+            if (message->nlmsg_type == NLMSG_DONE) {
+                more = false;
+                break;
+            }
+            if (message->nlmsg_type == NLMSG_ERROR)
+                status = ((struct nlmsgerr *)NLMSG_DATA(message))->error;
+            else
+                status = each(context, message);
+        }
+    }
+    free(answer);
+out:
+    close(descriptor);
+    return status;
+}
+
+static struct rtattr *find_attribute(struct rtattr *at, int bytes, unsigned short type)
+{
+    for (; RTA_OK(at, bytes); at = RTA_NEXT(at, bytes))
+        if ((at->rta_type & NLA_TYPE_MASK) == type)
+            return at;
+    return NULL;
+}
+
+static struct rtattr *find_inside(const struct rtattr *outer, unsigned short type)
+{
+    return outer == NULL ? NULL : find_attribute(RTA_DATA(outer), (int)RTA_PAYLOAD(outer), type);
+}
+
+static bool read_flag(const struct rtattr *attribute)
+{
+    return attribute != NULL && RTA_PAYLOAD(attribute) > 0 &&
+           *(const uint8_t *)RTA_DATA(attribute) != 0;
+}
+
+/* ---- interfaces ---- */
+
+static void note_bridge(struct health_interface *interface, const struct rtattr *info)
+{
+    const struct rtattr *kind = find_inside(info, IFLA_INFO_KIND);
+    const struct rtattr *data = find_inside(info, IFLA_INFO_DATA);
+    if (kind == NULL || data == NULL || strcmp(RTA_DATA(kind), "bridge") != 0)
+        return;
+    snprintf(interface->bridge, sizeof(interface->bridge), "%s", interface->name);
+    interface->snooping = read_flag(find_inside(data, BRIDGE_SNOOPING));
+    interface->queries = read_flag(find_inside(data, BRIDGE_QUERIES));
+    const struct rtattr *state = find_inside(data, BRIDGE_QUERIER_STATE);
+    interface->querier4 = find_inside(state, QUERIER_IPV4) != NULL;
+    interface->querier6 = find_inside(state, QUERIER_IPV6) != NULL;
+}
+
+struct link_answer {
+    struct health_interface *interface;
+    unsigned master; /* index of what it is a port of; 0: nothing */
+};
+
+static int take_link(void *context, struct nlmsghdr *message)
+{
+    struct link_answer *answer = context;
+    struct health_interface *interface = answer->interface;
+    const struct ifinfomsg *link = NLMSG_DATA(message);
+    if (message->nlmsg_type != RTM_NEWLINK)
+        return 0;
+    struct rtattr *first = IFLA_RTA(link);
+    int bytes = (int)IFLA_PAYLOAD(message);
+    interface->up = (link->ifi_flags & IFF_UP) != 0;
+    interface->running = (link->ifi_flags & IFF_RUNNING) != 0;
+    interface->multicast = (link->ifi_flags & IFF_MULTICAST) != 0;
+    interface->loopback = (link->ifi_flags & IFF_LOOPBACK) != 0;
+    const struct rtattr *found = find_attribute(first, bytes, IFLA_MTU);
+    if (found != NULL)
+        memcpy(&interface->mtu, RTA_DATA(found), sizeof(interface->mtu));
+    found = find_attribute(first, bytes, IFLA_MASTER);
+    if (found != NULL)
+        memcpy(&answer->master, RTA_DATA(found), sizeof(answer->master));
+    found = find_attribute(first, bytes, IFLA_STATS64);
+    struct rtnl_link_stats64 counts;
+    if (found != NULL && RTA_PAYLOAD(found) >= offsetof(struct rtnl_link_stats64, rx_compressed)) {
+        memset(&counts, 0, sizeof(counts));
+        memcpy(&counts, RTA_DATA(found), offsetof(struct rtnl_link_stats64, rx_compressed));
+        interface->missed = counts.rx_missed_errors + counts.rx_fifo_errors;
+    }
+    note_bridge(interface, find_attribute(first, bytes, IFLA_LINKINFO));
+    return 0;
+}
+
+static int ask_link(unsigned index, struct link_answer *answer)
+{
+    struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+                                         .nlmsg_type = RTM_GETLINK,
+                                         .nlmsg_flags = NLM_F_REQUEST}};
+    request.link.ifi_index = (int)index;
+    return ask_kernel(&request, take_link, answer);
+}
+
+struct address_search {
+    unsigned index;
+    bool has_ipv4, has_ipv6;
+};
+
+static int take_address(void *context, struct nlmsghdr *message)
+{
+    struct address_search *search = context;
+    const struct ifaddrmsg *address = NLMSG_DATA(message);
+    if (message->nlmsg_type == RTM_NEWADDR && address->ifa_index == search->index) {
+        search->has_ipv4 |= address->ifa_family == AF_INET;
+        search->has_ipv6 |= address->ifa_family == AF_INET6;
+    }
+    return 0;
+}
+
+static int ask_addresses(unsigned index, struct health_interface *interface)
+{
+    struct address_search search = {.index = index};
+    struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifaddrmsg)),
+                                         .nlmsg_type = RTM_GETADDR,
+                                         .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
+    int status = ask_kernel(&request, take_address, &search);
+    interface->has_ipv4 = search.has_ipv4;
+    interface->has_ipv6 = search.has_ipv6;
+    return status;
+}
+
+/* The version the host speaks there, of /proc/net/igmp: "2\teth0      :     1      V3"; a name of
+ * ten letters or more touches the colon. */
+static unsigned igmp_version(const char *interface)
+{
+    char line[256], name[64];
+    unsigned version = 0, found = 0;
+    FILE *file = fopen("/proc/self/net/igmp", "re");
+    if (file == NULL)
+        return 0;
+    while (found == 0 && fgets(line, sizeof(line), file) != NULL)
+        if (sscanf(line, "%*u %63[^: ] : %*u V%u", name, &version) == 2 &&
+            strcmp(name, interface) == 0)
+            found = version;
+    fclose(file);
+    return found;
+}
+
+int health_interface(const char *name, struct health_interface *interface)
+{
+    struct link_answer answer = {.interface = interface};
+    memset(interface, 0, sizeof(*interface));
+    snprintf(interface->name, sizeof(interface->name), "%s", name);
+    unsigned index = net_interface_index(name);
+    if (index == 0)
+        return -ENODEV;
+    int status = ask_link(index, &answer);
+    if (status == 0)
+        status = ask_addresses(index, interface);
+    if (status < 0)
+        return status;
+    interface->igmp_version = igmp_version(name);
+    char master[IF_NAMESIZE];
+    if (interface->bridge[0] == '\0' && answer.master != 0 &&
+        if_indextoname(answer.master, master) != NULL) {
+        struct health_interface above = {.mtu = 0};
+        struct link_answer above_answer = {.interface = &above};
+        snprintf(above.name, sizeof(above.name), "%s", master);
+        if (ask_link(answer.master, &above_answer) == 0 && above.bridge[0] != '\0') {
+            memcpy(interface->bridge, above.bridge, sizeof(interface->bridge));
+            interface->snooping = above.snooping;
+            interface->queries = above.queries;
+            interface->querier4 = above.querier4;
+            interface->querier6 = above.querier6;
+        }
+    }
+    return 0;
+}
+
+int health_candidate(uint8_t family, char found[NET_INTERFACE_BYTES])
+{
+    struct if_nameindex *all = if_nameindex();
+    int status = -ENODEV;
+    for (struct if_nameindex *one = all; one != NULL && one->if_index != 0; one++) {
+        struct health_interface interface;
+        if (health_interface(one->if_name, &interface) < 0 || !interface.up ||
+            !(family == 4 ? interface.has_ipv4 : interface.has_ipv6))
+            continue;
+        bool better = interface.multicast && !interface.loopback;
+        if (better || (interface.loopback && status < 0)) {
+            snprintf(found, NET_INTERFACE_BYTES, "%s", one->if_name);
+            status = 0;
+        }
+        if (better)
+            break;
+    }
+    if (all != NULL)
+        if_freenameindex(all);
+    return status;
+}
+
+/* ---- routes ---- */
+
+struct route_answer {
+    unsigned index;
+    unsigned char type;
+};
+
+static int take_route(void *context, struct nlmsghdr *message)
+{
+    struct route_answer *answer = context;
+    const struct rtmsg *route = NLMSG_DATA(message);
+    if (message->nlmsg_type != RTM_NEWROUTE)
+        return 0;
+    answer->type = route->rtm_type;
+    const struct rtattr *out = find_attribute(RTM_RTA(route), (int)RTM_PAYLOAD(message), RTA_OIF);
+    if (out != NULL)
+        memcpy(&answer->index, RTA_DATA(out), sizeof(answer->index));
+    return 0;
+}
+
+static int ask_route(const struct address *to, unsigned index, struct route_answer *answer)
+{
+    size_t bytes = to->family == 4 ? 4 : 16;
+    struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
+                                         .nlmsg_type = RTM_GETROUTE,
+                                         .nlmsg_flags = NLM_F_REQUEST}};
+    request.route.rtm_family = to->family == 4 ? AF_INET : AF_INET6;
+    request.route.rtm_dst_len = (unsigned char)(bytes * 8);
+    add_attribute(&request, RTA_DST, to->bytes, bytes);
+    if (index != 0)
+        add_attribute(&request, RTA_OIF, &index, sizeof(index));
+    *answer = (struct route_answer){0};
+    return ask_kernel(&request, take_route, answer);
+}
+
+int health_route(const struct address *to, const char *interface, char found[NET_INTERFACE_BYTES])
+{
+    unsigned index = interface[0] != '\0' ? net_interface_index(interface) : 0;
+    struct route_answer answer;
+    char name[IF_NAMESIZE];
+    if (interface[0] != '\0' && index == 0)
+        return -ENODEV;
+    int status = ask_route(to, index, &answer);
+    if (status < 0)
+        return status;
+    bool leads = answer.type == RTN_UNICAST || answer.type == RTN_LOCAL ||
+                 answer.type == RTN_MULTICAST || answer.type == RTN_BROADCAST ||
+                 answer.type == RTN_ANYCAST;
+    if (!leads || answer.index == 0 || if_indextoname(answer.index, name) == NULL)
+        return -ENETUNREACH;
+    snprintf(found, NET_INTERFACE_BYTES, "%s", name);
+    return 0;
+}
+
+int health_owns(const struct address *address)
+{
+    static const uint8_t zero[16];
+    struct route_answer answer;
+    if (memcmp(address->bytes, zero, address->family == 4 ? 4 : 16) == 0)
+        return 0;
+    int status = ask_route(address, 0, &answer);
+    return status == 0 && answer.type == RTN_LOCAL ? 0 : -EADDRNOTAVAIL;
+}
+
+/* ---- memberships ---- */
+
+static int joined4(const struct address *group, const char *interface)
+{
+    char line[256], name[64] = "";
+    unsigned version, word;
+    int joined = 0;
+    FILE *file = fopen("/proc/self/net/igmp", "re");
+    if (file == NULL)
+        return -errno;
+    while (joined == 0 && fgets(line, sizeof(line), file) != NULL)
+        /* An interface's line, then a line for each of its groups, indented; the group is the
+         * 32 bits as they are in memory, printed as a number. */
+        if (line[0] != '\t')
+            joined = sscanf(line, "%*u %63[^: ] : %*u V%u", name, &version) == 2 ? 0 : joined;
+        else if (strcmp(name, interface) == 0 && sscanf(line, " %8x", &word) == 1)
+            joined = memcmp(&word, group->bytes, 4) == 0;
+    fclose(file);
+    return joined;
+}
+
+static int joined6(const struct address *group, const char *interface)
+{
+    char line[256], name[64], wanted[33], found[40];
+    int joined = 0;
+    for (int i = 0; i < 16; i++)
+        snprintf(wanted + 2 * i, 3, "%02x", group->bytes[i]);
+    FILE *file = fopen("/proc/self/net/igmp6", "re");
+    if (file == NULL)
+        return -errno;
+    while (joined == 0 && fgets(line, sizeof(line), file) != NULL)
+        joined = sscanf(line, "%*u %63s %39s", name, found) == 2 && strcmp(name, interface) == 0 &&
+                 strcmp(found, wanted) == 0;
+    fclose(file);
+    return joined;
+}
+
+int health_joined(const struct address *group, const char *interface)
+{
+    return group->family == 4 ? joined4(group, interface) : joined6(group, interface);
+}
+
+/* ---- settings of the kernel ---- */
+
+static int read_number(const char *path, uint64_t *number)
+{
+    char text[64];
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return -errno;
+    bool read = fgets(text, sizeof(text), file) != NULL;
+    fclose(file);
+    text[read ? strcspn(text, "\n") : 0] = '\0';
+    return units_read_count(text, 0, UINT64_MAX, number);
+}
+
+int health_path_filter(const char *interface)
+{
+    const char *const names[] = {"all", interface};
+    uint64_t worst = 0;
+    for (int i = 0; i < 2; i++) {
+        char path[128];
+        uint64_t value;
+        snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", names[i]);
+        int status = read_number(path, &value);
+        if (status < 0)
+            return status;
+        worst = value > worst ? value : worst; /* the greater one is in force */
+    }
+    return worst > 2 ? 2 : (int)worst;
+}
+
+uint64_t health_queue_limit(void)
+{
+    /* Asked of a socket: /proc/sys/net/core/rmem_max is not shown in every network namespace. */
+    int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), all = INT32_MAX / 2;
+    if (descriptor < 0)
+        return 0;
+    uint64_t granted = 0;
+    if (setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &all, sizeof(all)) == 0)
+        granted = net_queue_bytes(descriptor) / 2; /* the kernel doubles it */
+    close(descriptor);
+    return granted;
+}
+
+int health_source_limit(uint64_t *sources)
+{
+    return read_number("/proc/sys/net/ipv4/igmp_max_msf", sources);
+}
+
+int health_backlog_drops(uint64_t *dropped)
+{
+    char line[512];
+    unsigned count;
+    FILE *file = fopen("/proc/net/softnet_stat", "re");
+    if (file == NULL)
+        return -errno;
+    *dropped = 0;
+    while (fgets(line, sizeof(line), file) != NULL) /* a line a processor, hexadecimal */
+        if (sscanf(line, "%*x %x", &count) == 1)
+            *dropped += count;
+    fclose(file);
+    return 0;
+}
+
+int health_same_network(long id)
+{
+    struct stat ours, theirs;
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%ld/ns/net", id);
+    if (stat("/proc/self/ns/net", &ours) < 0 || stat(path, &theirs) < 0)
+        return -errno;
+    return ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
+}
+
+int health_clock(bool *synchronised, uint64_t *error_us)
+{
+    struct timex about = {.modes = 0};
+    int state = adjtimex(&about);
+    if (state < 0)
+        return -errno;
+    *synchronised = state != TIME_ERROR && (about.status & STA_UNSYNC) == 0;
+    *error_us = about.maxerror < 0 ? 0 : (uint64_t)about.maxerror;
+    return 0;
+}
+
+/* ---- file systems ---- */
+
+static bool is_one_of(const char *const *names, const char *name)
+{
+    while (*names != NULL && strcmp(*names, name) != 0)
+        names++;
+    return *names != NULL;
+}
+
+/* Undoes mountinfo's escapes of blanks: "\040". */
+static void unescape(char *text)
+{
+    char *to = text;
+    for (; *text != '\0'; to++) {
+        if (text[0] == '\\' && text[1] >= '0' && text[1] <= '3' && text[2] != '\0' &&
+            text[3] != '\0') {
+            *to = (char)((text[1] - '0') * 64 + (text[2] - '0') * 8 + (text[3] - '0'));
+            text += 4;
+        } else {
+            *to = *text++;
+        }
+    }
+    *to = '\0';
+}
+
+int health_filesystem(int folder, struct health_filesystem *filesystem)
+{
+    static const char *const memory[] = {"tmpfs", "ramfs", "devtmpfs", NULL};
+    static const char *const remote[] = {"nfs",  "nfs4", "cifs",  "smb3",       "9p",
+                                         "ceph", "afs",  "ncpfs", "fuse.sshfs", NULL};
+    struct statvfs room;
+    struct statx about;
+    char line[4096];
+    *filesystem = (struct health_filesystem){.type = "unknown"};
+    if (fstatvfs(folder, &room) < 0)
+        return -errno;
+    filesystem->read_only = (room.f_flag & ST_RDONLY) != 0;
+    if (statx(folder, "", AT_EMPTY_PATH, STATX_MNT_ID, &about) < 0)
+        return -errno;
+    FILE *file = fopen("/proc/self/mountinfo", "re");
+    if (file == NULL)
+        return -errno;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        unsigned long long id;
+        if (sscanf(line, "%llu %*u %*s %*s %511s", &id, filesystem->mount) != 2 ||
+            id != about.stx_mnt_id)
+            continue;
+        const char *behind = strstr(line, " - ");
+        if (behind != NULL)
+            sscanf(behind, " - %31s", filesystem->type);
+        break;
+    }
+    fclose(file);
+    unescape(filesystem->mount);
+    filesystem->in_memory = is_one_of(memory, filesystem->type);
+    filesystem->remote = is_one_of(remote, filesystem->type);
+    return 0;
+}
+
+/* ---- limits ---- */
+
+uint64_t health_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 0;
+    return limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_max;
+}
+
+uint32_t health_page_bytes(void)
+{
+    long bytes = sysconf(_SC_PAGESIZE);
+    return bytes > 0 ? (uint32_t)bytes : 0;
+}
