@@ -27,6 +27,7 @@
 #define BACK_BYTES         (512u << 10) /* a block of our own is at most that long */
 #define HEADER_BYTES_MAX   (LAYOUT_SCHEMA_BYTES_MAX + (1u << 20))
 #define HEADER_ENTRIES_MAX 10000u
+#define ZLIB_TRAILER_BYTES 4u
 #define FRONT_BYTES_MAX    (2u * VARINT_BYTES_MAX)
 
 struct scan {
@@ -406,7 +407,8 @@ static int unpack(struct scan *scan, struct span stored, struct span *data, cons
             return -EBADMSG;
         }
     }
-    if (stream->avail_in > 0) {
+    /* Some writers leave what is left of zlib's own checksum behind the data. */
+    if (stream->avail_in > ZLIB_TRAILER_BYTES) {
         *why = "bytes are left over";
         return -EBADMSG;
     }
@@ -929,12 +931,17 @@ static int doubt_marker(struct scan *scan)
     status = search_marker(scan, &found);
     if (status < 0)
         return status;
-    bool same = found && scan->header.ours == kept.ours && scan->header.codec == kept.codec;
-    if (same)
-        memcpy(kept.sync, scan->header.sync, SCAN_SYNC_BYTES);
+    struct scan_header told = scan->header;
     scan->header = kept;
-    if (same && scan->header.fault == NULL)
-        scan->header.fault = "the header's sync marker is not that of the blocks";
+    if (found) {
+        bool same = memcmp(told.sync, kept.sync, SCAN_SYNC_BYTES) == 0 && told.ours == kept.ours &&
+                    told.codec == kept.codec;
+        memcpy(scan->header.sync, told.sync, SCAN_SYNC_BYTES);
+        scan->header.ours = told.ours;
+        scan->header.codec = told.codec;
+        if (!same && kept.fault == NULL)
+            scan->header.fault = "the header is not that of the blocks";
+    }
     scan->header.sound = scan->header.fault == NULL;
     return 0;
 }

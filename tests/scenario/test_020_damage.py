@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""020-damage: info, verify and recover on recordings of a real fleet, sound, open and mutilated; what
+is recovered is read by an independent reader."""
+import io
+import json
+
+import fastavro
+import pytest
+from harness import container, signals
+from harness.fleet import LONG, Fleet, new_folder
+
+SCHEMA = {"type": "record", "name": "Probe", "namespace": "test", "fields": [
+    {"name": "time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+    {"name": "value", "type": "double"}, {"name": "note", "type": ["null", "string"]}]}
+CHANNEL = {"schema": SCHEMA, "time": "time"}
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    """(folder, [paths]): three files of one channel, and the schema beside them."""
+    keep = new_folder("flotilla-damage-")
+    from harness.fleet import flotilla
+    with Fleet({"probe": CHANNEL}, storage={"rotate": {"size": "600KiB"}, "direct_io": "off"}) as fleet:
+        flotilla("send", "probe", "--rate", "0", "--count", "60000", "--batch", "10",
+                 "-c", fleet.file, check=0)
+        fleet.settle({"probe": 6000})
+        fleet.stop()
+        files = fleet.files("probe")
+        for path in files:
+            (keep / path.name).write_bytes(path.read_bytes())
+    (keep / "probe.avsc").write_text(json.dumps(SCHEMA))
+    yield keep, [keep / path.name for path in files]
+    for path in keep.iterdir():
+        path.unlink()
+    keep.rmdir()
+
+
+def verify(flotilla, path):
+    done = flotilla("verify", "--json", path)
+    return done.returncode, json.loads(done.stdout)
+
+
+def copy(recorded, tmp_path, change, index=0):
+    folder, files = recorded
+    data = bytearray(files[index].read_bytes())
+    data = change(data) or data
+    path = tmp_path / files[index].name
+    path.write_bytes(data)
+    return path
+
+
+def test_020_sound(recorded, flotilla):
+    folder, files = recorded
+    assert len(files) >= 2
+    done = flotilla("verify", *files, check=0)
+    assert done.stdout.count(": sound, ") == len(files) and done.stderr == ""
+    total = 0
+    for path in files:
+        metadata, blocks = container.read(path)
+        code, said = verify(flotilla, path)
+        assert code == 0 and said["sound"] and said["datums"] == container.count(path)
+        info = json.loads(flotilla("info", "--json", path, check=0).stdout)
+        counted = json.loads(flotilla("info", "--json", "--count", path, check=0).stdout)
+        assert info == counted, "fronts say what the datums are"
+        assert (info["channel"], info["state"], info["schema"], info["codec"]) == \
+            ("probe", "finished", "test.Probe", "deflate")
+        assert info["blocks"] == len(blocks) and info["bytes"] == path.stat().st_size
+        assert info["first_arrival"] <= info["last_block_arrival"]
+        assert info["host"] == metadata["flotilla.host"].decode()
+        total += info["datums"]
+    assert total == 60000
+    shown = flotilla("info", files[0], check=0).stdout
+    assert "test.Probe" in shown and info["fingerprint"] in shown
+
+
+def test_020_recovered_file_of_a_sound_one_is_the_same(recorded, flotilla, tmp_path):
+    path = copy(recorded, tmp_path, lambda data: None)
+    done = flotilla("recover", path, check=0)
+    saved = tmp_path / path.name.replace(".avro", ".recovered.avro")
+    assert saved.read_bytes() == path.read_bytes() and "nothing was lost" in done.stdout
+    again = flotilla("recover", path)
+    assert again.returncode == 1 and "already" in again.stderr
+    assert sorted(tmp_path.iterdir()) == sorted([path, saved]), "nothing else is left behind"
+
+
+def test_020_damage_is_told_with_its_place(recorded, flotilla, tmp_path, rng):
+    folder, files = recorded
+    _, blocks = container.read(files[0])
+    hit = sorted(rng.sample(range(1, len(blocks) - 1), 2))
+
+    def change(data):
+        for index in hit:
+            data[rng.randrange(blocks[index][2] + 140, blocks[index][2] + 2000)] ^= 0x10
+    path = copy(recorded, tmp_path, change)
+    done = flotilla("verify", path, check=3)
+    for index in hit:
+        assert f"{path}: offset {blocks[index][2]}: " in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+    before = path.read_bytes()
+    recovered = json.loads(flotilla("recover", "--json", path, check=3).stdout)
+    assert path.read_bytes() == before, "never in place"
+    lost = sum(blocks[index][0] for index in hit)
+    assert recovered["lost_datums_estimated"] == lost, "the fronts stand, so it is exact"
+    assert recovered["lost_bytes"] == sum(blocks[index][3] - blocks[index][2] for index in hit)
+    wanted = b"".join(body for i, (_, body, _, _) in enumerate(blocks) if i not in hit)
+    payload, count = container.payload([recovered["output"]])
+    assert payload == wanted and count == container.count(recovered["output"])
+    flotilla("verify", recovered["output"], check=0)
+
+
+@pytest.mark.parametrize("how", ["sibling", "given", "nothing"])
+def test_020_lost_header(recorded, flotilla, tmp_path, how):
+    folder, files = recorded
+    path = copy(recorded, tmp_path, lambda data: bytes(3000) + data[3000:], index=1)
+    _, blocks = container.read(files[1])
+    flotilla("verify", path, check=3)
+    words = []
+    if how == "sibling":
+        (tmp_path / files[0].name).write_bytes(files[0].read_bytes())
+    elif how == "given":
+        words = ["--schema", folder / "probe.avsc"]
+    done = flotilla("recover", path, *words, "-o", tmp_path / "out.avro")
+    if how == "nothing":
+        assert done.returncode == 1 and "--schema" in done.stderr
+        assert not (tmp_path / "out.avro").exists()
+        return
+    assert done.returncode == 3
+    assert "the schema is taken from" in done.stderr
+    assert container.payload([tmp_path / "out.avro"])[0] == b"".join(b[1] for b in blocks)
+    metadata, _ = container.read(tmp_path / "out.avro")
+    assert metadata["flotilla.channel"] == b"probe"
+    with open(tmp_path / "out.avro", "rb") as file:
+        assert sum(1 for _ in fastavro.reader(file)) == sum(b[0] for b in blocks)
+    flotilla("verify", tmp_path / "out.avro", check=0)
+
+
+def test_020_moved_and_missing_blocks(recorded, flotilla, tmp_path):
+    folder, files = recorded
+    _, blocks = container.read(files[0])
+    (_, _, a, b), (_, _, c, d) = blocks[1], blocks[2]
+    missing = copy(recorded, tmp_path, lambda data: data[:a] + data[b:])
+    code, said = verify(flotilla, missing)
+    assert code == 3 and said["missing_bytes"] == b - a and said["lost_bytes"] == 0
+    assert said["faults"][0]["offset"] == a
+    swapped = copy(recorded, tmp_path, lambda data: data[:a] + data[c:d] + data[a:b] + data[d:])
+    done = flotilla("recover", swapped, "-o", tmp_path / "out.avro", check=3)
+    assert "arrival time goes back" in done.stderr
+    wanted = [blocks[0], blocks[2], blocks[1], *blocks[3:]]
+    assert container.payload([tmp_path / "out.avro"])[0] == b"".join(b[1] for b in wanted)
+    flotilla("verify", tmp_path / "out.avro", check=0)
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+def test_020_foreign_files(flotilla, tmp_path, codec, rng):
+    records = [{"time": i, "value": i / 3, "note": None if i % 3 else f"note {i}"}
+               for i in range(20000)]
+    raw = {"type": "record", "name": "R", "fields": [
+        {"name": "time", "type": "long"}, {"name": "value", "type": "double"},
+        {"name": "note", "type": ["null", "string"]}]}
+    out = io.BytesIO()
+    fastavro.writer(out, raw, records, codec=codec, sync_interval=8000)
+    path = tmp_path / "foreign.avro"
+    path.write_bytes(out.getvalue())
+    info = json.loads(flotilla("info", "--json", path, check=0).stdout)
+    assert info["datums"] == 20000 and info["state"] == "of another program"
+    assert info["channel"] is None and info["first_arrival"] is None
+    flotilla("verify", path, check=0)
+    blocks = list(fastavro.block_reader(io.BytesIO(out.getvalue())))
+    at = len(blocks) // 2
+    data = bytearray(out.getvalue())
+    data[blocks[at].offset + 1:blocks[at].offset + 50] = rng.randbytes(49)
+    path.write_bytes(data)
+    flotilla("verify", path, check=3)
+    done = json.loads(flotilla("recover", "--json", path, check=3).stdout)
+    with open(done["output"], "rb") as file:
+        assert list(fastavro.reader(file)) == \
+            [record for i, block in enumerate(blocks) if i != at for record in block]
+    assert abs(done["lost_datums_estimated"] / blocks[at].num_records - 1) < 0.2
+
+
+def test_020_an_open_file_is_sound_at_any_instant(seed, flotilla):
+    with Fleet({"c": {"schema": signals.SCHEMA}}) as fleet:
+        source = fleet.source("c", signals.samples(20000), rate=4000)
+        seen = 0
+        for _ in range(200 if LONG else 40):
+            for path in fleet.files("c"):
+                said = json.loads(flotilla("verify", "--json", path, check=0).stdout)
+                assert said["datums"] >= seen
+                seen = said["datums"]
+                if path.name.endswith(".part"):
+                    info = flotilla("info", "--json", path, check=0)
+                    assert json.loads(info.stdout)["state"] == "open"
+        source.finish()
+        fleet.settle({"c": 20000})
+        (part,) = fleet.files("c")
+        assert verify(flotilla, part)[1]["datums"] == 20000
+        saved = fleet.folder / "copy.avro"
+        flotilla("recover", part, "-o", saved, check=0)
+        assert container.count(saved) == 20000
+
+
+def test_020_exit_codes(recorded, flotilla, tmp_path):
+    assert flotilla("verify").returncode == 2
+    assert flotilla("recover", "a", "b").returncode == 2
+    assert flotilla("info", "--nonsense", "x").returncode == 2
+    assert flotilla("verify", tmp_path / "none.avro").returncode == 1
+    assert flotilla("verify", tmp_path).returncode == 1
+    assert flotilla("info", tmp_path / "none.avro").returncode == 1
+    assert flotilla("recover", tmp_path / "none.avro").returncode == 1
+    empty = tmp_path / "empty.avro"
+    empty.write_bytes(b"")
+    assert flotilla("verify", empty).returncode == 3
+    text = tmp_path / "text.avro"
+    text.write_text("no container\n" * 1000)
+    done = flotilla("verify", text, recorded[1][0], check=3)
+    assert f"{text}: offset 0: " in done.stderr and ": sound, " in done.stdout
+    assert flotilla("verify", text, tmp_path / "none.avro").returncode == 1
+    done = flotilla("recover", text)
+    assert done.returncode == 1 and sorted(tmp_path.iterdir()) == [empty, text]
+    nowhere = flotilla("recover", recorded[1][0], "-o", tmp_path / "no/such/out.avro")
+    assert nowhere.returncode == 1 and not (tmp_path / "no").exists()
