@@ -94,7 +94,7 @@ const json_t *doctor_status(const struct doctor *doctor, const char *channel)
 
 static void examine_fleet(struct doctor *doctor)
 {
-    char error[1024], fix[64];
+    char error[1024], fix[CHANNEL_PATH_BYTES_MAX + 80];
     json_t *request = json_pack("{s:s}", "verb", "status");
     if (request != NULL)
         doctor->fleet = control_ask(doctor->config->runtime, request, STATUS_TIMEOUT_MS, false,
@@ -116,7 +116,8 @@ static void examine_fleet(struct doctor *doctor)
     if (same == 1)
         doctor_find(doctor, DOCTOR_OK, "fleet", NULL, "runs, manager %ld", pid);
     else if (same == 0) {
-        snprintf(fix, sizeof fix, "nsenter --net=/proc/%ld/ns/net flotilla doctor", pid);
+        snprintf(fix, sizeof fix, "nsenter --net=/proc/%ld/ns/net flotilla doctor -c '%s'", pid,
+                 doctor->config->file);
         doctor_find(doctor, DOCTOR_WARNING, "fleet", fix,
                     "manager %ld runs in another network than this command", pid);
     } else {
