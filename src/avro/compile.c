@@ -45,31 +45,11 @@ __attribute__((format(printf, 2, 3))) static int refuse(struct compiler *compile
     return -EINVAL;
 }
 
-/* Logical types that the specification gives to numbers. Their values mark instants or days: an
- * average of them would be one that nobody measured. An unknown logical type is to be ignored. */
+/* The logical types that numbers may have mark instants or days: an average of them would be one
+ * that nobody measured. One that is unknown or does not fit is to be ignored. */
 static bool is_plain_value(const struct schema *type)
 {
-    static const struct {
-        enum layout_kind kind;
-        const char *logical;
-    } known[] = {
-        {LAYOUT_INT, "date"},
-        {LAYOUT_INT, "time-millis"},
-        {LAYOUT_LONG, "time-micros"},
-        {LAYOUT_LONG, "time-nanos"},
-        {LAYOUT_LONG, "timestamp-millis"},
-        {LAYOUT_LONG, "timestamp-micros"},
-        {LAYOUT_LONG, "timestamp-nanos"},
-        {LAYOUT_LONG, "local-timestamp-millis"},
-        {LAYOUT_LONG, "local-timestamp-micros"},
-        {LAYOUT_LONG, "local-timestamp-nanos"},
-    };
-    if (type->logical == NULL)
-        return false;
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (known[i].kind == type->kind && strcmp(known[i].logical, type->logical) == 0)
-            return true;
-    return false;
+    return type->logical_holds && type->kind >= LAYOUT_INT && type->kind <= LAYOUT_DOUBLE;
 }
 
 static uint32_t link_count_of(const struct schema *type)
@@ -317,6 +297,103 @@ out:
     free(compiler.state);
     free(compiler.fields);
     return status;
+}
+
+/* ---- how large a datum is ---- */
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* From what is known of its parts; UINT64_MAX: nothing yet. */
+static uint64_t least_bytes(const struct schema *type, const uint64_t *known)
+{
+    uint64_t bytes = own_min_bytes(type), least = UINT64_MAX;
+    if (type->kind == LAYOUT_RECORD)
+        for (uint32_t i = 0; i < type->count; i++)
+            bytes = sum(bytes, known[type->fields[i].type->node]);
+    if (type->kind != LAYOUT_UNION)
+        return bytes;
+    for (uint32_t i = 0; i < type->count; i++) {
+        uint64_t branch = sum(varint_bytes(i), known[type->branches[i]->node]);
+        least = branch < least ? branch : least;
+    }
+    return least;
+}
+
+#define MOST_NEW  0u /* in `known`, which holds what was found plus 2 */
+#define MOST_OPEN 1u
+
+/* UINT64_MAX: no bound. What leads back into an open type has none, for it may be entered once
+ * more: at least a union's branch number each time. */
+static uint64_t most_bytes(const struct schema *type, uint64_t *known)
+{
+    uint64_t most = 0;
+    if (known[type->node] == MOST_OPEN)
+        return UINT64_MAX;
+    if (known[type->node] != MOST_NEW)
+        return known[type->node] == UINT64_MAX ? UINT64_MAX : known[type->node] - 2;
+    known[type->node] = MOST_OPEN;
+    switch (type->kind) {
+    case LAYOUT_INT:
+        most = 5;
+        break;
+    case LAYOUT_LONG:
+        most = 10;
+        break;
+    case LAYOUT_ENUM:
+        most = varint_bytes(type->count - 1);
+        break;
+    case LAYOUT_UNION:
+        for (uint32_t i = 0; i < type->count; i++) {
+            uint64_t branch = sum(varint_bytes(i), most_bytes(type->branches[i], known));
+            most = branch > most ? branch : most;
+        }
+        break;
+    case LAYOUT_RECORD:
+        for (uint32_t i = 0; i < type->count; i++)
+            most = sum(most, most_bytes(type->fields[i].type, known));
+        break;
+    case LAYOUT_BYTES:
+    case LAYOUT_STRING:
+    case LAYOUT_ARRAY:
+    case LAYOUT_MAP:
+        most = UINT64_MAX;
+        break;
+    default:
+        most = own_min_bytes(type);
+        break;
+    }
+    known[type->node] = sum(most, 2);
+    return most;
+}
+
+int schema_datum_bytes(const struct schema_file *file, uint64_t *least, uint64_t *most)
+{
+    const struct schema *root = schema_root(file);
+    uint32_t count;
+    const struct schema *const *types = schema_types(file, &count);
+    uint64_t *known = malloc(count * sizeof(uint64_t));
+    if (known == NULL)
+        return -ENOMEM;
+    /* Each pass finds what is one level higher, and no datum has more than LAYOUT_DEPTH_MAX. */
+    for (uint32_t i = 0; i < count; i++)
+        known[i] = UINT64_MAX;
+    bool changed = true;
+    for (uint32_t pass = 0; changed && pass <= LAYOUT_DEPTH_MAX; pass++) {
+        changed = false;
+        for (uint32_t i = count; i-- > 0;) {
+            uint64_t bytes = least_bytes(types[i], known);
+            changed |= bytes != known[i];
+            known[i] = bytes;
+        }
+    }
+    *least = known[root->node];
+    memset(known, 0, count * sizeof(uint64_t));
+    *most = most_bytes(root, known);
+    free(known);
+    return 0;
 }
 
 /* The way to where schema_visit_leaves is. */

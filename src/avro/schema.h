@@ -5,6 +5,7 @@
 #ifndef FLOTILLA_AVRO_SCHEMA_H
 #define FLOTILLA_AVRO_SCHEMA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,18 +17,20 @@ struct schema; /* one type; children may point back to it (recursion) */
 struct schema_field {
     const char *name;
     const struct schema *type;
+    bool has_default;
 };
 
 struct schema {
     enum layout_kind kind;
-    const char *name;          /* full name of a named type, else NULL */
-    const char *logical;       /* logicalType, else NULL */
-    uint32_t count;            /* fields, branches, symbols, or a fixed's bytes */
-    struct schema_field *fields;     /* record */
-    const struct schema **branches;  /* union */
-    const char **symbols;            /* enum */
-    const struct schema *items;      /* array items, map values */
-    uint32_t node;             /* index in the compiled layout */
+    const char *name;    /* full name of a named type, else NULL */
+    const char *logical; /* logicalType as written, else NULL */
+    bool logical_holds;  /* it is one of Avro's and fits the type; else it is to be ignored */
+    uint32_t count;      /* fields, branches, symbols, or a fixed's bytes */
+    struct schema_field *fields;    /* record */
+    const struct schema **branches; /* union */
+    const char **symbols;           /* enum */
+    const struct schema *items;     /* array items, map values */
+    uint32_t node;                  /* index in the compiled layout */
     /* The fewest records, unions, arrays and maps that stand one in another in a datum of this
      * type; SCHEMA_LEVELS_MAX + 1 for more. */
     uint32_t levels;
@@ -37,8 +40,34 @@ struct schema {
 
 struct schema_file; /* owns the tree and its strings */
 
-/* Parses `text`. On failure returns NULL and a message for people in `error`: line and column for
- * JSON faults, the path within the schema ("fields[2].type") for others. Free with schema_free. */
+/* Something to say about a schema. */
+struct schema_finding {
+    bool warning;          /* the schema is good nevertheless */
+    uint32_t line, column; /* from 1; columns in characters */
+    const char *path;      /* within the schema, "fields[2].type"; "" for the whole */
+    const char *message;   /* for people, without line, column and path */
+};
+
+#define SCHEMA_FINDINGS_MAX 100u
+
+/* All zero to begin with. */
+struct schema_findings {
+    struct schema_finding *list; /* by line and column */
+    size_t count;                /* in the list */
+    size_t errors;               /* of all, those that are no warnings */
+    size_t more;                 /* found beyond SCHEMA_FINDINGS_MAX and not in the list */
+};
+
+/* Reads a schema as a person wrote it, and judges all of it: also defaults, order, docs, aliases,
+ * logical types and attributes that nobody knows. Everything that is wrong or doubtful goes to
+ * `findings`, which the caller frees with schema_findings_free in any case. Returns NULL if there
+ * was an error (an empty `findings->list` then means no memory). Free with schema_free. */
+struct schema_file *schema_read(struct span text, struct schema_findings *findings);
+void schema_findings_free(struct schema_findings *findings);
+
+/* Reads the schema that came with data: as schema_read, but what does not change a datum's bytes
+ * is not judged. On failure returns NULL and the first error in `error`: "line 3, column 14:
+ * fields[2].type: unknown type ...". Free with schema_free. */
 struct schema_file *schema_parse(struct span text, char *error, size_t error_bytes);
 const struct schema *schema_root(const struct schema_file *file);
 struct span schema_text(const struct schema_file *file); /* verbatim */
@@ -58,6 +87,10 @@ void schema_free(struct schema_file *file);
  * with a message (no such field, not a numeric field, too many nodes or leaves). */
 int schema_compile(const struct schema_file *file, const char *time, const char *sequence,
                    uint8_t **image, size_t *image_bytes, char *error, size_t error_bytes);
+
+/* The bytes of the smallest and of the largest datum, as writers encode them. UINT64_MAX as the
+ * largest: there is none (strings, bytes, arrays, maps, recursion). 0 or -ENOMEM. */
+int schema_datum_bytes(const struct schema_file *file, uint64_t *least, uint64_t *most);
 
 /* Calls `visit` for every numeric leaf in the order of its index in `layout` (compiled from
  * `file`), with its dotted path; a branch of a union of several types shows as "value:double". The

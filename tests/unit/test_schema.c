@@ -116,7 +116,7 @@ static void test_refuses_with_the_place(void **state)
     static const struct {
         const char *text, *error; /* a part of it */
     } cases[] = {
-        {"", "line 1, column 0: "},
+        {"", "line 1, column 1: not JSON: the text ends too early"},
         {"{\n \"type\" \"int\"}", "line 2, column "},
         {"{\"type\":\"int\",\"type\":\"long\"}", "duplicate object key"},
         {"\"int\" 1", "line 1, column 7: end of file expected"},
