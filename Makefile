@@ -5,6 +5,8 @@
 #   make                  build/flotilla and build/flotilla-relay
 #   make demo             a fleet on the loopback interface, live; DURATION=10 ends by itself
 #   make test             everything, in minutes; make test-long: the same for longer
+#   make fuzz             each fuzzer for FUZZ_SECONDS=60; what it finds is left in build/fuzz
+#   make interop          recordings read by every Avro reader that could be had: the table
 #   make bench            sizes and memory, with a description of the machine
 #   make install PREFIX=  default /usr/local; DESTDIR is honoured
 #   make clean
@@ -12,11 +14,12 @@
 PREFIX ?= /usr/local
 DURATION ?=
 JOBS ?=
+FUZZ_SECONDS ?= 60
 PYTEST_FLAGS ?=
 comma := ,
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
-.PHONY: all demo test test-long test-programs bench setup install clean
+.PHONY: all demo test test-long test-programs fuzz bench setup install clean
 
 # Quiet while all goes well; a failure shows everything that was said.
 configure = test -f $(1)/build.ninja || $(3) meson setup $(1) $(2) >build/log || \
@@ -48,6 +51,28 @@ test test-long: setup
 	@$(MAKE) --no-print-directory test-programs
 	@$(if $(filter test-long,$@),FLOTILLA_TEST_LONG=1) build/venv/bin/python -m pytest tests \
 	    $(PYTEST_FLAGS)
+
+# Seeded with files that the units make. A finding ends it, its input is left in the folder.
+fuzz:
+	@tests/setup fuzz
+	@$(MAKE) --no-print-directory test-programs
+	@$(call configure,build/fuzz,-Dpart=fuzz,CC=clang)
+	@$(call compile,build/fuzz)
+	@mkdir -p build/fuzz/seeds
+	@FLOTILLA_SEEDS=build/fuzz/seeds build/units/test_scan >build/log 2>&1 || \
+	    { cat build/log; exit 1; }
+	@set -e; for fuzzer in build/fuzz/fuzz_*; do test -f $$fuzzer -a -x $$fuzzer || continue; \
+	    mkdir -p $$fuzzer.corpus; echo "$$fuzzer: $(FUZZ_SECONDS) s"; \
+	    $$fuzzer -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=20 -rss_limit_mb=4096 \
+	        -artifact_prefix=$$fuzzer- -print_final_stats=1 $$fuzzer.corpus build/fuzz/seeds \
+	        >$$fuzzer.log 2>&1 || { tail -40 $$fuzzer.log; exit 1; }; \
+	    grep -E 'number_of_executed_units|DONE' $$fuzzer.log; done
+
+# Needs a JDK, Maven, cargo and go beside what the tests need.
+interop: setup
+	@$(MAKE) --no-print-directory test-programs
+	@tests/interop/setup
+	@build/venv/bin/python tests/interop/interop.py
 
 bench: setup
 	@$(MAKE) --no-print-directory all

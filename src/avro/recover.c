@@ -126,6 +126,9 @@ int recover_run(struct scan *scan, const struct recover_header *header,
         if (event.kind == SCAN_BLOCK && recover->keep != NULL &&
             !recover->keep(recover->context, &event))
             CHECK(event.kind == SCAN_FAULT);
+        /* A block without datums holds nothing, and makes some readers invent records. */
+        if (event.kind == SCAN_BLOCK && event.count == 0)
+            continue;
         if (event.kind == SCAN_BLOCK)
             status = put_block(&output, &event);
         if (recover->tell != NULL && event.kind != SCAN_END && status == 0)

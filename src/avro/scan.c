@@ -27,6 +27,7 @@
 #define BACK_BYTES         (512u << 10) /* a block of our own is at most that long */
 #define HEADER_BYTES_MAX   (LAYOUT_SCHEMA_BYTES_MAX + (1u << 20))
 #define HEADER_ENTRIES_MAX 10000u
+#define INFLATE_BYTES      (16u << 10) /* the least room to unpack into */
 #define ZLIB_TRAILER_BYTES 4u
 #define FRONT_BYTES_MAX    (2u * VARINT_BYTES_MAX)
 
@@ -80,7 +81,7 @@ static int look(struct scan *scan, uint64_t offset, size_t bytes, struct span *v
         size_t wanted = (size_t)(offset - from) + bytes;
         wanted = (wanted + BLOCK_PAGE_BYTES - 1) / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
         if (wanted < scan->ahead)
-            wanted = scan->ahead;
+            wanted = scan->ahead < size - from ? scan->ahead : (size_t)(size - from);
         int status = grow(&scan->window, &scan->window_room, wanted);
         if (status < 0)
             return status;
@@ -392,7 +393,8 @@ static int unpack(struct scan *scan, struct span stored, struct span *data, cons
     for (int result = Z_OK; result != Z_STREAM_END;) {
         if (bytes == SCAN_BLOCK_BYTES_MAX)
             return -EFBIG;
-        size_t room = bytes < scan->decoded_room ? scan->decoded_room : 2 * bytes + WINDOW_BYTES;
+        size_t room = bytes < scan->decoded_room ? scan->decoded_room
+                                                 : 2 * bytes + 2 * stored.bytes + INFLATE_BYTES;
         if (room > SCAN_BLOCK_BYTES_MAX)
             room = SCAN_BLOCK_BYTES_MAX;
         int status = grow(&scan->decoded, &scan->decoded_room, room);

@@ -508,8 +508,8 @@ static void test_damaged_recordings(void **state)
 static void test_damaged_foreign_files(void **state)
 {
     (void)state;
-    mutilations(FOREIGN_NULL, 4);
-    mutilations(FOREIGN_DEFLATE, 4);
+    mutilations(FOREIGN_NULL, 8);
+    mutilations(FOREIGN_DEFLATE, 8);
 }
 
 /* Every bit of a small recording, one at a time. */
@@ -593,12 +593,37 @@ static void test_losses_are_counted(void **state)
     assert_int_equal(totals.missing_bytes, original.to[1] - original.from[1]);
 }
 
+/* For the fuzzers: small files, sound and mutilated, in the folder FLOTILLA_SEEDS. */
+static void test_seeds_are_written(void **state)
+{
+    (void)state;
+    const char *folder = getenv("FLOTILLA_SEEDS");
+    if (folder == NULL)
+        skip();
+    for (unsigned i = 0; i < 60; i++) {
+        char path[512];
+        do
+            make_file(&original, (enum format)(i % FORMATS));
+        while (original.bytes > 40000);
+        make_file(&other, OURS);
+        if (i < 30)
+            memcpy(damaged.at, original.at, damaged.bytes = original.bytes);
+        else
+            mutilate();
+        snprintf(path, sizeof(path), "%s/%02u.avro", folder, i);
+        FILE *out = fopen(path, "wb");
+        assert_non_null(out);
+        assert_int_equal(fwrite(damaged.at, 1, damaged.bytes, out), damaged.bytes);
+        assert_int_equal(fclose(out), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_damaged_recordings), cmocka_unit_test(test_damaged_foreign_files),
         cmocka_unit_test(test_every_bit_counts),   cmocka_unit_test(test_fronts_agree),
-        cmocka_unit_test(test_losses_are_counted),
+        cmocka_unit_test(test_losses_are_counted), cmocka_unit_test(test_seeds_are_written),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
