@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""020-damage: info, verify and recover on recordings of a real fleet, sound, open and mutilated; what
-is recovered is read by an independent reader."""
+"""020-damage: info, verify and recover on recordings of a real fleet, sound, open and mutilated;
+what is recovered is read by an independent reader."""
 import io
 import json
 
@@ -8,6 +8,7 @@ import fastavro
 import pytest
 from harness import container, signals
 from harness.fleet import LONG, Fleet, new_folder
+from harness.fleet import flotilla as command
 
 SCHEMA = {"type": "record", "name": "Probe", "namespace": "test", "fields": [
     {"name": "time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
@@ -19,9 +20,9 @@ CHANNEL = {"schema": SCHEMA, "time": "time"}
 def recorded():
     """(folder, [paths]): three files of one channel, and the schema beside them."""
     keep = new_folder("flotilla-damage-")
-    from harness.fleet import flotilla
-    with Fleet({"probe": CHANNEL}, storage={"rotate": {"size": "600KiB"}, "direct_io": "off"}) as fleet:
-        flotilla("send", "probe", "--rate", "0", "--count", "60000", "--batch", "10",
+    storage = {"rotate": {"size": "600KiB"}, "direct_io": "off"}
+    with Fleet({"probe": CHANNEL}, storage=storage) as fleet:
+        command("send", "probe", "--rate", "0", "--count", "60000", "--batch", "10",
                  "-c", fleet.file, check=0)
         fleet.settle({"probe": 6000})
         fleet.stop()
