@@ -559,15 +559,24 @@ static void compile_channel(struct loader *loader, struct draft *draft)
     struct span text = {NULL, 0};
     uint8_t *bytes = NULL;
     struct schema_file *schema = NULL;
+    struct schema_findings findings = {0};
     int error = file_read_whole(values->schema, LAYOUT_SCHEMA_BYTES_MAX, &bytes, &text.bytes);
     if (error < 0) {
         config_error(&loader->faults, said->place, "%s: %s", said->text, strerror(-error));
         return;
     }
     text.at = bytes;
-    schema = schema_parse(text, message, sizeof message);
+    schema = schema_read(text, &findings);
+    for (size_t i = 0; i < findings.count; i++) {
+        const struct schema_finding *one = &findings.list[i];
+        (one->warning ? config_warning : config_error)(
+            &loader->faults, said->place, "%s:%lu:%lu: %s%s%s", said->text,
+            (unsigned long)one->line, (unsigned long)one->column, one->path,
+            one->path[0] != '\0' ? ": " : "", one->message);
+    }
+    loader->no_memory |= findings.errors > 0 && findings.list == NULL;
+    schema_findings_free(&findings);
     if (schema == NULL) {
-        config_error(&loader->faults, said->place, "%s: %s", said->text, message);
         free(bytes);
         return;
     }

@@ -409,7 +409,7 @@ channels:
     listen: 239.10.0.1:26000
     schema: bad.avsc
 """, """\
-fleet.yaml:5:13: bad.avsc: fields[3].type: unknown type "flaot"
+fleet.yaml:5:13: bad.avsc:5:29: fields[3].type: unknown type "flaot"; did you mean "float"?
     schema: bad.avsc
             ^
 """),
@@ -420,7 +420,7 @@ channels:
     listen: 239.10.0.1:26000
     schema: json.avsc
 """, """\
-fleet.yaml:5:13: json.avsc: line 3, column 3: '}' expected near '{'
+fleet.yaml:5:13: json.avsc:3:3: not JSON: '}' expected near '{'
     schema: json.avsc
             ^
 """),
