@@ -170,7 +170,8 @@ func (n *node) called(name string) bool {
 	return name == n.name || name == n.kind || name == n.kind+"."+n.logical
 }
 
-// Whether a bare value can be of this branch; libraries leave the name out where it is clear.
+// Whether a bare value can be of this branch. hamba gives some branches without their names; where
+// a union holds two kinds of time, its value no longer tells which it was.
 func (n *node) fits(value any) bool {
 	switch value.(type) {
 	case nil:
@@ -185,8 +186,10 @@ func (n *node) fits(value any) bool {
 		return n.kind == "float"
 	case float64:
 		return n.kind == "double"
-	case time.Time, time.Duration:
-		return n.logical != ""
+	case time.Duration:
+		return strings.HasPrefix(n.logical, "time-")
+	case time.Time:
+		return n.logical == "date" || strings.Contains(n.logical, "timestamp-")
 	case int, int32:
 		return n.kind == "int" || n.kind == "long"
 	case int64:
