@@ -21,6 +21,7 @@
 #define PART_SUFFIX        ".part"
 #define LOCK_NAME          ".lock"
 #define PROBE_NAME         ".probe"
+#define OPENING_NAME       ".opening" /* a file without a header yet, which no reader could open */
 #define RESERVE_BYTES_MIN  (1u << 20)
 #define RESERVE_BYTES_MAX  (64u << 20)
 #define HEADER_EXTRA_BYTES 16384u /* of a header besides the schema, padding included */
@@ -305,6 +306,7 @@ static void resume_open_file(struct segment *segment)
     char part[160];
     part_name(part, sizeof(part), state->file_name);
     if (state->file_bytes == 0) { /* killed while it was made */
+        folder_remove(segment->folder, OPENING_NAME);
         folder_remove(segment->folder, part);
         give_up_open_file(segment);
         return;
@@ -368,17 +370,18 @@ static void write_name(struct segment *segment, struct writer_state *next)
 }
 
 /* Makes the file, directly if that is wanted and can be. */
-static int make_file(struct segment *segment, const char *part)
+static int make_file(struct segment *segment)
 {
-    int status =
-        direct_file_open(&segment->file, segment->folder, part, FILE_CREATE, segment->direct);
+    folder_remove(segment->folder, OPENING_NAME); /* of a relay that was killed here */
+    int status = direct_file_open(&segment->file, segment->folder, OPENING_NAME, FILE_CREATE,
+                                  segment->direct);
     bool refused = status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM;
     if (!segment->direct || !refused || segment->settings->direct_io == DIRECT_REQUIRED)
         return status;
     log_line("no direct I/O in %s any more: recording through the page cache",
              segment->settings->directory);
     segment->direct = false;
-    return direct_file_open(&segment->file, segment->folder, part, FILE_CREATE, false);
+    return direct_file_open(&segment->file, segment->folder, OPENING_NAME, FILE_CREATE, false);
 }
 
 /* A folder that could not be opened at the start is tried again. The blocks that wait are pages
@@ -427,13 +430,16 @@ int segment_open(struct segment *segment)
     long header = block_write_header(segment->scratch, segment->scratch_bytes, &text,
                                      state->sync_marker, segment->alignment);
     CHECK(header > 0);
-    status = make_file(segment, part);
+    status = make_file(segment);
     if (status == 0) {
         struct span image = {segment->scratch, (size_t)header};
         status = direct_file_write(&segment->file, &image, 1, 0);
+        /* It gets its name with its header: whoever finds it can read it. */
+        if (status == 0)
+            status = folder_rename(segment->folder, OPENING_NAME, part);
         if (status < 0) {
             direct_file_close(&segment->file);
-            folder_remove(segment->folder, part);
+            folder_remove(segment->folder, OPENING_NAME);
         }
     }
     if (status == -ENOENT) { /* the folder was removed: the next attempt makes it again */

@@ -181,6 +181,14 @@ static void write_open_page(struct writer *writer)
     if (!ensure_open(writer))
         return;
     state = staging_writer(staging);
+    /* A block that begins as a page is closed by rewriting it: only here can the file be full. */
+    if (state->open_datums <= state->early_datums && must_rotate(writer, state, BLOCK_PAGE_BYTES)) {
+        segment_end(writer->segment, 0);
+        writer->unsynced_since_ns = 0;
+        if (!ensure_open(writer))
+            return;
+        state = staging_writer(staging);
+    }
     uint64_t count = receiver.open.count - state->early_datums;
     uint32_t data_bytes = receiver.open.data_bytes - state->early_bytes;
     block_copy(writer->page, staging_image(staging, &receiver.open), state->early_bytes,

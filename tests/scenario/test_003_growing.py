@@ -98,6 +98,24 @@ def test_003_ten_thousand_opens(seed, speed):
         assert Counter(fleet, "c").look(container.count)[0] == channel["datums_recorded"] == sent
 
 
+def test_003_a_file_is_readable_as_soon_as_it_is_there(seed):
+    """The first look at each of many new files, the moment its name appears."""
+    with Fleet({"c": {"schema": signals.SCHEMA}},
+               storage={"sync": "20ms", "rotate": {"size": "16KiB"}}) as fleet:
+        source = fleet.source("c", signals.samples(60000), rate=10000)
+        folder, seen = fleet.folder / "recordings/c", set()
+        while source.child.poll() is None:
+            for name in os.listdir(folder) if folder.exists() else ():
+                if name.endswith(".part") and name not in seen:
+                    try:
+                        container.count(folder / name)
+                    except FileNotFoundError:  # finished already
+                        continue
+                    seen.add(name)
+        assert len(seen) > 30
+        fleet.settle({"c": source.finish()["sent"]})
+
+
 @pytest.mark.parametrize("reader", [*readers.COMMANDS, "avrocat"])
 def test_003_other_readers_of_a_growing_file(seed, reader):
     """Each reader in its own process, some hundred opens at the slow and at the fast pace."""

@@ -7,6 +7,7 @@ import signal
 import time
 
 import fastavro
+import pytest
 from harness import container, signals
 from harness.fleet import Fleet, wait_until
 
@@ -45,6 +46,22 @@ def test_011_by_size(seed):
         numbers = [int(re.search(r"-(\d{6})\.avro$", path.name).group(1)) for path in files]
         assert numbers == list(range(1, len(files) + 1))
         assert [path.name for path in files] == sorted(path.name for path in files)
+
+
+@pytest.mark.parametrize("direct", ["auto", "off"])
+def test_011_by_size_of_a_slow_channel(seed, direct):
+    """Every block is first written as a page and rewritten until it is full."""
+    sent = signals.samples(4000, pad=60)
+    with Fleet({"c": {"schema": signals.SCHEMA}},
+               storage={"sync": "20ms", "rotate": {"size": "32KiB"},
+                        "direct_io": direct}) as fleet:
+        fleet.source("c", sent, rate=800).finish()
+        fleet.settle({"c": len(sent)})
+        fleet.stop()
+        files = fleet.files("c")
+        assert container.payload(files) == (b"".join(sent), len(sent))
+        assert len(files) >= sum(map(len, sent)) // (32 << 10)
+        assert max(path.stat().st_size for path in files) <= 32 << 10
 
 
 def test_011_by_age(seed):
