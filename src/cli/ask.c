@@ -74,6 +74,22 @@ int ask_manager(const struct ask_options *options, json_t *request, uint64_t tim
     return code;
 }
 
+int ask_tell_failed(const json_t *reply)
+{
+    const json_t *failed = json_object_get(reply, "failed");
+    size_t index;
+    json_t *one;
+    fflush(stdout); /* what was done stands before what came of it */
+    json_array_foreach(failed, index, one)
+    {
+        const char *channel = json_string_value(json_object_get(one, "channel"));
+        const char *reason = json_string_value(json_object_get(one, "reason"));
+        fprintf(stderr, "%s: failed: %s\n", channel ? channel : "?",
+                reason && reason[0] ? reason : "it did not come up");
+    }
+    return json_array_size(failed) ? EXIT_FAILED : EXIT_OK;
+}
+
 void ask_print_json(const json_t *reply)
 {
     json_dumpf(reply, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));

@@ -25,6 +25,10 @@ int ask_read_options(int argc, char **argv, unsigned accepts, struct ask_options
 int ask_manager(const struct ask_options *options, json_t *request, uint64_t timeout_ms,
                 bool until_gone, json_t **reply);
 
+/* Tells which channels of a reload or restart did not come up, "NAME: failed: REASON" on stderr.
+ * EXIT_OK if all did, else EXIT_FAILED. */
+int ask_tell_failed(const json_t *reply);
+
 /* Prints a reply as JSON on standard output. */
 void ask_print_json(const json_t *reply);
 

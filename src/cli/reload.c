@@ -18,12 +18,16 @@ const char verb_reload_help[] =
     "The manager reads its configuration again. If anything in it is wrong, nothing changes and "
     "the\n"
     "errors are shown. Else new channels are started, removed ones stopped, changed ones replaced\n"
-    "on the same socket; unchanged ones are not touched. Returns when all that is done.\n"
+    "on the same socket; unchanged ones are not touched. Returns when all that is done\n"
+    "and every relay that was started has come up, or after half a second more. One that did not\n"
+    "is told of as NAME: failed: REASON; the new configuration holds all the same, and it is "
+    "tried\n"
+    "again.\n"
     "\n"
     "  -c FILE   the configuration that names the manager's runtime folder\n"
     "  --json    what was changed, for machines\n"
     "\n"
-    "Exit: 0 done, 1 failed, 2 usage, 78 bad configuration.\n";
+    "Exit: 0 done, 1 failed or a channel did not come up, 2 usage, 78 bad configuration.\n";
 
 static void print_names(const json_t *reply, const char *change, bool with_names)
 {
@@ -60,6 +64,7 @@ int verb_reload(int argc, char **argv)
         print_names(reply, "removed", true);
         print_names(reply, "unchanged", false);
     }
+    code = ask_tell_failed(reply);
     json_decref(reply);
-    return EXIT_OK;
+    return code;
 }

@@ -14,12 +14,15 @@ const char verb_restart_help[] =
     "\n"
     "Ends the channel's relay cleanly and starts another on the same socket and buffer: nothing "
     "is\n"
-    "lost and the counters go on. A channel that failed or waits is started at once.\n"
+    "lost and the counters go on. A channel that failed or waits is started at once. Returns when "
+    "the\n"
+    "new relay has come up, or after half a second; one that did not is told of as\n"
+    "NAME: failed: REASON.\n"
     "\n"
     "  -c FILE   the configuration that names the manager's runtime folder\n"
     "  --json    the answer, for machines\n"
     "\n"
-    "Exit: 0 done, 1 failed, 2 usage, 78 no runtime folder can be found.\n";
+    "Exit: 0 done, 1 failed or it did not come up, 2 usage, 78 no runtime folder can be found.\n";
 
 int verb_restart(int argc, char **argv)
 {
@@ -36,6 +39,7 @@ int verb_restart(int argc, char **argv)
         ask_print_json(reply);
     else
         printf("restarted %s\n", options.channel);
+    code = ask_tell_failed(reply);
     json_decref(reply);
-    return EXIT_OK;
+    return code;
 }

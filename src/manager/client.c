@@ -16,9 +16,11 @@
 #include "os/file.h"
 #include "os/local.h"
 #include "os/path.h"
+#include "os/storage.h"
 
 #define CONFIG_BYTES_MAX (16u << 20)
 #define GONE_PAUSE_NS    (20 * NS_PER_MS)
+#define APPEAR_TRIES     25 /* of GONE_PAUSE_NS: a manager that begins or ends has no socket */
 
 /* ---- the one key ---- */
 
@@ -110,7 +112,7 @@ int control_find_runtime(const char *given, char runtime[CHANNEL_PATH_BYTES_MAX]
     if (status < 0 &&
         (given || status != -ENOENT || path_runtime(runtime, CHANNEL_PATH_BYTES_MAX) < 0)) {
         snprintf(error, error_bytes, "cannot read the configuration %s: %s", path,
-                 strerror(-status));
+                 file_error_text(status));
         return -EINVAL;
     }
     if (status < 0)
@@ -120,12 +122,10 @@ int control_find_runtime(const char *given, char runtime[CHANNEL_PATH_BYTES_MAX]
         found = find_by_line((const char *)text, value, sizeof value);
     free(text);
     if (found <= 0) {
-        if (path_runtime(runtime, CHANNEL_PATH_BYTES_MAX) == 0)
+        char why[1024];
+        if (config_read_runtime(path, runtime, CHANNEL_PATH_BYTES_MAX, why, sizeof why) == 0)
             return 0;
-        snprintf(error, error_bytes,
-                 "%s names no runtime folder and $XDG_RUNTIME_DIR is not set: where does the "
-                 "manager run?",
-                 path);
+        snprintf(error, error_bytes, "%s; cannot tell which manager is meant", why);
         return -EINVAL;
     }
     status = path_folder(path, folder, sizeof folder);
@@ -140,8 +140,47 @@ int control_find_runtime(const char *given, char runtime[CHANNEL_PATH_BYTES_MAX]
 
 /* ---- asking ---- */
 
+long control_process(const char *runtime)
+{
+    char path[CHANNEL_PATH_BYTES_MAX + 32];
+    uint8_t *text = NULL;
+    size_t text_bytes;
+    snprintf(path, sizeof path, "%s/%s", runtime, CONTROL_PROCESS_FILE);
+    if (file_read_whole(path, 64, &text, &text_bytes) < 0)
+        return 0;
+    long id = strtol((const char *)text, NULL, 10);
+    free(text);
+    return id > 0 ? id : 0;
+}
+
+/* Whether a manager holds the runtime folder. Makes nothing that is not there. */
+static bool is_managed(const char *runtime)
+{
+    struct storage_entry entry;
+    if (storage_look(STORAGE_HERE, runtime, &entry) < 0 || !entry.folder)
+        return false;
+    int folder = folder_open(runtime);
+    if (folder < 0)
+        return false;
+    int lock = storage_look(folder, CONTROL_LOCK, &entry) < 0 ? -ENOENT
+                                                              : folder_lock(folder, CONTROL_LOCK);
+    descriptor_close(folder);
+    if (lock >= 0)
+        descriptor_close(lock);
+    return lock == -EWOULDBLOCK;
+}
+
 static void tell_unreachable(const char *runtime, int status, char *error, size_t error_bytes)
 {
+    bool nobody_listens = status == -ENOENT || status == -ECONNREFUSED;
+    if (nobody_listens && is_managed(runtime)) {
+        long id = control_process(runtime);
+        snprintf(error, error_bytes,
+                 "process %ld manages %s, but its control socket is gone; kill -HUP %ld makes it "
+                 "again",
+                 id, runtime, id);
+        return;
+    }
     if (status == -ENOENT || status == -ECONNREFUSED || status == -ENOTDIR)
         snprintf(error, error_bytes, "no manager runs in %s; start one with 'flotilla run'",
                  runtime);
@@ -184,7 +223,7 @@ static char *read_to_end(int descriptor, uint64_t timeout_ms, size_t *bytes, int
         if (*status < 0)
             break;
         long got = local_read(descriptor, text + used, room - used);
-        if (got == 0) {
+        if (got == 0 || (got == -ECONNRESET && used && text[used - 1] == '\n')) {
             *bytes = used;
             return text;
         }
@@ -218,6 +257,13 @@ json_t *control_ask(const char *runtime, const json_t *request, uint64_t timeout
                     bool until_gone, char *error, size_t error_bytes)
 {
     int descriptor = local_connect(runtime, CONTROL_SOCKET);
+    for (int try = 0; try < APPEAR_TRIES && (descriptor == -ENOENT || descriptor == -ECONNREFUSED);
+         try++) {
+        if (!is_managed(runtime))
+            break;
+        clock_sleep_until(clock_monotonic_ns() + GONE_PAUSE_NS);
+        descriptor = local_connect(runtime, CONTROL_SOCKET);
+    }
     if (descriptor < 0) {
         tell_unreachable(runtime, descriptor, error, error_bytes);
         return NULL;
@@ -227,7 +273,8 @@ json_t *control_ask(const char *runtime, const json_t *request, uint64_t timeout
     free(line);
     size_t bytes = 0;
     char *text = NULL;
-    if (status == 0)
+    /* A manager that turns us away has said so before it read the request. */
+    if (status == 0 || status == -EPIPE)
         text = read_to_end(descriptor, timeout_ms, &bytes, &status);
     descriptor_close(descriptor);
     if (!text) {

@@ -513,9 +513,15 @@ static void check_channel(struct loader *loader, struct draft *draft)
             config_error(&loader->faults, draft->node->key->place, "%s is missing: %s",
                          config_channel_keys[i].name, config_channel_keys[i].help);
     check_decimated(loader, draft);
-    if (settings->interface[0] != '\0' && net_interface_index(settings->interface) == 0)
-        config_error(&loader->faults, place_of(draft, ID_INTERFACE),
-                     "there is no interface \"%s\" on this machine", settings->interface);
+    if (settings->interface[0] != '\0' && net_interface_index(settings->interface) == 0) {
+        if (errno == ENODEV)
+            config_error(&loader->faults, place_of(draft, ID_INTERFACE),
+                         "there is no interface \"%s\" on this machine", settings->interface);
+        else
+            config_error(&loader->faults, place_of(draft, ID_INTERFACE),
+                         "cannot look for interface \"%s\": %s", settings->interface,
+                         strerror(errno));
+    }
     check_encoding(loader, draft);
     if (draft->said[ID_ON_INVALID] != NULL && values->on_invalid == ON_INVALID_QUARANTINE &&
         strcmp(draft->said[ID_ON_INVALID]->text, "quarantine") == 0) /* and not a wrong word */
@@ -562,10 +568,16 @@ static void compile_channel(struct loader *loader, struct draft *draft)
     struct schema_findings findings = {0};
     int error = file_read_whole(values->schema, LAYOUT_SCHEMA_BYTES_MAX, &bytes, &text.bytes);
     if (error < 0) {
-        config_error(&loader->faults, said->place, "%s: %s", said->text, strerror(-error));
+        config_error(&loader->faults, said->place, "%s: %s", said->text, file_error_text(error));
         return;
     }
     text.at = bytes;
+    if (text.bytes >= 3 && memcmp(text.at, "\xef\xbb\xbf", 3) == 0) {
+        config_error(&loader->faults, said->place,
+                     "%s: begins with a byte order mark; save it without", said->text);
+        free(bytes);
+        return;
+    }
     schema = schema_read(text, &findings);
     for (size_t i = 0; i < findings.count; i++) {
         const struct schema_finding *one = &findings.list[i];
@@ -840,11 +852,25 @@ int config_read_runtime(const char *path, char *runtime, size_t runtime_bytes, c
     struct config_tree *tree = loader.config != NULL ? read_tree(&loader, path) : NULL;
     if (tree == NULL)
         goto out;
+    bool fleet = false;
     if (tree->root != NULL && tree->root->kind == NODE_MAP)
         for (const struct config_node *entry = tree->root->first; entry != NULL;
-             entry = entry->next)
-            if (said == NULL && strcmp(entry->key->text, "runtime") == 0)
+             entry = entry->next) {
+            const char *name = entry->key->text;
+            fleet = fleet || strcmp(name, "channels") == 0 || strcmp(name, "include") == 0;
+            if (said == NULL && strcmp(name, "runtime") == 0)
                 said = entry;
+        }
+    if (said == NULL && tree->whole) {
+        /* Empty, or saved in part: no manager runs on such a file, so it is no word on where. */
+        if (!is_readable(&loader, tree, "the file"))
+            goto out;
+        if (!fleet) {
+            config_error(&loader.faults, place_of_file(tree),
+                         "says neither runtime nor channels");
+            goto out;
+        }
+    }
     const struct config_key *key = find_key(config_fleet_keys, config_fleet_key_count, "runtime");
     char found[CHANNEL_PATH_BYTES_MAX];
     if (said != NULL) {

@@ -58,7 +58,8 @@ int config_read(const char *path, struct config **config, FILE *errors);
 
 /* Reads only where the fleet keeps its state, for those who talk to a manager and must not fail
  * over an error elsewhere in the file: `runtime` of `path` as config_read resolves it, or the
- * default if the file does not say. 0, or -EINVAL with a message for people in `error`. */
+ * default if the file describes a fleet and does not say. 0, or -EINVAL with a message for people
+ * in `error` (also for a file that is empty, cut off, or no fleet's). */
 int config_read_runtime(const char *path, char *runtime, size_t runtime_bytes, char *error,
                         size_t error_bytes);
 

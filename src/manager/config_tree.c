@@ -314,9 +314,9 @@ int config_tree_read(struct config_tree *tree, const char *path, struct config_f
     if (error == 0)
         error = path_folder(path, file->folder, sizeof file->folder);
     if (error == 0)
-        error = file_read_whole(path, FILE_BYTES_MAX, &file->text, &file->bytes);
+        error = file_read_handed(path, FILE_BYTES_MAX, &file->text, &file->bytes);
     if (error < 0) {
-        config_error(faults, whole_file, "%s", strerror(-error));
+        config_error(faults, whole_file, "%s", file_error_text(error));
         return error;
     }
     /* Some editors put a byte order mark in front. libyaml would count it as a column. */

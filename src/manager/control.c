@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/local.h"
+#include "os/storage.h"
+
+#define ACCEPT_PAUSE_NS NS_PER_S
 
 struct client {
     struct control *control;
@@ -21,8 +23,8 @@ struct client {
     struct loop_timer patience;
     char request[CONTROL_REQUEST_BYTES_MAX];
     size_t request_bytes;
-    bool held;   /* the reply waits for control_release */
-    char *reply; /* from malloc; NULL while the request is not complete */
+    json_t *held; /* the reply that waits for control_release, or NULL */
+    char *reply;  /* from malloc; NULL while the request is not complete */
     size_t reply_bytes, sent_bytes;
 };
 
@@ -30,8 +32,9 @@ struct control {
     struct loop *loop;
     char *runtime;
     struct loop_watch listener;
-    control_answer *answer;
-    void *context;
+    struct loop_timer pause; /* armed while clients cannot be taken in */
+    uint64_t crowded_ns;     /* monotonic: when that was last told; 0: never */
+    struct control_calls calls;
     struct client *first;
     uint32_t client_count;
 };
@@ -48,6 +51,15 @@ json_t *control_refusal(int exit_code, const char *format, ...)
     return reply ? reply : json_pack("{s:s, s:i}", "error", "refused", "exit", exit_code);
 }
 
+/* Takes clients in (again). */
+static void listen_on(void *context)
+{
+    struct control *control = context;
+    loop_disarm(&control->pause);
+    if (loop_watch(control->loop, &control->listener, LOOP_READ) < 0)
+        loop_arm(control->loop, &control->pause, clock_monotonic_ns() + ACCEPT_PAUSE_NS);
+}
+
 static void drop_client(struct client *client)
 {
     struct control *control = client->control;
@@ -58,8 +70,11 @@ static void drop_client(struct client *client)
     if (client->next)
         client->next->link_from = client->link_from;
     control->client_count--;
+    json_decref(client->held);
     free(client->reply);
     free(client);
+    if (control->pause.link_from) /* its descriptor is free for another */
+        listen_on(control);
 }
 
 static void be_patient(struct client *client)
@@ -85,7 +100,8 @@ static void send_reply(struct client *client)
 
 static void begin_reply(struct client *client)
 {
-    client->held = false;
+    json_decref(client->held);
+    client->held = NULL;
     be_patient(client);
     send_reply(client);
 }
@@ -111,13 +127,14 @@ static void answer_client(struct client *client, size_t line_bytes)
     json_t *reply;
     json_t *request = json_loadb(client->request, line_bytes, JSON_REJECT_DUPLICATES, &fault);
     if (json_is_object(request))
-        reply = control->answer(control->context, request, &hold);
+        reply = control->calls.answer(control->calls.context, request, &hold);
     else
         reply = control_refusal(2, "the request is no JSON object%s%s", request ? "" : ": ",
                                 request ? "" : fault.text);
     json_decref(request);
     bool made = reply && set_reply(client, reply);
-    json_decref(reply);
+    if (!made || !hold)
+        json_decref(reply);
     if (!made) {
         drop_client(client); /* out of memory: the client sees the connection end */
         return;
@@ -127,7 +144,7 @@ static void answer_client(struct client *client, size_t line_bytes)
         return;
     }
     /* From now on only its going away matters; it may have closed its sending side already. */
-    client->held = true;
+    client->held = reply;
     loop_disarm(&client->patience);
     if (loop_watch(control->loop, &client->watch, 0) < 0)
         drop_client(client);
@@ -168,16 +185,36 @@ static void patience_over(void *context)
     drop_client(context);
 }
 
+/* The client stays in the kernel's queue, and the listener readable: looked at again and again, it
+ * would keep the loop from everything else. */
+static void cannot_accept(struct control *control, int error)
+{
+    if (error == EAGAIN)
+        return; /* it has gone again */
+    uint64_t now_ns = clock_monotonic_ns();
+    loop_unwatch(control->loop, &control->listener);
+    loop_arm(control->loop, &control->pause, now_ns + ACCEPT_PAUSE_NS);
+    if (control->crowded_ns && now_ns - control->crowded_ns < CONTROL_CROWDED_MS * NS_PER_MS)
+        return;
+    control->crowded_ns = now_ns;
+    control->calls.crowded(control->calls.context, error);
+}
+
 static void client_arrives(void *context, unsigned events)
 {
     struct control *control = context;
     (void)events;
     int descriptor = local_accept(control->listener.descriptor);
-    if (descriptor < 0)
+    if (descriptor < 0) {
+        cannot_accept(control, -descriptor);
         return;
+    }
     struct client *client =
         control->client_count < CONTROL_CLIENTS_MAX ? calloc(1, sizeof *client) : NULL;
     if (!client) {
+        static const char busy[] = "{\"error\": \"busy: too many programs are connected to the "
+                                   "manager at once; try again\", \"exit\": 1}\n";
+        local_write(descriptor, busy, sizeof busy - 1); /* a fresh socket's buffer takes that */
         descriptor_close(descriptor);
         return;
     }
@@ -197,15 +234,15 @@ static void client_arrives(void *context, unsigned events)
 }
 
 int control_open(struct control **control, struct loop *loop, const char *runtime,
-                 control_answer *answer, void *context)
+                 const struct control_calls *calls)
 {
     struct control *made = calloc(1, sizeof *made);
     if (!made)
         return -ENOMEM;
     int descriptor = -1, error = 0;
     made->loop = loop;
-    made->answer = answer;
-    made->context = context;
+    made->calls = *calls;
+    made->pause = (struct loop_timer){.due = listen_on, .context = made};
     made->runtime = strdup(runtime);
     if (!made->runtime)
         error = -ENOMEM;
@@ -229,13 +266,36 @@ int control_open(struct control **control, struct loop *loop, const char *runtim
     return 0;
 }
 
+int control_mend(struct control *control)
+{
+    struct storage_entry entry;
+    int folder = folder_open(control->runtime);
+    if (folder < 0)
+        return folder;
+    int status = storage_look(folder, CONTROL_SOCKET, &entry);
+    descriptor_close(folder);
+    if (status != -ENOENT)
+        return status;
+    int descriptor = local_listen(control->runtime, CONTROL_SOCKET, 0660);
+    if (descriptor < 0)
+        return descriptor;
+    loop_disarm(&control->pause);
+    loop_unwatch(control->loop, &control->listener);
+    descriptor_close(control->listener.descriptor);
+    control->listener.descriptor = descriptor;
+    listen_on(control);
+    return 1;
+}
+
 void control_release(struct control *control, const json_t *instead)
 {
     for (struct client *client = control->first, *following; client; client = following) {
         following = client->next;
         if (!client->held)
             continue;
-        if (instead && !set_reply(client, instead))
+        if (!instead)
+            control->calls.complete(control->calls.context, client->held);
+        if (!set_reply(client, instead ? instead : client->held))
             drop_client(client);
         else
             begin_reply(client);
@@ -249,6 +309,7 @@ void control_close(struct control *control)
     control_release(control, NULL);
     while (control->first)
         drop_client(control->first);
+    loop_disarm(&control->pause);
     loop_unwatch(control->loop, &control->listener);
     descriptor_close(control->listener.descriptor);
     int folder = folder_open(control->runtime);

@@ -2,6 +2,7 @@
  * The control socket RUNTIME/control.sock (mode 0660): one JSON object on a line asks, one answers,
  * then the connection is closed. Requests: {"verb": "status" | "reload" | "stop"}, and
  * {"verb": "restart", "channel": NAME}. A refusal is {"error": TEXT, "exit": EXIT CODE}.
+ * More clients at once than CONTROL_CLIENTS_MAX are refused with the error "busy: ...".
  * Relies on os/local and jansson. A client that is slow to ask or to listen delays nobody: it has
  * CONTROL_PATIENCE_MS, and its own buffers. */
 #ifndef FLOTILLA_MANAGER_CONTROL_H
@@ -23,17 +24,29 @@
 #define CONTROL_REPLY_BYTES_MAX   (64u << 20)
 #define CONTROL_CLIENTS_MAX       64u
 #define CONTROL_PATIENCE_MS       10000u
+#define CONTROL_CROWDED_MS        60000u
 
 /* ---- the manager's side ---- */
 
 struct control; /* opaque; from control_open, freed by control_close */
 
-/* Answers a request: returns a new reply. With `*hold` set, it is sent only at control_release. */
-typedef json_t *control_answer(void *context, const json_t *request, bool *hold);
+struct control_calls {
+    /* Answers a request: returns a new reply. With `*hold` set, it is sent at control_release. */
+    json_t *(*answer)(void *context, const json_t *request, bool *hold);
+    /* Adds to a reply that was held what has come of the request, before it is sent. */
+    void (*complete)(void *context, json_t *reply);
+    /* A client cannot be taken in for now, with this errno (EMFILE, ENFILE ...). At most once in
+     * CONTROL_CROWDED_MS; it is tried again every second, and whenever another client has gone. */
+    void (*crowded)(void *context, int error);
+    void *context;
+};
 
 /* Listens in the folder `runtime` and answers in the loop's callbacks. 0 or a negative errno. */
 int control_open(struct control **control, struct loop *loop, const char *runtime,
-                 control_answer *answer, void *context);
+                 const struct control_calls *calls);
+/* Makes the socket again if somebody has removed it. 1 if it did, 0 if it is there, or a negative
+ * errno. */
+int control_mend(struct control *control);
 /* Sends the replies that were held; with `instead` not NULL, that in place of each. */
 void control_release(struct control *control, const json_t *instead);
 /* Sends what the clients take at once, closes all, removes the socket. */
@@ -47,9 +60,14 @@ json_t *control_refusal(int exit_code, const char *format, ...)
 
 /* Finds the runtime folder of the configuration that config_find(given) finds: reads no more of it
  * than that key, so that an otherwise broken file does not come between a user and a manager that
- * runs. 0, or -EINVAL with a message for people. */
+ * runs. A file that is empty, cut off or no fleet's, and does not name the folder, is refused
+ * rather than taken for the default: another fleet may be there. 0, or -EINVAL with a message for
+ * people. */
 int control_find_runtime(const char *given, char runtime[CHANNEL_PATH_BYTES_MAX], char *error,
                          size_t error_bytes);
+
+/* The number of the process that says it manages `runtime`; 0 if none does. */
+long control_process(const char *runtime);
 
 /* Asks the manager of `runtime`, waiting at most `timeout_ms` for its answer, and then, if
  * `until_gone`, for its end. Returns the reply (a new object), or NULL with a message for people.

@@ -24,6 +24,7 @@
 #define RELAY_WORDS_MAX  64
 #define RELAY_TEXT_BYTES 8192
 #define REASON_BYTES     256
+#define CHILD_QUIET_MS   1000u /* quiet for so long, a relay is looked at for being suspended */
 
 struct channel {
     struct fleet *fleet;
@@ -46,10 +47,16 @@ struct channel {
 
     struct counters base;  /* what memories that are gone had counted */
     struct counters found; /* what the memory had counted when the relay was spawned */
+    bool fresh;            /* started by the last fleet_apply or fleet_restart, not yet proven */
     uint64_t sample_ns, sample_received;
     double rate;
-    uint32_t sample_file; /* a digest of the open file's name */
+    uint32_t sample_file; /* a digest of the open file's name; 0: none was seen yet */
+    uint64_t full_ns;     /* monotonic: when a full disk was last told of; 0: it is not full */
+    uint64_t active_ns;   /* monotonic: when `active_received` last rose; 0: nothing came yet */
+    uint64_t active_received;
+    uint64_t sound[REJECT_REASONS]; /* rejected before the present row of rejects ... */
     char reason[REASON_BYTES];
+    char shown[REASON_BYTES + 100]; /* the reason as status gives it */
 };
 
 struct fleet {
@@ -57,6 +64,7 @@ struct fleet {
     char *runtime, *relay;
     struct channel *first;
     struct loop_timer sample;
+    uint64_t rates_ns; /* monotonic: when rates are due */
     bool stopping;
     uint32_t unclean_ends;
 };
@@ -186,6 +194,7 @@ static void drop_memory(struct channel *channel)
     staging_unmap(&channel->staging);
     close_descriptor(&channel->memory);
     memset(&channel->found, 0, sizeof channel->found);
+    memset(channel->sound, 0, sizeof channel->sound);
 }
 
 /* ---- what a relay is handed down ---- */
@@ -664,12 +673,15 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
 {
     bool revived = channel->removed;
     channel->removed = false;
+    channel->fresh = plan->pending != NULL;
     if (plan->pending) {
         change_channel(channel, plan->pending);
         return revived ? FLEET_ADDED : FLEET_CHANGED;
     }
-    if (revived || !child_alive(&channel->child))
+    if (revived || !child_alive(&channel->child)) {
+        channel->fresh = true;
         replace_relay(channel);
+    }
     return revived ? FLEET_ADDED : FLEET_UNCHANGED;
 }
 
@@ -731,6 +743,7 @@ int fleet_apply(struct fleet *fleet, struct config *config,
         if (!channel) {
             channel = plans[i].made;
             move_last(fleet, channel);
+            channel->fresh = true;
             channel_step(channel, CHILD_START_WANTED, 0);
         } else {
             move_last(fleet, channel);
@@ -748,8 +761,64 @@ int fleet_restart(struct fleet *fleet, const char *name)
     if (!channel || channel->removed)
         return -ENOENT;
     channel->child.restarts++;
+    channel->fresh = true;
     replace_relay(channel);
     return 0;
+}
+
+static bool has_failed(const struct channel *channel)
+{
+    return channel->child.state == CHILD_FAILED || channel->child.state == CHILD_BACKOFF;
+}
+
+/* Whether the relay is known to have opened everything since it was spawned. */
+static bool is_ready(const struct channel *channel, const struct counters *counters)
+{
+    return channel->child.worked ||
+           (counters->receive_queue_bytes && !channel->found.receive_queue_bytes);
+}
+
+bool fleet_proven(struct fleet *fleet)
+{
+    bool proven = true;
+    for (struct channel *channel = fleet->first; channel; channel = channel->next) {
+        if (!channel->fresh || has_failed(channel) || channel->child.state == CHILD_STOPPED)
+            continue;
+        note_work(channel);
+        struct counters counters;
+        read_memory(channel, &counters);
+        /* On a memory that an earlier relay made ready, readiness does not show: it has to last. */
+        bool lasts = channel->child.state == CHILD_STARTING &&
+                     now_ms() - channel->child.spawned_ms >= FLEET_PROOF_MS;
+        if (channel->child.state != CHILD_STOPPING && (is_ready(channel, &counters) || lasts))
+            channel->fresh = false;
+        else
+            proven = false;
+    }
+    return proven;
+}
+
+const char *fleet_trouble(const struct fleet *fleet, const char *name)
+{
+    const struct channel *channel = find(fleet, name);
+    return channel && !channel->removed && channel->fresh && has_failed(channel) ? channel->reason
+                                                                                 : NULL;
+}
+
+/* The manager's own: standard streams, folder, lock, loop, signals, listener, log, a few clients,
+ * and what is open for a moment. Then, for each channel: socket, memory, process, its senders. */
+#define DESCRIPTORS_OWN     24
+#define DESCRIPTORS_CHANNEL 3
+
+uint64_t fleet_descriptors(const struct config *config)
+{
+    uint64_t needed = DESCRIPTORS_OWN;
+    for (uint32_t i = 0; i < config->channel_count; i++) {
+        const struct channel_settings *settings = &config->channels[i].settings;
+        needed +=
+            DESCRIPTORS_CHANNEL + (settings->full.family != 0) + (settings->decimated.family != 0);
+    }
+    return needed;
 }
 
 void fleet_stop(struct fleet *fleet)
@@ -844,30 +913,64 @@ static uint32_t digest(const char *text)
     return value;
 }
 
+/* Notes whether anything has come in, by the monotonic clock: arrival times are of the other one,
+ * which can be set back. */
+static void note_activity(struct channel *channel, const struct counters *now)
+{
+    uint64_t received = channel->base.datagrams_received + now->datagrams_received;
+    if (received != channel->active_received)
+        channel->active_ns = clock_monotonic_ns();
+    channel->active_received = received;
+    if (!now->rejected_in_a_row)
+        memcpy(channel->sound, now->rejected, sizeof channel->sound);
+}
+
+static void note_rate(struct channel *channel)
+{
+    uint64_t at_ns = clock_monotonic_ns();
+    if (channel->sample_ns)
+        channel->rate = (double)(channel->active_received - channel->sample_received) *
+                        (double)NS_PER_S / (double)(at_ns - channel->sample_ns);
+    channel->sample_ns = at_ns;
+    channel->sample_received = channel->active_received;
+}
+
+/* Whether there may be something to remove: another file was begun, or there is no room for one. */
+static bool wants_room(struct channel *channel, const struct counters *now)
+{
+    bool wants = false;
+    uint64_t at_ns = clock_monotonic_ns();
+    if (now->write_errno != ENOSPC) {
+        channel->full_ns = 0;
+    } else if (!channel->full_ns || at_ns - channel->full_ns >= FLEET_SAMPLE_MS * NS_PER_MS) {
+        channel->full_ns = at_ns;
+        wants = true;
+    }
+    uint32_t file = now->file[0] ? digest(now->file) : channel->sample_file;
+    wants = wants || file != channel->sample_file;
+    channel->sample_file = file;
+    return wants;
+}
+
 static void sample_due(void *context)
 {
     struct fleet *fleet = context;
-    bool rotated = false;
+    bool wanting = false, rates = clock_monotonic_ns() >= fleet->rates_ns;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
         struct counters now;
         if (channel->memory < 0)
             continue;
         note_work(channel);
         read_memory(channel, &now);
-        uint64_t at_ns = clock_monotonic_ns();
-        uint64_t received = channel->base.datagrams_received + now.datagrams_received;
-        if (channel->sample_ns)
-            channel->rate = (double)(received - channel->sample_received) * (double)NS_PER_S /
-                            (double)(at_ns - channel->sample_ns);
-        channel->sample_ns = at_ns;
-        channel->sample_received = received;
-        uint32_t file = digest(now.file);
-        rotated = rotated || (file != channel->sample_file && channel->sample_file);
-        channel->sample_file = file;
+        note_activity(channel, &now);
+        if (rates)
+            note_rate(channel);
+        wanting = wants_room(channel, &now) || wanting;
     }
-    loop_arm(fleet->options.loop, &fleet->sample,
-             clock_monotonic_ns() + FLEET_SAMPLE_MS * NS_PER_MS);
-    if (rotated)
+    if (rates)
+        fleet->rates_ns = clock_monotonic_ns() + (FLEET_SAMPLE_MS - FLEET_LOOK_MS / 2) * NS_PER_MS;
+    loop_arm(fleet->options.loop, &fleet->sample, clock_monotonic_ns() + FLEET_LOOK_MS * NS_PER_MS);
+    if (wanting)
         fleet->options.rotated(fleet->options.context);
 }
 
@@ -879,20 +982,69 @@ const struct channel *fleet_next(const struct fleet *fleet, const struct channel
     return next;
 }
 
-/* Why the public state is what it is, where that is not plain from the word. */
-static void explain_state(struct channel *channel, const struct channel_view *view)
+/* "98 truncated, 2 utf8": why the present row of rejects was rejected. */
+static void write_rejects(const struct channel *channel, const struct counters *counters,
+                          char *text, size_t text_bytes)
 {
-    if (strcmp(view->state, "not_recording") == 0)
+    uint64_t counts[REJECT_REASONS] = {0}, sum = 0;
+    size_t used = 0;
+    text[0] = '\0';
+    for (int reason = 0; reason < REJECT_REASONS; reason++) {
+        uint64_t before = channel->base.rejected[reason] + channel->sound[reason];
+        /* Senders that nobody asked for are turned away, too, but say nothing of the schema. */
+        if (reason != REJECT_SOURCE && counters->rejected[reason] > before)
+            counts[reason] = counters->rejected[reason] - before;
+        sum += counts[reason];
+    }
+    for (bool first = true; used < text_bytes; first = false) {
+        int most = 0;
+        for (int reason = 1; reason < REJECT_REASONS; reason++)
+            if (counts[reason] > counts[most])
+                most = reason;
+        if (!counts[most])
+            return;
+        /* Between the last look and the row's beginning others may have been rejected. */
+        if (sum != counters->rejected_in_a_row) {
+            snprintf(text, text_bytes, ": most of them %s", datum_reject_name((enum reject)most));
+            return;
+        }
+        used += (size_t)snprintf(text + used, text_bytes - used, "%s %llu %s", first ? ":" : ",",
+                                 (unsigned long long)counts[most],
+                                 datum_reject_name((enum reject)most));
+        counts[most] = 0;
+    }
+}
+
+/* Why the public state is what it is, where that is not plain from the word. */
+static void explain_state(struct channel *channel, const struct channel_view *view,
+                          const struct child_signs *signs)
+{
+    char rejects[160];
+    if (strcmp(view->state, "not_recording") == 0) {
         explain(channel, "cannot record in %.160s: %s; %llu datums wait in the buffer",
                 channel->config.settings.directory, strerror(view->counters.write_errno),
                 (unsigned long long)view->counters.unsynced_datums);
-    else if (strcmp(view->state, "schema_mismatch") == 0)
-        explain(channel, "the last %llu datagrams were all rejected",
-                (unsigned long long)view->counters.rejected_in_a_row);
-    else if (strcmp(view->state, "silent") == 0 && process_suspended(view->pid))
-        explain(channel, "relay %ld is suspended (SIGSTOP or a debugger)", view->pid);
-    else if (child_alive(&channel->child))
+    } else if (strcmp(view->state, "schema_mismatch") == 0) {
+        write_rejects(channel, &view->counters, rejects, sizeof rejects);
+        explain(channel, "the last %llu datagrams were all rejected%s",
+                (unsigned long long)view->counters.rejected_in_a_row, rejects);
+    } else if (child_alive(&channel->child)) {
         channel->reason[0] = '\0';
+    }
+    const char *reason = channel->reason;
+    const size_t bytes = sizeof channel->shown;
+    bool relay_alive =
+        channel->child.state == CHILD_STARTING || channel->child.state == CHILD_RUNNING;
+    if (relay_alive && signs->quiet_ms >= CHILD_QUIET_MS && signs->alive_ms >= CHILD_QUIET_MS &&
+        process_suspended(view->pid))
+        snprintf(channel->shown, bytes, "relay %ld is suspended (SIGSTOP or a debugger)%s%s",
+                 view->pid, reason[0] ? "; " : "", reason);
+    else if (has_failed(channel) && channel->timer.link_from) {
+        uint64_t now_ns = clock_monotonic_ns(), due_ns = channel->timer.deadline_ns;
+        snprintf(channel->shown, bytes, "%s%snext try in %llu s", reason, reason[0] ? "; " : "",
+                 (unsigned long long)(due_ns > now_ns ? (due_ns - now_ns) / NS_PER_S + 1 : 0));
+    } else
+        snprintf(channel->shown, bytes, "%s", reason);
 }
 
 void fleet_view(const struct channel *of, struct channel_view *view)
@@ -902,13 +1054,12 @@ void fleet_view(const struct channel *of, struct channel_view *view)
     memset(view, 0, sizeof *view);
     note_work(channel);
     read_memory(channel, &view->counters);
-    uint64_t now_ns = clock_realtime_ns(), last_ns = view->counters.last_arrival_ns;
+    note_activity(channel, &view->counters);
+    uint64_t active_ns = channel->active_ns;
     struct child_signs signs = {
         .alive_ms = now_ms() - channel->child.spawned_ms,
-        .quiet_ms = !last_ns           ? UINT64_MAX
-                    : last_ns > now_ns ? 0 /* the clock was set back */
-                                       : (now_ns - last_ns) / NS_PER_MS,
-        .ready = view->counters.receive_queue_bytes && !channel->found.receive_queue_bytes,
+        .quiet_ms = active_ns ? (clock_monotonic_ns() - active_ns) / NS_PER_MS : UINT64_MAX,
+        .ready = is_ready(channel, &view->counters),
         .recording = view->counters.recording,
         .write_errno = view->counters.write_errno,
         .rejected_in_a_row = view->counters.rejected_in_a_row,
@@ -931,8 +1082,8 @@ void fleet_view(const struct channel *of, struct channel_view *view)
     view->rate = channel->rate;
     uint64_t queue_bytes = channel->receive >= 0 ? net_queue_bytes(channel->receive) : 0;
     view->budget_seconds = net_queue_seconds(queue_bytes);
-    explain_state(channel, view);
-    view->reason = channel->reason;
+    explain_state(channel, view, &signs);
+    view->reason = channel->shown;
 }
 
 /* ---- beginning and end ---- */
@@ -952,7 +1103,7 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options)
         return -ENOMEM;
     }
     made->sample = (struct loop_timer){.due = sample_due, .context = made};
-    loop_arm(options->loop, &made->sample, clock_monotonic_ns() + FLEET_SAMPLE_MS * NS_PER_MS);
+    loop_arm(options->loop, &made->sample, clock_monotonic_ns() + FLEET_LOOK_MS * NS_PER_MS);
     *fleet = made;
     return 0;
 }

@@ -18,6 +18,8 @@
 #define FLEET_STOP_GRACE_MS   15000u /* of the whole fleet */
 #define FLEET_CHANGE_GRACE_MS 10000u /* of one channel that is changed, removed or restarted */
 #define FLEET_SAMPLE_MS       5000u  /* how often the counters are looked at for rates */
+#define FLEET_LOOK_MS         1000u  /* and for rotations, full disks and signs of life */
+#define FLEET_PROOF_MS        250u   /* a relay that lives so long has opened everything */
 
 struct fleet;   /* opaque; from fleet_open, freed by fleet_close */
 struct channel; /* opaque; belongs to its fleet */
@@ -26,8 +28,9 @@ struct fleet_options {
     struct loop *loop;   /* must outlive the fleet */
     const char *runtime; /* the folder for layouts and process numbers; copied */
     const char *relay;   /* path of the relay program; copied */
-    /* Called when nothing is being stopped or replaced any more, and when a recording was closed
-     * and another opened. `context` goes with both. */
+    /* Called when nothing is being stopped or replaced any more, and when there may be something
+     * to remove: a recording was opened (within FLEET_LOOK_MS), or a relay finds no room (then
+     * again every FLEET_SAMPLE_MS). `context` goes with both. */
     void (*settled)(void *context);
     void (*rotated)(void *context);
     void *context;
@@ -56,6 +59,16 @@ int fleet_restart(struct fleet *fleet, const char *name);
 
 /* Asks every relay to end; `settled` tells when all have. */
 void fleet_stop(struct fleet *fleet);
+
+/* Whether every relay that the last fleet_apply or fleet_restart has started is known to be ready,
+ * or to have failed. To be asked again until it is. */
+bool fleet_proven(struct fleet *fleet);
+/* Why the channel's relay, if fleet_apply or fleet_restart has started it, did not come up; NULL if
+ * it did, or was not started by them. Good until the loop goes on. */
+const char *fleet_trouble(const struct fleet *fleet, const char *name);
+
+/* About how many descriptors a manager of this fleet opens. */
+uint64_t fleet_descriptors(const struct config *config);
 
 /* Whether nothing is being stopped or replaced. */
 bool fleet_settled(const struct fleet *fleet);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "manager/config.h"
 #include "manager/control.h"
@@ -18,11 +19,17 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/loop.h"
+#include "os/output.h"
 #include "os/process.h"
 
 #define EXIT_CODE_FAILED 1
 #define EXIT_CODE_USAGE  2
 #define EXIT_CODE_CONFIG 78
+
+/* What a reload or restart has started is given this long to come up or to fail, before whoever
+ * asked for it is answered; looked at so often meanwhile, because readiness is told in memory. */
+#define PROOF_NS       (500 * NS_PER_MS)
+#define PROOF_PAUSE_NS (10 * NS_PER_MS)
 
 /* A predecessor that is just ending, or a client that looks whether it has, may hold the lock. */
 #define LOCK_TRIES    10
@@ -36,9 +43,48 @@ struct manager {
     struct fleet *fleet;
     struct control *control;
     struct retention *retention;
+    struct loop_timer proof; /* armed while requests wait for what they have started */
+    uint64_t proof_end_ns;
+    uint64_t descriptor_limit;
     uint64_t started_ns;
     bool stopping;
 };
+
+/* Reads and checks the configuration. NULL with the messages in `*text` if it is not valid, else
+ * with the warnings. `*text` is the caller's; NULL when out of memory. */
+static struct config *read_configuration(const char *path, char **text)
+{
+    struct config *config = NULL;
+    size_t text_bytes;
+    uint8_t *bytes = NULL;
+    *text = NULL;
+    FILE *errors = open_memstream(text, &text_bytes);
+    if (!errors)
+        return NULL;
+    /* Only to be sure that no pipe is waited for, which config_read would do for a command. */
+    int status = file_read_whole(path, 0, &bytes, &text_bytes);
+    free(bytes);
+    if (status == -ESPIPE || status == -EISDIR)
+        fprintf(errors, "%s: %s; it is read again at every reload\n", path,
+                file_error_text(status));
+    else if (config_read(path, &config, errors) < 0)
+        config = NULL;
+    if (fclose(errors) != 0) {
+        config_free(config);
+        config = NULL;
+    }
+    return config;
+}
+
+/* Tells once, before it hurts, that there are not descriptors enough for all channels. */
+static void check_descriptors(const struct manager *manager)
+{
+    uint64_t needed = fleet_descriptors(manager->config);
+    if (manager->descriptor_limit && needed > manager->descriptor_limit)
+        log_line("%llu open files are allowed, this fleet needs about %llu; raise the limit "
+                 "(ulimit -n, LimitNOFILE=)",
+                 (unsigned long long)manager->descriptor_limit, (unsigned long long)needed);
+}
 
 /* ---- reload ---- */
 
@@ -62,36 +108,26 @@ static void note_change(void *context, enum fleet_change change, const char *cha
                           json_string(channel));
 }
 
-/* Reads and checks the configuration. NULL with the messages in `*text` if it is not valid or
- * cannot take the place of the one in force; else with the warnings. `*text` is the caller's. */
-static struct config *read_configuration(const struct manager *manager, char **text)
+/* As read_configuration, and NULL too if it cannot take the place of the one in force. */
+static struct config *read_successor(const struct manager *manager, char **text)
 {
-    struct config *config = NULL;
-    size_t text_bytes;
-    FILE *errors = open_memstream(text, &text_bytes);
-    if (!errors)
-        return NULL;
-    if (config_read(manager->path, &config, errors) < 0)
-        config = NULL;
-    else if (strcmp(config->runtime, manager->config->runtime) != 0) {
-        fprintf(errors,
-                "%s: the runtime folder cannot change while the manager runs (%s is in use, %s is "
-                "wanted): stop it and start it again\n",
-                manager->path, manager->config->runtime, config->runtime);
-        config_free(config);
-        config = NULL;
-    }
-    if (fclose(errors) != 0) {
-        config_free(config);
-        config = NULL;
-    }
-    return config;
+    struct config *config = read_configuration(manager->path, text);
+    if (!config || strcmp(config->runtime, manager->config->runtime) == 0)
+        return config;
+    free(*text);
+    if (asprintf(text,
+                 "%s: the runtime folder cannot change while the manager runs (%s is in use, %s is "
+                 "wanted): stop it and start it again\n",
+                 manager->path, manager->config->runtime, config->runtime) < 0)
+        *text = NULL;
+    config_free(config);
+    return NULL;
 }
 
 static json_t *refuse_reload(const struct manager *manager, const char *text)
 {
     log_line("reload refused, nothing was changed: %s is not valid", manager->path);
-    fputs(text, stderr);
+    log_text(text);
     return json_pack("{s:s+, s:i}", "error", text,
                      text[0] ? "nothing was changed" : "out of memory; nothing was changed", "exit",
                      EXIT_CODE_CONFIG);
@@ -100,7 +136,7 @@ static json_t *refuse_reload(const struct manager *manager, const char *text)
 static json_t *reload(struct manager *manager)
 {
     char *text = NULL;
-    struct config *config = read_configuration(manager, &text);
+    struct config *config = read_successor(manager, &text);
     if (!config) {
         json_t *refusal = refuse_reload(manager, text ? text : "");
         free(text);
@@ -121,8 +157,9 @@ static json_t *reload(struct manager *manager)
         log_line("out of memory: retention goes on with its old limits");
     config_free(manager->config);
     manager->config = config;
+    check_descriptors(manager);
     if (text && text[0]) {
-        fputs(text, stderr);
+        log_text(text);
         json_object_set_new(changes.lists, "warnings", json_string(text));
     }
     free(text);
@@ -157,6 +194,29 @@ static json_t *restart(struct manager *manager, const json_t *request)
     return json_pack("{s:s}", "restarted", channel);
 }
 
+/* ---- waiting for what was started ---- */
+
+static void look_for_proof(void *context)
+{
+    struct manager *manager = context;
+    if (manager->stopping || !fleet_settled(manager->fleet))
+        return; /* `settled` begins anew */
+    uint64_t now_ns = clock_monotonic_ns();
+    if (fleet_proven(manager->fleet) || now_ns >= manager->proof_end_ns)
+        control_release(manager->control, NULL);
+    else
+        loop_arm(manager->loop, &manager->proof, now_ns + PROOF_PAUSE_NS);
+}
+
+/* From the loop, not at once: the reply that is to be completed has not been made yet. */
+static void await_proof(struct manager *manager)
+{
+    manager->proof_end_ns = clock_monotonic_ns() + PROOF_NS;
+    loop_arm(manager->loop, &manager->proof, clock_monotonic_ns());
+}
+
+/* ---- requests ---- */
+
 static json_t *answer(void *context, const json_t *request, bool *hold)
 {
     struct manager *manager = context;
@@ -165,7 +225,7 @@ static json_t *answer(void *context, const json_t *request, bool *hold)
     if (!verb)
         return control_refusal(EXIT_CODE_USAGE, "the request names no verb");
     if (strcmp(verb, "status") == 0)
-        return report_fleet(manager->fleet, manager->started_ns);
+        return report_fleet(manager->fleet, manager->started_ns, manager->config->directory);
     if (strcmp(verb, "stop") == 0) {
         *hold = true; /* to the end; the answer is made then, in close_parts */
         stop(manager, "flotilla stop");
@@ -179,18 +239,56 @@ static json_t *answer(void *context, const json_t *request, bool *hold)
         reply = restart(manager, request);
     else
         return control_refusal(EXIT_CODE_USAGE, "there is no request \"%.100s\"", verb);
-    *hold = !json_object_get(reply, "error") && !fleet_settled(manager->fleet);
+    *hold = !json_object_get(reply, "error");
+    if (*hold && fleet_settled(manager->fleet))
+        await_proof(manager);
     return reply;
 }
 
-/* Nothing is being replaced any more: whoever waits for that learns it. */
+/* Nothing is being replaced any more: whoever waits for that soon learns what has come of it. */
 static void settled(void *context)
 {
     struct manager *manager = context;
     if (manager->stopping)
         loop_end(manager->loop);
     else
-        control_release(manager->control, NULL);
+        await_proof(manager);
+}
+
+static void note_failures(json_t *reply, const struct fleet *fleet, const char *name)
+{
+    const char *reason = name ? fleet_trouble(fleet, name) : NULL;
+    if (!reason)
+        return;
+    if (!json_object_get(reply, "failed"))
+        json_object_set_new(reply, "failed", json_array());
+    json_array_append_new(json_object_get(reply, "failed"),
+                          json_pack("{s:s, s:s}", "channel", name, "reason", reason));
+}
+
+/* What has become of the relays that a request has started. */
+static void complete(void *context, json_t *reply)
+{
+    const struct manager *manager = context;
+    static const char *const lists[] = {"added", "changed", "unchanged"};
+    size_t index;
+    json_t *name;
+    for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
+        json_array_foreach(json_object_get(reply, lists[i]), index, name)
+            note_failures(reply, manager->fleet, json_string_value(name));
+    note_failures(reply, manager->fleet, json_string_value(json_object_get(reply, "restarted")));
+}
+
+static void crowded(void *context, int error)
+{
+    const struct manager *manager = context;
+    if (error == EMFILE)
+        log_line("too many open files: the limit is %llu, this fleet needs about %llu; raise it "
+                 "(ulimit -n, LimitNOFILE=)",
+                 (unsigned long long)manager->descriptor_limit,
+                 (unsigned long long)fleet_descriptors(manager->config));
+    else
+        log_line("cannot answer on the control socket for now: %s", strerror(error));
 }
 
 static void rotated(void *context)
@@ -204,24 +302,18 @@ static void caught(void *context, enum loop_signal signal)
     struct manager *manager = context;
     if (signal == LOOP_STOP)
         stop(manager, "signal");
-    else if (!manager->stopping)
+    else if (!manager->stopping) {
+        int mended = control_mend(manager->control);
+        if (mended > 0)
+            log_line("the control socket was gone; it is there again");
+        else if (mended < 0)
+            log_line("cannot look after the control socket in %s: %s", manager->config->runtime,
+                     strerror(-mended));
         json_decref(reload(manager));
+    }
 }
 
 /* ---- beginning and end ---- */
-
-static long read_process_file(const char *runtime)
-{
-    char path[CHANNEL_PATH_BYTES_MAX + 32];
-    uint8_t *text = NULL;
-    size_t text_bytes;
-    snprintf(path, sizeof path, "%s/%s", runtime, CONTROL_PROCESS_FILE);
-    if (file_read_whole(path, 64, &text, &text_bytes) < 0)
-        return 0;
-    long id = strtol((const char *)text, NULL, 10);
-    free(text);
-    return id;
-}
 
 static int write_process_file(const char *runtime)
 {
@@ -249,7 +341,7 @@ static int take_runtime(struct manager *manager)
     }
     int error = manager->lock;
     if (error == -EWOULDBLOCK)
-        log_line("a manager already runs in %s: process %ld", runtime, read_process_file(runtime));
+        log_line("a manager already runs in %s: process %ld", runtime, control_process(runtime));
     else if (error < 0)
         log_line("cannot lock %s/%s: %s", runtime, CONTROL_LOCK, strerror(-error));
     else
@@ -279,8 +371,11 @@ static int open_parts(struct manager *manager, const char *relay)
         log_line("cannot start: %s", strerror(-error));
         return error;
     }
-    error =
-        control_open(&manager->control, manager->loop, manager->config->runtime, answer, manager);
+    manager->proof = (struct loop_timer){.due = look_for_proof, .context = manager};
+    error = control_open(
+        &manager->control, manager->loop, manager->config->runtime,
+        &(struct control_calls){
+            .answer = answer, .complete = complete, .crowded = crowded, .context = manager});
     if (error < 0)
         log_line("cannot open the control socket in %s: %s", manager->config->runtime,
                  strerror(-error));
@@ -313,9 +408,11 @@ static int serve(struct manager *manager)
 static void close_parts(struct manager *manager)
 {
     json_t *last = NULL;
+    loop_disarm(&manager->proof);
     if (manager->fleet)
-        last = json_pack("{s:I, s:I}", "stopped", (json_int_t)process_self(), "unclean",
-                         (json_int_t)fleet_unclean_ends(manager->fleet));
+        last = json_pack("{s:I, s:I, s:o}", "stopped", (json_int_t)process_self(), "unclean",
+                         (json_int_t)fleet_unclean_ends(manager->fleet), "channels",
+                         report_channels(manager->fleet));
     fleet_close(manager->fleet);
     retention_stop(manager->retention);
     /* The socket's clients learn of the end only now that all else is done. */
@@ -338,15 +435,22 @@ int manager_run(const char *path)
     char relay[CHANNEL_PATH_BYTES_MAX];
     struct manager manager = {
         .path = path, .folder = -1, .lock = -1, .started_ns = clock_realtime_ns()};
+    output_start();
+    log_use(output_line);
     log_start("flotilla", NULL);
     if (process_find_program("flotilla-relay", relay, sizeof relay) < 0) {
         log_line("flotilla-relay is neither beside this program, nor in ../libexec/flotilla from "
                  "there, nor in PATH");
         return EXIT_CODE_FAILED;
     }
-    if (config_read(path, &manager.config, stderr) < 0)
+    char *text = NULL;
+    manager.config = read_configuration(path, &text);
+    log_text(text ? text : "out of memory");
+    free(text);
+    if (!manager.config)
         return EXIT_CODE_CONFIG;
-    process_raise_descriptor_limit();
+    manager.descriptor_limit = process_raise_descriptor_limit();
+    check_descriptors(&manager);
     int code = EXIT_CODE_FAILED;
     if (take_runtime(&manager) == 0 && open_parts(&manager, relay) == 0)
         code = serve(&manager);

@@ -67,14 +67,19 @@ static json_t *report_channel(const struct channel *channel)
     return report;
 }
 
-json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns)
+json_t *report_channels(const struct fleet *fleet)
 {
-    char text[CLOCK_TEXT_BYTES];
     json_t *channels = json_array();
     for (const struct channel *channel = fleet_next(fleet, NULL); channel;
          channel = fleet_next(fleet, channel))
         json_array_append_new(channels, report_channel(channel));
-    return json_pack("{s:{s:I, s:s, s:s}, s:o}", "manager", "pid", (json_int_t)process_self(),
+    return channels;
+}
+
+json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns, const char *directory)
+{
+    char text[CLOCK_TEXT_BYTES];
+    return json_pack("{s:{s:I, s:s, s:s, s:o}, s:o}", "manager", "pid", (json_int_t)process_self(),
                      "version", FLOTILLA_VERSION, "started", clock_write(text, started_ns),
-                     "channels", channels);
+                     "recordings", report_text(directory), "channels", report_channels(fleet));
 }

@@ -10,7 +10,11 @@
 
 #include "manager/fleet.h"
 
-/* A new object, or NULL when out of memory. `started_ns` is realtime. */
-json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns);
+/* A new object, or NULL when out of memory. `started_ns` is realtime; `directory` is that of the
+ * recordings. */
+json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns, const char *directory);
+
+/* Its list of channels alone. A new array, or NULL. */
+json_t *report_channels(const struct fleet *fleet);
 
 #endif

@@ -64,8 +64,15 @@ int folder_list(int folder, int (*each)(void *context, const char *name), void *
 int folder_lock(int folder, const char *name);
 
 /* Reads a whole file of at most `bytes_max` into memory from malloc, 8-byte aligned and with a NUL
- * behind it; the caller frees `*bytes`. 0, -EFBIG, or another negative errno. */
+ * behind it; the caller frees `*bytes`. Never waits: what is not a regular file (a pipe that nobody
+ * writes to, a terminal) is refused. 0, -EFBIG, -ESPIPE or -EISDIR if it is no regular file, or
+ * another negative errno. */
 int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count);
+/* As file_read_whole, but waits for the end of a pipe that was handed to this process under a name
+ * in /dev/fd or as /dev/stdin: for commands, not for services. */
+int file_read_handed(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count);
+/* What a refusal of these means to people: "not a regular file", or strerror's words. */
+const char *file_error_text(int status);
 /* Opens a file for reading in pieces, from its begin to its end for the most part. A descriptor for
  * descriptor_close, or a negative errno; -EISDIR for a folder. */
 int file_open_read(const char *path);

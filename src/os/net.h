@@ -36,7 +36,7 @@ char *net_write_prefix(char text[NET_ADDRESS_TEXT_BYTES], const struct prefix *p
 bool net_is_multicast(const struct address *address);
 bool net_same_address(const struct address *a, const struct address *b); /* port included */
 bool net_prefix_covers(const struct prefix *prefix, const struct address *address);
-/* The interface's index, 0 if there is none of that name. */
+/* The interface's index, or 0 with errno set: ENODEV if there is none of that name. */
 unsigned net_interface_index(const char *name);
 
 struct net_receive_options {

@@ -16,6 +16,7 @@
 #include "os/inherit.h"
 #include "os/interrupt.h"
 #include "os/memory.h"
+#include "os/output.h"
 #include "relay/receiver.h"
 #include "relay/segment.h"
 #include "relay/writer.h"
@@ -229,6 +230,8 @@ int main(int argc, char **argv)
         puts("flotilla-relay " FLOTILLA_VERSION);
         return 0;
     }
+    output_start();
+    log_use(output_line);
     log_start("flotilla-relay", NULL);
     settings_defaults(&relay.settings);
     if (settings_read_flags(&relay.settings, argc - 1, argv + 1, error, sizeof(error)) < 0 ||

@@ -271,11 +271,9 @@ bool direct_file_linked(const struct direct_file *file)
     return fstat(file->descriptor, &found) == 0 && found.st_nlink > 0;
 }
 
-int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
+/* Reads to the end and closes. */
+static int read_to_end(int descriptor, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
 {
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0)
-        return -errno;
     uint8_t *all = NULL;
     size_t used = 0, room = 0;
     int status = 0;
@@ -311,6 +309,37 @@ int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t 
     *bytes = all;
     *byte_count = used;
     return 0;
+}
+
+int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
+{
+    struct stat about;
+    /* Without O_NONBLOCK the open itself would wait for a pipe's writer. */
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (descriptor < 0)
+        return errno == ENXIO ? -ESPIPE : -errno; /* ENXIO: a socket, a device without a driver */
+    int status = fstat(descriptor, &about) < 0 ? -errno
+                 : S_ISDIR(about.st_mode)      ? -EISDIR
+                 : !S_ISREG(about.st_mode)     ? -ESPIPE
+                                               : 0;
+    if (status < 0) {
+        close(descriptor);
+        return status;
+    }
+    return read_to_end(descriptor, bytes_max, bytes, byte_count);
+}
+
+int file_read_handed(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
+{
+    if (strncmp(path, "/dev/fd/", 8) != 0 && strcmp(path, "/dev/stdin") != 0)
+        return file_read_whole(path, bytes_max, bytes, byte_count);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    return descriptor < 0 ? -errno : read_to_end(descriptor, bytes_max, bytes, byte_count);
+}
+
+const char *file_error_text(int status)
+{
+    return status == -ESPIPE ? "not a regular file" : strerror(-status);
 }
 
 int file_open_read(const char *path)

@@ -246,7 +246,7 @@ static int configure_receiver(int descriptor, const struct net_receive_options *
     if (options->interface != NULL && options->interface[0] != '\0') {
         interface = net_interface_index(options->interface);
         if (interface == 0)
-            return -ENODEV;
+            return -errno; /* asking takes a descriptor: there may be none left */
     }
     net_set_queue(descriptor, options->queue_bytes);
     set_option(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, 1);
@@ -323,7 +323,7 @@ int net_open_sender(const struct address *to, const char *interface, uint32_t tt
     if (interface != NULL && interface[0] != '\0') {
         index = net_interface_index(interface);
         if (index == 0)
-            return -ENODEV;
+            return -errno;
     }
     int descriptor = open_socket(to->family);
     if (descriptor < 0)
