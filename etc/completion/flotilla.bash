@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+# Completion of flotilla and flotilla-relay for bash: verbs, options, channels, files.
+# Relies on bash alone; channels are asked of `flotilla check --json`. Installed below
+# share/bash-completion/completions, or read with: . flotilla.bash
+
+_flotilla_words()
+{
+    local word
+    while IFS= read -r word; do
+        COMPREPLY+=("$word")
+    done < <(compgen -W "$1" -- "$2")
+}
+
+# Files whose names end in one of the patterns, and folders.
+_flotilla_files()
+{
+    local name
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r name; do
+        if [[ -d $name || $name == @($1) ]]; then
+            COMPREPLY+=("$name")
+        fi
+    done < <(shopt -s extglob; compgen -f -- "$2")
+}
+
+_flotilla()
+{
+    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local verb='' config='' options='' extended i
+    local verbs='run check doctor status reload restart stop send listen cat info verify recover
+        schema'
+    local recordings='*.avro|*.avro.part'
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        -c | --config) config=${COMP_WORDS[++i]} ;;
+        -*) ;;
+        *) [[ -n $verb ]] || verb=${COMP_WORDS[i]} ;;
+        esac
+    done
+    if [[ -z $verb ]]; then
+        _flotilla_words "$verbs --help --version" "$current"
+        return
+    fi
+    case $verb in
+    run) options='-c --config' ;;
+    check) options='-c --config --print --json --keys' ;;
+    doctor | reload | restart | stop) options='-c --config --json' ;;
+    status) options='-c --config --watch --json' ;;
+    send)
+        options='-c --config --rate --count --batch --from --seed --json --to --interface --schema
+            --time --sequence'
+        ;;
+    listen) options='-c --config --full --decimated --input --count --timeout --json' ;;
+    cat) options='--count --schema' ;;
+    info) options='--count --json' ;;
+    verify) options='--json' ;;
+    recover) options='-o --output --schema --json' ;;
+    schema) options='--json -o --output --time --sequence' ;;
+    *) return ;;
+    esac
+    options+=' --help'
+
+    extended=$(shopt -p extglob)
+    shopt -s extglob
+    case $verb,$before in
+    *,-c | *,--config) _flotilla_files '*.yaml|*.yml' "$current" ;;
+    send,--from) _flotilla_files "$recordings" "$current" ;;
+    send,--schema | recover,--schema) _flotilla_files '*.avsc|*.json' "$current" ;;
+    schema,-o | schema,--output) _flotilla_files '*.layout' "$current" ;;
+    recover,-o | recover,--output) _flotilla_files '*.avro' "$current" ;;
+    *,--interface) _flotilla_words "$(cd /sys/class/net 2>/dev/null && echo *)" "$current" ;;
+    send,--rate | send,--count | send,--batch | send,--seed | send,--to) ;;
+    *,--time | *,--sequence | *,--timeout | listen,--count | cat,--count) ;;
+    *)
+        if [[ $current == -* ]]; then
+            _flotilla_words "$options" "$current"
+        else
+            case $verb in
+            send | listen | restart)
+                _flotilla_words "$("${COMP_WORDS[0]}" check --json ${config:+-c "$config"} \
+                    2>/dev/null | sed -n 's/^ *"name": "\(.*\)",*$/\1/p')" "$current"
+                ;;
+            cat | info | verify | recover) _flotilla_files "$recordings" "$current" ;;
+            schema) _flotilla_files '*.avsc|*.json' "$current" ;;
+            esac
+        fi
+        ;;
+    esac
+    $extended
+}
+
+_flotilla_relay()
+{
+    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} extended
+    COMPREPLY=()
+    extended=$(shopt -p extglob)
+    shopt -s extglob
+    case $before in
+    --layout) _flotilla_files '*.layout' "$current" ;;
+    --directory) _flotilla_files '' "$current" ;;
+    --interface) _flotilla_words "$(cd /sys/class/net 2>/dev/null && echo *)" "$current" ;;
+    --algorithm) _flotilla_words 'downsample average min-max rms' "$current" ;;
+    --encoding) _flotilla_words 'datum single-object confluent opaque' "$current" ;;
+    --direct-io) _flotilla_words 'auto required off' "$current" ;;
+    *)
+        # Its help lists the flags; so does this, whatever the version.
+        [[ $current == -* ]] && _flotilla_words "$("${COMP_WORDS[0]}" --help 2>/dev/null |
+            sed -n 's/^  \(--[a-z-]*\) .*/\1/p') --help --version" "$current"
+        ;;
+    esac
+    $extended
+}
+
+complete -F _flotilla flotilla
+complete -F _flotilla_relay flotilla-relay
