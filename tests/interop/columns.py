@@ -13,6 +13,23 @@ EPOCH = datetime.datetime(1970, 1, 1)
 UNITS = {"millis": 1000, "micros": 1}
 
 
+names = {}  # of the schema in hand
+
+
+def learn(schema):
+    """Notes the named types of a schema, by their short names: no file here has two of one."""
+    if isinstance(schema, list):
+        for branch in schema:
+            learn(branch)
+    elif isinstance(schema, dict):
+        if "name" in schema:
+            names[schema["name"]] = schema
+        for key in ("type", "items", "values"):
+            learn(schema.get(key))
+        for field in schema.get("fields", ()):
+            learn(field["type"])
+
+
 def number(value, logical):
     if isinstance(value, datetime.datetime):
         since = value.replace(tzinfo=None) - EPOCH
@@ -28,6 +45,8 @@ def number(value, logical):
 
 def plain(schema, value):
     """The value with numbers for dates and times."""
+    if isinstance(schema, str):
+        schema = names.get(schema, schema)
     if value is None or isinstance(schema, str):
         return value
     if isinstance(schema, list):
@@ -47,6 +66,8 @@ def plain(schema, value):
 
 def fits(schema, value):
     """Whether a value can be of this branch; which of two like ones it is changes no dump."""
+    if isinstance(schema, str):
+        schema = names.get(schema, schema)
     kind, logical = schema, None
     while isinstance(kind, dict):
         kind, logical = kind["type"], kind.get("logicalType")
@@ -70,6 +91,8 @@ def main(rows):
         try:
             with open(path, "rb") as file:
                 schema = json.loads(fastavro.reader(file).metadata["avro.schema"])
+            names.clear()
+            learn(schema)
             result = canonical.of_values(plain(schema, row) for row in rows(path))
         except BaseException as error:  # polars panics are no Exceptions; it is the file's answer
             if isinstance(error, KeyboardInterrupt):
