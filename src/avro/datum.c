@@ -197,8 +197,12 @@ static enum reject walk_items(struct walk *walk, const struct layout_node *node,
             reason = walk_node(walk, item, depth + 1, 0, false);
             if (reason != REJECT_NONE)
                 return reason;
-            if (walk->at == before && ++walk->empty_items > LAYOUT_EMPTY_ITEMS_MAX)
-                return REJECT_COUNT;
+            if (walk->at == before) { /* as will all that follow be, from the same place */
+                walk->empty_items += (uint64_t)(count - i);
+                if (walk->empty_items > LAYOUT_EMPTY_ITEMS_MAX)
+                    return REJECT_COUNT;
+                break;
+            }
         }
         if (block_end != NULL && walk->at != block_end) {
             walk->at = first;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * What stands before a datum in a datagram, by the channel's encoding; and the datum that an opaque
- * datagram is recorded as. Pure bytes. Never guessed: a plain datum may begin with any bytes.
- * Sources: Avro 1.11 specification ("Single-object encoding specification"); Confluent Schema
- * Registry documentation ("Wire format"). */
+ * What stands before a datum in a datagram, by the channel's encoding. Pure bytes. Never guessed: a
+ * plain datum may begin with any bytes. Sources: Avro 1.11 specification ("Single-object encoding
+ * specification"); Confluent Schema Registry documentation ("Wire format"). */
 #ifndef FLOTILLA_AVRO_FRAMING_H
 #define FLOTILLA_AVRO_FRAMING_H
 
@@ -10,7 +9,6 @@
 
 #include "avro/datum.h"
 #include "base/span.h"
-#include "base/varint.h"
 
 enum encoding {
     ENCODING_DATUM,         /* bare datums, one or several back to back */
@@ -35,16 +33,5 @@ void framing_set(struct framing *framing, enum encoding encoding, uint64_t finge
 /* Whether `bytes` begins with the prefix: REJECT_NONE; REJECT_FRAMING if it is of another encoding
  * or cut short, REJECT_FINGERPRINT or REJECT_SCHEMA_ID if it names another schema. */
 enum reject framing_check(const struct framing *framing, struct span bytes);
-
-/* The schema of what an opaque channel records. */
-extern const char opaque_schema[];
-
-#define OPAQUE_SOURCE_BYTES_MAX 64
-#define OPAQUE_FRONT_BYTES_MAX  (3 * VARINT_BYTES_MAX + OPAQUE_SOURCE_BYTES_MAX)
-
-/* Writes what stands before the payload of a datum of opaque_schema. Returns its bytes; the payload
- * follows as it is. `source` is at most OPAQUE_SOURCE_BYTES_MAX long. */
-size_t opaque_write_front(uint8_t out[OPAQUE_FRONT_BYTES_MAX], uint64_t received_ns,
-                          struct span source, size_t payload_bytes);
 
 #endif

@@ -27,6 +27,8 @@ struct counters {
     uint64_t buffer_bytes;             /* gauge: memory in use to bridge the disk */
     uint64_t rejected[REJECT_REASONS]; /* by reason; sums to datagrams_rejected */
 
+    uint64_t rejects_kept; /* datagrams set aside in a file of rejects */
+
     /* Not counters, but read in the same breath. */
     uint64_t batches;           /* since the memory was made; rises when a relay does work */
     uint64_t last_arrival_ns;   /* realtime of the newest datagram, accepted or not; 0: none yet */

@@ -27,6 +27,12 @@ static const char *const encoding_names[] = {
     [ENCODING_OPAQUE + 1] = NULL,
 };
 
+static const char *const on_invalid_names[] = {
+    [ON_INVALID_QUARANTINE] = "quarantine",
+    [ON_INVALID_DROP] = "drop",
+    [ON_INVALID_DROP + 1] = NULL,
+};
+
 static const char *const direct_mode_names[] = {
     [DIRECT_AUTO] = "auto",
     [DIRECT_REQUIRED] = "required",
@@ -38,6 +44,7 @@ static const char *const direct_mode_names[] = {
 _Static_assert(sizeof(enum algorithm) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum direct_mode) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum encoding) == sizeof(int), "an enum is an int");
+_Static_assert(sizeof(enum on_invalid) == sizeof(int), "an enum is an int");
 
 struct flag {
     const char *name; /* without "--" */
@@ -87,6 +94,10 @@ static const struct flag flags[] = {
      FLAG(schema_id),
      {.kind = VALUE_COUNT, .low = 1, .high = UINT32_MAX, .zero = "none"},
      "the schema's id in Confluent encoding"},
+    {"on-invalid",
+     FLAG(on_invalid),
+     {.kind = VALUE_CHOICE, .choices = on_invalid_names},
+     "whether datagrams that do not fit the schema are kept in a file of rejects"},
     {"ttl",
      FLAG(ttl),
      {.kind = VALUE_COUNT, .low = 0, .high = 255},

@@ -17,6 +17,7 @@
 #define CHANNEL_PATH_BYTES_MAX 1024
 
 enum algorithm { ALGORITHM_DOWNSAMPLE, ALGORITHM_AVERAGE, ALGORITHM_MIN_MAX, ALGORITHM_RMS };
+enum on_invalid { ON_INVALID_QUARANTINE, ON_INVALID_DROP };
 enum direct_mode { DIRECT_AUTO, DIRECT_REQUIRED, DIRECT_OFF };
 
 struct channel_settings {
@@ -31,7 +32,8 @@ struct channel_settings {
     uint32_t factor;                /* datums a window, >= 1 */
     enum algorithm algorithm;
     enum encoding encoding;
-    uint32_t schema_id;     /* ENCODING_CONFLUENT: the id every datum must carry */
+    uint32_t schema_id; /* ENCODING_CONFLUENT: the id every datum must carry */
+    enum on_invalid on_invalid;
     uint32_t ttl;           /* 0 to 255 */
     uint64_t buffer_bytes;  /* limit of the memory that bridges a disk stall */
     uint64_t receive_bytes; /* socket queue to ask for */

@@ -3,7 +3,7 @@
  *
  *   what                     bytes                        touched at rest
  *   struct staging_shared    one page or two              all
- *   queue of closed blocks   640 for each slot            a page, more with time
+ *   queues of closed blocks  640 for each slot and lane   a page each, more with time
  *   accumulators, twice      32 for each of 65,536 leaves what the schema has
  *   receive batch            32 messages of 64 KiB        a page a message
  *   slots of blocks          `buffer`, 256 KiB each       what the open block holds
@@ -22,6 +22,12 @@
 #define STAGING_VERSION 1u
 #define PAGE_BYTES      BLOCK_PAGE_BYTES
 
+struct lane_shared {
+    _Alignas(64) _Atomic uint64_t writer_version; /* the copy in force is this & 1 */
+    struct writer_state writer[2];
+    _Alignas(64) _Atomic uint64_t claim; /* block number times 4 plus enum staging_claim */
+};
+
 struct staging_shared {
     struct {
         uint32_t magic, version;
@@ -31,7 +37,7 @@ struct staging_shared {
         uint32_t checksum;                                 /* of the words above */
     } fixed;
 
-    uint32_t layout_checksum, factor, algorithm, recording;
+    uint32_t layout_checksum, factor, algorithm, recording, alignment, zero;
     uint64_t receive_queue_bytes, buffer_limit_bytes;
     char directory[CHANNEL_PATH_BYTES_MAX];
 
@@ -39,14 +45,11 @@ struct staging_shared {
     _Atomic uint64_t in_flight;                     /* number of the newest batch asked for */
     struct receiver_state receiver[2];
 
-    _Alignas(64) _Atomic uint64_t writer_version;
-    struct writer_state writer[2];
-
-    _Alignas(64) _Atomic uint64_t claim; /* block number times 4 plus enum staging_claim */
+    struct lane_shared lanes[LANES];
 };
 
 struct staging_map_plan {
-    size_t queue, accumulators, batch, slots, bytes;
+    size_t queues[LANES], accumulators, batch, slots, bytes;
 };
 
 static size_t page_up(size_t bytes)
@@ -57,9 +60,12 @@ static size_t page_up(size_t bytes)
 static struct staging_map_plan staging_plan(uint32_t slot_count)
 {
     struct staging_map_plan plan;
-    plan.queue = page_up(sizeof(struct staging_shared));
-    plan.accumulators = plan.queue + page_up((size_t)slot_count * STAGING_QUEUE_PER_SLOT *
-                                             sizeof(struct staging_block));
+    size_t queue_bytes =
+        page_up((size_t)slot_count * STAGING_QUEUE_PER_SLOT * sizeof(struct staging_block));
+    plan.queues[0] = page_up(sizeof(struct staging_shared));
+    for (int lane = 1; lane < LANES; lane++)
+        plan.queues[lane] = plan.queues[lane - 1] + queue_bytes;
+    plan.accumulators = plan.queues[LANES - 1] + queue_bytes;
     plan.batch = plan.accumulators + 2 * LAYOUT_LEAVES_MAX * sizeof(struct accumulator);
     plan.slots = plan.batch + page_up(net_batch_bytes(STAGING_BATCH_MESSAGES));
     plan.bytes = plan.slots + (size_t)slot_count * BLOCK_BYTES_MAX;
@@ -105,44 +111,98 @@ static bool is_block_sound(const struct staging *staging, const struct staging_b
                BLOCK_BYTES_MAX;
 }
 
-/* Whether what a relay left behind can be true: every index in bounds, no bytes twice. */
+static bool is_writer_sound(const struct writer_state *writer)
+{
+    if (writer->file_name[sizeof(writer->file_name) - 1] != '\0' || writer->file_open > 1 ||
+        writer->file_ending > writer->file_open)
+        return false;
+    return !writer->file_open || (writer->file_alignment >= BLOCK_PAGE_BYTES &&
+                                  (writer->file_alignment & (writer->file_alignment - 1)) == 0 &&
+                                  writer->file_bytes % writer->file_alignment == 0);
+}
+
+/* One bit a slot, and where the newest block found in it ends. */
+struct slot_use {
+    uint8_t used[STAGING_SLOTS_MAX / 8];
+    uint32_t slot;
+    size_t end;
+};
+
+static bool is_block_in_place(const struct staging *staging, const struct staging_block *block,
+                              struct slot_use *use)
+{
+    if (!is_block_sound(staging, block))
+        return false;
+    if (block->slot != use->slot) {
+        if ((use->used[block->slot / 8] >> block->slot % 8) & 1)
+            return false;
+        use->used[block->slot / 8] |= (uint8_t)(1u << block->slot % 8);
+        use->slot = block->slot;
+    } else if (block->offset < use->end) {
+        return false;
+    }
+    use->end = block->offset + block_finished_bytes(block->data_bytes, BLOCK_PAGE_BYTES);
+    return true;
+}
+
+/* The parts of block number `written` that are in a file already, against the block itself. */
+static bool are_parts_sound(const struct writer_state *writer, const struct staging_block *block)
+{
+    uint64_t datums =
+        writer->open_datums > writer->early_datums ? writer->open_datums : writer->early_datums;
+    uint32_t bytes =
+        writer->open_bytes > writer->early_bytes ? writer->open_bytes : writer->early_bytes;
+    return datums <= block->count && writer->counted_datums <= block->count &&
+           bytes <= block->data_bytes &&
+           (writer->open_datums <= writer->early_datums ||
+            writer->open_bytes >= writer->early_bytes) &&
+           (datums == 0 || block->data_bytes <= block_data_max(BLOCK_PAGE_BYTES));
+}
+
+static bool is_lane_sound(const struct lane *lane, struct slot_use *use)
+{
+    const struct lane_state *receiver = lane_receiver(lane);
+    const struct writer_state *writer = lane_writer(lane);
+    const struct staging_block *open = &receiver->open;
+    if (writer->written > receiver->closed ||
+        receiver->closed - writer->written > lane->queue_count || !is_writer_sound(writer) ||
+        receiver->slot_taken > 1 || (open->count > 0 && !receiver->slot_taken) ||
+        (receiver->slot_taken &&
+         (open->slot >= lane->staging->slot_count || open->offset % BLOCK_PAGE_BYTES != 0 ||
+          open->offset > BLOCK_BYTES_MAX - STAGING_SLOT_REST_BYTES)))
+        return false;
+    use->slot = UINT32_MAX;
+    for (uint64_t number = writer->written; number < receiver->closed; number++) {
+        const struct staging_block *block = lane_entry(lane, number);
+        if (!is_block_in_place(lane->staging, block, use))
+            return false;
+        /* `last` frees the slot: it must stand exactly where the slot changes. */
+        bool more = number + 1 < receiver->closed
+                        ? lane_entry(lane, number + 1)->slot == block->slot
+                        : receiver->slot_taken && open->slot == block->slot;
+        if (more == (block->last != 0))
+            return false;
+    }
+    if (open->count > 0 && !is_block_in_place(lane->staging, open, use))
+        return false;
+    return are_parts_sound(
+        writer, writer->written < receiver->closed ? lane_entry(lane, writer->written) : open);
+}
+
+/* Whether what a relay left behind can be true: every index in bounds, no bytes twice, nothing
+ * recorded that was not accepted. */
 static bool is_staging_sound(const struct staging *staging)
 {
     const struct receiver_state *receiver = staging_receiver(staging);
-    const struct writer_state *writer = staging_writer(staging);
-    if (writer->written > receiver->closed ||
-        receiver->closed - writer->written > staging->queue_count || receiver->window_copy > 1 ||
-        writer->file_name[sizeof(writer->file_name) - 1] != '\0' || writer->file_open > 1 ||
-        writer->file_ending > writer->file_open ||
-        (writer->file_open && (writer->file_alignment < BLOCK_PAGE_BYTES ||
-                               (writer->file_alignment & (writer->file_alignment - 1)) != 0 ||
-                               writer->file_bytes % writer->file_alignment != 0)))
+    const struct writer_state *writer = lane_writer(&staging->lanes[LANE_DATUMS]);
+    struct slot_use use = {.slot = UINT32_MAX};
+    if (receiver->window_copy > 1 ||
+        receiver->datums_unrecorded + writer->datums_recorded + writer->datums_unrecorded >
+            receiver->datums_accepted)
         return false;
-    uint64_t accepted = receiver->datums_accepted,
-             done =
-                 receiver->datums_unrecorded + writer->datums_recorded + writer->datums_unrecorded;
-    if (done > accepted)
-        return false;
-    uint8_t used[STAGING_SLOTS_MAX / 8] = {0};
-    uint32_t slot = UINT32_MAX;
-    size_t slot_end = 0;
-    for (uint64_t number = writer->written; number <= receiver->closed; number++) {
-        const struct staging_block *block =
-            number < receiver->closed ? staging_entry(staging, number) : &receiver->open;
-        if (number == receiver->closed && block->count == 0)
-            break;
-        if (!is_block_sound(staging, block))
+    for (int lane = 0; lane < LANES; lane++)
+        if (!is_lane_sound(&staging->lanes[lane], &use))
             return false;
-        if (block->slot != slot) {
-            if ((used[block->slot / 8] >> block->slot % 8) & 1)
-                return false;
-            used[block->slot / 8] |= (uint8_t)(1u << block->slot % 8);
-            slot = block->slot;
-        } else if (block->offset < slot_end) {
-            return false;
-        }
-        slot_end = block->offset + block_finished_bytes(block->data_bytes, BLOCK_PAGE_BYTES);
-    }
     return true;
 }
 
@@ -153,9 +213,14 @@ static void staging_place(struct staging *staging, void *memory, uint32_t slot_c
     staging->memory = memory;
     staging->bytes = plan.bytes;
     staging->slot_count = slot_count;
-    staging->queue_count = slot_count * STAGING_QUEUE_PER_SLOT;
     staging->shared = memory;
-    staging->queue = (struct staging_block *)(void *)(base + plan.queue);
+    for (int lane = 0; lane < LANES; lane++)
+        staging->lanes[lane] =
+            (struct lane){.staging = staging,
+                          .index = (enum lane_index)lane,
+                          .shared = &staging->shared->lanes[lane],
+                          .queue_count = slot_count * STAGING_QUEUE_PER_SLOT,
+                          .queue = (struct staging_block *)(void *)(base + plan.queues[lane])};
     staging->accumulators[0] = (struct accumulator *)(void *)(base + plan.accumulators);
     staging->accumulators[1] = staging->accumulators[0] + LAYOUT_LEAVES_MAX;
     staging->batch = base + plan.batch;
@@ -237,6 +302,7 @@ struct receiver_state *staging_receiver_begin(struct staging *staging)
 {
     struct staging_shared *shared = staging->shared;
     uint64_t version = atomic_load_explicit(&shared->receiver_version, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release); /* a reader of this copy must see the last commit */
     shared->receiver[(version + 1) & 1] = shared->receiver[version & 1];
     return &shared->receiver[(version + 1) & 1];
 }
@@ -248,25 +314,31 @@ void staging_receiver_commit(struct staging *staging)
     atomic_store_explicit(&shared->receiver_version, version + 1, memory_order_release);
 }
 
-const struct writer_state *staging_writer(const struct staging *staging)
+const struct writer_state *lane_writer(const struct lane *lane)
 {
-    struct staging_shared *shared = staging->shared;
+    struct lane_shared *shared = lane->shared;
     return &shared->writer[atomic_load_explicit(&shared->writer_version, memory_order_acquire) & 1];
 }
 
-struct writer_state *staging_writer_begin(struct staging *staging)
+struct writer_state *lane_writer_begin(struct lane *lane)
 {
-    struct staging_shared *shared = staging->shared;
+    struct lane_shared *shared = lane->shared;
     uint64_t version = atomic_load_explicit(&shared->writer_version, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release); /* a reader of this copy must see the last commit */
     shared->writer[(version + 1) & 1] = shared->writer[version & 1];
     return &shared->writer[(version + 1) & 1];
 }
 
-void staging_writer_commit(struct staging *staging)
+void lane_writer_commit(struct lane *lane)
 {
-    struct staging_shared *shared = staging->shared;
+    struct lane_shared *shared = lane->shared;
     uint64_t version = atomic_load_explicit(&shared->writer_version, memory_order_relaxed);
     atomic_store_explicit(&shared->writer_version, version + 1, memory_order_release);
+}
+
+const struct lane_state *lane_receiver(const struct lane *lane)
+{
+    return &staging_receiver(lane->staging)->lane[lane->index];
 }
 
 /* The copy in force is changed only after the next commit, so a copy taken while the version stood
@@ -287,22 +359,29 @@ void staging_copy_receiver(const struct staging *staging, struct receiver_state 
     copy_in_force(&shared->receiver_version, shared->receiver, sizeof(*copy), copy);
 }
 
-void staging_copy_writer(const struct staging *staging, struct writer_state *copy)
+void lane_copy_receiver(const struct lane *lane, struct lane_state *copy)
 {
-    struct staging_shared *shared = staging->shared;
+    struct receiver_state whole;
+    staging_copy_receiver(lane->staging, &whole);
+    *copy = whole.lane[lane->index];
+}
+
+void lane_copy_writer(const struct lane *lane, struct writer_state *copy)
+{
+    struct lane_shared *shared = lane->shared;
     copy_in_force(&shared->writer_version, shared->writer, sizeof(*copy), copy);
 }
 
-uint64_t staging_written(const struct staging *staging)
+uint64_t lane_written(const struct lane *lane)
 {
     struct writer_state copy;
-    staging_copy_writer(staging, &copy);
+    lane_copy_writer(lane, &copy);
     return copy.written;
 }
 
-bool staging_claim(struct staging *staging, uint64_t number, enum staging_claim claim)
+bool lane_claim(struct lane *lane, uint64_t number, enum staging_claim claim)
 {
-    struct staging_shared *shared = staging->shared;
+    struct lane_shared *shared = lane->shared;
     uint64_t wanted = number * 4 + claim;
     uint64_t now = atomic_load_explicit(&shared->claim, memory_order_acquire);
     for (;;) {
@@ -314,6 +393,11 @@ bool staging_claim(struct staging *staging, uint64_t number, enum staging_claim 
                                                   memory_order_acq_rel, memory_order_acquire))
             return true;
     }
+}
+
+void lane_forget_claims(struct lane *lane)
+{
+    atomic_store_explicit(&lane->shared->claim, 0, memory_order_release);
 }
 
 void staging_flight_begin(struct staging *staging)
@@ -335,13 +419,24 @@ bool staging_layout_changed(const struct staging *staging, uint32_t layout_check
     return staging->shared->layout_checksum != layout_checksum;
 }
 
+uint32_t staging_alignment(const struct staging *staging)
+{
+    bool waiting = false;
+    for (int i = 0; i < LANES; i++) {
+        const struct lane_state *state = lane_receiver(&staging->lanes[i]);
+        waiting = waiting || state->open.count > 0 ||
+                  state->closed > lane_writer(&staging->lanes[i])->written;
+    }
+    return waiting ? staging->shared->alignment : 0;
+}
+
 void staging_note_start(struct staging *staging, const struct channel_settings *settings,
-                        uint64_t receive_queue_bytes, uint32_t layout_checksum)
+                        uint64_t receive_queue_bytes, uint32_t layout_checksum, uint32_t alignment)
 {
     struct staging_shared *shared = staging->shared;
     bool changed = staging_layout_changed(staging, layout_checksum);
-    if (changed || shared->factor != settings->factor ||
-        shared->algorithm != (uint32_t)settings->algorithm) {
+    if (changed || staging_receiver(staging)->window_fill >= settings->factor ||
+        shared->factor != settings->factor || shared->algorithm != (uint32_t)settings->algorithm) {
         struct receiver_state *next = staging_receiver_begin(staging);
         next->window_fill = 0;
         next->window_time_known = 0;
@@ -351,6 +446,7 @@ void staging_note_start(struct staging *staging, const struct channel_settings *
     shared->layout_checksum = layout_checksum;
     shared->factor = settings->factor;
     shared->algorithm = (uint32_t)settings->algorithm;
+    shared->alignment = alignment;
     shared->recording = settings->directory[0] != '\0';
     shared->receive_queue_bytes = receive_queue_bytes;
     shared->buffer_limit_bytes = (uint64_t)staging->slot_count * BLOCK_BYTES_MAX;
@@ -363,8 +459,10 @@ void staging_read(const struct staging *staging, struct counters *counters)
     struct receiver_state receiver;
     struct writer_state writer;
     /* The writer first: what it has recorded by then, the receiver has accepted by now. */
-    staging_copy_writer(staging, &writer);
+    const struct lane *lane = &staging->lanes[LANE_DATUMS];
+    lane_copy_writer(lane, &writer);
     staging_copy_receiver(staging, &receiver);
+    const struct lane_state *state = &receiver.lane[LANE_DATUMS];
     memset(counters, 0, sizeof(*counters));
     counters->datagrams_received = receiver.datagrams_received;
     counters->datagrams_accepted = receiver.datagrams_accepted;
@@ -382,15 +480,17 @@ void staging_read(const struct staging *staging, struct counters *counters)
         counters->rejected[reason] = receiver.rejected[reason];
         counters->datagrams_rejected += receiver.rejected[reason];
     }
-    for (uint64_t number = writer.written; number < receiver.closed; number++) {
-        const struct staging_block *block = staging_entry(staging, number);
-        if (block->last || number + 1 == receiver.closed)
+    for (uint64_t number = writer.written;
+         number < state->closed && number - writer.written < lane->queue_count; number++) {
+        const struct staging_block *block = lane_entry(lane, number);
+        if (block->last || number + 1 == state->closed)
             counters->buffer_bytes += BLOCK_BYTES_MAX;
     }
-    if (counters->buffer_bytes == 0 && receiver.open.count > 0)
+    if (counters->buffer_bytes == 0 && state->open.count > 0)
         counters->buffer_bytes = BLOCK_BYTES_MAX;
     counters->buffer_limit_bytes = shared->buffer_limit_bytes;
     counters->receive_queue_bytes = shared->receive_queue_bytes;
+    counters->rejects_kept = receiver.rejects_kept;
     counters->batches = receiver.batches;
     counters->last_arrival_ns = receiver.last_arrival_ns;
     counters->rejected_in_a_row = receiver.rejected_in_a_row;

@@ -29,6 +29,8 @@
 #define STAGING_SLOTS_MIN      4u
 #define STAGING_SLOTS_MAX      65536u
 #define STAGING_QUEUE_PER_SLOT 16u
+/* With less left, a slot takes no further block: the largest datum must fit. */
+#define STAGING_SLOT_REST_BYTES (72u << 10)
 
 /* A block that is closed and waits for the writer. A slot of BLOCK_BYTES_MAX holds one or more. */
 struct staging_block {
@@ -40,6 +42,17 @@ struct staging_block {
     uint64_t since_ns;   /* monotonic: when its first datum came in */
 };
 
+/* Two kinds of datums go to the disk, each by a lane of its own, into files of its own. */
+enum lane_index { LANE_DATUMS, LANE_REJECTS, LANES };
+
+/* The receiver's end of a lane. */
+struct lane_state {
+    uint64_t closed;           /* blocks closed since the beginning; the open one has this number */
+    struct staging_block open; /* count 0: none is open */
+    uint32_t slot_taken;       /* `open.slot` is in use, up to `open.offset` by closed blocks */
+    uint32_t zero;
+};
+
 /* What the receiving thread has done. */
 struct receiver_state {
     uint64_t batches; /* put in force; the one in flight is this + 1 */
@@ -48,10 +61,10 @@ struct receiver_state {
     uint64_t sequence_gaps, bytes_received;
     uint64_t rejected[REJECT_REASONS];
     uint64_t rejected_in_a_row, last_arrival_ns;
-    uint64_t closed;           /* blocks closed since the beginning; the open one has this number */
-    struct staging_block open; /* count 0: none is open */
-    uint32_t slot_taken;       /* `open.slot` is in use, up to `open.offset` by closed blocks */
-    uint32_t slot_zero;
+    uint64_t rejects_kept, rejects_kept_bytes; /* given to LANE_REJECTS */
+    uint64_t reject_second;                    /* of the newest reject's arrival ... */
+    uint64_t rejects_in_second;                /* ... and how many it had */
+    struct lane_state lane[LANES];
     int64_t sequence;           /* the newest sequence number ... */
     uint32_t sequence_known;    /* ... if there is one */
     uint32_t dropped;           /* the socket's own count when it was last seen ... */
@@ -62,7 +75,7 @@ struct receiver_state {
     uint32_t window_time_known; /* ... if it had one */
 };
 
-/* What the writing thread has done. The file is the one being written, if `file_open`. */
+/* What the writing thread has done in a lane. The file is the one being written, if `file_open`. */
 struct writer_state {
     uint64_t written; /* blocks done with since the beginning: in the file, or given up */
     uint64_t datums_recorded, datums_unrecorded, bytes_recorded;
@@ -111,13 +124,20 @@ struct accumulator {
     uint64_t zero;
 };
 
+struct lane {
+    struct staging *staging;
+    enum lane_index index;
+    struct lane_shared *shared;
+    uint32_t queue_count;        /* STAGING_QUEUE_PER_SLOT for each slot */
+    struct staging_block *queue; /* closed blocks, by block number modulo queue_count */
+};
+
 struct staging {
     void *memory;
     size_t bytes;
     uint32_t slot_count;
     struct staging_shared *shared;
-    uint32_t queue_count;                /* STAGING_QUEUE_PER_SLOT for each slot */
-    struct staging_block *queue;         /* closed blocks, by block number modulo queue_count */
+    struct lane lanes[LANES];
     struct accumulator *accumulators[2]; /* LAYOUT_LEAVES_MAX each */
     void *batch;                         /* net_batch_bytes(STAGING_BATCH_MESSAGES) */
     uint8_t *slots;                      /* slot_count times BLOCK_BYTES_MAX */
@@ -126,9 +146,10 @@ struct staging {
 /* The size of the memory a channel with these settings needs. */
 size_t staging_bytes(const struct channel_settings *settings);
 
-/* Maps a channel's memory (a descriptor of shared_memory_create(name, staging_bytes(settings))).
- * Fresh memory is made ready. -EBADMSG if it was made by another version, or is no such memory;
- * else 0 or a negative errno. staging_unmap ends it. Any number of processes may map it. */
+/* Maps a channel's memory to `staging`, which must stay where it is (a descriptor of
+ * shared_memory_create(name, staging_bytes(settings))). Fresh memory is made ready. -EBADMSG if it
+ * was made by another version, or is no such memory; else 0 or a negative errno. staging_unmap ends
+ * it. Any number of processes may map it. */
 int staging_map(struct staging *staging, int descriptor);
 /* For a relay that takes over, before it starts: whether what the last one left behind can be true
  * (every index in bounds, no slot used twice). 0 or -EBADMSG. */
@@ -143,27 +164,33 @@ int staging_reset(int descriptor);
 const struct receiver_state *staging_receiver(const struct staging *staging);
 struct receiver_state *staging_receiver_begin(struct staging *staging);
 void staging_receiver_commit(struct staging *staging);
-const struct writer_state *staging_writer(const struct staging *staging);
-struct writer_state *staging_writer_begin(struct staging *staging);
-void staging_writer_commit(struct staging *staging);
+const struct writer_state *lane_writer(const struct lane *lane);
+struct writer_state *lane_writer_begin(struct lane *lane);
+void lane_writer_commit(struct lane *lane);
+/* The receiver's end of a lane, in force; for its own thread. */
+const struct lane_state *lane_receiver(const struct lane *lane);
 
 /* A copy of the other thread's state as of one instant. */
 void staging_copy_receiver(const struct staging *staging, struct receiver_state *copy);
-void staging_copy_writer(const struct staging *staging, struct writer_state *copy);
+void lane_copy_receiver(const struct lane *lane, struct lane_state *copy);
+void lane_copy_writer(const struct lane *lane, struct writer_state *copy);
 /* The writer's `written`, without the rest. */
-uint64_t staging_written(const struct staging *staging);
+uint64_t lane_written(const struct lane *lane);
 
 /* Takes the claim on block `number`; false if the other side has it. Repeating is harmless. */
-bool staging_claim(struct staging *staging, uint64_t number, enum staging_claim claim);
+bool lane_claim(struct lane *lane, uint64_t number, enum staging_claim claim);
+/* Forgets all claims: for a relay that takes over, before its writer runs and when no block is
+ * open. The last relay may have claimed blocks that were never put in force. */
+void lane_forget_claims(struct lane *lane);
 
 static inline uint8_t *staging_image(const struct staging *staging,
                                      const struct staging_block *block)
 {
     return staging->slots + (size_t)block->slot * BLOCK_BYTES_MAX + block->offset;
 }
-static inline struct staging_block *staging_entry(const struct staging *staging, uint64_t number)
+static inline struct staging_block *lane_entry(const struct lane *lane, uint64_t number)
 {
-    return &staging->queue[number % staging->queue_count];
+    return &lane->queue[number % lane->queue_count];
 }
 
 /* Notes that a batch is about to be taken: between this and the next staging_receiver_commit, what
@@ -175,10 +202,13 @@ bool staging_flight_pending(const struct staging *staging);
 /* Whether what is staged or in an open file was checked with another layout. */
 bool staging_layout_changed(const struct staging *staging, uint32_t layout_checksum);
 
+/* The alignment that the blocks which wait were laid out for; 0 if none wait. */
+uint32_t staging_alignment(const struct staging *staging);
+
 /* What the relay found when it started, for status. Where the layout or the decimation is another
  * than before, the window and the sequence begin anew. */
 void staging_note_start(struct staging *staging, const struct channel_settings *settings,
-                        uint64_t receive_queue_bytes, uint32_t layout_checksum);
+                        uint64_t receive_queue_bytes, uint32_t layout_checksum, uint32_t alignment);
 
 /* Reads everything that is counted, of a relay alive or dead. Never waits. */
 void staging_read(const struct staging *staging, struct counters *counters);

@@ -11,6 +11,7 @@
 #include "avro/framing.h"
 #include "avro/layout.h"
 #include "base/check.h"
+#include "base/varint.h"
 #include "base/units.h"
 #include "cli/doctor.h"
 #include "os/health.h"

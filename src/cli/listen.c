@@ -65,7 +65,7 @@ static void add_origin(struct json_text *text, const struct net_message *message
 /* Prints an opaque datagram as what its channel records of it. */
 static int print_opaque(struct listener *listener, const struct net_message *message)
 {
-    uint8_t datum[OPAQUE_FRONT_BYTES_MAX + NET_DATAGRAM_BYTES_MAX];
+    uint8_t datum[ENVELOPE_FRONT_BYTES_MAX + NET_DATAGRAM_BYTES_MAX];
     char source[NET_ADDRESS_TEXT_BYTES];
     net_write_address(source, &message->source);
     size_t front = opaque_write_front(datum, message->arrival_ns,

@@ -25,7 +25,7 @@
 #include "os/net.h"
 
 #define SEND_PAYLOAD_BYTES_MAX 65507u /* of a UDP datagram over IPv4 */
-#define SEND_SLOT_BYTES        (SEND_PAYLOAD_BYTES_MAX + OPAQUE_FRONT_BYTES_MAX)
+#define SEND_SLOT_BYTES        (SEND_PAYLOAD_BYTES_MAX + ENVELOPE_FRONT_BYTES_MAX)
 #define SEND_RATE_MIN          1e-6
 #define SEND_RATE_MAX          1e9
 #define SEND_PAUSE_NS          NS_PER_MS /* after the kernel's queue was full */
@@ -67,6 +67,7 @@ struct sender {
     double rate_hz;
     uint64_t count_max, batch;
     struct net_outbox outbox;
+    const char *interface; /* it sends by; "" for the routing table's choice */
     uint8_t *slots; /* NET_OUTBOX_MAX payloads, which must stay until the outbox is flushed */
 
     uint64_t due_datums;  /* taken from the source so far */
@@ -170,7 +171,7 @@ static int take_framed(struct sender *sender, uint8_t *out, size_t room, bool fi
 {
     size_t prefix = sender->framing.prefix_bytes;
     if (sender->framing.encoding == ENCODING_OPAQUE)
-        room += OPAQUE_FRONT_BYTES_MAX; /* which does not travel */
+        room += ENVELOPE_FRONT_BYTES_MAX; /* which does not travel */
     long datum = room < prefix ? 0 : take_datum(sender, out + prefix, room - prefix, first);
     if (datum <= 0)
         return (int)datum;
@@ -249,10 +250,13 @@ static int send_all(struct sender *sender)
 static void report(const struct sender *sender, const char *name, double seconds, bool json)
 {
     double rate = seconds > 0 ? (double)sender->datums_sent / seconds : 0;
+    char text[NET_ADDRESS_TEXT_BYTES];
     fprintf(stderr, "flotilla send: %s: %" PRIu64 " datums in %.3f s, %.1f Hz, %" PRIu64 " errors",
             name, sender->datums_sent, seconds, rate, sender->outbox.errors);
     if (sender->outbox.errors > 0)
-        fprintf(stderr, " (%s)", strerror(sender->outbox.last_errno));
+        fprintf(stderr, " (to %s%s%s: %s)", net_write_address(text, &sender->outbox.to),
+                sender->interface[0] ? " by interface " : "", sender->interface,
+                strerror(sender->outbox.last_errno));
     fprintf(stderr, "\n");
     if (!json)
         return;
@@ -319,6 +323,7 @@ static int open_target(struct sender *sender, const struct subject *subject,
         return EXIT_FAILED;
     }
     sender->outbox.descriptor = descriptor;
+    sender->interface = interface;
     return EXIT_OK;
 }
 

@@ -4,6 +4,7 @@
 #ifndef FLOTILLA_CLI_SUBJECT_H
 #define FLOTILLA_CLI_SUBJECT_H
 
+#include "avro/envelope.h"
 #include "avro/framing.h"
 #include "avro/schema.h"
 #include "manager/config.h"

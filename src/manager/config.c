@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "avro/envelope.h"
 #include "avro/schema.h"
 #include "base/check.h"
 #include "base/nearest.h"
@@ -388,11 +389,16 @@ static bool read_file(struct loader *loader, const char *path)
     if (tree == NULL || !is_readable(loader, tree, "the file"))
         return false;
     read_map(loader, tree->root, config_fleet_keys, config_fleet_key_count, config, loader->said);
-    if (loader->said[ID_CHANNELS] != NULL)
-        read_channels(loader, loader->said[ID_CHANNELS]);
+    const struct config_node *channels = loader->said[ID_CHANNELS];
+    if (channels != NULL && channels->kind == NODE_TEXT && channels->bytes == 0 &&
+        loader->said[ID_INCLUDE] == NULL)
+        config_warning(&loader->faults, channels->key->place,
+                       "channels: there is nothing under it (\"channels: {}\" is a fleet of none)");
+    if (channels != NULL)
+        read_channels(loader, channels);
     if (loader->said[ID_INCLUDE] != NULL)
         read_includes(loader);
-    else if (loader->said[ID_CHANNELS] == NULL)
+    else if (channels == NULL)
         config_error(&loader->faults, place_of_file(tree), "channels is missing: %s",
                      find_key(config_fleet_keys, config_fleet_key_count, "channels")->help);
     return true;
@@ -523,10 +529,6 @@ static void check_channel(struct loader *loader, struct draft *draft)
                          strerror(errno));
     }
     check_encoding(loader, draft);
-    if (draft->said[ID_ON_INVALID] != NULL && values->on_invalid == ON_INVALID_QUARANTINE &&
-        strcmp(draft->said[ID_ON_INVALID]->text, "quarantine") == 0) /* and not a wrong word */
-        config_warning(&loader->faults, place_of(draft, ID_ON_INVALID),
-                       "this version keeps no rejects; they are counted and dropped");
     if (settings->listen.family == 0)
         return;
     for (uint32_t i = 0; i < settings->source_count; i++)
@@ -866,8 +868,7 @@ int config_read_runtime(const char *path, char *runtime, size_t runtime_bytes, c
         if (!is_readable(&loader, tree, "the file"))
             goto out;
         if (!fleet) {
-            config_error(&loader.faults, place_of_file(tree),
-                         "says neither runtime nor channels");
+            config_error(&loader.faults, place_of_file(tree), "says neither runtime nor channels");
             goto out;
         }
     }
@@ -904,6 +905,18 @@ struct config_channel *config_channel(const struct config *config, const char *n
     return NULL;
 }
 
+const char *config_nearest(const struct config *config, const char *name, char *text,
+                           size_t text_bytes)
+{
+    const char *nearest = NULL;
+    for (uint32_t i = 0; i < config->channel_count; i++)
+        nearest_offer(name, config->channels[i].settings.name, &nearest);
+    text[0] = '\0';
+    if (nearest != NULL)
+        snprintf(text, text_bytes, "did you mean \"%s\"? ", nearest);
+    return text;
+}
+
 static size_t write_flags(const struct channel_settings *settings, char text[FLAGS_BYTES])
 {
     char *words[FLAGS_MAX];
@@ -920,7 +933,6 @@ bool config_same_channel(const struct config_channel *a, const struct config_cha
     size_t a_bytes = write_flags(&a->settings, a_text), b_bytes = write_flags(&b->settings, b_text);
     /* The image holds the schema's text and the numbers of the time and sequence fields. */
     return a_bytes == b_bytes && memcmp(a_text, b_text, a_bytes) == 0 &&
-           a->on_invalid == b->on_invalid &&
            a->limit_memory_bytes == b->limit_memory_bytes &&
            memcmp(&a->limit_cpu_percent, &b->limit_cpu_percent, sizeof a->limit_cpu_percent) == 0 &&
            a->layout_bytes == b->layout_bytes &&

@@ -13,13 +13,10 @@
 
 #include "channel/settings.h"
 
-enum on_invalid { ON_INVALID_QUARANTINE, ON_INVALID_DROP };
-
 struct config_channel {
     struct channel_settings settings;    /* layout and directory are resolved paths */
     char schema[CHANNEL_PATH_BYTES_MAX]; /* resolved path of the .avsc */
     char time[256], sequence[256];       /* field names, dotted for nested records; "" for none */
-    enum on_invalid on_invalid;
     bool record;
     uint64_t limit_memory_bytes; /* 0: none */
     double limit_cpu_percent;    /* 0: none */
@@ -71,6 +68,11 @@ void config_print_keys(FILE *out);
 
 /* The channel of that name, or NULL. */
 struct config_channel *config_channel(const struct config *config, const char *name);
+
+/* Writes "did you mean "NAME"? " for the channel that `name` may have been meant for, else "".
+ * Returns `text`. */
+const char *config_nearest(const struct config *config, const char *name, char *text,
+                           size_t text_bytes);
 
 /* Whether the relay of `a` can go on as the relay of `b`: true if settings, schema, time, sequence
  * and all other values are the same. */

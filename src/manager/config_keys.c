@@ -54,7 +54,8 @@ static const struct config_key retain_keys[] = {
     {.name = "size",
      .form = {.kind = VALUE_BYTES, .low = 4096, .high = 1024 * PIB, .zero = "no limit"},
      .offset = FLEET(retain_bytes),
-     .help = "room for all recordings together; the oldest give way"},
+     .help = "room for all recordings together; the oldest give way, looked at 1 s after each "
+             "new recording and every 30 s: what is written meanwhile comes on top"},
     {.name = "free",
      .form = {.kind = VALUE_PERCENT, .zero = "no limit"},
      .offset = FLEET(retain_free_percent),
@@ -222,13 +223,10 @@ const struct config_key config_channel_keys[] = {
      .form = {.kind = VALUE_BOOLEAN},
      .offset = CHANNEL(record),
      .help = "whether the channel is recorded"},
-    /* Not printed for the default: said explicitly, quarantine is warned of. */
     {.name = "on_invalid",
-     .id = ID_ON_INVALID,
      .form = {.kind = VALUE_CHOICE, .choices = on_invalid_names},
-     .hide_zero = true,
-     .offset = CHANNEL(on_invalid),
-     .help = "what becomes of datagrams that do not fit the schema"},
+     .offset = SETTINGS(on_invalid),
+     .help = "whether datagrams that do not fit the schema are kept in a file of rejects"},
     {.name = "buffer",
      .form = {.kind = VALUE_BYTES, .low = 1u << 20, .high = 16ull << 30},
      .offset = SETTINGS(buffer_bytes),
@@ -250,7 +248,6 @@ void config_key_defaults(struct config *config, struct config_channel *channel)
 {
     struct channel_settings *settings = &channel->settings;
     settings_defaults(settings);
-    channel->on_invalid = ON_INVALID_QUARANTINE;
     channel->record = true;
     config->direct_io = settings->direct_io;
     config->sync_ms = settings->sync_ms;

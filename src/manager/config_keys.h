@@ -33,7 +33,6 @@ enum config_key_id {
     ID_TO,
     ID_RUNTIME,
     ID_STORAGE_DIRECTORY,
-    ID_ON_INVALID,
     ID_CHANNELS,
     ID_INCLUDE,
     ID_COUNT

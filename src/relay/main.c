@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "avro/envelope.h"
 #include "avro/layout.h"
 #include "base/log.h"
 #include "channel/settings.h"
@@ -41,8 +42,9 @@ struct relay {
     struct channel_settings settings;
     struct layout layout;
     struct staging staging;
-    struct segment segment;
-    struct writer writer;
+    struct segment_folder folder;
+    struct segment segments[LANES];
+    struct writing writing;
     struct receiver receiver;
 };
 
@@ -138,9 +140,31 @@ static void finish_other_layout(struct relay *relay)
     if (!staging_layout_changed(&relay->staging, relay->layout.checksum))
         return;
     receiver_close_block(&relay->receiver);
-    if (relay->receiver.writer != NULL && staging_writer(&relay->staging)->file_open)
-        writer_drain(&relay->writer);
-    writer_abandon(&relay->staging);
+    struct lane *lane = &relay->staging.lanes[LANE_DATUMS];
+    struct writer *writer = &relay->writing.writers[LANE_DATUMS];
+    if (relay->receiver.writing != NULL && lane_writer(lane)->file_open) {
+        writer->same_file = true;
+        writer_drain(writer);
+        writer->same_file = false;
+    }
+    writer_abandon(lane);
+}
+
+static int open_lane(struct relay *relay, enum lane_index index)
+{
+    struct segment *segment = &relay->segments[index];
+    segment->lane = &relay->staging.lanes[index];
+    segment->settings = &relay->settings;
+    segment->folder = &relay->folder;
+    segment->suffix = index == LANE_REJECTS ? "-rejects" : "";
+    segment->schema = relay->layout.schema;
+    if (index == LANE_REJECTS)
+        segment->schema = (struct span){(const uint8_t *)reject_schema, strlen(reject_schema)};
+    int status = segment_prepare(segment);
+    if (status < 0)
+        return status;
+    segment_resume(segment);
+    return writer_prepare(&relay->writing.writers[index], segment->lane, &relay->settings, segment);
 }
 
 static int open_recording(struct relay *relay)
@@ -148,21 +172,26 @@ static int open_recording(struct relay *relay)
     if (relay->settings.directory[0] == '\0')
         return 0;
     char why[CHANNEL_PATH_BYTES_MAX + 200];
-    int status = segment_prepare(&relay->segment, &relay->staging, &relay->settings,
-                                 relay->layout.schema, why, sizeof(why));
+    int status = segment_folder_open(&relay->folder, &relay->settings, why, sizeof(why));
     if (status < 0) {
         log_line("%s", why);
         return status == -EWOULDBLOCK  ? EXIT_TAKEN
                : status == -EOPNOTSUPP ? EXIT_SETTINGS
                                        : EXIT_BROKEN;
     }
-    segment_resume(&relay->segment);
-    status = writer_prepare(&relay->writer, &relay->staging, &relay->settings, &relay->segment);
+    /* Blocks that wait were laid out for the alignment of the last relay's folder. */
+    uint32_t laid_out = staging_alignment(&relay->staging);
+    if (laid_out != 0 && laid_out < relay->folder.alignment) {
+        relay->folder.alignment = laid_out;
+        relay->folder.direct = false;
+    }
+    for (int i = 0; i < LANES && status == 0; i++)
+        status = open_lane(relay, (enum lane_index)i);
     if (status < 0) {
         log_line("out of memory");
         return EXIT_BROKEN;
     }
-    relay->receiver.writer = &relay->writer;
+    relay->receiver.writing = &relay->writing;
     return 0;
 }
 
@@ -191,19 +220,22 @@ static int work(struct relay *relay)
 {
     finish_other_layout(relay);
     staging_note_start(&relay->staging, &relay->settings,
-                       net_queue_bytes(relay->receiver.descriptor), relay->layout.checksum);
-    if (relay->receiver.writer != NULL && writer_start(&relay->writer) < 0) {
+                       net_queue_bytes(relay->receiver.descriptor), relay->layout.checksum,
+                       relay->receiver.alignment);
+    receiver_resume(&relay->receiver);
+    if (relay->receiver.writing != NULL && writing_start(&relay->writing) < 0) {
         log_line("cannot start the writing thread");
         return EXIT_BROKEN;
     }
-    receiver_resume(&relay->receiver);
-    if (relay->receiver.writer == NULL)
-        writer_abandon(&relay->staging);
+    for (int i = 0; i < LANES && relay->receiver.writing == NULL; i++) {
+        writer_abandon(&relay->staging.lanes[i]);
+        segment_give_up(&relay->staging.lanes[i]);
+    }
     int status = receiver_run(&relay->receiver);
     if (status < 0)
         log_line("cannot receive: %s", strerror(-status));
-    if (relay->receiver.writer != NULL)
-        writer_stop(&relay->writer);
+    if (relay->receiver.writing != NULL)
+        writing_stop(&relay->writing);
     return status < 0 ? EXIT_BROKEN : EXIT_STOPPED;
 }
 
@@ -247,7 +279,8 @@ int main(int argc, char **argv)
         status = work(&relay);
         report(&relay);
     }
-    segment_release(&relay.segment);
+    for (int i = 0; i < LANES; i++)
+        segment_release(&relay.segments[i]);
     staging_unmap(&relay.staging);
     return status;
 }

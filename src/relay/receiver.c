@@ -24,11 +24,26 @@
 #define IDLE_NS          NS_PER_S        /* after this long without data, memory is given back */
 #define RECEIVE_PAUSE_NS (5 * NS_PER_MS) /* after an error of the kernel's */
 #define FULL_BATCHES_MAX 16              /* without a look at the signals */
-#define SLOT_REST_BYTES  (72u << 10) /* less is not worth another block: the largest datum fits */
 #define SLOTS_KEPT       3u
 #define MESSAGES_KEPT    2u
 #define DECIMATED_ROOM   (256u << 10)
 #define UDP_PAYLOAD_MAX  65507u
+/* Rejects that are kept; beyond, they are only counted. */
+#define REJECTS_PER_SECOND 100u
+#define REJECT_BYTES_MAX   (64ull << 20) /* in the life of the channel's memory */
+
+enum { SLOT_CLEAN, SLOT_DIRTY, SLOT_USED }; /* SLOT_USED: while starting */
+
+/* Marks the slots that a lane has blocks in. */
+static void find_used_slots(struct receiver *receiver, const struct lane *lane)
+{
+    const struct lane_state *state = lane_receiver(lane);
+    receiver->reclaimed[lane->index] = lane_writer(lane)->written;
+    for (uint64_t number = receiver->reclaimed[lane->index]; number < state->closed; number++)
+        receiver->slot_dirty[lane_entry(lane, number)->slot] = SLOT_USED;
+    if (state->slot_taken)
+        receiver->slot_dirty[state->open.slot] = SLOT_USED;
+}
 
 int receiver_prepare(struct receiver *receiver)
 {
@@ -56,27 +71,24 @@ int receiver_prepare(struct receiver *receiver)
         if (receiver->decimated_out == NULL)
             return -ENOMEM;
     }
-    receiver->alignment =
-        receiver->writer != NULL ? receiver->writer->segment->alignment : BLOCK_PAGE_BYTES;
+    const struct segment_folder *folder =
+        receiver->writing != NULL ? receiver->writing->writers[LANE_DATUMS].segment->folder : NULL;
+    receiver->alignment = folder != NULL ? folder->alignment : BLOCK_PAGE_BYTES;
     /* Through the page cache an append becomes visible page by page, so there every block that can
      * be is one page: a reader finds whole blocks at any instant. */
-    receiver->block_room = receiver->writer != NULL && receiver->writer->segment->direct
-                               ? BLOCK_BYTES_MAX
-                               : receiver->alignment;
+    receiver->block_room = folder != NULL && folder->direct ? BLOCK_BYTES_MAX : receiver->alignment;
 
     receiver->free_slots = private_memory_map(staging->slot_count * sizeof(uint32_t));
     receiver->slot_dirty = private_memory_map(staging->slot_count);
     if (receiver->free_slots == NULL || receiver->slot_dirty == NULL)
         return -ENOMEM;
-    uint8_t *used = receiver->slot_dirty; /* what is in use has been touched */
-    const struct receiver_state *state = staging_receiver(staging);
-    receiver->reclaimed = staging_writer(staging)->written;
-    for (uint64_t number = receiver->reclaimed; number < state->closed; number++)
-        used[staging_entry(staging, number)->slot] = 1;
-    if (state->slot_taken)
-        used[state->open.slot] = 1;
+    /* A relay before this one may have touched any of them. */
+    memset(receiver->slot_dirty, staging_receiver(staging)->batches > 0 ? SLOT_DIRTY : SLOT_CLEAN,
+           staging->slot_count);
+    for (int i = 0; i < LANES; i++)
+        find_used_slots(receiver, &staging->lanes[i]);
     for (uint32_t slot = staging->slot_count; slot-- > 0;)
-        if (!used[slot])
+        if (receiver->slot_dirty[slot] != SLOT_USED)
             receiver->free_slots[receiver->free_count++] = slot;
     return 0;
 }
@@ -90,18 +102,18 @@ static uint32_t slots_in_use(const struct receiver *receiver)
 
 static void release_slot(struct receiver *receiver, uint32_t slot)
 {
-    if (receiver->slot_dirty[slot])
+    if (receiver->slot_dirty[slot] != SLOT_CLEAN)
         shared_memory_release(receiver->staging->slots + (size_t)slot * BLOCK_BYTES_MAX,
                               BLOCK_BYTES_MAX);
-    receiver->slot_dirty[slot] = 0;
+    receiver->slot_dirty[slot] = SLOT_CLEAN;
 }
 
-/* Takes back the slots of blocks that are written. In a stall many are in use; those beyond a few
- * give their memory back as they come in. */
-static void reclaim_slots(struct receiver *receiver, uint64_t written)
+/* Takes back the slots of a lane's blocks that are written. In a stall many are in use; those
+ * beyond a few give their memory back as they come in. */
+static void reclaim_slots(struct receiver *receiver, const struct lane *lane, uint64_t written)
 {
-    for (; receiver->reclaimed < written; receiver->reclaimed++) {
-        const struct staging_block *block = staging_entry(receiver->staging, receiver->reclaimed);
+    for (uint64_t *next = &receiver->reclaimed[lane->index]; *next < written; ++*next) {
+        const struct staging_block *block = lane_entry(lane, *next);
         if (!block->last)
             continue;
         if (slots_in_use(receiver) > SLOTS_KEPT + 1)
@@ -110,90 +122,101 @@ static void reclaim_slots(struct receiver *receiver, uint64_t written)
     }
 }
 
-static void close_block(struct receiver *receiver)
+static void close_block(struct receiver *receiver, enum lane_index index)
 {
-    struct staging_block *open = &receiver->next->open;
+    struct lane_state *state = &receiver->next->lane[index];
+    struct staging_block *open = &state->open;
     if (open->count == 0)
         return;
     size_t end = open->offset + block_finished_bytes(open->data_bytes, receiver->alignment);
     CHECK(end <= BLOCK_BYTES_MAX);
-    open->last = BLOCK_BYTES_MAX - end < SLOT_REST_BYTES;
-    *staging_entry(receiver->staging, receiver->next->closed) = *open;
-    receiver->next->closed++;
-    receiver->next->slot_taken = !open->last;
+    open->last = BLOCK_BYTES_MAX - end < STAGING_SLOT_REST_BYTES;
+    *lane_entry(&receiver->staging->lanes[index], state->closed) = *open;
+    state->closed++;
+    state->slot_taken = !open->last;
     open->offset = (uint32_t)end;
     open->count = 0;
     open->data_bytes = 0;
 }
 
 /* Begins a block; false if the memory that bridges the disk is used up. */
-static bool open_block(struct receiver *receiver, uint64_t arrival_ns, uint64_t now_ns)
+static bool open_block(struct receiver *receiver, enum lane_index index, uint64_t arrival_ns,
+                       uint64_t now_ns)
 {
-    struct receiver_state *next = receiver->next;
-    uint64_t written = staging_written(receiver->staging);
-    if (next->closed - written >= receiver->staging->queue_count)
+    const struct lane *lane = &receiver->staging->lanes[index];
+    struct lane_state *state = &receiver->next->lane[index];
+    struct staging_block *open = &state->open;
+    uint64_t written = lane_written(lane);
+    if (state->closed - written >= lane->queue_count)
         return false;
-    reclaim_slots(receiver, written);
-    if (!next->slot_taken) {
+    reclaim_slots(receiver, lane, written);
+    if (!state->slot_taken) {
         if (receiver->free_count == 0)
             return false;
-        next->open.slot = receiver->free_slots[--receiver->free_count];
-        receiver->slot_dirty[next->open.slot] = 1;
-        next->open.offset = 0;
-        next->slot_taken = 1;
-    } else if (written == next->closed) {
-        next->open.offset =
-            0; /* nothing waits in it: begin again where memory is touched already */
+        open->slot = receiver->free_slots[--receiver->free_count];
+        receiver->slot_dirty[open->slot] = SLOT_DIRTY;
+        open->offset = 0;
+        state->slot_taken = 1;
+    } else if (written == state->closed) {
+        open->offset = 0; /* nothing waits in it: begin again where memory is touched already */
     }
-    next->open.data_bytes = 0;
-    next->open.count = 0;
-    next->open.last = 0;
-    next->open.arrival_ns = arrival_ns;
-    next->open.since_ns = now_ns;
+    open->data_bytes = 0;
+    open->count = 0;
+    open->last = 0;
+    open->arrival_ns = arrival_ns;
+    open->since_ns = now_ns;
     return true;
 }
 
-static size_t open_room(const struct receiver *receiver, size_t datum_bytes)
+/* The most datum bytes for a block that begins at `offset` of its slot. */
+static size_t room_at(const struct receiver *receiver, size_t offset, size_t datum_bytes)
 {
-    size_t left = BLOCK_BYTES_MAX - receiver->next->open.offset;
+    size_t left = BLOCK_BYTES_MAX - offset;
     size_t room = receiver->block_room < left ? receiver->block_room : left;
     if (block_data_max(room) < datum_bytes) /* a datum longer than a page, where blocks are pages */
         room = left;
     return block_data_max(room);
 }
 
-/* Stages a datum that is `front` and then `rest` (either may be empty). */
-static void stage(struct receiver *receiver, struct span front, struct span rest,
-                  uint64_t arrival_ns, uint64_t now_ns)
+/* Stages a datum that is `front` and then `rest` (either may be empty). False if there is no room.
+ */
+static bool stage(struct receiver *receiver, enum lane_index index, struct span front,
+                  struct span rest, uint64_t arrival_ns, uint64_t now_ns)
 {
-    size_t datum_bytes = front.bytes + rest.bytes;
-    struct receiver_state *next = receiver->next;
-    struct staging_block *open = &next->open;
-    if (receiver->writer == NULL) {
-        next->datums_unrecorded++;
-        return;
-    }
+    struct lane *lane = &receiver->staging->lanes[index];
+    struct lane_state *state = &receiver->next->lane[index];
+    struct staging_block *open = &state->open;
+    if (receiver->writing == NULL)
+        return false;
+    bool pages = receiver->writing->writers[index].pages;
     size_t page_room = block_data_max(BLOCK_PAGE_BYTES);
-    size_t bytes = open->data_bytes + datum_bytes;
-    if (open->count > 0 && (open->count == BLOCK_DATUMS_MAX || bytes > open_room(receiver, 0)))
-        close_block(receiver);
-    if (open->count > 0 && receiver->writer->pages && open->data_bytes <= page_room &&
-        bytes > page_room && !staging_claim(receiver->staging, next->closed, CLAIM_LARGE))
-        close_block(receiver); /* it stands in the file as a page and must stay one */
+    size_t datum_bytes = front.bytes + rest.bytes, bytes = open->data_bytes + datum_bytes;
+    if (open->count > 0 &&
+        (open->count == BLOCK_DATUMS_MAX || bytes > room_at(receiver, open->offset, 0)))
+        close_block(receiver, index);
+    if (open->count > 0 && pages && open->data_bytes <= page_room && bytes > page_room &&
+        !lane_claim(lane, state->closed, CLAIM_LARGE))
+        close_block(receiver, index); /* it stands in the file as a page and must stay one */
     if (open->count == 0) {
-        if (!open_block(receiver, arrival_ns, now_ns)) {
-            next->datums_unrecorded++;
-            return;
-        }
-        if (receiver->writer->pages && datum_bytes > page_room)
-            staging_claim(receiver->staging, next->closed, CLAIM_LARGE);
-        CHECK(datum_bytes <= open_room(receiver, datum_bytes));
+        if (!open_block(receiver, index, arrival_ns, now_ns))
+            return false;
+        if (pages && datum_bytes > page_room)
+            lane_claim(lane, state->closed, CLAIM_LARGE);
+        CHECK(datum_bytes <= room_at(receiver, open->offset, datum_bytes));
     }
     uint8_t *image = staging_image(receiver->staging, open);
     block_append(image, open->data_bytes, front);
     block_append(image, open->data_bytes + front.bytes, rest);
     open->data_bytes += (uint32_t)datum_bytes;
     open->count++;
+    return true;
+}
+
+static void record(struct receiver *receiver, struct span front, struct span rest,
+                   uint64_t arrival_ns, uint64_t now_ns)
+{
+    if (!stage(receiver, LANE_DATUMS, front, rest, arrival_ns, now_ns))
+        receiver->next->datums_unrecorded++;
 }
 
 /* ---- one datum ---- */
@@ -255,7 +278,7 @@ static void take_datum(struct receiver *receiver, struct span datum, uint64_t ar
         if (receiver->decimated.descriptor >= 0)
             decimate(receiver, datum, leaf_count);
     }
-    stage(receiver, (struct span){NULL, 0}, datum, arrival_ns, now_ns);
+    record(receiver, (struct span){NULL, 0}, datum, arrival_ns, now_ns);
 }
 
 /* The sender's address as text, made anew only when it is another one. */
@@ -272,13 +295,13 @@ static struct span source_text(struct receiver *receiver, const struct address *
 static void take_opaque(struct receiver *receiver, const struct net_message *message,
                         uint64_t now_ns)
 {
-    uint8_t front[OPAQUE_FRONT_BYTES_MAX];
+    uint8_t front[ENVELOPE_FRONT_BYTES_MAX];
     receiver->next->datums_accepted++;
     if (receiver->decimated.descriptor >= 0)
         decimate(receiver, message->bytes, 0);
     size_t bytes = opaque_write_front(
         front, message->arrival_ns, source_text(receiver, &message->source), message->bytes.bytes);
-    stage(receiver, (struct span){front, bytes}, message->bytes, message->arrival_ns, now_ns);
+    record(receiver, (struct span){front, bytes}, message->bytes, message->arrival_ns, now_ns);
 }
 
 /* ---- one datagram ---- */
@@ -291,10 +314,12 @@ static bool is_source_allowed(const struct channel_settings *settings, const str
     return settings->source_count == 0;
 }
 
-/* Whether the datagram may pass: from an allowed sender, whole, and one or more valid datums. */
+/* Whether the datagram may pass: from an allowed sender, whole, and one or more valid datums. If
+ * not, `*offset` is where in it the fault is. */
 static enum reject check_datagram(const struct receiver *receiver,
-                                  const struct net_message *message)
+                                  const struct net_message *message, size_t *offset)
 {
+    *offset = 0;
     if (!is_source_allowed(receiver->settings, &message->source))
         return REJECT_SOURCE;
     if (message->truncated)
@@ -303,21 +328,52 @@ static enum reject check_datagram(const struct receiver *receiver,
         return REJECT_NONE;
     struct span left = message->bytes;
     do {
-        size_t bytes;
+        size_t bytes = 0;
         enum reject reason = framing_check(&receiver->framing, left);
         if (reason == REJECT_NONE) {
             left.at += receiver->framing.prefix_bytes;
             left.bytes -= receiver->framing.prefix_bytes;
             reason = datum_check(receiver->layout, left, &bytes);
         }
-        if (reason != REJECT_NONE)
+        if (reason == REJECT_NONE && bytes == 0 && left.bytes > 0 &&
+            receiver->framing.prefix_bytes == 0)
+            reason = REJECT_TRAILING;
+        if (reason != REJECT_NONE) {
+            *offset = message->bytes.bytes - left.bytes + bytes;
             return message->bytes.bytes == 0 ? REJECT_EMPTY : reason;
-        if (bytes == 0 && left.bytes > 0 && receiver->framing.prefix_bytes == 0)
-            return REJECT_TRAILING;
+        }
         left.at += bytes;
         left.bytes -= bytes;
     } while (left.bytes > 0);
     return REJECT_NONE;
+}
+
+/* Sets a datagram aside in the file of rejects, within bounds: a flood of bad ones is counted, but
+ * fills neither the disk nor the memory that good datums wait in. */
+static void keep_reject(struct receiver *receiver, const struct net_message *message,
+                        enum reject reason, size_t offset, uint64_t now_ns)
+{
+    struct receiver_state *next = receiver->next;
+    uint64_t second = message->arrival_ns / NS_PER_S;
+    if (second != next->reject_second) {
+        next->reject_second = second;
+        next->rejects_in_second = 0;
+    }
+    if (receiver->settings->on_invalid != ON_INVALID_QUARANTINE || receiver->writing == NULL ||
+        next->rejects_in_second >= REJECTS_PER_SECOND ||
+        next->rejects_kept_bytes + message->bytes.bytes > REJECT_BYTES_MAX ||
+        receiver->free_count < receiver->staging->slot_count / 2)
+        return;
+    uint8_t front[ENVELOPE_FRONT_BYTES_MAX];
+    size_t bytes =
+        reject_write_front(front, message->arrival_ns, source_text(receiver, &message->source),
+                           reason, offset, message->bytes.bytes);
+    if (!stage(receiver, LANE_REJECTS, (struct span){front, bytes}, message->bytes,
+               message->arrival_ns, now_ns))
+        return;
+    next->rejects_in_second++;
+    next->rejects_kept++;
+    next->rejects_kept_bytes += message->bytes.bytes + bytes;
 }
 
 static void take_datagram(struct receiver *receiver, const struct net_message *message,
@@ -356,7 +412,8 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
 {
     struct staging *staging = receiver->staging;
     struct receiver_state *next = staging_receiver_begin(staging);
-    uint64_t closed = next->closed, full_sent = receiver->full.sent;
+    uint64_t closed[LANES] = {next->lane[0].closed, next->lane[1].closed};
+    uint64_t full_sent = receiver->full.sent;
     uint64_t decimated_sent = receiver->decimated.sent;
     uint64_t errors = receiver->full.errors + receiver->decimated.errors;
     receiver->next = next;
@@ -368,11 +425,12 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
     next->window_copy = 1 - next->window_copy;
 
     uint8_t reasons[STAGING_BATCH_MESSAGES];
+    size_t offsets[STAGING_BATCH_MESSAGES];
     struct net_message message;
     CHECK(taken <= STAGING_BATCH_MESSAGES);
     for (uint32_t i = 0; i < taken; i++) { /* live first */
         net_batch_message(receiver->batch, i, &message);
-        reasons[i] = (uint8_t)check_datagram(receiver, &message);
+        reasons[i] = (uint8_t)check_datagram(receiver, &message, &offsets[i]);
         if (reasons[i] == REJECT_NONE && receiver->full.descriptor >= 0)
             net_outbox_add(&receiver->full, message.bytes);
     }
@@ -396,6 +454,7 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
             next->rejected[reasons[i]]++;
             /* A stranger's datagrams say nothing about the schema. */
             next->rejected_in_a_row += reasons[i] != REJECT_SOURCE;
+            keep_reject(receiver, &message, reasons[i], offsets[i], now_ns);
         }
     }
     net_outbox_flush(&receiver->decimated);
@@ -405,24 +464,27 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
     next->datums_sent_decimated += receiver->decimated.sent - decimated_sent;
     next->send_errors += receiver->full.errors + receiver->decimated.errors - errors;
     next->batches++;
-    bool closed_one = next->closed != closed;
+    bool closed_some[LANES] = {next->lane[0].closed != closed[0],
+                               next->lane[1].closed != closed[1]};
     staging_receiver_commit(staging);
     receiver->touched = true;
     if (taken > receiver->largest_batch)
         receiver->largest_batch = taken;
-    if (receiver->writer != NULL)
-        writer_notice(receiver->writer, closed_one);
+    for (int i = 0; i < LANES && receiver->writing != NULL; i++)
+        writing_notice(receiver->writing, (enum lane_index)i, closed_some[i]);
 }
 
 void receiver_close_block(struct receiver *receiver)
 {
-    if (staging_receiver(receiver->staging)->open.count == 0)
+    const struct receiver_state *state = staging_receiver(receiver->staging);
+    if (state->lane[LANE_DATUMS].open.count == 0 && state->lane[LANE_REJECTS].open.count == 0)
         return;
     receiver->next = staging_receiver_begin(receiver->staging);
-    close_block(receiver);
+    for (int i = 0; i < LANES; i++)
+        close_block(receiver, (enum lane_index)i);
     staging_receiver_commit(receiver->staging);
-    if (receiver->writer != NULL)
-        writer_notice(receiver->writer, true);
+    for (int i = 0; i < LANES && receiver->writing != NULL; i++)
+        writing_notice(receiver->writing, (enum lane_index)i, true);
 }
 
 void receiver_resume(struct receiver *receiver)
@@ -441,19 +503,26 @@ void receiver_resume(struct receiver *receiver)
         do_batch(receiver, taken);
     }
     receiver_close_block(receiver);
+    for (int i = 0; i < LANES; i++)
+        lane_forget_claims(&receiver->staging->lanes[i]);
 }
 
 /* ---- the loop ---- */
 
-/* When the open block must be closed to be on the disk in time; UINT64_MAX: the writer sees to it,
+/* When an open block must be closed to be on the disk in time; UINT64_MAX: the writer sees to it,
  * or there is none. */
 static uint64_t close_deadline(const struct receiver *receiver)
 {
-    const struct receiver_state *state = staging_receiver(receiver->staging);
-    if (state->open.count == 0 || receiver->writer == NULL ||
-        (receiver->writer->pages && state->open.data_bytes <= block_data_max(BLOCK_PAGE_BYTES)))
-        return UINT64_MAX;
-    return state->open.since_ns + receiver->settings->sync_ms * NS_PER_MS / 2;
+    uint64_t due = UINT64_MAX;
+    for (int i = 0; i < LANES && receiver->writing != NULL; i++) {
+        const struct staging_block *open = &lane_receiver(&receiver->staging->lanes[i])->open;
+        if (open->count == 0 || (receiver->writing->writers[i].pages &&
+                                 open->data_bytes <= block_data_max(BLOCK_PAGE_BYTES)))
+            continue;
+        uint64_t lane_due = open->since_ns + receiver->settings->sync_ms * NS_PER_MS / 2;
+        due = lane_due < due ? lane_due : due;
+    }
+    return due;
 }
 
 /* After a while without data: what the kernel dropped behind the last datagram, and the memory that
@@ -467,9 +536,14 @@ static void rest(struct receiver *receiver)
         note_dropped(next, dropped);
         staging_receiver_commit(staging);
     }
-    uint64_t written = staging_written(staging);
-    if (receiver->touched && written == staging_receiver(staging)->closed) {
-        reclaim_slots(receiver, written);
+    bool all_written = true;
+    for (int i = 0; i < LANES; i++) {
+        const struct lane *lane = &staging->lanes[i];
+        uint64_t written = lane_written(lane);
+        reclaim_slots(receiver, lane, written);
+        all_written = all_written && written == lane_receiver(lane)->closed;
+    }
+    if (receiver->touched && all_written) {
         for (uint32_t i = 0; i < receiver->free_count; i++)
             release_slot(receiver, receiver->free_slots[i]);
         if (receiver->largest_batch > MESSAGES_KEPT)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "avro/envelope.h"
 #include "avro/framing.h"
 #include "avro/layout.h"
 #include "channel/settings.h"
@@ -20,7 +21,7 @@ struct receiver {
     const struct channel_settings *settings;
     const struct layout *layout;
     struct staging *staging;
-    struct writer *writer; /* NULL: nothing is recorded */
+    struct writing *writing; /* NULL: nothing is recorded */
     int descriptor;
     struct net_outbox full, decimated; /* descriptor -1: no such stream */
 
@@ -28,7 +29,7 @@ struct receiver {
     struct net_batch *batch;
     struct framing framing;
     struct decimator decimator;
-    struct address source;  /* of the newest opaque datagram, and its text */
+    struct address source; /* of the newest opaque datagram, and its text */
     char source_text[NET_ADDRESS_TEXT_BYTES];
     size_t source_bytes;
     struct leaf *leaves;    /* layout->leaf_count */
@@ -37,11 +38,11 @@ struct receiver {
     bool wants_leaves;
     uint32_t *free_slots; /* a stack */
     uint32_t free_count;
-    uint8_t *slot_dirty;    /* by slot: it has memory */
-    uint32_t largest_batch; /* messages, since memory was last given back */
-    uint64_t reclaimed;     /* blocks whose slots have been taken back, of those written */
-    bool touched;           /* there has been work since memory was last given back */
-    uint32_t block_room;    /* the most bytes of a finished block */
+    uint8_t *slot_dirty;       /* by slot: it has memory */
+    uint32_t largest_batch;    /* messages, since memory was last given back */
+    uint64_t reclaimed[LANES]; /* blocks whose slots have been taken back, of those written */
+    bool touched;              /* there has been work since memory was last given back */
+    uint32_t block_room;       /* the most bytes of a finished block */
     uint32_t alignment;
     struct receiver_state *next; /* the state being made, during a batch */
 };
@@ -54,7 +55,7 @@ int receiver_prepare(struct receiver *receiver);
  * that it had open. */
 void receiver_resume(struct receiver *receiver);
 
-/* Closes the open block, if there is one. */
+/* Closes the open blocks, if there are any. */
 void receiver_close_block(struct receiver *receiver);
 
 /* Works until asked to stop (interrupt_seen), then takes what is queued, at most for `DRAIN` 2 s,

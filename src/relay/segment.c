@@ -21,7 +21,7 @@
 #define PART_SUFFIX        ".part"
 #define LOCK_NAME          ".lock"
 #define PROBE_NAME         ".probe"
-#define OPENING_NAME       ".opening" /* a file without a header yet, which no reader could open */
+#define OPENING_PREFIX     ".opening" /* a file without a header yet, which no reader could open */
 #define RESERVE_BYTES_MIN  (1u << 20)
 #define RESERVE_BYTES_MAX  (64u << 20)
 #define HEADER_EXTRA_BYTES 16384u /* of a header besides the schema, padding included */
@@ -52,46 +52,46 @@ static int probe_direct(int folder, uint32_t *alignment)
 }
 
 /* Opens and locks the folder and decides how to write there. */
-static int open_folder(struct segment *segment)
+static int open_folder(struct segment_folder *folder)
 {
-    const struct channel_settings *settings = segment->settings;
-    int folder = folder_open(settings->directory);
-    if (folder < 0)
-        return folder;
-    int lock = folder_lock(folder, LOCK_NAME); /* held until the process ends */
+    const struct channel_settings *settings = folder->settings;
+    int descriptor = folder_open(settings->directory);
+    if (descriptor < 0)
+        return descriptor;
+    int lock = folder_lock(descriptor, LOCK_NAME); /* held until the process ends */
     if (lock < 0) {
-        descriptor_close(folder);
+        descriptor_close(descriptor);
         return lock;
     }
-    segment->folder = folder;
-    segment->lock = lock;
-    if (settings->direct_io == DIRECT_OFF)
-        return 0;
     uint32_t alignment = BLOCK_PAGE_BYTES;
-    int status = probe_direct(folder, &alignment);
+    bool wanted = settings->direct_io != DIRECT_OFF;
+    int status = wanted ? probe_direct(descriptor, &alignment) : 0;
     bool refused = status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM;
-    if (refused && settings->direct_io == DIRECT_REQUIRED)
+    /* Blocks are laid out for one way of writing; from direct to the page cache there is no way
+     * back while the relay runs. */
+    if (refused && (settings->direct_io == DIRECT_REQUIRED || folder->direct)) {
+        descriptor_close(lock);
+        descriptor_close(descriptor);
         return -EOPNOTSUPP;
+    }
+    folder->descriptor = descriptor;
+    folder->lock = lock;
+    if (!wanted)
+        return 0;
     if (refused)
         log_line("no direct I/O in %s: recording through the page cache", settings->directory);
     /* A full or failing disk is no reason to do without it. */
-    segment->direct = !refused;
-    segment->alignment = alignment;
+    folder->direct = !refused;
+    folder->alignment = alignment;
     return 0;
 }
 
-int segment_prepare(struct segment *segment, struct staging *staging,
-                    const struct channel_settings *settings, struct span schema, char *why,
-                    size_t why_bytes)
+int segment_folder_open(struct segment_folder *folder, const struct channel_settings *settings,
+                        char *why, size_t why_bytes)
 {
-    segment->staging = staging;
-    segment->settings = settings;
-    segment->schema = schema;
-    segment->file.descriptor = -1;
-    segment->folder = segment->lock = -1;
-    segment->alignment = BLOCK_PAGE_BYTES;
-    host_name(segment->host, sizeof(segment->host));
-    int status = open_folder(segment);
+    *folder = (struct segment_folder){
+        .settings = settings, .descriptor = -1, .lock = -1, .alignment = BLOCK_PAGE_BYTES};
+    int status = open_folder(folder);
     if (status == -EWOULDBLOCK) {
         snprintf(why, why_bytes, "another relay records in %s", settings->directory);
         return status;
@@ -106,20 +106,47 @@ int segment_prepare(struct segment *segment, struct staging *staging,
     if (status < 0)
         log_line("cannot use the folder %s: %s; relaying without recording until it can be",
                  settings->directory, strerror(-status));
-    segment->scratch_bytes = schema.bytes + HEADER_EXTRA_BYTES + 2 * segment->alignment;
+    return 0;
+}
+
+void segment_folder_close(struct segment_folder *folder)
+{
+    descriptor_close(folder->lock);
+    descriptor_close(folder->descriptor);
+    folder->lock = folder->descriptor = -1;
+}
+
+/* A folder that could not be opened at the start, or was removed since, is tried again. The blocks
+ * that wait were laid out for what was known then: pages, if it could not be opened (see
+ * receiver_prepare). */
+static int open_folder_again(struct segment_folder *folder)
+{
+    uint32_t alignment = folder->alignment;
+    int status = open_folder(folder);
+    if (status == 0 && folder->alignment > alignment) {
+        folder->alignment = alignment;
+        folder->direct = false;
+    }
+    return status;
+}
+
+int segment_prepare(struct segment *segment)
+{
+    segment->file.descriptor = -1;
+    host_name(segment->host, sizeof(segment->host));
+    segment->scratch_bytes =
+        segment->schema.bytes + HEADER_EXTRA_BYTES + 2 * segment->folder->alignment;
     segment->scratch = private_memory_map(segment->scratch_bytes);
-    snprintf(why, why_bytes, "out of memory");
     return segment->scratch == NULL ? -ENOMEM : 0;
 }
 
 void segment_release(struct segment *segment)
 {
+    if (segment->scratch == NULL)
+        return; /* never prepared */
     direct_file_close(&segment->file);
     shared_memory_unmap(segment->scratch, segment->scratch_bytes);
-    descriptor_close(segment->lock);
-    descriptor_close(segment->folder);
     segment->scratch = NULL;
-    segment->folder = segment->lock = -1;
 }
 
 /* ---- names ---- */
@@ -130,24 +157,36 @@ static bool has_suffix(const char *name, const char *suffix)
     return bytes >= end && strcmp(name + bytes - end, suffix) == 0;
 }
 
-/* Whether `name` is CHANNEL-...avro or with ".part"; its number into `number`. */
+/* Whether `name` is CHANNEL-...-NUMBER, the lane's suffix and ".avro", perhaps ".part"; its number
+ * into `number`. */
 static bool is_own_name(const struct segment *segment, const char *name, uint64_t *number)
 {
-    size_t prefix = strlen(segment->settings->name);
-    if (strncmp(name, segment->settings->name, prefix) != 0 || name[prefix] != '-' ||
-        (!has_suffix(name, ".avro") && !has_suffix(name, ".avro" PART_SUFFIX)))
+    size_t prefix = strlen(segment->settings->name), suffix = strlen(segment->suffix);
+    char stem[256];
+    size_t bytes = strlen(name);
+    if (has_suffix(name, PART_SUFFIX))
+        bytes -= strlen(PART_SUFFIX);
+    if (bytes >= sizeof(stem) || bytes < strlen(".avro") + suffix ||
+        strncmp(name, segment->settings->name, prefix) != 0 || name[prefix] != '-' ||
+        memcmp(name + bytes - strlen(".avro"), ".avro", strlen(".avro")) != 0)
         return false;
-    const char *dash = strrchr(name, '-');
+    bytes -= strlen(".avro") + suffix;
+    if (memcmp(name + bytes, segment->suffix, suffix) != 0)
+        return false;
+    memcpy(stem, name, bytes);
+    stem[bytes] = '\0';
+    const char *dash = strrchr(stem, '-');
     char *end;
-    *number = strtoull(dash + 1, &end, 10);
-    return end != dash + 1 && strncmp(end, ".avro", 5) == 0;
+    *number = dash == NULL ? 0 : strtoull(dash + 1, &end, 10);
+    return dash != NULL && end != dash + 1 && *end == '\0';
 }
 
 struct segment_scan {
     struct segment *segment;
     const char *open_name; /* the one that goes on */
     uint64_t number_max;
-    char part[256]; /* a leftover */
+    char part[256];      /* a leftover */
+    uint32_t seen, skip; /* leftovers; those that could not be ended are passed over */
 };
 
 static int note_number(void *context, const char *name)
@@ -171,6 +210,8 @@ static int find_leftover(void *context, const char *name)
     if (scan->open_name != NULL && strncmp(name, scan->open_name, stem) == 0 &&
         scan->open_name[stem] == '\0')
         return 0;
+    if (scan->seen++ < scan->skip)
+        return 0;
     memcpy(scan->part, name, bytes + 1);
     return 1;
 }
@@ -180,14 +221,41 @@ static void part_name(char *out, size_t out_bytes, const char *name)
     snprintf(out, out_bytes, "%s" PART_SUFFIX, name);
 }
 
+static const char *opening_name(const struct segment *segment, char *out, size_t out_bytes)
+{
+    snprintf(out, out_bytes, OPENING_PREFIX "%s", segment->suffix);
+    return out;
+}
+
 /* ---- after a crash of the machine ---- */
 
+/* Whether a sound block stands anywhere behind `at`: then what is there is damage, not a tail that
+ * never got to the disk. */
+static bool has_block_behind(struct direct_file *file, uint8_t *buffer, uint64_t at,
+                             const uint8_t sync[BLOCK_SYNC_BYTES])
+{
+    for (;;) {
+        long got = direct_file_read(file, buffer, SCAN_BYTES, at);
+        struct block_info info;
+        for (long page = BLOCK_PAGE_BYTES; page < got; page += BLOCK_PAGE_BYTES)
+            if (block_inspect((struct span){buffer + page, (size_t)(got - page)}, sync, &info) ==
+                    0 &&
+                info.sound)
+                return true;
+        if (got < (long)SCAN_BYTES)
+            return false;
+        at += SCAN_BYTES - BLOCK_BYTES_MAX; /* a block may stand across the end of what was read */
+    }
+}
+
 /* Finds the end of the last whole block. Returns it, 0 if not even the header is whole, or a
- * negative errno. */
-static int64_t find_sound_end(struct direct_file *file, uint8_t *buffer, uint64_t *datums)
+ * negative errno. `*damaged` if sound blocks stand behind it. */
+static int64_t find_sound_end(struct direct_file *file, uint8_t *buffer, uint64_t *datums,
+                              bool *damaged)
 {
     uint8_t sync[BLOCK_SYNC_BYTES];
     *datums = 0;
+    *damaged = false;
     long got = direct_file_read(file, buffer, SCAN_BYTES, 0);
     if (got < 0)
         return got;
@@ -208,12 +276,35 @@ static int64_t find_sound_end(struct direct_file *file, uint8_t *buffer, uint64_
             *datums += info.count;
         }
         end += at;
-        if (end == before)
+        if (end == before) {
+            *damaged = has_block_behind(file, buffer, end, sync);
             return (int64_t)end;
+        }
     }
 }
 
-static void finish_leftover(struct segment *segment, const char *part)
+/* Gives a left-over file its final name; where that is taken, one with the next number. */
+static int rename_leftover(struct segment *segment, const char *part, char *name, size_t name_bytes)
+{
+    int folder = segment->folder->descriptor;
+    int status = folder_rename(folder, part, name);
+    if (status != -EEXIST)
+        return status;
+    struct writer_state *next = lane_writer_begin(segment->lane);
+    next->file_number++;
+    char *end = strrchr(name, '.');
+    *end = '\0';
+    end -= strlen(segment->suffix);
+    *end = '\0';
+    char *dash = strrchr(name, '-');
+    snprintf(dash, name_bytes - (size_t)(dash - name), "-%06" PRIu64 "%s.avro", next->file_number,
+             segment->suffix);
+    lane_writer_commit(segment->lane);
+    return folder_rename(folder, part, name);
+}
+
+/* False if it is there still. */
+static bool finish_leftover(struct segment *segment, const char *part)
 {
     char name[256];
     size_t stem = strlen(part) - strlen(PART_SUFFIX);
@@ -221,20 +312,29 @@ static void finish_leftover(struct segment *segment, const char *part)
     name[stem] = '\0';
 
     struct direct_file file;
-    int status = direct_file_open(&file, segment->folder, part, FILE_EXISTING, false);
+    int status = direct_file_open(&file, segment->folder->descriptor, part, FILE_EXISTING, false);
     uint8_t *buffer = status < 0 ? NULL : private_memory_map(SCAN_BYTES);
     if (buffer == NULL) {
         log_line("cannot look into %s: %s", part, strerror(status < 0 ? -status : ENOMEM));
         direct_file_close(&file);
-        return;
+        return false;
     }
     uint64_t datums;
-    int64_t size = direct_file_size(&file), end = find_sound_end(&file, buffer, &datums);
+    bool damaged;
+    int64_t size = direct_file_size(&file);
+    int64_t end = find_sound_end(&file, buffer, &datums, &damaged);
     shared_memory_unmap(buffer, SCAN_BYTES);
     if (end < 0) {
         log_line("cannot read %s: %s", part, strerror((int)-end));
+    } else if (damaged) {
+        /* Nothing is cut that could still be read: that is for a person to decide. */
+        status = rename_leftover(segment, part, name, sizeof(name));
+        log_line("%s was left open and is damaged at byte %" PRId64
+                 ", with sound blocks behind: kept as it is; `flotilla recover` saves what it "
+                 "holds: %s",
+                 name, end, status < 0 ? strerror(-status) : "done");
     } else if (datums == 0) {
-        status = folder_remove(segment->folder, part);
+        status = folder_remove(segment->folder->descriptor, part);
         log_line("removed %s, which holds no whole block: %s", part,
                  status < 0 ? strerror(-status) : "done");
     } else {
@@ -242,21 +342,22 @@ static void finish_leftover(struct segment *segment, const char *part)
         if (status == 0)
             status = direct_file_sync(&file);
         if (status == 0)
-            status = folder_rename(segment->folder, part, name);
+            status = rename_leftover(segment, part, name, sizeof(name));
         if (status == 0)
-            status = folder_sync(segment->folder);
+            status = folder_sync(segment->folder->descriptor);
         log_line("ended %s, which was left open: %" PRIu64 " datums kept, %" PRId64
                  " bytes cut off: %s",
                  name, datums, size - end, status < 0 ? strerror(-status) : "done");
     }
     direct_file_close(&file);
+    return end >= 0 && status == 0;
 }
 
 /* The steps of ending that may be done twice: size, name, note. */
 static void finish_ending(struct segment *segment)
 {
-    struct staging *staging = segment->staging;
-    const struct writer_state *state = staging_writer(staging);
+    struct lane *lane = segment->lane;
+    const struct writer_state *state = lane_writer(lane);
     char part[160];
     part_name(part, sizeof(part), state->file_name);
     int status = direct_file_truncate(&segment->file, state->file_final_bytes);
@@ -267,26 +368,26 @@ static void finish_ending(struct segment *segment)
     if (removed)
         log_line("%s was removed while it was written", part);
     else if (state->file_final_bytes <= state->file_header_bytes) /* no datums */
-        status = folder_remove(segment->folder, part);
+        status = folder_remove(segment->folder->descriptor, part);
     else {
-        int renamed = folder_rename(segment->folder, part, state->file_name);
+        int renamed = folder_rename(segment->folder->descriptor, part, state->file_name);
         status = renamed < 0 ? renamed : status;
     }
-    if (folder_sync(segment->folder) < 0 || status < 0)
+    if (folder_sync(segment->folder->descriptor) < 0 || status < 0)
         log_line("%s/%s may not be ended properly: %s", segment->settings->directory, part,
                  strerror(status < 0 ? -status : EIO));
 
-    struct writer_state *next = staging_writer_begin(staging);
+    struct writer_state *next = lane_writer_begin(lane);
     next->file_open = 0;
     next->file_ending = 0;
-    staging_writer_commit(staging);
+    lane_writer_commit(lane);
 }
 
 /* The file that was open is not there any more, or shorter than it was: what was not synced of it
  * cannot be counted on. */
-static void give_up_open_file(struct segment *segment)
+void segment_give_up(struct lane *lane)
 {
-    struct writer_state *next = staging_writer_begin(segment->staging);
+    struct writer_state *next = lane_writer_begin(lane);
     next->datums_unrecorded += next->unsynced_datums;
     next->unsynced_datums = 0;
     if (next->open_datums > 0) {
@@ -297,21 +398,22 @@ static void give_up_open_file(struct segment *segment)
     next->open_bytes = 0;
     next->file_open = 0;
     next->file_ending = 0;
-    staging_writer_commit(segment->staging);
+    lane_writer_commit(lane);
 }
 
 static void resume_open_file(struct segment *segment)
 {
-    const struct writer_state *state = staging_writer(segment->staging);
+    const struct writer_state *state = lane_writer(segment->lane);
     char part[160];
     part_name(part, sizeof(part), state->file_name);
     if (state->file_bytes == 0) { /* killed while it was made */
-        folder_remove(segment->folder, OPENING_NAME);
-        folder_remove(segment->folder, part);
-        give_up_open_file(segment);
+        char opening[64];
+        folder_remove(segment->folder->descriptor, opening_name(segment, opening, sizeof(opening)));
+        folder_remove(segment->folder->descriptor, part);
+        segment_give_up(segment->lane);
         return;
     }
-    int status = direct_file_open(&segment->file, segment->folder, part, FILE_EXISTING,
+    int status = direct_file_open(&segment->file, segment->folder->descriptor, part, FILE_EXISTING,
                                   state->file_direct != 0);
     if (state->file_ending && status == 0) {
         finish_ending(segment);
@@ -326,34 +428,40 @@ static void resume_open_file(struct segment *segment)
     if (state->unsynced_datums > 0)
         log_line("cannot go on with %s: %s", part, size < 0 ? strerror((int)-size) : "it was cut");
     direct_file_close(&segment->file);
-    give_up_open_file(segment);
+    segment_give_up(segment->lane);
 }
 
 void segment_resume(struct segment *segment)
 {
-    if (segment->folder < 0) {
-        give_up_open_file(segment);
+    if (segment->folder->descriptor < 0) {
+        segment_give_up(segment->lane);
         return;
     }
-    if (staging_writer(segment->staging)->file_open)
+    segment->resumed = true;
+    if (lane_writer(segment->lane)->file_open)
         resume_open_file(segment);
-    const struct writer_state *state = staging_writer(segment->staging);
+    const struct writer_state *state = lane_writer(segment->lane);
     struct segment_scan scan = {.segment = segment,
                                 .open_name = state->file_open ? state->file_name : NULL,
                                 .number_max = state->file_number};
-    folder_list(segment->folder, note_number, &scan);
+    folder_list(segment->folder->descriptor, note_number, &scan);
     if (scan.number_max > state->file_number) {
-        struct writer_state *next = staging_writer_begin(segment->staging);
+        struct writer_state *next = lane_writer_begin(segment->lane);
         next->file_number = scan.number_max;
-        staging_writer_commit(segment->staging);
+        lane_writer_commit(segment->lane);
     }
-    /* Each pass renames or removes one; what cannot be is left after as many passes as a folder may
-     * reasonably hold. */
-    for (int pass = 0; pass < 1000; pass++) {
-        if (folder_list(segment->folder, find_leftover, &scan) != 1)
-            break;
-        finish_leftover(segment, scan.part);
-    }
+}
+
+void segment_finish_leftovers(struct segment *segment)
+{
+    if (segment->folder->descriptor < 0)
+        return;
+    const struct writer_state *state = lane_writer(segment->lane);
+    struct segment_scan scan = {.segment = segment,
+                                .open_name = state->file_open ? state->file_name : NULL};
+    /* Each pass renames or removes one, or passes over one more. */
+    for (; folder_list(segment->folder->descriptor, find_leftover, &scan) == 1; scan.seen = 0)
+        scan.skip += !finish_leftover(segment, scan.part);
 }
 
 /* ---- at work ---- */
@@ -363,49 +471,48 @@ static void write_name(struct segment *segment, struct writer_state *next)
     struct calendar at;
     clock_calendar(next->file_stamp_ns, &at);
     snprintf(next->file_name, sizeof(next->file_name),
-             "%.64s-%04u%02u%02uT%02u%02u%02u.%06uZ-%06" PRIu64 ".avro", segment->settings->name,
+             "%.64s-%04u%02u%02uT%02u%02u%02u.%06uZ-%06" PRIu64 "%s.avro", segment->settings->name,
              (unsigned)at.year % 10000, (unsigned)at.month % 100, (unsigned)at.day % 100,
              (unsigned)at.hour % 100, (unsigned)at.minute % 100, (unsigned)at.second % 100,
-             (unsigned)at.nanosecond / 1000 % 1000000, next->file_number);
+             (unsigned)at.nanosecond / 1000 % 1000000, next->file_number, segment->suffix);
 }
 
-/* Makes the file, directly if that is wanted and can be. */
-static int make_file(struct segment *segment)
+/* Makes a file that gets its name with its header: whoever finds it can read it. */
+static int make_file(struct segment *segment, const char *part, struct span header)
 {
-    folder_remove(segment->folder, OPENING_NAME); /* of a relay that was killed here */
-    int status = direct_file_open(&segment->file, segment->folder, OPENING_NAME, FILE_CREATE,
-                                  segment->direct);
-    bool refused = status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM;
-    if (!segment->direct || !refused || segment->settings->direct_io == DIRECT_REQUIRED)
+    char opening[64];
+    int folder = segment->folder->descriptor;
+    opening_name(segment, opening, sizeof(opening));
+    folder_remove(folder, opening); /* of a relay that was killed here */
+    int status =
+        direct_file_open(&segment->file, folder, opening, FILE_CREATE, segment->folder->direct);
+    if (status < 0)
         return status;
-    log_line("no direct I/O in %s any more: recording through the page cache",
-             segment->settings->directory);
-    segment->direct = false;
-    return direct_file_open(&segment->file, segment->folder, OPENING_NAME, FILE_CREATE, false);
-}
-
-/* A folder that could not be opened at the start is tried again. The blocks that wait are pages
- * then (see receiver_prepare), which any way of writing takes that wants no more than a page's
- * alignment. */
-static int open_folder_late(struct segment *segment)
-{
-    int status = open_folder(segment);
-    if (status == 0 && segment->alignment != BLOCK_PAGE_BYTES) {
-        segment->alignment = BLOCK_PAGE_BYTES;
-        segment->direct = false;
-    }
+    status = direct_file_write(&segment->file, &header, 1, 0);
     if (status == 0)
-        segment_resume(segment);
+        status = folder_rename(folder, opening, part);
+    if (status == 0)
+        status = folder_sync(folder);
+    if (status < 0) {
+        direct_file_close(&segment->file);
+        folder_remove(folder, opening);
+        folder_remove(folder, part);
+    }
     return status;
 }
 
 int segment_open(struct segment *segment)
 {
-    struct staging *staging = segment->staging;
-    int folder_status = segment->folder < 0 ? open_folder_late(segment) : 0;
+    struct lane *lane = segment->lane;
+    struct segment_folder *folder = segment->folder;
+    int folder_status = folder->descriptor < 0 ? open_folder_again(folder) : 0;
     if (folder_status < 0)
         return folder_status;
-    struct writer_state *next = staging_writer_begin(staging);
+    if (!segment->resumed) {
+        segment_resume(segment);
+        segment_finish_leftovers(segment);
+    }
+    struct writer_state *next = lane_writer_begin(lane);
     next->file_number++;
     next->file_stamp_ns = clock_realtime_ns();
     next->file_opened_ns = clock_monotonic_ns();
@@ -418,42 +525,28 @@ int segment_open(struct segment *segment)
     if (status < 0)
         return status;
     next->file_open = 1;
-    next->file_alignment = segment->alignment;
-    staging_writer_commit(staging); /* from here on a successor knows the name */
+    next->file_alignment = segment->folder->alignment;
+    lane_writer_commit(lane); /* from here on a successor knows the name */
 
-    const struct writer_state *state = staging_writer(staging);
+    const struct writer_state *state = lane_writer(lane);
     struct block_header_text text = {.schema = segment->schema,
                                      .channel = segment->settings->name,
                                      .host = segment->host,
                                      .started = clock_write(started, state->file_stamp_ns),
                                      .version = FLOTILLA_VERSION};
     long header = block_write_header(segment->scratch, segment->scratch_bytes, &text,
-                                     state->sync_marker, segment->alignment);
+                                     state->sync_marker, segment->folder->alignment);
     CHECK(header > 0);
-    status = make_file(segment);
-    if (status == 0) {
-        struct span image = {segment->scratch, (size_t)header};
-        status = direct_file_write(&segment->file, &image, 1, 0);
-        /* It gets its name with its header: whoever finds it can read it. */
-        if (status == 0)
-            status = folder_rename(segment->folder, OPENING_NAME, part);
-        if (status < 0) {
-            direct_file_close(&segment->file);
-            folder_remove(segment->folder, OPENING_NAME);
-        }
-    }
-    if (status == -ENOENT) { /* the folder was removed: the next attempt makes it again */
-        descriptor_close(segment->lock);
-        descriptor_close(segment->folder);
-        segment->folder = segment->lock = -1;
-    }
+    status = make_file(segment, part, (struct span){segment->scratch, (size_t)header});
+    if (status == -ENOENT) /* the folder was removed: the next attempt makes it again */
+        segment_folder_close(folder);
     segment->reserved_bytes = (uint64_t)header;
-    next = staging_writer_begin(staging);
+    next = lane_writer_begin(lane);
     next->file_open = status == 0;
     next->file_bytes = status == 0 ? (uint64_t)header : 0;
     next->file_header_bytes = (uint64_t)header;
     next->file_direct = segment->file.direct;
-    staging_writer_commit(staging);
+    lane_writer_commit(lane);
     return status;
 }
 
@@ -464,7 +557,7 @@ static void reserve_ahead(struct segment *segment, uint64_t end)
     if (end <= segment->reserved_bytes || end < RESERVE_BYTES_MIN)
         return;
     uint64_t step = end < RESERVE_BYTES_MAX ? end : RESERVE_BYTES_MAX;
-    step = step / segment->alignment * segment->alignment;
+    step = step / segment->folder->alignment * segment->folder->alignment;
     int status = direct_file_reserve(&segment->file, end, step);
     segment->reserved_bytes = status == 0 ? end + step : end + RESERVE_BYTES_MIN;
 }
@@ -490,28 +583,29 @@ static uint64_t file_end(const struct writer_state *state)
 int segment_sync(struct segment *segment)
 {
     int status = direct_file_sync(&segment->file);
-    const struct writer_state *state = staging_writer(segment->staging);
+    const struct writer_state *state = lane_writer(segment->lane);
     /* Removed or cut by somebody: what is in it, or behind its end, nobody can read. */
     if (status == 0 && (!direct_file_linked(&segment->file) ||
                         direct_file_size(&segment->file) < (int64_t)file_end(state)))
         status = -ENOENT;
     if (status < 0)
         return status;
-    struct writer_state *next = staging_writer_begin(segment->staging);
+    struct writer_state *next = lane_writer_begin(segment->lane);
     next->datums_recorded += next->unsynced_datums;
     next->unsynced_datums = 0;
     if (file_end(next) > next->file_synced_bytes)
         next->bytes_recorded += file_end(next) - next->file_synced_bytes;
     next->file_synced_bytes = file_end(next);
-    staging_writer_commit(segment->staging);
+    lane_writer_commit(segment->lane);
     return 0;
 }
 
-void segment_end(struct segment *segment, uint64_t torn_at)
+int segment_end(struct segment *segment, uint64_t torn_at)
 {
-    struct staging *staging = segment->staging;
-    bool synced = segment_sync(segment) == 0;
-    struct writer_state *next = staging_writer_begin(staging);
+    struct lane *lane = segment->lane;
+    int status = segment_sync(segment);
+    bool synced = status == 0;
+    struct writer_state *next = lane_writer_begin(lane);
     uint64_t size = file_end(next);
     if (!synced) {
         next->datums_unrecorded += next->unsynced_datums;
@@ -531,6 +625,7 @@ void segment_end(struct segment *segment, uint64_t torn_at)
         size = (uint64_t)there; /* somebody cut it: it is not made longer again */
     next->file_ending = 1;
     next->file_final_bytes = size;
-    staging_writer_commit(staging); /* from here on a successor ends it likewise */
+    lane_writer_commit(lane); /* from here on a successor ends it likewise */
     finish_ending(segment);
+    return status;
 }

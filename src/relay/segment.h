@@ -13,14 +13,22 @@
 #include "channel/staging.h"
 #include "os/file.h"
 
-struct segment {
-    struct staging *staging;
+/* The channel's folder, shared by the segments of its lanes. */
+struct segment_folder {
     const struct channel_settings *settings;
-    struct span schema; /* verbatim, for the header */
-    int folder;         /* -1 while it cannot be opened; tried again with every file */
+    int descriptor; /* -1 while it cannot be opened; tried again with every file */
     int lock;
     bool direct; /* files are to be written past the page cache */
     uint32_t alignment;
+};
+
+struct segment {
+    struct lane *lane;
+    const struct channel_settings *settings;
+    struct segment_folder *folder;
+    struct span schema; /* verbatim, for the header */
+    const char *suffix; /* of its files' names, before ".avro": "" or "-rejects" */
+    bool resumed;       /* segment_resume has found the folder */
     struct direct_file file;
     uint64_t reserved_bytes;
     uint8_t *scratch; /* page aligned; the header */
@@ -30,18 +38,26 @@ struct segment {
 
 /* Opens the channel's folder, finds out how files can be written there (says so once where `auto`
  * falls back), and locks it against a second relay. 0; -EOPNOTSUPP where direct I/O is required and
- * refused; -EWOULDBLOCK where another relay holds the folder; -ENOMEM. A folder that cannot be
- * opened for now is no error: it is logged and tried again with every file, while the channel is
- * relayed. `why` gets a message for people. The segment must be zeroed; segment_release frees what
- * it holds. */
-int segment_prepare(struct segment *segment, struct staging *staging,
-                    const struct channel_settings *settings, struct span schema, char *why,
-                    size_t why_bytes);
+ * refused; -EWOULDBLOCK where another relay holds the folder. A folder that cannot be opened for
+ * now is no error: it is logged and tried again with every file, while the channel is relayed.
+ * `why` gets a message for people. segment_folder_close ends it. */
+int segment_folder_open(struct segment_folder *folder, const struct channel_settings *settings,
+                        char *why, size_t why_bytes);
+void segment_folder_close(struct segment_folder *folder);
+
+/* Prepares a lane's segment; the lane, settings, folder, schema and suffix must be set, all else
+ * zero. 0 or -ENOMEM. segment_release frees what it holds. */
+int segment_prepare(struct segment *segment);
 void segment_release(struct segment *segment);
 
-/* Goes on with the file that was open in the staging memory, and ends every other ".part" of this
- * channel at its last whole block. Logs what it found. */
+/* Goes on with the file that was open in the staging memory. */
 void segment_resume(struct segment *segment);
+/* Ends every other ".part" of this lane at its last whole block, and logs what it found. May read
+ * for long after a crash of the machine: for the writing thread, while datums are received. */
+void segment_finish_leftovers(struct segment *segment);
+/* Gives up the file that a lane has open in the staging memory: what was not synced of it counts as
+ * unrecorded. For a relay that does not record, and where the file has gone. */
+void segment_give_up(struct lane *lane);
 
 /* Makes the next file and its header. 0 or a negative errno, and then no file is open. */
 int segment_open(struct segment *segment);
@@ -50,8 +66,9 @@ int segment_write(struct segment *segment, const struct span *parts, uint32_t pa
                   uint64_t offset);
 /* Syncs the file and counts what it holds as recorded. 0 or a negative errno. */
 int segment_sync(struct segment *segment);
-/* Ends the open file. First it is synced; if that fails, or `torn_at` is not 0, the file ends at
- * what was last synced, or at `torn_at`. Renames it; a file without datums is removed. */
-void segment_end(struct segment *segment, uint64_t torn_at);
+/* Ends the open file. 0, or a negative errno if it could not be synced. First it is synced; if that
+ * fails, or `torn_at` is not 0, the file ends at what was last synced, or at `torn_at`. Renames it;
+ * a file without datums is removed. */
+int segment_end(struct segment *segment, uint64_t torn_at);
 
 #endif

@@ -22,50 +22,92 @@ enum { PARTS_MAX = 16 };
 #define STACK_BYTES       (64u << 10)
 #define PAGED_WAKE_BLOCKS 16u /* where every block is a page, wake for a handful */
 
-int writer_prepare(struct writer *writer, struct staging *staging,
+int writer_prepare(struct writer *writer, struct lane *lane,
                    const struct channel_settings *settings, struct segment *segment)
 {
-    writer->staging = staging;
+    writer->lane = lane;
     writer->settings = settings;
     writer->segment = segment;
-    writer->pages = segment->direct && segment->alignment == BLOCK_PAGE_BYTES;
-    writer->wake_blocks = segment->direct ? 1 : PAGED_WAKE_BLOCKS;
+    writer->pages = segment->folder->direct && segment->folder->alignment == BLOCK_PAGE_BYTES;
+    writer->wake_blocks = segment->folder->direct ? 1 : PAGED_WAKE_BLOCKS;
     /* A block is split over two files only while it is a page; its rest fits one unit as well. */
-    writer->page = private_memory_map(segment->alignment);
+    writer->page = private_memory_map(segment->folder->alignment);
     return writer->page == NULL ? -ENOMEM : 0;
 }
 
 static void note_error(struct writer *writer, int error)
 {
-    const struct writer_state *state = staging_writer(writer->staging);
+    const struct writer_state *state = lane_writer(writer->lane);
     if (state->write_errno != (uint32_t)error) {
         if (error != 0)
             log_line("cannot record in %s: %s; trying again every second",
                      writer->settings->directory, strerror(error));
         else
             log_line("recording again in %s", writer->settings->directory);
-        struct writer_state *next = staging_writer_begin(writer->staging);
+        struct writer_state *next = lane_writer_begin(writer->lane);
         next->write_errno = (uint32_t)error;
-        staging_writer_commit(writer->staging);
+        lane_writer_commit(writer->lane);
     }
     writer->retry_at_ns = error == 0 ? 0 : clock_monotonic_ns() + RETRY_NS;
 }
 
 static bool ensure_open(struct writer *writer)
 {
-    if (staging_writer(writer->staging)->file_open)
+    if (lane_writer(writer->lane)->file_open)
         return true;
+    if (writer->same_file)
+        return false;
     int status = segment_open(writer->segment);
     if (status < 0)
         note_error(writer, -status);
     return status == 0;
 }
 
+/* Datums of the open block that stand in a file. */
+static uint64_t standing_datums(const struct writer_state *state)
+{
+    return state->open_datums > state->early_datums ? state->open_datums : state->early_datums;
+}
+
+/* After a failed write over the open page: whether a whole page stands there all the same, the old
+ * or the new one. Notes how many datums it holds. */
+static bool does_page_stand(struct writer *writer)
+{
+    const struct writer_state *state = lane_writer(writer->lane);
+    struct block_info info;
+    if (state->open_datums <= state->early_datums ||
+        direct_file_read(&writer->segment->file, writer->page, BLOCK_PAGE_BYTES,
+                         state->file_bytes) != (long)BLOCK_PAGE_BYTES ||
+        block_inspect((struct span){writer->page, BLOCK_PAGE_BYTES}, state->sync_marker, &info) <
+            0 ||
+        !info.sound || info.count < state->open_datums - state->early_datums)
+        return false;
+    struct writer_state *next = lane_writer_begin(writer->lane);
+    next->open_datums = next->early_datums + info.count;
+    next->open_bytes = next->early_bytes + (uint32_t)info.data_bytes;
+    if (next->open_datums > next->counted_datums) {
+        next->unsynced_datums += next->open_datums - next->counted_datums;
+        next->counted_datums = next->open_datums;
+    }
+    lane_writer_commit(writer->lane);
+    return true;
+}
+
+/* The file is followed by another at the next write. */
+static void end_file(struct writer *writer)
+{
+    int status = segment_end(writer->segment, 0);
+    writer->unsynced_since_ns = 0;
+    writer->page_written_ns = 0;
+    if (status < 0)
+        note_error(writer, -status);
+}
+
 /* A write failed: what is in the file stays, and the next attempt goes to a new one. */
 static void fail_write(struct writer *writer, int error, uint64_t torn_at)
 {
-    segment_end(writer->segment, torn_at);
-    if (staging_writer(writer->staging)->unsynced_datums == 0)
+    segment_end(writer->segment, torn_at != 0 && does_page_stand(writer) ? 0 : torn_at);
+    if (lane_writer(writer->lane)->unsynced_datums == 0)
         writer->unsynced_since_ns = 0;
     note_error(writer, error);
 }
@@ -80,9 +122,9 @@ static void note_unsynced(struct writer *writer, uint64_t since_ns)
  * `offset`. Empty if there is no such part. */
 static struct span finish_block(struct writer *writer, uint64_t number, uint64_t offset)
 {
-    const struct writer_state *state = staging_writer(writer->staging);
-    const struct staging_block *block = staging_entry(writer->staging, number);
-    uint8_t *image = staging_image(writer->staging, block);
+    const struct writer_state *state = lane_writer(writer->lane);
+    const struct staging_block *block = lane_entry(writer->lane, number);
+    uint8_t *image = staging_image(writer->lane->staging, block);
     uint64_t count = block->count;
     uint32_t data_bytes = block->data_bytes;
     if (number == state->written && state->early_datums > 0) {
@@ -94,41 +136,49 @@ static struct span finish_block(struct writer *writer, uint64_t number, uint64_t
         image = writer->page;
     }
     size_t bytes = block_finish_at(image, data_bytes, count, block->arrival_ns, state->sync_marker,
-                                   writer->segment->alignment, block_place(offset));
+                                   writer->segment->folder->alignment, block_place(offset));
     return (struct span){image, bytes};
 }
 
 static bool must_rotate(const struct writer *writer, const struct writer_state *state,
                         uint64_t more)
 {
-    return writer->settings->rotate_bytes > 0 && state->file_bytes > state->file_header_bytes &&
+    return !writer->same_file && writer->settings->rotate_bytes > 0 &&
+           state->file_bytes > state->file_header_bytes &&
            state->file_bytes + more > writer->settings->rotate_bytes;
 }
 
 /* Writes the next closed blocks, as many as one write takes. False if that failed. */
 static bool write_blocks(struct writer *writer, uint64_t closed)
 {
-    struct staging *staging = writer->staging;
+    struct lane *lane = writer->lane;
     if (!ensure_open(writer))
         return false;
-    const struct writer_state *state = staging_writer(staging);
-    const struct staging_block *first = staging_entry(staging, state->written);
+    const struct writer_state *state = lane_writer(lane);
+    const struct staging_block *first = lane_entry(lane, state->written);
     bool rewrites_page = state->open_datums > state->early_datums;
     if (!rewrites_page &&
         must_rotate(writer, state,
                     block_finished_bytes(first->data_bytes, state->file_alignment))) {
-        segment_end(writer->segment, 0);
+        end_file(writer);
         return true;
     }
 
     struct span parts[PARTS_MAX];
     uint32_t part_count = 0;
     uint64_t bytes = 0, datums = 0, number = state->written;
-    while (number < closed && part_count < PARTS_MAX) {
-        const struct staging_block *block = staging_entry(staging, number);
+    bool stands = rewrites_page && state->open_datums == first->count;
+    if (stands) { /* its last page holds all of it */
+        datums = first->count;
+        bytes = state->file_alignment;
+        number++;
+    }
+    while (!stands && number < closed && part_count < PARTS_MAX) {
+        const struct staging_block *block = lane_entry(lane, number);
         size_t more = block_finished_bytes(block->data_bytes, state->file_alignment);
-        if (part_count > 0 &&
-            (bytes + more > WRITE_BYTES_MAX || must_rotate(writer, state, bytes + more)))
+        if (part_count > 0 && (bytes + more > WRITE_BYTES_MAX ||
+                               (!writer->same_file && writer->settings->rotate_bytes > 0 &&
+                                state->file_bytes + bytes + more > writer->settings->rotate_bytes)))
             break;
         note_unsynced(writer, block->since_ns);
         struct span image = finish_block(writer, number, state->file_bytes + bytes);
@@ -149,13 +199,13 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
         fail_write(writer, -status, state->file_bytes);
         return false;
     }
-    struct writer_state *next = staging_writer_begin(staging);
+    struct writer_state *next = lane_writer_begin(lane);
     next->written = number;
     next->unsynced_datums += datums - next->counted_datums;
     next->file_bytes += bytes;
     next->early_datums = next->open_datums = next->counted_datums = 0;
     next->early_bytes = next->open_bytes = 0;
-    staging_writer_commit(staging);
+    lane_writer_commit(lane);
     writer->page_written_ns = 0;
     note_error(writer, 0);
     return true;
@@ -164,34 +214,28 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
 /* Writes the open block to its place as a page, if it has grown and still fits. */
 static void write_open_page(struct writer *writer)
 {
-    struct staging *staging = writer->staging;
-    struct receiver_state receiver;
-    staging_copy_receiver(staging, &receiver);
+    struct lane *lane = writer->lane;
+    struct lane_state receiver;
+    lane_copy_receiver(lane, &receiver);
     uint64_t number = receiver.closed;
-    const struct writer_state *state = staging_writer(staging);
+    const struct writer_state *state = lane_writer(lane);
     if (!writer->pages || number != state->written ||
-        receiver.open.count <= state->counted_datums ||
-        !staging_claim(staging, number, CLAIM_PAGED))
+        receiver.open.count <= standing_datums(state) || !lane_claim(lane, number, CLAIM_PAGED))
         return;
     /* What is in force now was put there by a receiver that knew of no claim, or of this one. */
-    staging_copy_receiver(staging, &receiver);
+    lane_copy_receiver(lane, &receiver);
     if (receiver.closed != number || receiver.open.count == 0 ||
         receiver.open.data_bytes > block_data_max(BLOCK_PAGE_BYTES))
         return;
+    if (state->file_open && state->open_datums <= state->early_datums &&
+        must_rotate(writer, state, BLOCK_PAGE_BYTES))
+        end_file(writer);
     if (!ensure_open(writer))
         return;
-    state = staging_writer(staging);
-    /* A block that begins as a page is closed by rewriting it: only here can the file be full. */
-    if (state->open_datums <= state->early_datums && must_rotate(writer, state, BLOCK_PAGE_BYTES)) {
-        segment_end(writer->segment, 0);
-        writer->unsynced_since_ns = 0;
-        if (!ensure_open(writer))
-            return;
-        state = staging_writer(staging);
-    }
+    state = lane_writer(lane);
     uint64_t count = receiver.open.count - state->early_datums;
     uint32_t data_bytes = receiver.open.data_bytes - state->early_bytes;
-    block_copy(writer->page, staging_image(staging, &receiver.open), state->early_bytes,
+    block_copy(writer->page, staging_image(lane->staging, &receiver.open), state->early_bytes,
                receiver.open.data_bytes);
     size_t bytes =
         block_finish_at(writer->page, data_bytes, count, receiver.open.arrival_ns,
@@ -204,18 +248,18 @@ static void write_open_page(struct writer *writer)
         fail_write(writer, -status, state->file_bytes);
         return;
     }
-    struct writer_state *next = staging_writer_begin(staging);
+    struct writer_state *next = lane_writer_begin(lane);
     next->unsynced_datums += receiver.open.count - next->counted_datums;
     next->counted_datums = receiver.open.count;
     next->open_datums = receiver.open.count;
     next->open_bytes = receiver.open.data_bytes;
-    staging_writer_commit(staging);
+    lane_writer_commit(lane);
     note_error(writer, 0);
 }
 
 static void sync_file(struct writer *writer)
 {
-    const struct writer_state *state = staging_writer(writer->staging);
+    const struct writer_state *state = lane_writer(writer->lane);
     if (state->file_open && state->unsynced_datums > 0) {
         int status = segment_sync(writer->segment);
         if (status < 0)
@@ -224,29 +268,37 @@ static void sync_file(struct writer *writer)
     writer->unsynced_since_ns = 0;
 }
 
-/* When the next thing is due that needs no new data; UINT64_MAX: nothing. */
-static uint64_t next_deadline(struct writer *writer, const struct receiver_state *receiver)
+/* When the file must be synced or is old enough; UINT64_MAX: never. */
+static uint64_t file_deadline(const struct writer *writer)
 {
-    const struct writer_state *state = staging_writer(writer->staging);
-    uint64_t sync_ns = writer->settings->sync_ms * NS_PER_MS;
+    const struct writer_state *state = lane_writer(writer->lane);
     uint64_t due = UINT64_MAX;
     if (writer->unsynced_since_ns != 0)
-        due = writer->unsynced_since_ns + sync_ns / 8 * 7;
+        due = writer->unsynced_since_ns + writer->settings->sync_ms * NS_PER_MS / 8 * 7;
+    if (state->file_open && writer->settings->rotate_age_ms > 0) {
+        uint64_t age = state->file_opened_ns + writer->settings->rotate_age_ms * NS_PER_MS;
+        if (age < due)
+            due = age;
+    }
+    return due;
+}
+
+/* When the next thing is due that needs no new data; UINT64_MAX: nothing. */
+static uint64_t next_deadline(struct writer *writer, const struct lane_state *receiver)
+{
+    const struct writer_state *state = lane_writer(writer->lane);
+    uint64_t sync_ns = writer->settings->sync_ms * NS_PER_MS;
+    uint64_t due = file_deadline(writer);
     if (receiver->closed > state->written) {
-        uint64_t since = staging_entry(writer->staging, state->written)->since_ns;
+        uint64_t since = lane_entry(writer->lane, state->written)->since_ns;
         if (since + sync_ns / 2 < due)
             due = since + sync_ns / 2;
-    } else if (writer->pages && receiver->open.count > state->counted_datums &&
+    } else if (writer->pages && receiver->open.count > standing_datums(state) &&
                receiver->open.data_bytes <= block_data_max(BLOCK_PAGE_BYTES)) {
         uint64_t since =
             writer->page_written_ns != 0 ? writer->page_written_ns : receiver->open.since_ns;
         if (since + sync_ns / 8 * 7 < due)
             due = since + sync_ns / 8 * 7;
-    }
-    if (state->file_open && writer->settings->rotate_age_ms > 0) {
-        uint64_t age = state->file_opened_ns + writer->settings->rotate_age_ms * NS_PER_MS;
-        if (age < due)
-            due = age;
     }
     if (writer->retry_at_ns != 0 && due < writer->retry_at_ns)
         due = writer->retry_at_ns;
@@ -255,126 +307,165 @@ static uint64_t next_deadline(struct writer *writer, const struct receiver_state
 
 static void do_what_is_due(struct writer *writer, uint64_t now_ns)
 {
-    const struct writer_state *state = staging_writer(writer->staging);
+    const struct writer_state *state = lane_writer(writer->lane);
     uint64_t sync_ns = writer->settings->sync_ms * NS_PER_MS;
     if (writer->retry_at_ns > now_ns)
         return;
+    writer->looked_ns = now_ns;
     write_open_page(writer);
     writer->page_written_ns =
         now_ns; /* also if it could not be: no sooner than at the next deadline */
     if (writer->unsynced_since_ns != 0 && now_ns >= writer->unsynced_since_ns + sync_ns / 8 * 7)
         sync_file(writer);
-    state = staging_writer(writer->staging);
+    state = lane_writer(writer->lane);
     if (state->file_open && writer->settings->rotate_age_ms > 0 &&
         now_ns >= state->file_opened_ns + writer->settings->rotate_age_ms * NS_PER_MS) {
-        segment_end(writer->segment, 0);
-        writer->unsynced_since_ns = 0;
-        writer->page_written_ns = 0;
+        end_file(writer);
     }
+}
+
+/* Does one thing that can be done now, or says when the next is due (UINT64_MAX: nothing is).
+ * True if something was done: there may be more. `known` gets the receiver's end as it was. */
+static bool writer_step(struct writer *writer, struct lane_state *known, uint64_t *due)
+{
+    lane_copy_receiver(writer->lane, known);
+    uint64_t waiting = known->closed - lane_writer(writer->lane)->written;
+    uint64_t now_ns = clock_monotonic_ns();
+    *due = next_deadline(writer, known);
+    /* Blocks that keep coming must not put off what is due for the file; a backlog, all of it late,
+     * must not be synced block by block. */
+    bool file_first = file_deadline(writer) <= now_ns &&
+                      now_ns - writer->looked_ns >= writer->settings->sync_ms * NS_PER_MS / 8 * 7;
+    if (waiting > 0 && !file_first && writer->retry_at_ns <= now_ns &&
+        (waiting >= writer->wake_blocks || *due <= now_ns)) {
+        write_blocks(writer, known->closed);
+        return true;
+    }
+    if (*due <= now_ns) {
+        do_what_is_due(writer, now_ns);
+        return true;
+    }
+    return false;
+}
+
+/* What must wake the thread before the lane's deadline. */
+static enum writer_watch writer_watch_for(const struct writer *writer,
+                                          const struct lane_state *known)
+{
+    const struct writer_state *state = lane_writer(writer->lane);
+    if (known->closed != state->written)
+        return WATCH_NOTHING; /* a deadline, or many more blocks, end the wait */
+    return writer->pages && known->open.count <= standing_datums(state) ? WATCH_DATA : WATCH_CLOSED;
 }
 
 /* Waits, having said what must end the wait early, unless that came before it could be said. */
-static void wait_for_more(struct writer *writer, const struct receiver_state *known, uint32_t seen,
-                          int64_t timeout_ns)
+static void wait_for_more(struct writing *writing, const struct lane_state known[LANES],
+                          uint32_t seen, int64_t timeout_ns)
 {
-    const struct writer_state *state = staging_writer(writer->staging);
-    enum writer_watch watch = WATCH_NOTHING;
-    if (known->closed == state->written) /* else a deadline, or many more blocks, end the wait */
-        watch =
-            writer->pages && known->open.count <= state->counted_datums ? WATCH_DATA : WATCH_CLOSED;
-    atomic_store_explicit(&writer->watch, watch, memory_order_seq_cst);
+    bool nothing_came = true;
+    for (int i = 0; i < LANES; i++)
+        atomic_store_explicit(&writing->watch[i], writer_watch_for(&writing->writers[i], &known[i]),
+                              memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst);
-    struct receiver_state now;
-    staging_copy_receiver(writer->staging, &now);
-    if (now.closed == known->closed && (watch != WATCH_DATA || now.open.count == known->open.count))
-        wake_wait(&writer->wake, seen, timeout_ns);
-    atomic_store_explicit(&writer->watch, WATCH_NOTHING, memory_order_relaxed);
+    for (int i = 0; i < LANES; i++) {
+        struct lane_state now;
+        lane_copy_receiver(writing->writers[i].lane, &now);
+        nothing_came = nothing_came && now.closed == known[i].closed &&
+                       (writing->watch[i] != WATCH_DATA || now.open.count == known[i].open.count);
+    }
+    if (nothing_came)
+        wake_wait(&writing->wake, seen, timeout_ns);
+    for (int i = 0; i < LANES; i++)
+        atomic_store_explicit(&writing->watch[i], WATCH_NOTHING, memory_order_relaxed);
 }
 
-static void writer_run(void *context)
+static void writing_run(void *context)
 {
-    struct writer *writer = context;
-    struct staging *staging = writer->staging;
-    if (staging_writer(staging)->unsynced_datums > 0)
-        writer->unsynced_since_ns = clock_monotonic_ns();
-    while (!atomic_load_explicit(&writer->stop, memory_order_acquire)) {
-        uint32_t seen = wake_seen(&writer->wake);
-        struct receiver_state receiver;
-        staging_copy_receiver(staging, &receiver);
-        uint64_t waiting = receiver.closed - staging_writer(staging)->written;
-        uint64_t now_ns = clock_monotonic_ns();
-        uint64_t due = next_deadline(writer, &receiver);
-        if (waiting > 0 && writer->retry_at_ns <= now_ns &&
-            (waiting >= writer->wake_blocks || due <= now_ns)) {
-            write_blocks(writer, receiver.closed);
-            continue;
-        }
-        if (due <= now_ns) {
-            do_what_is_due(writer, now_ns);
-            continue;
-        }
-        wait_for_more(writer, &receiver, seen, due == UINT64_MAX ? -1 : (int64_t)(due - now_ns));
+    struct writing *writing = context;
+    for (int i = 0; i < LANES; i++) {
+        segment_finish_leftovers(writing->writers[i].segment);
+        if (lane_writer(writing->writers[i].lane)->unsynced_datums > 0)
+            writing->writers[i].unsynced_since_ns = clock_monotonic_ns();
     }
-    writer_drain(writer);
+    while (!atomic_load_explicit(&writing->stop, memory_order_acquire)) {
+        uint32_t seen = wake_seen(&writing->wake);
+        struct lane_state known[LANES];
+        uint64_t due = UINT64_MAX;
+        bool worked = false;
+        for (int i = 0; i < LANES; i++) {
+            uint64_t lane_due;
+            worked = writer_step(&writing->writers[i], &known[i], &lane_due) || worked;
+            due = lane_due < due ? lane_due : due;
+        }
+        uint64_t now_ns = clock_monotonic_ns();
+        if (!worked && due > now_ns)
+            wait_for_more(writing, known, seen, due == UINT64_MAX ? -1 : (int64_t)(due - now_ns));
+    }
+    for (int i = 0; i < LANES; i++)
+        writer_drain(&writing->writers[i]);
 }
 
 void writer_drain(struct writer *writer)
 {
-    struct staging *staging = writer->staging;
+    struct lane *lane = writer->lane;
     for (int attempts = 0; attempts < 3;) {
-        uint64_t closed = staging_receiver(staging)->closed;
-        if (staging_writer(staging)->written >= closed)
+        uint64_t closed = lane_receiver(lane)->closed;
+        if (lane_writer(lane)->written >= closed)
             break;
         writer->retry_at_ns = 0;
         attempts = write_blocks(writer, closed) ? 0 : attempts + 1;
     }
-    writer_abandon(staging);
-    if (staging_writer(staging)->file_open)
+    writer_abandon(lane);
+    if (lane_writer(lane)->file_open)
         segment_end(writer->segment, 0);
 }
 
-void writer_abandon(struct staging *staging)
+void writer_abandon(struct lane *lane)
 {
-    const struct receiver_state *receiver = staging_receiver(staging);
-    struct writer_state *next = staging_writer_begin(staging);
+    const struct lane_state *receiver = lane_receiver(lane);
+    struct writer_state *next = lane_writer_begin(lane);
     if (next->written == receiver->closed)
         return;
     uint64_t datums = 0;
     for (; next->written < receiver->closed; next->written++)
-        datums += staging_entry(staging, next->written)->count;
+        datums += lane_entry(lane, next->written)->count;
     next->datums_unrecorded += datums - next->counted_datums;
     /* If the first of them stood in the file as its page, it stays there. */
     if (next->open_datums > next->early_datums)
         next->file_bytes += next->file_alignment;
     next->early_datums = next->open_datums = next->counted_datums = 0;
     next->early_bytes = next->open_bytes = 0;
-    staging_writer_commit(staging);
+    lane_writer_commit(lane);
 }
 
-int writer_start(struct writer *writer)
+int writing_start(struct writing *writing)
 {
-    return thread_start(&writer->thread, writer_run, writer, STACK_BYTES);
+    return thread_start(&writing->thread, writing_run, writing, STACK_BYTES);
 }
 
-void writer_notice(struct writer *writer, bool closed)
+void writing_notice(struct writing *writing, enum lane_index lane, bool closed)
 {
+    const struct writer *writer = &writing->writers[lane];
     atomic_thread_fence(memory_order_seq_cst);
-    uint32_t watch = atomic_load_explicit(&writer->watch, memory_order_relaxed);
+    uint32_t watch = atomic_load_explicit(&writing->watch[lane], memory_order_relaxed);
     bool wanted = watch == WATCH_DATA;
     if (closed && !wanted)
-        wanted = watch == WATCH_CLOSED ||
-                 staging_receiver(writer->staging)->closed - staging_written(writer->staging) >=
-                     writer->wake_blocks;
+        wanted =
+            watch == WATCH_CLOSED ||
+            lane_receiver(writer->lane)->closed - lane_written(writer->lane) >= writer->wake_blocks;
     if (wanted)
-        wake_signal(&writer->wake);
+        wake_signal(&writing->wake);
 }
 
-void writer_stop(struct writer *writer)
+void writing_stop(struct writing *writing)
 {
-    atomic_store_explicit(&writer->stop, 1, memory_order_release);
-    wake_signal(&writer->wake);
-    thread_join(&writer->thread);
-    if (writer->page != NULL)
-        shared_memory_unmap(writer->page, writer->segment->alignment);
-    writer->page = NULL;
+    atomic_store_explicit(&writing->stop, 1, memory_order_release);
+    wake_signal(&writing->wake);
+    thread_join(&writing->thread);
+    for (int i = 0; i < LANES; i++) {
+        struct writer *writer = &writing->writers[i];
+        if (writer->page != NULL)
+            shared_memory_unmap(writer->page, writer->segment->folder->alignment);
+        writer->page = NULL;
+    }
 }

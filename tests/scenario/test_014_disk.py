@@ -123,7 +123,7 @@ def test_014_failing_system_calls(fault, tmp_path, seed, flotilla):
 
 
 def test_014_open_recording_removed(seed):
-    """Nothing is called recorded that nobody can read: noticed at the next sync, a new file made."""
+    """Nothing is called recorded that nobody can read: seen at the next sync, a new file made."""
     with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
         fleet.source("engine", signals.samples(100), rate=1000).finish()
         kept = fleet.settle({"engine": 100})["engine"]["datums_recorded"]
@@ -167,3 +167,29 @@ def test_014_folder_removed_and_made_again(seed):
         fleet.stop()
         _, count = recorded(fleet)
         assert count > 0 and count == channel["datums_recorded"] - 100
+
+
+def test_014_a_page_that_was_counted_is_never_cut_off(tmp_path, seed, flotilla):
+    """A few datums, synced as the open page; then every rewrite of it fails."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    if subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"]).returncode:
+        pytest.skip("needs permission to trace (ptrace)")
+    schema, layout = tmp_path / "s.avsc", tmp_path / "s.layout"
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
+        schema.write_text((fleet.folder / "schemas/engine.avsc").read_text())
+        flotilla("schema", schema, "-o", layout, check=0)
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwritev", "-e",
+             "inject=pwritev:error=EIO:when=5+", RELAY, "--name=engine", f"--layout={layout}",
+             f"--listen={fleet.address('engine')}", "--interface=lo", "--sync=50ms",
+             f"--directory={tmp_path}/engine"], stderr=subprocess.PIPE, text=True)
+        fleet._children.append(tracer)
+        wait_until(lambda: (tmp_path / "engine/.lock").exists(), what="the relay to start")
+        fleet.source("engine", signals.samples(15), rate=50).finish()
+        with open(f"/proc/{tracer.pid}/task/{tracer.pid}/children") as file:
+            os.kill(int(file.read().split()[0]), signal.SIGTERM)
+        said = tracer.communicate(timeout=30)[1].splitlines()[-1]
+        kept = int(said.rpartition("; ")[2].split(" ")[0])
+        files = [path for path in (tmp_path / "engine").glob("*.avro*")]
+        assert container.payload(files)[1] == kept > 0, said

@@ -45,7 +45,8 @@ def test_015_left_over_files_are_ended_at_their_last_whole_block(rng):
             assert not list(folder.glob("*.part"))
 
 
-def test_015_a_flipped_bit_ends_the_file_before_it(rng):
+def test_015_damage_with_sound_blocks_behind_is_kept_for_recover(rng, flotilla):
+    """A flipped bit costs nobody the rest: the file is kept whole, and recover saves it."""
     with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
         fleet.source("engine", signals.samples(3000), rate=6000).finish()
         fleet.settle({"engine": 3000})
@@ -54,7 +55,8 @@ def test_015_a_flipped_bit_ends_the_file_before_it(rng):
         fleet.stop()
         (finished,) = fleet.files("engine")
         folder, blocks = finished.parent, block_ends(finished)
-        finished.unlink()
+        finished_copy = fleet.folder / "whole.avro"
+        finished.rename(finished_copy)
         for number in range(8):
             at = rng.randrange(blocks[1], len(image))
             flipped = bytearray(image)
@@ -63,7 +65,17 @@ def test_015_a_flipped_bit_ends_the_file_before_it(rng):
             (folder / f"{name}.part").write_bytes(flipped)
             fleet.start()
             fleet.stop()
-            assert (folder / name).read_bytes() == image[:max(e for e in blocks if e <= at)]
+            if at >= blocks[-2]:  # in the last block: nothing stands behind it
+                assert (folder / name).read_bytes() == image[:blocks[-2]]
+            else:
+                assert (folder / name).read_bytes() == flipped
+                assert "flotilla recover" in fleet.log()
+                saved = folder / "saved.avro"
+                assert flotilla("recover", folder / name, "-o", saved).returncode == 3
+                lost = next(count for count, _, begin, end in container.read(finished_copy)[1]
+                            if begin <= at < end)
+                assert container.count(saved) == 3000 - lost
+                saved.unlink()
             (folder / name).unlink()
 
 

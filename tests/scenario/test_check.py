@@ -550,9 +550,6 @@ gateway: {listen: 127.0.0.1:8080}
 fleet.yaml:7:15: encoding: confluent needs schema_id, the id every datum must carry
     encoding: confluent
               ^
-fleet.yaml:8:17: warning: this version keeps no rejects; they are counted and dropped
-    on_invalid: quarantine
-                ^
 fleet.yaml:9:5: warning: this version does not apply limits
     limits: {memory: 256MiB, cpu: 50%}
     ^
@@ -832,9 +829,6 @@ def test_warnings(check):
 fleet.yaml:2:1: warning: this version has no gateway; nothing listens there
 gateway: {listen: 127.0.0.1:8080}
 ^
-fleet.yaml:7:17: warning: this version keeps no rejects; they are counted and dropped
-    on_invalid: quarantine
-                ^
 fleet.yaml:8:5: warning: this version does not apply limits
     limits: {memory: 256MiB, cpu: 50%}
     ^
@@ -914,6 +908,7 @@ channels:
     time: time
     ttl: 1
     record: true
+    on_invalid: quarantine
     buffer: 64MiB
     receive_queue: 8MiB
 """

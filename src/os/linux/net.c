@@ -435,6 +435,11 @@ struct net_batch *net_batch_place(void *memory, uint32_t messages)
         struct msghdr *header = &batch->headers[i].msg_hdr;
         parts.vectors[i] = (struct iovec){parts.buffers + (size_t)i * NET_DATAGRAM_BYTES_MAX,
                                           NET_DATAGRAM_BYTES_MAX};
+        struct msghdr kept = *header;
+        memset(header, 0, sizeof(*header)); /* padding too, which the kernel reads as lengths */
+        header->msg_namelen = kept.msg_namelen;
+        header->msg_controllen = kept.msg_controllen;
+        header->msg_flags = kept.msg_flags;
         header->msg_name = &parts.names[i];
         header->msg_iov = &parts.vectors[i];
         header->msg_iovlen = 1;
