@@ -60,6 +60,7 @@ static json_t *report_channel(const struct channel *channel)
     json_object_set_new(report, "unsynced_datums",
                         json_integer((json_int_t)counters->unsynced_datums));
     json_object_set_new(report, "rejected", report_rejects(counters));
+    json_object_set_new(report, "rejects_kept", json_integer((json_int_t)counters->rejects_kept));
     json_object_set_new(report, "buffer_limit_bytes",
                         json_integer((json_int_t)counters->buffer_limit_bytes));
     json_object_set_new(report, "receive_budget_seconds", json_real(view.budget_seconds));

@@ -39,6 +39,10 @@ bool net_prefix_covers(const struct prefix *prefix, const struct address *addres
 /* The interface's index, or 0 with errno set: ENODEV if there is none of that name. */
 unsigned net_interface_index(const char *name);
 
+/* Single senders that a group is joined for; with more it is joined for all, as the kernel's limit
+ * (net.ipv4.igmp_max_msf) is 10. Who may send is checked again for every datagram. */
+#define NET_JOINED_SOURCES_MAX 10
+
 struct net_receive_options {
     struct address listen;
     const char *interface;        /* "" lets the routing table choose */

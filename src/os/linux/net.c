@@ -227,7 +227,7 @@ static int join(int descriptor, const struct address *group, unsigned interface,
 
 static int join_all(int descriptor, const struct net_receive_options *options, unsigned interface)
 {
-    bool any_source = options->source_count == 0;
+    bool any_source = options->source_count == 0 || options->source_count > NET_JOINED_SOURCES_MAX;
     for (uint32_t i = 0; i < options->source_count; i++)
         if (options->sources[i].bits < (options->sources[i].address.family == 4 ? 32 : 128))
             any_source = true;
