@@ -9,6 +9,7 @@
 #   make interop          recordings read by every Avro reader that could be had: the table
 #   make bench            sizes and memory, with a description of the machine
 #   make install PREFIX=  default /usr/local; DESTDIR is honoured
+#   make deb              a Debian package of it, in build/
 #   make clean
 
 PREFIX ?= /usr/local
@@ -17,9 +18,10 @@ JOBS ?=
 FUZZ_SECONDS ?= 60
 PYTEST_FLAGS ?=
 comma := ,
+share = $(DESTDIR)$(PREFIX)/share
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
-.PHONY: all demo test test-long test-programs fuzz bench setup install clean
+.PHONY: all demo test test-long test-programs fuzz bench setup install deb clean
 
 # Quiet while all goes well; a failure shows everything that was said.
 configure = test -f $(1)/build.ninja || $(3) meson setup $(1) $(2) >build/log || \
@@ -84,6 +86,20 @@ setup:
 install: all
 	install -D -m 755 build/flotilla $(DESTDIR)$(PREFIX)/bin/flotilla
 	install -D -m 755 build/flotilla-relay $(DESTDIR)$(PREFIX)/bin/flotilla-relay
+	install -D -m 644 -t $(share)/man/man1 man/*.1
+	install -D -m 644 -t $(share)/man/man5 man/*.5
+	install -D -m 644 etc/completion/flotilla.bash $(share)/bash-completion/completions/flotilla
+	ln -sf flotilla $(share)/bash-completion/completions/flotilla-relay
+	install -D -m 644 -t $(share)/zsh/site-functions etc/completion/_flotilla
+	install -D -m 644 -t $(share)/flotilla etc/fleet.schema.json
+	install -D -m 644 -t $(share)/doc/flotilla README.md CHANGELOG.md LICENSE
+	install -D -m 644 -t $(share)/doc/flotilla/examples examples/fleet.yaml
+	install -D -m 644 -t $(share)/doc/flotilla/examples/schemas examples/schemas/*.avsc
+
+deb:
+	@tests/setup deb
+	@$(MAKE) --no-print-directory all
+	@MAKE=$(MAKE) packaging/deb
 
 clean:
 	rm -rf build
