@@ -419,6 +419,12 @@ int container_next(struct container *container, struct span *datum, char *error,
     return status;
 }
 
+void container_block(const struct container *container, uint64_t *begin, uint64_t *end)
+{
+    *begin = container->block_offset;
+    *end = container->block_offset ? container->offset : 0;
+}
+
 void container_close(struct container *container)
 {
     if (container == NULL)

@@ -30,6 +30,10 @@ const struct layout *container_layout(const struct container *container);
 int container_next(struct container *container, struct span *datum, char *error,
                    size_t error_bytes);
 
+/* Where in the file the block of the newest datum stands: its first byte, and the first behind it.
+ * 0 and 0 before the first datum. */
+void container_block(const struct container *container, uint64_t *begin, uint64_t *end);
+
 void container_close(struct container *container);
 
 #endif

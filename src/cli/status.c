@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * flotilla status: the fleet as the manager sees it, channels that lost anything on top; as a table
- * or as JSON, once or every second. Relies on the manager's reply being whole. */
+ * flotilla status: the fleet as the manager sees it, channels that lost anything or are in trouble
+ * on top; as a table or as JSON, once or every second. Relies on the manager's reply being whole.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,14 +20,17 @@
 const char verb_status_help[] =
     "usage: flotilla status [-c FILE] [--watch] [--json]\n"
     "\n"
-    "  flotilla status              a table, channels that lost anything on top\n"
+    "  flotilla status              a table: what lost anything on top, then what is in trouble\n"
     "  flotilla status --watch      the same every second, until Ctrl-C\n"
     "  flotilla status --json | jq '.channels[] | select(.datagrams_dropped > 0)'\n"
     "\n"
     "States: starting, running, silent (no datagram for 5 s), backoff (waits before the next "
     "try),\n"
     "stopped, failed, schema_mismatch (the last 10 or more datagrams were all rejected),\n"
-    "not_recording (writing fails). RATE/S is datagrams a second over the last seconds.\n"
+    "not_recording (writing fails). A channel is in trouble in the last five of these, or when\n"
+    "its relay is suspended; why stands below the table. WAITING are datums that are received and\n"
+    "not yet synced, RATE/S is datagrams a second over the last seconds. Recordings are in\n"
+    "DIRECTORY/CHANNEL/FILE.\n"
     "\n"
     "  -c FILE   the configuration that names the manager's runtime folder\n"
     "  --watch   again every second; with --json, an object a line\n"
@@ -44,8 +48,9 @@ static const struct loss_column {
 };
 enum { LOSS_COLUMNS = sizeof loss_columns / sizeof loss_columns[0] };
 
-/* CHANNEL, STATE, the losses, RECEIVED, RATE, RECORDED; FILE stands behind without padding. */
-enum { COLUMNS = 2 + LOSS_COLUMNS + 3 };
+/* CHANNEL, STATE, the losses, RECEIVED, RATE, RECORDED, WAITING; FILE stands behind without
+ * padding. */
+enum { COLUMNS = 2 + LOSS_COLUMNS + 4 };
 
 struct row {
     const json_t *channel;
@@ -65,11 +70,13 @@ static const char *text(const json_t *channel, const char *key)
     return value ? value : "";
 }
 
-static bool is_well(const json_t *channel)
+/* Not up, or up with something to explain: suspended, hung. */
+static bool is_in_trouble(const json_t *channel)
 {
     const char *state = text(channel, "state");
-    return strcmp(state, "running") == 0 || strcmp(state, "silent") == 0 ||
-           strcmp(state, "starting") == 0;
+    bool up = strcmp(state, "running") == 0 || strcmp(state, "silent") == 0 ||
+              strcmp(state, "starting") == 0;
+    return !up || text(channel, "reason")[0] != '\0';
 }
 
 /* Datums that are in no recording are a loss only where there should be one. */
@@ -79,14 +86,14 @@ static bool is_loss(const json_t *channel, const struct loss_column *column)
            json_is_true(json_object_get(channel, "recording"));
 }
 
-/* Losses first, then what does not run as it should, then as configured. */
+/* Losses first, then trouble, then as configured. */
 static int by_urgency(const void *a, const void *b)
 {
     const struct row *x = a, *y = b;
     if (x->lost != y->lost)
         return x->lost > y->lost ? -1 : 1;
-    if (is_well(x->channel) != is_well(y->channel))
-        return is_well(x->channel) ? 1 : -1;
+    if (is_in_trouble(x->channel) != is_in_trouble(y->channel))
+        return is_in_trouble(x->channel) ? -1 : 1;
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
@@ -113,9 +120,11 @@ static void fill_row(struct row *row, const json_t *channel, size_t order, doubl
     snprintf(row->cells[cell++], bytes, "%" JSON_INTEGER_FORMAT,
              number(channel, "datagrams_received"));
     write_rate(row->cells[cell++], bytes, rate);
-    snprintf(row->cells[cell++], bytes,
-             json_is_true(json_object_get(channel, "recording")) ? "%" JSON_INTEGER_FORMAT : "-",
+    bool recording = json_is_true(json_object_get(channel, "recording"));
+    snprintf(row->cells[cell++], bytes, recording ? "%" JSON_INTEGER_FORMAT : "-",
              number(channel, "datums_recorded"));
+    snprintf(row->cells[cell++], bytes, recording ? "%" JSON_INTEGER_FORMAT : "-",
+             number(channel, "unsynced_datums"));
 }
 
 /* What was received by the last time we looked, for the rates of --watch. */
@@ -155,9 +164,12 @@ static int print_cells(char (*cells)[CELL_BYTES], const int widths[COLUMNS])
     return used;
 }
 
-/* The end of the path says most, so that is what stays of one that is too long for the window. */
-static void print_file(const char *file, int used, uint32_t columns)
+/* The name alone: its folder is DIRECTORY/CHANNEL. Its end says most, so that is what stays of one
+ * that is too long for the window. */
+static void print_file(const char *path, int used, uint32_t columns)
 {
+    const char *slash = strrchr(path, '/');
+    const char *file = slash ? slash + 1 : path;
     size_t length = strlen(file);
     size_t room = columns > (uint32_t)used ? columns - (uint32_t)used : 0;
     if (columns && length > room)
@@ -171,7 +183,7 @@ static void print_table(const json_t *reply, const struct before *before, uint64
 {
     const json_t *manager = json_object_get(reply, "manager");
     const json_t *channels = json_object_get(reply, "channels");
-    size_t count = json_array_size(channels), losing = 0, index;
+    size_t count = json_array_size(channels), losing = 0, troubled = 0, index;
     json_t *channel;
     struct row heading = {0}, *rows = calloc(count ? count : 1, sizeof *rows);
     if (!rows) {
@@ -179,7 +191,7 @@ static void print_table(const json_t *reply, const struct before *before, uint64
         return;
     }
     static const char *const words[] = {"CHANNEL", "STATE"};
-    static const char *const numbers[] = {"RECEIVED", "RATE/S", "RECORDED"};
+    static const char *const numbers[] = {"RECEIVED", "RATE/S", "RECORDED", "WAITING"};
     int widths[COLUMNS] = {0};
     for (int i = 0; i < COLUMNS; i++) {
         const char *word = i < 2                  ? words[i]
@@ -191,19 +203,23 @@ static void print_table(const json_t *reply, const struct before *before, uint64
     {
         fill_row(&rows[index], channel, index, rate_of(channel, before, now_ns));
         losing += rows[index].lost > 0;
+        troubled += is_in_trouble(channel);
         for (int i = 0; i < COLUMNS; i++)
             if ((int)strlen(rows[index].cells[i]) > widths[i])
                 widths[i] = (int)strlen(rows[index].cells[i]);
     }
     qsort(rows, count, sizeof *rows, by_urgency);
 
-    printf("manager %" JSON_INTEGER_FORMAT ", version %s, since %s: %zu channel%s, ",
+    printf("manager %" JSON_INTEGER_FORMAT ", version %s, since %s: %zu channel%s",
            number(manager, "pid"), text(manager, "version"), text(manager, "started"), count,
            count == 1 ? "" : "s");
+    if (troubled)
+        printf(", %zu in trouble", troubled);
     if (losing)
-        printf("%zu with losses\n\n", losing);
-    else
-        printf("nothing lost\n\n");
+        printf(", %zu with losses", losing);
+    if (!losing && !troubled)
+        printf(", nothing lost");
+    printf("; recordings in %s\n\n", text(manager, "recordings"));
     print_cells(heading.cells, widths);
     printf("FILE\n");
     for (size_t i = 0; i < count; i++)

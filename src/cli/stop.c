@@ -2,6 +2,7 @@
  * flotilla stop: everything is flushed and ended; returns when the manager has gone. */
 #include <stdio.h>
 
+#include "base/check.h"
 #include "cli/ask.h"
 #include "cli/verb.h"
 
@@ -11,17 +12,35 @@ const char verb_stop_help[] =
     "usage: flotilla stop [-c FILE] [--json]\n"
     "\n"
     "  flotilla stop\n"
+    "  flotilla stop --json | jq '.channels[] | [.name, .datums_recorded]'\n"
     "\n"
     "Ends the fleet: every relay flushes its recording and gives it its final name, then the "
     "manager\n"
     "ends. Returns when it has gone. A relay that takes longer than 15 s is killed; what it had\n"
-    "received but not written is lost then.\n"
+    "received but not written is lost then. Prints what each channel has come to: datagrams\n"
+    "received, rejected and dropped by the kernel; datums recorded and in no recording.\n"
     "\n"
     "  -c FILE   the configuration that names the manager's runtime folder\n"
-    "  --json    the answer, for machines\n"
+    "  --json    the same for machines, as in 'flotilla status --json'\n"
     "\n"
     "Exit: 0 all ended cleanly, 1 not so or no manager runs, 2 usage, 78 no runtime folder can be\n"
     "found.\n";
+
+static void print_channel(const json_t *channel)
+{
+    static const struct {
+        const char *key, *word;
+    } counts[] = {
+        {"datagrams_received", "received"},  {"datagrams_rejected", "rejected"},
+        {"datagrams_dropped", "dropped"},    {"datums_recorded", "recorded"},
+        {"datums_unrecorded", "unrecorded"},
+    };
+    printf("%s:", json_string_value(json_object_get(channel, "name")));
+    for (size_t i = 0; i < ARRAY_COUNT(counts); i++)
+        printf("%s %" JSON_INTEGER_FORMAT " %s", i ? "," : "",
+               json_integer_value(json_object_get(channel, counts[i].key)), counts[i].word);
+    putchar('\n');
+}
 
 int verb_stop(int argc, char **argv)
 {
@@ -34,8 +53,13 @@ int verb_stop(int argc, char **argv)
     if (code != EXIT_OK)
         return code;
     json_int_t unclean = json_integer_value(json_object_get(reply, "unclean"));
+    size_t index;
+    json_t *channel;
     if (options.json)
         ask_print_json(reply);
+    else
+        json_array_foreach(json_object_get(reply, "channels"), index, channel)
+            print_channel(channel);
     if (unclean)
         fprintf(stderr,
                 "flotilla stop: %lld of the relays did not end cleanly; the manager's log says "

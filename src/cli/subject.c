@@ -35,7 +35,7 @@ int subject_open_schema(struct subject *subject, const char *verb, const char *p
     size_t text_bytes;
     int status = file_read_whole(path, LAYOUT_SCHEMA_BYTES_MAX, &text, &text_bytes);
     if (status < 0) {
-        fprintf(stderr, "flotilla %s: %s: %s\n", verb, path, strerror(-status));
+        fprintf(stderr, "flotilla %s: %s: %s\n", verb, path, file_error_text(status));
         return EXIT_FAILED;
     }
     int code = take_schema(subject, verb, path, (struct span){text, text_bytes}, time, sequence);
@@ -51,13 +51,11 @@ int subject_open_channel(struct subject *subject, const char *verb, const char *
         return EXIT_CONFIG;
     subject->channel = config_channel(subject->config, name);
     if (subject->channel == NULL) {
-        fprintf(stderr, "flotilla %s: %s has no channel \"%s\"; it has", verb, path, name);
-        for (uint32_t i = 0; i < subject->config->channel_count && i < 20; i++)
-            fprintf(stderr, "%s %s", i > 0 ? "," : "", subject->config->channels[i].settings.name);
-        fprintf(stderr, "%s\n",
-                subject->config->channel_count > 20   ? " ..."
-                : subject->config->channel_count == 0 ? " none"
-                                                      : "");
+        char near[CHANNEL_NAME_BYTES_MAX + 40];
+        uint32_t count = subject->config->channel_count;
+        fprintf(stderr, "flotilla %s: %s has no channel \"%s\"; %sit has %u channel%s\n", verb,
+                path, name, config_nearest(subject->config, name, near, sizeof near), count,
+                count == 1 ? "" : "s");
         return EXIT_FAILED;
     }
     const struct channel_settings *settings = &subject->channel->settings;

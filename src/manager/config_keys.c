@@ -54,8 +54,8 @@ static const struct config_key retain_keys[] = {
     {.name = "size",
      .form = {.kind = VALUE_BYTES, .low = 4096, .high = 1024 * PIB, .zero = "no limit"},
      .offset = FLEET(retain_bytes),
-     .help = "room for all recordings together; the oldest give way, looked at 1 s after each "
-             "new recording and every 30 s: what is written meanwhile comes on top"},
+     .help = "room for all recordings together; the oldest give way within 1 s of each new "
+             "recording, else every 30 s"},
     {.name = "free",
      .form = {.kind = VALUE_PERCENT, .zero = "no limit"},
      .offset = FLEET(retain_free_percent),

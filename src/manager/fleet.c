@@ -217,8 +217,7 @@ static bool is_single(const struct prefix *source)
  */
 static bool joins_everybody(const struct channel_settings *settings)
 {
-    bool everybody =
-        settings->source_count == 0 || settings->source_count > NET_JOINED_SOURCES_MAX;
+    bool everybody = settings->source_count == 0 || settings->source_count > NET_JOINED_SOURCES_MAX;
     for (uint32_t i = 0; i < settings->source_count; i++)
         everybody = everybody || !is_single(&settings->sources[i]);
     return everybody;

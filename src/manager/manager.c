@@ -188,8 +188,14 @@ static json_t *restart(struct manager *manager, const json_t *request)
     const char *channel = json_string_value(json_object_get(request, "channel"));
     if (!channel)
         return control_refusal(EXIT_CODE_USAGE, "restart needs a channel");
-    if (fleet_restart(manager->fleet, channel) < 0)
-        return control_refusal(EXIT_CODE_FAILED, "no channel is called \"%.100s\"", channel);
+    if (fleet_restart(manager->fleet, channel) < 0) {
+        char near[CHANNEL_NAME_BYTES_MAX + 40];
+        return control_refusal(EXIT_CODE_FAILED, "no channel is called \"%.100s\"; %s%u %s",
+                               channel, config_nearest(manager->config, channel, near, sizeof near),
+                               manager->config->channel_count,
+                               manager->config->channel_count == 1 ? "channel is there"
+                                                                   : "channels are there");
+    }
     log_line("%s: restart asked for", channel);
     return json_pack("{s:s}", "restarted", channel);
 }

@@ -2,7 +2,11 @@
  * Making room: finished recordings are removed, oldest first, by age, by total size and by free
  * space. Never a file that is still written, never a pinned one (FILE.pin beside it), never
  * anything whose name is not a recording's. The looking and removing is done in a thread of its
- * own: a disk that stalls must not keep the manager from its relays. */
+ * own: a disk that stalls must not keep the manager from its relays.
+ * A limit is kept at the looks, not between them. Looks are every RETENTION_PERIOD_MS, within a
+ * second of a recording's beginning, and within a second of a relay finding the disk full. So what
+ * the fleet writes in a second comes on top of `size`, or, where no recording ends meanwhile, what
+ * it writes in a period. */
 #ifndef FLOTILLA_MANAGER_RETENTION_H
 #define FLOTILLA_MANAGER_RETENTION_H
 

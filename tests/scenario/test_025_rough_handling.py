@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 from harness import signals
-from harness.fleet import FLOTILLA, Fleet, flotilla, wait_until
+from harness.fleet import FLOTILLA, Fleet, flotilla, new_folder, wait_until
 
 
 def one(**keys):
@@ -215,8 +215,8 @@ def test_025_reload_tells_of_a_relay_that_cannot_record(seed):
 
 
 @pytest.mark.parametrize("text, place", [
-    ("", "fleet.yaml:1:1: "), ("# runtime: run\n", "fleet.yaml:1:1: "), ("runt", "fleet.yaml:1:1: "),
-    ("storage: {directory: recordings}\n", "fleet.yaml:1:1: "), ("channels: [\n", "fleet.yaml:2:1: ")])
+    ("", "1:1"), ("# runtime: run\n", "1:1"), ("runt", "1:1"), ("channels: [\n", "2:1"),
+    ("storage: {directory: recordings}\n", "1:1")])
 def test_025_half_a_file_points_at_no_fleet(seed, text, place):
     """The default runtime folder is another fleet's: it is not asked, and not stopped."""
     with Fleet({"engine": one()}, run=False) as fleet:
@@ -231,7 +231,8 @@ def test_025_half_a_file_points_at_no_fleet(seed, text, place):
         for verb in ["status"], ["reload"], ["restart", "engine"], ["stop"]:
             for where in [], ["-c", other / "fleet.yaml"]:
                 done = flotilla(*verb, *where, cwd=other, env=settings, check=78)
-                assert place in done.stderr and "cannot tell which manager" in done.stderr
+                assert f"fleet.yaml:{place}: " in done.stderr
+                assert "cannot tell which manager is meant" in done.stderr
         assert fleet.channel("engine")["restarts"] == 0
 
 
@@ -247,3 +248,268 @@ def test_025_a_removed_control_socket_is_told_and_made_again(seed):
         wait_until(path.exists, what="the socket")
         assert fleet.channel("engine")["restarts"] == 0
         assert path.stat().st_mode & 0o777 == 0o660
+
+
+TEXT_SCHEMA = {"type": "record", "name": "Words", "fields": [{"name": "text", "type": "string"}]}
+
+
+def test_025_a_mismatch_is_explained_by_its_commonest_reason(seed):
+    with Fleet({"words": one(schema=TEXT_SCHEMA)}) as fleet:
+        truncated, not_text, good = b"\x20ab", b"\x04\xff\xfe", b"\x04ab"
+        fleet.source("words", [good, truncated, good], rate=100).finish()
+        fleet.settle({"words": 3})
+        assert fleet.channel("words")["state"] == "running"
+        time.sleep(1.2)  # the manager has seen that it was well
+        fleet.source("words", [truncated] * 98 + [not_text] * 2, rate=1000).finish()
+        channel = fleet.settle({"words": 103})["words"]
+        assert channel["state"] == "schema_mismatch"
+        assert channel["reason"] == \
+            "the last 100 datagrams were all rejected: 98 truncated, 2 utf8"
+
+
+def test_025_a_clock_set_back_does_not_make_a_silent_channel_run(seed, tmp_path):
+    source, library, back = tmp_path / "back.c", tmp_path / "back.so", tmp_path / "back"
+    source.write_text("""#define _GNU_SOURCE
+        #include <stdlib.h>
+        #include <sys/syscall.h>
+        #include <time.h>
+        #include <unistd.h>
+        int clock_gettime(clockid_t clock, struct timespec *time)
+        {
+            int status = syscall(SYS_clock_gettime, clock, time);
+            if (clock == CLOCK_REALTIME && access(getenv("CLOCK_BACK"), F_OK) == 0)
+                time->tv_sec -= 7200;
+            return status;
+        }""")
+    if subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source]).returncode:
+        pytest.skip("needs a C compiler")
+    with Fleet({"engine": one()}, run=False) as fleet:
+        fleet.start(env={**os.environ, "LD_PRELOAD": str(library), "CLOCK_BACK": str(back)})
+        fleet.source("engine", signals.samples(10)).finish()
+        fleet.settle({"engine": 10})
+        assert fleet.channel("engine")["state"] == "running"
+        back.touch()
+        wait_until(lambda: fleet.channel("engine")["state"] == "silent", seconds=10, pause=0.2,
+                   what="silence to be noticed")
+
+
+def bytes_held(fleet):
+    return sum(path.stat().st_size for path in fleet.files("engine"))
+
+
+def test_025_retention_counts_the_first_look(seed):
+    """All that is written comes before the manager has ever seen the name of a recording."""
+    with Fleet({"engine": one()}, storage={"rotate": {"size": "256KiB"},
+                                           "retain": {"size": "1MiB"}}) as fleet:
+        fleet.source("engine", signals.samples(4000, pad=1000)).finish()
+        assert fleet.channel("engine")["datagrams_received"]
+        wait_until(lambda: bytes_held(fleet) <= 1 << 20, seconds=6, what="the old ones to go")
+
+
+def test_025_a_full_disk_is_looked_through_at_once(needs_root, tmp_path, seed):
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", mount],
+                          capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"needs mounts: {done.stderr.strip()}")
+    try:
+        folder = mount / "recordings/engine"
+        folder.mkdir(parents=True)
+        for number in range(1, 5):
+            (folder / f"engine-20200101T000000.00000{number}Z-00000{number}.avro").write_bytes(
+                bytes(1 << 20))
+        with Fleet({"engine": one()},
+                   storage={"directory": str(mount / "recordings"), "direct_io": "off",
+                            "retain": {"free": "20%"}}) as fleet:
+            fleet.source("engine", signals.samples(1)).finish()
+            fleet.settle({"engine": 1})
+            time.sleep(1.5)  # that file has been looked at, and all was well
+            assert len(list(folder.glob("*-20200101*"))) == 4
+            with open(mount / "other", "wb") as other, pytest.raises(OSError):
+                while True:
+                    other.write(bytes(1 << 16))
+                    other.flush()
+            fleet.source("engine", signals.samples(2000, start=1, pad=1000)).finish()
+            # Not after a period of 30 s.
+            wait_until(lambda: not list(folder.glob("*-20200101*")), seconds=6, what="room")
+            channel = wait_until(
+                lambda: (c := fleet.channel("engine"))["state"] == "running"
+                and not c["unsynced_datums"] and c, what="recording to go on")
+            assert channel["datums_recorded"] == 2001
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+def test_025_too_many_clients_are_told_so(seed):
+    with Fleet({"engine": one()}) as fleet:
+        here = os.getcwd()
+        os.chdir(fleet.folder)
+        idle = [socket.socket(socket.AF_UNIX) for _ in range(64)]
+        try:
+            for client in idle:
+                client.connect("run/control.sock")
+            done = flotilla("status", "-c", fleet.file, check=1)
+            assert "flotilla status: busy: " in done.stderr and not done.stdout, done.stderr
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect("run/control.sock")
+                assert json.loads(client.recv(4096))["error"].startswith("busy")
+        finally:
+            for client in idle:
+                client.close()
+            os.chdir(here)
+        wait_until(lambda: fleet.status(missing=None)["channels"], what="an answer")
+
+
+def test_025_a_schema_with_a_byte_order_mark(seed):
+    with Fleet({"engine": one()}, run=False) as fleet:
+        schema = fleet.folder / "schemas/engine.avsc"
+        schema.write_bytes(b"\xef\xbb\xbf" + schema.read_bytes())
+        done = flotilla("check", "-c", fleet.file, check=78)
+        assert "engine.avsc: begins with a byte order mark; save it without" in done.stderr
+        schema.write_bytes(schema.read_bytes()[3:])
+        flotilla("check", "-c", fleet.file, check=0)
+
+
+def test_025_nothing_under_channels_is_warned_of(seed, tmp_path):
+    file = tmp_path / "fleet.yaml"
+    file.write_text("runtime: run\nchannels:\n")
+    done = flotilla("check", "-c", file, check=0)
+    assert "fleet.yaml:2:1: warning: channels: there is nothing under it" in done.stderr
+    file.write_text("runtime: run\nchannels: {}\n")
+    assert "warning" not in flotilla("check", "-c", file, check=0).stderr
+
+
+def table(fleet):
+    """The headline, and the rows by heading."""
+    head, _, headings, *lines = flotilla("status", "-c", fleet.file, check=0).stdout.splitlines()
+    rows = []
+    for line in lines:
+        if not line:
+            break
+        rows.append(dict(zip(headings.split(), line.split())))
+    return head, rows, "\n".join(lines[len(rows) + 1:])
+
+
+def test_025_status_says_all_is_well_only_when_it_is(seed):
+    with Fleet({name: one() for name in ("a", "b", "c")}) as fleet:
+        fleet.source("a", signals.samples(20)).finish()
+        fleet.settle({"a": 20})
+        head, rows, _ = table(fleet)
+        assert f": 3 channels, nothing lost; recordings in {fleet.folder}/recordings" in head
+        assert [row["CHANNEL"] for row in rows] == ["a", "b", "c"]
+        assert rows[0]["FILE"] == fleet.files("a")[-1].name, "the name alone"
+        assert rows[0]["RECORDED"] == "20" and rows[0]["WAITING"] == "0"
+
+        taken, address = blocked_port(fleet)
+        with taken:
+            fleet.set("d", one(listen=address))
+            fleet.write()
+            fleet.reload(check=1)
+            head, rows, below = table(fleet)
+            assert ": 4 channels, 1 in trouble; recordings" in head, head
+            assert rows[0]["CHANNEL"] == "d" and rows[0]["STATE"] == "failed"
+            assert "d: failed: cannot listen at" in below and "; next try in" in below
+        os.kill(fleet.channel("c")["pid"], signal.SIGSTOP)
+        fleet.source("b", [b"\xff"] * 2).finish()
+        fleet.reload(check=0)
+        wait_until(lambda: fleet.channel("c")["reason"], what="the suspended one to be noticed")
+        head, rows, below = table(fleet)
+        assert ": 4 channels, 1 in trouble, 1 with losses; recordings" in head, head
+        assert [row["CHANNEL"] for row in rows] == ["b", "c", "a", "d"]
+        assert "is suspended (SIGSTOP or a debugger)" in below
+        os.kill(fleet.channel("c")["pid"], signal.SIGCONT)
+
+
+def test_025_status_shows_what_waits_for_the_disk(seed):
+    with Fleet({"engine": one()}, storage={"sync": "60s"}, laws=False) as fleet:
+        fleet.source("engine", signals.samples(30)).finish()
+        wait_until(lambda: fleet.channel("engine")["datagrams_received"] == 30, what="arrival")
+        (row,) = table(fleet)[1]
+        assert row["RECORDED"] == "0" and row["WAITING"] == "30"
+
+
+def test_025_a_backoff_says_when_the_next_try_is(seed):
+    with Fleet({"engine": one()}) as fleet:
+        for _ in range(8):  # relays that never did anything
+            channel = fleet.channel("engine")
+            if channel["pid"]:
+                os.kill(channel["pid"], signal.SIGKILL)
+            channel = fleet.channel("engine")
+            if channel["state"] == "backoff":
+                break
+        channel = wait_until(lambda: (c := fleet.channel("engine"))["state"] == "backoff" and c,
+                             what="backoff")
+        assert "was killed by signal 9" in channel["reason"] and "; next try in " in \
+            channel["reason"], channel
+        fleet.wait_running()
+
+
+def test_025_an_unknown_channel_names_the_nearest(seed):
+    with Fleet({name: one() for name in ("engine", "position", "imu")}) as fleet:
+        done = flotilla("restart", "enigne", "-c", fleet.file, check=1)
+        assert 'no channel is called "enigne"; did you mean "engine"? 3 channels are there' \
+            in done.stderr
+        for verb in "send", "listen":
+            done = flotilla(verb, "positoin", "-c", fleet.file, check=1)
+            assert 'no channel "positoin"; did you mean "position"? it has 3 channels' in \
+                done.stderr
+        assert "did you mean" not in flotilla("send", "zzzzzz", "-c", fleet.file, check=1).stderr
+
+
+def test_025_a_send_error_names_the_place(seed, tmp_path):
+    schema = tmp_path / "one.avsc"
+    schema.write_text('"long"')
+    # Refused before anything leaves: a broadcast that was not asked for.
+    done = flotilla("send", "--to", "127.255.255.255:9", "--interface", "lo", "--schema", schema,
+                    "--count", 1, check=1)
+    assert "1 errors (to 127.255.255.255:9 by interface lo: Permission denied)" in done.stderr
+
+
+def test_025_stop_tells_what_each_channel_has_come_to(seed):
+    for words in [], ["--json"]:
+        with Fleet({"a": one(), "b": one(record=False)}) as fleet:
+            fleet.source("a", signals.samples(30) + [b"\xff"] * 2).finish()
+            fleet.source("b", signals.samples(5)).finish()
+            fleet.settle({"a": 32, "b": 5})
+            done = flotilla("stop", *words, "-c", fleet.file, check=0)
+            assert fleet.manager.wait(10) == 0
+            fleet.manager = None
+            if words:
+                a, b = json.loads(done.stdout)["channels"]
+                assert (a["datums_recorded"], b["datums_unrecorded"]) == (30, 5)
+                assert a["state"] == b["state"] == "stopped"
+            else:
+                assert done.stdout.splitlines() == [
+                    "a: 32 received, 2 rejected, 0 dropped, 30 recorded, 0 unrecorded",
+                    "b: 5 received, 0 rejected, 0 dropped, 0 recorded, 5 unrecorded"]
+
+
+def test_025_cat_prints_and_tells_of_a_block_that_was_changed(seed):
+    with Fleet({"engine": one()}) as fleet:
+        fleet.source("engine", signals.samples(1000)).finish()
+        fleet.settle({"engine": 1000})
+        (part,) = fleet.files("engine")
+        assert len(flotilla("cat", part, check=0).stdout.splitlines()) == 1000
+        fleet.stop()
+        (path,) = fleet.files("engine")
+        data = bytearray(path.read_bytes())
+    text = flotilla_cat(data)
+    assert text.returncode == 0 and len(text.stdout.splitlines()) == 1000 and not text.stderr
+    # A double in a datum in the middle: any value is valid, so only the checksum can tell.
+    at = data.index(signals.sample(500)[-13:-5])
+    data[at + 3] ^= 1
+    text = flotilla_cat(data)
+    assert text.returncode == 1 and len(text.stdout.splitlines()) == 1000
+    assert "the block does not match its checksum" in text.stderr
+    offset = int(text.stderr.split("offset ")[1].split(":")[0])
+    assert offset % 4096 == 0 and offset < at
+
+
+def flotilla_cat(data):
+    folder = new_folder()
+    try:
+        (folder / "some.avro").write_bytes(data)
+        return flotilla("cat", folder / "some.avro")
+    finally:
+        shutil.rmtree(folder)
