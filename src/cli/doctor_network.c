@@ -11,8 +11,8 @@
 #include "avro/framing.h"
 #include "avro/layout.h"
 #include "base/check.h"
-#include "base/varint.h"
 #include "base/units.h"
+#include "base/varint.h"
 #include "cli/doctor.h"
 #include "os/health.h"
 
@@ -382,8 +382,9 @@ static void examine_sources(struct doctor *doctor, const struct channel_settings
         health_source_limit(&limit) == 0 && settings->source_count > limit) {
         snprintf(fix, sizeof fix, "sysctl -w net.ipv4.igmp_max_msf=%" PRIu32,
                  settings->source_count);
-        doctor_find(doctor, DOCTOR_PROBLEM, "sources", fix,
-                    "%" PRIu32 " single sources, but the kernel joins with at most %" PRIu64,
+        doctor_find(doctor, DOCTOR_WARNING, "sources", fix,
+                    "%" PRIu32 " single sources, but the kernel joins for at most %" PRIu64
+                    ": the group is joined for all senders, and others are turned away here",
                     settings->source_count, limit);
     }
     if (listen->family != 4 || settings->interface[0] == '\0' ||
