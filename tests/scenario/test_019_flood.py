@@ -7,6 +7,7 @@ from pathlib import Path
 from harness import container, signals
 from harness.fleet import LONG, Fleet
 
+WARM = 200_000
 COUNT = 10_000_000 if LONG else 400_000
 TICK_NS = 1e9 / os.sysconf("SC_CLK_TCK")
 
@@ -49,10 +50,12 @@ def test_019_half_of_them_bad(rng):
         # Everything has been touched once: full batches, blocks, a rotation.
         fleet.source("engine", corpus, rate=0, count=20_000).finish()
         fleet.settle({"engine": 20_000})
+        fleet.source("engine", corpus, rate=40_000, count=WARM - 20_000).finish()
+        fleet.settle({"engine": WARM})
         pid = fleet.channel("engine")["pid"]
         before, start = memory_of(pid), user_ns(pid)
         fleet.source("engine", corpus, rate=40_000, count=COUNT).finish(timeout=900)
-        total = COUNT + 20_000
+        total = COUNT + WARM
         channel = fleet.settle({"engine": total}, seconds=60)["engine"]
         after = memory_of(pid)
         print(f"{total} datagrams, half of them bad: {channel['datagrams_dropped']} dropped by the "
