@@ -156,6 +156,9 @@ def test_023_states_counters_and_exit_codes():
     table = (ROOT / "src/channel/counters.c").read_text()
     counters = re.findall(r"^    (?:COUNTER|GAUGE)\((\w+),", table, re.M)
     assert list(items(text.split(".Sh COUNTERS")[1].split(".Sh ")[0], "Cm")) == counters
+    named = re.findall(r'\[REJECT_\w+\] = "(\w+)"', (ROOT / "src/avro/datum.c").read_text())
+    reasons = list(items(text.split(".Sh REASONS")[1].split(".Sh ")[0], "Cm"))
+    assert reasons == [name for name in named if name != "none"]
     codes = re.findall(r"^\.It (\d+)$", text.split(".Sh EXIT STATUS")[1].split(".Sh ")[0], re.M)
     header = (ROOT / "src/cli/verb.h").read_text()
     assert codes == re.findall(r"EXIT_\w+ = (\d+)", header)
