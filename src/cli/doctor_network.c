@@ -227,6 +227,13 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
     if (named && net_interface_index(settings->interface) == 0)
         return; /* told of the interface */
     int status = health_route(address, settings->interface, found);
+    if (group && strcmp(named ? settings->interface : status == 0 ? found : "", "lo") == 0 &&
+        health_comes_back(address, "lo") < 0) {
+        doctor_find(
+            doctor, DOCTOR_PROBLEM, check, "ip -6 route add local ff00::/8 dev lo table local",
+            "%s: the loopback interface does not bring IPv6 groups back without a route", text);
+        return;
+    }
     /* An IPv4 group needs no route where the interface is named (ip(7), IP_MULTICAST_IF), and to
      * join one on a named interface never takes any. */
     if (status < 0 && named && group && (receives || address->family == 4))

@@ -36,6 +36,10 @@ int health_interface(const char *name, struct health_interface *interface);
  * -ENETUNREACH, -EHOSTUNREACH where no route leads there. */
 int health_route(const struct address *to, const char *interface, char found[NET_INTERFACE_BYTES]);
 
+/* Whether what is sent to a group by the loopback interface comes back by it: IPv4 groups do, IPv6
+ * groups only with a route of type local. 0, or a negative errno. */
+int health_comes_back(const struct address *group, const char *loopback);
+
 /* The first interface that is up and can do multicast, the loopback interface only if there is no
  * other that has an address of the family (4 or 6). 0, or -ENODEV. */
 int health_candidate(uint8_t family, char found[NET_INTERFACE_BYTES]);

@@ -98,6 +98,8 @@ FAULTS = {
                      "true", ("c", "full"), "problem", {}),
     "no-ipv6-route": (GROUP6, "ip -6 route flush table local type multicast", ("c", "full"),
                       "problem", {}),
+    "ipv6-group-on-loopback": ({**GROUP6, "interface": "lo"}, "true", ("c", "listen"), "problem",
+                               {}),
     "no-such-address": ({"listen": "10.99.0.77:26000", "interface": "pair0"}, "true",
                         ("c", "listen"), "problem", {}),
     "loopback-down": ({"listen": "127.0.0.1:26000", "interface": "lo"}, "ip link set lo down",
@@ -138,6 +140,16 @@ def test_022_a_fault_is_found_and_mended(network, fault, seed):
             found = doctor(fleet, network.inside).get(place, {"level": "ok"})
             return found["level"] == "ok"
         wait_until(mended, seconds=5, what=f"{fix!r} to mend it")
+
+
+def test_022_an_ipv6_group_on_loopback_works_once_mended(network, seed):
+    """Not only the doctor is content: what is sent arrives."""
+    with fleet_file({**GROUP6, "interface": "lo"}, laws=False) as fleet:
+        fleet._inside = network.inside
+        network.run(doctor(fleet, network.inside)[("c", "listen")]["fix"])
+        fleet.start()
+        fleet.source("c", signals.samples(100), rate=1000).finish()
+        assert fleet.settle({"c": 100})["c"]["datums_recorded"] == 100
 
 
 def test_022_no_such_interface(network, seed):

@@ -331,6 +331,13 @@ int health_route(const struct address *to, const char *interface, char found[NET
     return 0;
 }
 
+int health_comes_back(const struct address *group, const char *loopback)
+{
+    struct route_answer answer;
+    int status = group->family == 4 ? 0 : ask_route(group, net_interface_index(loopback), &answer);
+    return status < 0 || group->family == 4 || answer.type == RTN_LOCAL ? status : -ENETUNREACH;
+}
+
 int health_owns(const struct address *address)
 {
     static const uint8_t zero[16];
