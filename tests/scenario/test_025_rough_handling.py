@@ -4,12 +4,14 @@ descriptors, files saved in part, sockets removed. The manager serves on, and ev
 of it is true."""
 import json
 import os
+import pty
 import resource
 import shutil
 import signal
 import socket
 import subprocess
 import time
+import tty
 from contextlib import contextmanager
 
 import pytest
@@ -22,10 +24,15 @@ def one(**keys):
 
 
 @contextmanager
-def log_in_a_pipe(fleet):
-    """Starts the manager with a pipe for its log; gives the pipe's reading end, and reads what is
-    there at the end, so that nothing waits for the pipe."""
-    reading, writing = os.pipe()
+def log_that_can_stall(fleet, kind="pipe"):
+    """Starts the manager with a pipe, a socket or a terminal for its log; gives both ends."""
+    if kind == "pipe":
+        reading, writing = os.pipe()
+    elif kind == "socket":
+        reading, writing = (end.detach() for end in socket.socketpair())
+    else:
+        reading, writing = pty.openpty()
+        tty.setraw(writing)
     try:
         fleet.manager = subprocess.Popen([str(FLOTILLA), "run", "-c", str(fleet.file)],
                                          stdin=subprocess.DEVNULL, stdout=writing, stderr=writing,
@@ -48,22 +55,28 @@ def drain(reading):
     return text.decode()
 
 
-def fill(writing):
-    """Fills a pipe without making it non-blocking for those who share its writing end."""
-    own = os.open(f"/proc/self/fd/{writing}", os.O_WRONLY | os.O_NONBLOCK)
+def fill(writing, kind):
+    """Fills it without making it non-blocking for those who share its writing end."""
+    if kind == "socket":
+        with socket.socket(fileno=os.dup(writing)) as own, pytest.raises(BlockingIOError):
+            while True:
+                own.send(b"\n" * 100, socket.MSG_DONTWAIT)
+        return
+    own = os.open(f"/proc/self/fd/{writing}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     with pytest.raises(BlockingIOError):
         while True:
             os.write(own, b"\n")
     os.close(own)
 
 
-def test_025_a_log_that_nobody_reads_stops_nothing(seed):
+@pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
+def test_025_a_log_that_nobody_reads_stops_nothing(seed, kind):
     with Fleet({"engine": one(), "other": one()}, run=False) as fleet:
-        with log_in_a_pipe(fleet) as (reading, writing):
+        with log_that_can_stall(fleet, kind) as (reading, writing):
             assert os.get_blocking(writing)
             assert "relay" in drain(reading)
-            fill(writing)
-            for _ in range(5):  # lines of the manager and of relays, into a full pipe
+            fill(writing, kind)
+            for _ in range(5):  # lines of the manager and of relays, into what is full
                 flotilla("restart", "engine", "-c", fleet.file, check=0, timeout=10)
             fleet.file.write_text(fleet.file.read_text() + "nonsense: 1\n")
             flotilla("reload", "-c", fleet.file, check=78, timeout=10)
@@ -72,8 +85,8 @@ def test_025_a_log_that_nobody_reads_stops_nothing(seed):
             fleet.source("other", signals.samples(200)).finish()
             channels = fleet.settle({"engine": 200, "other": 200})
             assert [c["datums_recorded"] for c in channels.values()] == [200, 200]
-            assert os.get_blocking(writing), "the pipe is the user's: its flags stay as they were"
-            assert not drain(reading).strip(), "into a full pipe nothing can have gone"
+            assert os.get_blocking(writing), "it is the user's: its flags stay as they were"
+            assert not drain(reading).strip(), "nothing can have gone where no room was"
             flotilla("restart", "engine", "-c", fleet.file, check=0)
             text = wait_until(lambda: drain(reading), what="the log to go on")
             first = text.splitlines()[0]
@@ -86,7 +99,7 @@ def test_025_a_log_that_nobody_reads_stops_nothing(seed):
 
 def test_025_a_log_reader_that_has_gone_stops_nothing(seed):
     with Fleet({"engine": one()}, run=False) as fleet:
-        with log_in_a_pipe(fleet):
+        with log_that_can_stall(fleet):
             pass  # both ends are closed now
         flotilla("restart", "engine", "-c", fleet.file, check=0)
         fleet.source("engine", signals.samples(50)).finish()
