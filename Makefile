@@ -72,7 +72,9 @@ fuzz:
 
 # Needs a JDK, Maven, cargo and go beside what the tests need.
 interop: setup
-	@$(MAKE) --no-print-directory test-programs
+	@$(MAKE) --no-print-directory all
+	@$(call configure,build/units,-Dpart=units)
+	@$(call compile,build/units udp_source udp_sink read_libavro)
 	@tests/interop/setup
 	@build/venv/bin/python tests/interop/interop.py
 
