@@ -975,7 +975,8 @@ def test_table(check):
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split() for line in done.stdout.splitlines()[:3]]
     assert lines[0] == ["CHANNEL", "INPUT", "FULL", "DECIMATED", "NUMBERS", "BUDGET"]
-    assert lines[1] == ["engine", "239.10.0.1:1", "239.11.0.1:6000", "-", "3", budget(8 << 20), "ms"]
+    assert lines[1] == ["engine", "239.10.0.1:1", "239.11.0.1:6000", "-", "3",
+                        budget(8 << 20), "ms"]
     assert lines[2] == ["slow", "239.10.0.1:2", "-", "239.12.0.1:6001", "average/7", "3",
                         budget(1 << 20), "ms"]
 

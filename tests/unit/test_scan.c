@@ -407,7 +407,7 @@ static unsigned list_saved(uint32_t *checksums, unsigned room, enum format forma
     assert_true(at > 0);
     while ((size_t)at < saved.bytes) {
         const uint8_t *block = saved.at + at, *end = saved.at + saved.bytes;
-        int64_t datums, size;
+        int64_t datums = 0, size = 0;
         block += varint_read(block, end, &datums);
         block += varint_read(block, end, &size);
         assert_true(size > 0 && size + (int64_t)SCAN_SYNC_BYTES <= end - block);
