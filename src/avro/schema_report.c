@@ -12,6 +12,8 @@
 
 #include <jansson.h>
 
+#include "base/check.h"
+
 #define PATH_BYTES 256u
 #define TEXT_BYTES 640u
 
@@ -306,6 +308,7 @@ __attribute__((format(printf, 6, 0))) static void keep(struct report *report, bo
 {
     struct schema_findings *findings = report->findings;
     char text[TEXT_BYTES];
+    CHECK(format != NULL);
     vsnprintf(text, sizeof(text), format, arguments);
     report_clean(text);
     size_t path_bytes = strlen(path) + 1, text_bytes = strlen(text) + 1;
