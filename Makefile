@@ -21,7 +21,7 @@ comma := ,
 share = $(DESTDIR)$(PREFIX)/share
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
-.PHONY: all demo test test-long test-programs fuzz bench setup install deb clean
+.PHONY: all demo test test-long test-programs fuzz fuzz-programs bench setup install deb clean
 
 # Quiet while all goes well; a failure shows everything that was said.
 configure = test -f $(1)/build.ninja || $(3) meson setup $(1) $(2) >build/log || \
@@ -54,8 +54,8 @@ test test-long: setup
 	@$(if $(filter test-long,$@),FLOTILLA_TEST_LONG=1) build/venv/bin/python -m pytest tests \
 	    $(PYTEST_FLAGS)
 
-# Seeded with files that the units make. A finding ends it, its input is left in the folder.
-fuzz:
+# The fuzzers, and files that the units make for them to begin with.
+fuzz-programs:
 	@tests/setup fuzz
 	@$(MAKE) --no-print-directory test-programs
 	@$(call configure,build/fuzz,-Dpart=fuzz,CC=clang)
@@ -63,12 +63,11 @@ fuzz:
 	@mkdir -p build/fuzz/seeds
 	@FLOTILLA_SEEDS=build/fuzz/seeds build/units/test_scan >build/log 2>&1 || \
 	    { cat build/log; exit 1; }
-	@set -e; for fuzzer in build/fuzz/fuzz_*; do test -f $$fuzzer -a -x $$fuzzer || continue; \
-	    mkdir -p $$fuzzer.corpus; echo "$$fuzzer: $(FUZZ_SECONDS) s"; \
-	    $$fuzzer -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=20 -rss_limit_mb=4096 \
-	        -artifact_prefix=$$fuzzer- -print_final_stats=1 $$fuzzer.corpus build/fuzz/seeds \
-	        >$$fuzzer.log 2>&1 || { tail -40 $$fuzzer.log; exit 1; }; \
-	    grep -E 'number_of_executed_units|DONE' $$fuzzer.log; done
+
+# A finding ends it, its input is left in the folder.
+fuzz: fuzz-programs
+	@set -e; for fuzzer in $(basename $(notdir $(wildcard tests/fuzz/fuzz_*.c))); do \
+	    tests/fuzz/run $$fuzzer $(FUZZ_SECONDS); done
 
 # Needs a JDK, Maven, cargo and go beside what the tests need.
 interop: setup

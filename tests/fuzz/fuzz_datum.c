@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: MIT
+ * Fuzzes the walk over datums: the first byte chooses a schema, the rest is a datagram. Judged by
+ * libavro, and by a third, loose walk that decodes as libavro does and notes where Flotilla differs
+ * on purpose: enum difference names all of these, and each refusal libavro does not share must have
+ * one as its reason. datum_leaves and datum_write_json must agree, and what libavro read and wrote
+ * again must mean the same.
+ * Relies on libFuzzer and on libavro 1.11. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "avro/datum.h"
+#include "avro/json.h"
+#include "avro/layout.h"
+#include "avro/schema.h"
+#include "base/check.h"
+#include "libavro_judge.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+/* What libavro 1.11 takes and we refuse. Beyond these, both take the same bytes. Not in the list,
+ * because libavro is not asked: a union's branch or an enum's symbol beyond the last (it reads what
+ * lies behind its tables, or keeps a number without a name), a block of INT64_MIN items, nesting
+ * and empty items without end. */
+enum difference {
+    SAME,
+    TEXT,       /* strings and map keys that are not UTF-8 */
+    TRUTH,      /* booleans other than 0 and 1 */
+    LOST_BITS,  /* a tenth byte of a varint with more than the one bit that is left */
+    LONG_INT,   /* an int or a symbol in more than five bytes */
+    BLOCK_SIZE, /* a block whose byte count is wrong; libavro never looks at it */
+    DEPTH,      /* deeper than LAYOUT_DEPTH_MAX */
+    EMPTY_ITEMS /* more items without bytes than LAYOUT_EMPTY_ITEMS_MAX */
+};
+static const enum reject reason_of[] = {
+    [SAME] = REJECT_NONE,        [TEXT] = REJECT_UTF8,         [TRUTH] = REJECT_BOOLEAN,
+    [LOST_BITS] = REJECT_VARINT, [LONG_INT] = REJECT_VARINT,   [BLOCK_SIZE] = REJECT_BLOCK_SIZE,
+    [DEPTH] = REJECT_DEPTH,      [EMPTY_ITEMS] = REJECT_COUNT,
+};
+
+#define ASKED_DEPTH_MAX 1000u   /* of libavro's recursion */
+#define ASKED_EMPTY_MAX 200000u /* of its patience */
+#define KEYS_MAX        64u     /* of a map that is compared */
+#define DATUMS_MAX      8u      /* of a datagram */
+
+static const char *const texts[] = {
+    "{\"type\":\"record\",\"name\":\"Plain\",\"fields\":[{\"name\":\"z\",\"type\":\"boolean\"},"
+    "{\"name\":\"i\",\"type\":\"int\"},{\"name\":\"l\",\"type\":\"long\"},"
+    "{\"name\":\"f\",\"type\":\"float\"},{\"name\":\"d\",\"type\":\"double\"},"
+    "{\"name\":\"b\",\"type\":\"bytes\"},{\"name\":\"s\",\"type\":\"string\"},"
+    "{\"name\":\"x\",\"type\":{\"type\":\"fixed\",\"name\":\"X\",\"size\":3}},"
+    "{\"name\":\"e\",\"type\":{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[\"A\",\"B\",\"C\"]}},"
+    "{\"name\":\"n\",\"type\":\"null\"}]}",
+    "{\"type\":\"record\",\"name\":\"Nested\",\"fields\":[{\"name\":\"t\",\"type\":\"long\"},"
+    "{\"name\":\"p\",\"type\":{\"type\":\"record\",\"name\":\"P\",\"fields\":["
+    "{\"name\":\"a\",\"type\":\"double\"},{\"name\":\"v\",\"type\":[\"null\",\"int\",\"string\"]}]}"
+    "},{\"name\":\"q\",\"type\":\"P\"},{\"name\":\"r\",\"type\":[\"P\",\"null\"]}]}",
+    "{\"type\":\"record\",\"name\":\"List\",\"fields\":[{\"name\":\"v\",\"type\":\"long\"},"
+    "{\"name\":\"next\",\"type\":[\"null\",\"List\"]}]}",
+    "{\"type\":\"record\",\"name\":\"Tree\",\"fields\":[{\"name\":\"v\",\"type\":\"int\"},"
+    "{\"name\":\"kids\",\"type\":{\"type\":\"array\",\"items\":\"Tree\"}},"
+    "{\"name\":\"w\",\"type\":\"float\"}]}",
+    "{\"type\":\"array\",\"items\":\"int\"}",
+    "{\"type\":\"map\",\"values\":\"double\"}",
+    "{\"type\":\"array\",\"items\":\"null\"}",
+    "{\"type\":\"record\",\"name\":\"Empties\",\"fields\":[{\"name\":\"a\",\"type\":{\"type\":"
+    "\"array\",\"items\":{\"type\":\"record\",\"name\":\"N\",\"fields\":[{\"name\":\"n\",\"type\":"
+    "\"null\"}]}}},{\"name\":\"i\",\"type\":\"int\"},{\"name\":\"m\",\"type\":{\"type\":\"map\","
+    "\"values\":\"N\"}},{\"name\":\"b\",\"type\":{\"type\":\"array\",\"items\":\"N\"}}]}",
+    "[\"null\",\"boolean\",\"int\",\"long\",\"float\",\"double\",\"bytes\",\"string\","
+    "{\"type\":\"array\",\"items\":[\"null\",\"string\"]},{\"type\":\"map\",\"values\":\"bytes\"}]",
+    "{\"type\":\"map\",\"values\":{\"type\":\"map\",\"values\":{\"type\":\"array\",\"items\":"
+    "[\"int\",\"string\",{\"type\":\"fixed\",\"name\":\"F\",\"size\":2}]}}}",
+    "{\"type\":\"array\",\"items\":{\"type\":\"array\",\"items\":{\"type\":\"array\",\"items\":"
+    "\"boolean\"}}}",
+    "{\"type\":\"record\",\"name\":\"A\",\"fields\":[{\"name\":\"b\",\"type\":[\"null\",{\"type\":"
+    "\"record\",\"name\":\"B\",\"fields\":[{\"name\":\"x\",\"type\":\"double\"},{\"name\":\"a\","
+    "\"type\":[\"null\",\"A\"]},{\"name\":\"y\",\"type\":\"int\"}]}]},{\"name\":\"c\",\"type\":"
+    "[\"int\",\"B\"]},{\"name\":\"m\",\"type\":{\"type\":\"map\",\"values\":\"A\"}}]}",
+    "\"string\"",
+    "\"long\"",
+    "\"int\"",
+    "{\"type\":\"enum\",\"name\":\"Only\",\"symbols\":[\"One\",\"Two\"]}",
+};
+#define SCHEMAS ARRAY_COUNT(texts)
+
+static struct judged {
+    struct schema_file *file;
+    uint8_t *image;
+    struct layout layout;
+    struct leaf *leaves, *found;
+    struct libavro_judge *libavro;
+} judged[SCHEMAS];
+
+/* ---- the loose walk ---- */
+
+struct open_type {
+    const struct schema *type;
+    const struct open_type *outer;
+};
+
+struct loose {
+    const uint8_t *start, *at, *end;
+    enum difference first;
+    bool not_asked;    /* libavro would not survive it */
+    bool not_compared; /* libavro's values are texts that end at a NUL, and maps of unlike keys */
+    uint64_t empty_items;
+    struct leaf *leaves;
+    uint32_t leaf_count;
+};
+
+static void differ(struct loose *loose, enum difference difference)
+{
+    if (loose->first == SAME)
+        loose->first = difference;
+}
+
+static bool refuse_to_ask(struct loose *loose)
+{
+    loose->not_asked = true;
+    return false;
+}
+
+static bool take_long(struct loose *loose, int64_t *value)
+{
+    uint64_t raw = 0;
+    for (unsigned i = 0; i < 10; i++) {
+        if (loose->at == loose->end)
+            return false;
+        uint8_t byte = *loose->at++;
+        if (i == 9 && byte > 1 && byte < 0x80)
+            differ(loose, LOST_BITS);
+        raw |= (uint64_t)(byte & 0x7f) << (7 * i);
+        if (byte < 0x80) {
+            *value = (int64_t)((raw >> 1) ^ (0 - (raw & 1)));
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take(struct loose *loose, uint64_t bytes)
+{
+    if (bytes > (uint64_t)(loose->end - loose->at))
+        return false;
+    loose->at += bytes;
+    return true;
+}
+
+/* By decoding, where the others go by ranges of bytes. */
+static bool is_text(const uint8_t *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes;) {
+        uint32_t lead = at[i++], point;
+        unsigned more = lead < 0x80 ? 0 : lead < 0xc0 ? 9 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
+        if (more > 3 || lead > 0xf7 || more > bytes - i)
+            return false;
+        point = more == 0 ? lead : lead & (0x3fu >> more);
+        for (unsigned k = 0; k < more; k++) {
+            if (at[i] >> 6 != 2)
+                return false;
+            point = point << 6 | (at[i++] & 0x3fu);
+        }
+        static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+        if (point < least[more] || point > 0x10ffff || point >> 11 == 0x1b)
+            return false;
+    }
+    return true;
+}
+
+static bool take_counted(struct loose *loose, bool text, struct span *content)
+{
+    int64_t bytes;
+    if (!take_long(loose, &bytes) || bytes < 0)
+        return false;
+    *content = (struct span){loose->at, (size_t)bytes};
+    if (!take(loose, (uint64_t)bytes))
+        return false;
+    if (text && !is_text(content->at, content->bytes))
+        differ(loose, TEXT);
+    if (text && content->bytes > 0 && memchr(content->at, 0, content->bytes) != NULL)
+        loose->not_compared = true;
+    return true;
+}
+
+static bool take_type(struct loose *loose, const struct schema *type, uint32_t depth,
+                      const struct open_type *outer);
+
+static bool take_items(struct loose *loose, const struct schema *type, uint32_t depth)
+{
+    struct span keys[KEYS_MAX];
+    uint32_t key_count = 0;
+    for (;;) {
+        int64_t count, bytes = -1;
+        const uint8_t *block_end = NULL;
+        if (!take_long(loose, &count))
+            return false;
+        if (count == 0)
+            return true;
+        if (count == INT64_MIN)
+            return refuse_to_ask(loose);
+        if (count < 0) {
+            if (!take_long(loose, &bytes))
+                return false;
+            count = -count;
+            if (bytes < 0 || bytes > loose->end - loose->at)
+                differ(loose, BLOCK_SIZE);
+            else
+                block_end = loose->at + bytes;
+        }
+        for (int64_t i = 0; i < count; i++) {
+            const uint8_t *before = loose->at;
+            if (type->kind == LAYOUT_MAP) {
+                struct span key;
+                if (!take_counted(loose, true, &key))
+                    return false;
+                for (uint32_t k = 0; k < key_count; k++)
+                    if (keys[k].bytes == key.bytes && memcmp(keys[k].at, key.at, key.bytes) == 0)
+                        loose->not_compared = true;
+                if (key_count == KEYS_MAX)
+                    loose->not_compared = true;
+                else
+                    keys[key_count++] = key;
+            }
+            if (!take_type(loose, type->items, depth + 1, NULL))
+                return false;
+            if (loose->at != before)
+                continue;
+            if (++loose->empty_items > LAYOUT_EMPTY_ITEMS_MAX)
+                differ(loose, EMPTY_ITEMS);
+            if (loose->empty_items > ASKED_EMPTY_MAX)
+                return refuse_to_ask(loose);
+        }
+        if (block_end != NULL && loose->at != block_end)
+            differ(loose, BLOCK_SIZE);
+    }
+}
+
+static void note_leaf(struct loose *loose, const struct schema *type, const uint8_t *first,
+                      int64_t integer)
+{
+    struct leaf *leaf = &loose->leaves[loose->leaf_count++];
+    *leaf = (struct leaf){.offset = (uint32_t)(first - loose->start),
+                          .bytes = (uint8_t)(loose->at - first),
+                          .kind = (uint8_t)type->kind};
+    if (type->kind == LAYOUT_FLOAT) {
+        float real;
+        memcpy(&real, first, sizeof real);
+        leaf->value.real = (double)real;
+    } else if (type->kind == LAYOUT_DOUBLE) {
+        memcpy(&leaf->value.real, first, sizeof leaf->value.real);
+    } else {
+        leaf->value.integer = integer;
+    }
+}
+
+static bool take_number(struct loose *loose, const struct schema *type, bool listing)
+{
+    const uint8_t *first = loose->at;
+    int64_t value = 0;
+    if (type->kind == LAYOUT_FLOAT || type->kind == LAYOUT_DOUBLE) {
+        if (!take(loose, type->kind == LAYOUT_FLOAT ? 4 : 8))
+            return false;
+    } else if (!take_long(loose, &value)) {
+        return false;
+    } else if (type->kind == LAYOUT_INT) {
+        if (value < INT32_MIN || value > INT32_MAX)
+            return false;
+        if (loose->at - first > 5)
+            differ(loose, LONG_INT);
+    }
+    /* What is refused has no list that would be looked at. */
+    if (listing && loose->first == SAME)
+        note_leaf(loose, type, first, value);
+    return true;
+}
+
+/* `outer` are the types that are open, NULL inside arrays, maps and what leads back: no leaves. */
+static bool take_type(struct loose *loose, const struct schema *type, uint32_t depth,
+                      const struct open_type *outer)
+{
+    const struct open_type inner = {type, outer};
+    const uint8_t *first = loose->at;
+    struct span content;
+    int64_t number;
+    if (type->kind >= LAYOUT_UNION) {
+        if (depth >= LAYOUT_DEPTH_MAX)
+            differ(loose, DEPTH);
+        if (depth > ASKED_DEPTH_MAX)
+            return refuse_to_ask(loose);
+    }
+    for (const struct open_type *open = outer; open != NULL; open = open->outer)
+        if (open->type == type)
+            outer = NULL;
+    switch (type->kind) {
+    case LAYOUT_NULL:
+        return true;
+    case LAYOUT_BOOLEAN:
+        if (loose->at<loose->end && * loose->at> 1)
+            differ(loose, TRUTH);
+        return take(loose, 1);
+    case LAYOUT_INT:
+    case LAYOUT_LONG:
+    case LAYOUT_FLOAT:
+    case LAYOUT_DOUBLE:
+        return take_number(loose, type, outer != NULL || depth == 0);
+    case LAYOUT_BYTES:
+    case LAYOUT_STRING:
+        return take_counted(loose, type->kind == LAYOUT_STRING, &content);
+    case LAYOUT_FIXED:
+        return take(loose, type->count);
+    case LAYOUT_ENUM:
+        if (!take_long(loose, &number))
+            return false;
+        if (number < 0 || number >= (int64_t)type->count)
+            return refuse_to_ask(loose);
+        if (loose->at - first > 5)
+            differ(loose, LONG_INT);
+        return true;
+    case LAYOUT_ARRAY:
+    case LAYOUT_MAP:
+        return take_items(loose, type, depth);
+    case LAYOUT_UNION:
+        if (!take_long(loose, &number))
+            return false;
+        if (number < 0 || number >= (int64_t)type->count)
+            return refuse_to_ask(loose);
+        return take_type(loose, type->branches[number], depth + 1,
+                         outer != NULL || depth == 0 ? &inner : NULL);
+    default: /* a record */
+        for (uint32_t i = 0; i < type->count; i++)
+            if (!take_type(loose, type->fields[i].type, depth + 1,
+                           outer != NULL || depth == 0 ? &inner : NULL))
+                return false;
+        return true;
+    }
+}
+
+/* ---- the judgement ---- */
+
+/* libavro takes what the loose walk takes; and what it read from a datum that we take as well means
+ * the same when it has written it again. */
+static void ask_libavro(const struct judged *by, const struct loose *loose, struct span rest,
+                        bool takes)
+{
+    static struct json_text ours, theirs;
+    bool compare = takes && loose->first == SAME && !loose->not_compared;
+    const struct schema *root = schema_root(by->file);
+    size_t used = (size_t)(loose->at - loose->start), bytes, read;
+    uint8_t *written = NULL;
+    CHECK(libavro_judge_read(by->libavro, rest.at, rest.bytes, used, compare ? &written : NULL,
+                             &bytes) == takes);
+    if (!compare)
+        return;
+    json_text_clear(&ours);
+    json_text_clear(&theirs);
+    CHECK(datum_write_json(root, rest, &read, &ours) == REJECT_NONE);
+    CHECK(datum_write_json(root, (struct span){written, bytes}, &read, &theirs) == REJECT_NONE);
+    CHECK(read == bytes && ours.bytes == theirs.bytes);
+    CHECK(memcmp(ours.at, theirs.at, ours.bytes) == 0);
+    free(written);
+}
+
+static void check_leaves(struct judged *by, struct span rest, enum reject reason, size_t bytes,
+                         const struct loose *loose)
+{
+    uint32_t count = 0;
+    size_t listed;
+    CHECK(datum_leaves(&by->layout, rest, &listed, by->found, &count) == reason);
+    CHECK(listed == bytes && count <= by->layout.leaf_count);
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(by->found[i].index < by->layout.leaf_count);
+        CHECK(i == 0 || by->found[i].index > by->found[i - 1].index);
+    }
+    if (reason != REJECT_NONE)
+        return;
+    CHECK(count == loose->leaf_count);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct leaf *a = &by->found[i], *b = &loose->leaves[i];
+        CHECK(a->offset == b->offset && a->bytes == b->bytes && a->kind == b->kind);
+        CHECK(memcmp(&a->value, &b->value, sizeof a->value) == 0);
+    }
+}
+
+static void check_json(const struct judged *by, struct span rest, enum reject reason, size_t bytes)
+{
+    static struct json_text text;
+    size_t printed;
+    json_text_clear(&text);
+    enum reject other = datum_write_json(schema_root(by->file), rest, &printed, &text);
+    CHECK((other == REJECT_NONE) == (reason == REJECT_NONE));
+    /* The walk sees at once that a count is too large, the printer when the bytes end. */
+    if (reason != REJECT_COUNT)
+        CHECK(other == reason && printed == bytes);
+    CHECK(reason == REJECT_NONE ? text.bytes > 0 : text.bytes == 0);
+}
+
+/* A datum's front is no datum. */
+static void check_fronts(const struct judged *by, struct span rest, size_t bytes)
+{
+    size_t read, step = bytes / 16 + 1;
+    for (size_t front = bytes; front > 0; front -= front < step ? front : step) {
+        uint8_t *copy = malloc(front); /* of exactly this size, for the sanitizer to guard */
+        CHECK(copy != NULL);
+        memcpy(copy, rest.at, front - 1);
+        uint8_t *at = realloc(copy, front - 1 > 0 ? front - 1 : 1);
+        CHECK(at != NULL);
+        CHECK(datum_check(&by->layout, (struct span){at, front - 1}, &read) != REJECT_NONE);
+        CHECK(read <= front - 1);
+        free(at);
+    }
+}
+
+static size_t judge(struct judged *by, struct span rest)
+{
+    size_t bytes;
+    struct loose loose = {
+        .start = rest.at, .at = rest.at, .end = rest.at + rest.bytes, .leaves = by->leaves};
+    enum reject reason = datum_check(&by->layout, rest, &bytes);
+    CHECK(bytes <= rest.bytes);
+    bool takes = take_type(&loose, schema_root(by->file), 0, NULL);
+    if (reason == REJECT_NONE)
+        CHECK(takes && loose.first == SAME && (size_t)(loose.at - loose.start) == bytes);
+    else if (takes)
+        CHECK(loose.first != SAME && reason_of[loose.first] == reason);
+    check_leaves(by, rest, reason, bytes, &loose);
+    check_json(by, rest, reason, bytes);
+    if (!loose.not_asked)
+        ask_libavro(by, &loose, rest, takes);
+    if (reason != REJECT_NONE)
+        return 0;
+    check_fronts(by, rest, bytes);
+    return bytes;
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    for (size_t i = 0; i < SCHEMAS; i++) {
+        struct judged *by = &judged[i];
+        struct span text = {(const uint8_t *)texts[i], strlen(texts[i])};
+        char error[300];
+        size_t bytes;
+        by->file = schema_parse(text, error, sizeof error);
+        CHECK(by->file != NULL);
+        CHECK(schema_compile(by->file, NULL, NULL, &by->image, &bytes, error, sizeof error) == 0);
+        CHECK(layout_load(&by->layout, (struct span){by->image, bytes}) == 0);
+        by->leaves = calloc(by->layout.leaf_count + 1u, sizeof *by->leaves);
+        by->found = calloc(by->layout.leaf_count + 1u, sizeof *by->found);
+        CHECK(by->leaves != NULL && by->found != NULL);
+        by->libavro = libavro_judge_open(texts[i]);
+    }
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    struct span rest = {data + 1, size - 1};
+    struct judged *by = &judged[data[0] % SCHEMAS];
+    for (unsigned i = 0; i < DATUMS_MAX; i++) {
+        size_t bytes = judge(by, rest);
+        if (bytes == 0)
+            break;
+        rest.at += bytes;
+        rest.bytes -= bytes;
+    }
+    return 0;
+}

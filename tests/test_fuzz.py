@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""Each fuzzer of tests/fuzz for a minute, with `make test-long` (FLOTILLA_TEST_LONG) only.
+
+Relies on clang; a finding fails with the end of the fuzzer's words, and leaves its input in
+build/fuzz."""
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FUZZERS = sorted(path.stem for path in (ROOT / "tests/fuzz").glob("fuzz_*.c"))
+SECONDS = 60
+
+pytestmark = pytest.mark.skipif(not os.environ.get("FLOTILLA_TEST_LONG"),
+                                reason="a minute each: FLOTILLA_TEST_LONG is not set")
+
+
+def run(*command, timeout):
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True,
+                          timeout=timeout)
+
+
+@pytest.fixture(scope="module")
+def built():
+    ready = run("tests/setup", "fuzz", timeout=900)
+    if ready.returncode != 0:
+        pytest.skip(f"needs clang: {ready.stderr.strip()[-300:]}")
+    made = run("make", "--no-print-directory", "fuzz-programs", timeout=900)
+    assert made.returncode == 0, made.stdout[-4000:] + made.stderr[-4000:]
+
+
+@pytest.mark.parametrize("fuzzer", FUZZERS)
+def test_fuzzer(built, fuzzer):
+    done = run("tests/fuzz/run", fuzzer, str(SECONDS), timeout=SECONDS + 120)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    units = re.search(r"number_of_executed_units: (\d+)", done.stdout)
+    assert units and int(units[1]) > 1000, "it hardly ran: " + done.stdout
