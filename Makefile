@@ -78,8 +78,9 @@ interop: setup
 	@build/venv/bin/python tests/interop/interop.py
 
 bench: setup
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory test-programs
 	@build/venv/bin/python bench/sizes
+	@build/units/bench_walk
 
 setup:
 	@tests/setup test
