@@ -40,4 +40,4 @@ def test_fuzzer(built, fuzzer):
     print(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     units = re.search(r"number_of_executed_units: (\d+)", done.stdout)
-    assert units and int(units[1]) > 1000, "it hardly ran: " + done.stdout
+    assert units and int(units[1]) > 200, "it hardly ran: " + done.stdout
