@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not os.environ.get("FLOTILLA_TEST_LONG"),
 
 def run(*command, timeout):
     environment = {name: value for name, value in os.environ.items()
-                   if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+                   if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "FLOTILLA_TEST_LONG")}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True,
                           timeout=timeout)
 
