@@ -486,7 +486,8 @@ static void test_container_damage(void **state)
     struct image image = {.count = 0};
     add_header(&image, "\"itn\"", NULL);
     read_image(image.bytes, image.count, error, sizeof(error), &sum);
-    assert_string_equal(error, "offset 5: the file's schema: unknown type \"itn\"");
+    assert_string_equal(error, "offset 5: the file's schema: line 1, column 1: unknown type "
+                               "\"itn\"; did you mean \"int\"?");
     struct container *container;
     assert_true(container_open("/nonexistent/x.avro", &container, error, sizeof(error)) < 0);
     assert_string_equal(error, "No such file or directory");
