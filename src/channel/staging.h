@@ -61,7 +61,7 @@ struct receiver_state {
     uint64_t sequence_gaps, bytes_received;
     uint64_t rejected[REJECT_REASONS];
     uint64_t rejected_in_a_row, last_arrival_ns;
-    uint64_t rejects_kept, rejects_kept_bytes; /* given to LANE_REJECTS */
+    uint64_t rejects_kept, rejects_kept_bytes; /* given to LANE_REJECTS; bytes of closed blocks */
     uint64_t reject_second;                    /* of the newest reject's arrival ... */
     uint64_t rejects_in_second;                /* ... and how many it had */
     struct lane_state lane[LANES];

@@ -130,6 +130,8 @@ static void close_block(struct receiver *receiver, enum lane_index index)
         return;
     size_t end = open->offset + block_finished_bytes(open->data_bytes, receiver->alignment);
     CHECK(end <= BLOCK_BYTES_MAX);
+    if (index == LANE_REJECTS)
+        receiver->next->rejects_kept_bytes += end - open->offset;
     open->last = BLOCK_BYTES_MAX - end < STAGING_SLOT_REST_BYTES;
     *lane_entry(&receiver->staging->lanes[index], state->closed) = *open;
     state->closed++;
@@ -348,8 +350,23 @@ static enum reject check_datagram(const struct receiver *receiver,
     return REJECT_NONE;
 }
 
-/* Sets a datagram aside in the file of rejects, within bounds: a flood of bad ones is counted, but
- * fills neither the disk nor the memory that good datums wait in. */
+/* Whether a reject of so many bytes is within bounds: a flood of bad ones is counted, but fills
+ * neither the disk nor the memory that good datums wait in. */
+static bool is_reject_kept(const struct receiver *receiver, enum reject reason, size_t bytes)
+{
+    const struct receiver_state *next = receiver->next;
+    size_t open_bytes = next->lane[LANE_REJECTS].open.data_bytes;
+    /* A stranger's datagrams say nothing about the schema, and must not use up the room. */
+    return reason != REJECT_SOURCE && receiver->writing != NULL &&
+           receiver->settings->on_invalid == ON_INVALID_QUARANTINE &&
+           next->rejects_in_second < REJECTS_PER_SECOND &&
+           next->rejects_kept_bytes +
+                   block_finished_bytes(open_bytes + bytes, receiver->alignment) <=
+               REJECT_BYTES_MAX &&
+           receiver->free_count >= receiver->staging->slot_count / 2;
+}
+
+/* Sets a datagram aside in the file of rejects. */
 static void keep_reject(struct receiver *receiver, const struct net_message *message,
                         enum reject reason, size_t offset, uint64_t now_ns)
 {
@@ -359,10 +376,7 @@ static void keep_reject(struct receiver *receiver, const struct net_message *mes
         next->reject_second = second;
         next->rejects_in_second = 0;
     }
-    if (receiver->settings->on_invalid != ON_INVALID_QUARANTINE || receiver->writing == NULL ||
-        next->rejects_in_second >= REJECTS_PER_SECOND ||
-        next->rejects_kept_bytes + message->bytes.bytes > REJECT_BYTES_MAX ||
-        receiver->free_count < receiver->staging->slot_count / 2)
+    if (!is_reject_kept(receiver, reason, message->bytes.bytes + ENVELOPE_FRONT_BYTES_MAX))
         return;
     uint8_t front[ENVELOPE_FRONT_BYTES_MAX];
     size_t bytes =
@@ -373,7 +387,6 @@ static void keep_reject(struct receiver *receiver, const struct net_message *mes
         return;
     next->rejects_in_second++;
     next->rejects_kept++;
-    next->rejects_kept_bytes += message->bytes.bytes + bytes;
 }
 
 static void take_datagram(struct receiver *receiver, const struct net_message *message,
