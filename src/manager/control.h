@@ -69,6 +69,10 @@ int control_find_runtime(const char *given, char runtime[CHANNEL_PATH_BYTES_MAX]
 /* The number of the process that says it manages `runtime`; 0 if none does. */
 long control_process(const char *runtime);
 
+/* Whether a manager holds the folder `runtime`: 1, 0, or the negative errno (-EACCES) for which
+ * that cannot be told. Makes no folder and no lock that is not there. */
+int control_managed(const char *runtime);
+
 /* Asks the manager of `runtime`, waiting at most `timeout_ms` for its answer, and then, if
  * `until_gone`, for its end. Returns the reply (a new object), or NULL with a message for people.
  */

@@ -122,6 +122,15 @@ static void reclaim_slots(struct receiver *receiver, const struct lane *lane, ui
     }
 }
 
+/* Slots serve all lanes: those that one has done with must not wait for it to need another. */
+static void reclaim_all(struct receiver *receiver)
+{
+    for (int i = 0; i < LANES; i++) {
+        const struct lane *lane = &receiver->staging->lanes[i];
+        reclaim_slots(receiver, lane, lane_written(lane));
+    }
+}
+
 static void close_block(struct receiver *receiver, enum lane_index index)
 {
     struct lane_state *state = &receiver->next->lane[index];
@@ -153,6 +162,7 @@ static bool open_block(struct receiver *receiver, enum lane_index index, uint64_
         return false;
     reclaim_slots(receiver, lane, written);
     if (!state->slot_taken) {
+        reclaim_all(receiver);
         if (receiver->free_count == 0)
             return false;
         open->slot = receiver->free_slots[--receiver->free_count];
@@ -376,6 +386,8 @@ static void keep_reject(struct receiver *receiver, const struct net_message *mes
         next->reject_second = second;
         next->rejects_in_second = 0;
     }
+    if (receiver->free_count < receiver->staging->slot_count / 2)
+        reclaim_all(receiver);
     if (!is_reject_kept(receiver, reason, message->bytes.bytes + ENVELOPE_FRONT_BYTES_MAX))
         return;
     uint8_t front[ENVELOPE_FRONT_BYTES_MAX];
@@ -487,17 +499,21 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
         writing_notice(receiver->writing, (enum lane_index)i, closed_some[i]);
 }
 
-void receiver_close_block(struct receiver *receiver)
+static void close_lane(struct receiver *receiver, enum lane_index index)
 {
-    const struct receiver_state *state = staging_receiver(receiver->staging);
-    if (state->lane[LANE_DATUMS].open.count == 0 && state->lane[LANE_REJECTS].open.count == 0)
+    if (lane_receiver(&receiver->staging->lanes[index])->open.count == 0)
         return;
     receiver->next = staging_receiver_begin(receiver->staging);
-    for (int i = 0; i < LANES; i++)
-        close_block(receiver, (enum lane_index)i);
+    close_block(receiver, index);
     staging_receiver_commit(receiver->staging);
-    for (int i = 0; i < LANES && receiver->writing != NULL; i++)
-        writing_notice(receiver->writing, (enum lane_index)i, true);
+    if (receiver->writing != NULL)
+        writing_notice(receiver->writing, index, true);
+}
+
+void receiver_close_block(struct receiver *receiver)
+{
+    for (int i = 0; i < LANES; i++)
+        close_lane(receiver, (enum lane_index)i);
 }
 
 void receiver_resume(struct receiver *receiver)
@@ -522,20 +538,34 @@ void receiver_resume(struct receiver *receiver)
 
 /* ---- the loop ---- */
 
-/* When an open block must be closed to be on the disk in time; UINT64_MAX: the writer sees to it,
- * or there is none. */
+/* When a lane's open block must be closed to be on the disk in time; UINT64_MAX: the writer sees to
+ * it, or there is none. */
+static uint64_t lane_deadline(const struct receiver *receiver, enum lane_index index)
+{
+    const struct staging_block *open = &lane_receiver(&receiver->staging->lanes[index])->open;
+    if (receiver->writing == NULL || open->count == 0 ||
+        (receiver->writing->writers[index].pages &&
+         open->data_bytes <= block_data_max(BLOCK_PAGE_BYTES)))
+        return UINT64_MAX;
+    return open->since_ns + receiver->settings->sync_ms * NS_PER_MS / 2;
+}
+
 static uint64_t close_deadline(const struct receiver *receiver)
 {
     uint64_t due = UINT64_MAX;
-    for (int i = 0; i < LANES && receiver->writing != NULL; i++) {
-        const struct staging_block *open = &lane_receiver(&receiver->staging->lanes[i])->open;
-        if (open->count == 0 || (receiver->writing->writers[i].pages &&
-                                 open->data_bytes <= block_data_max(BLOCK_PAGE_BYTES)))
-            continue;
-        uint64_t lane_due = open->since_ns + receiver->settings->sync_ms * NS_PER_MS / 2;
+    for (int i = 0; i < LANES; i++) {
+        uint64_t lane_due = lane_deadline(receiver, (enum lane_index)i);
         due = lane_due < due ? lane_due : due;
     }
     return due;
+}
+
+/* A page of the other lane stays open, to be filled. */
+static void close_what_is_due(struct receiver *receiver, uint64_t now_ns)
+{
+    for (int i = 0; i < LANES; i++)
+        if (lane_deadline(receiver, (enum lane_index)i) <= now_ns)
+            close_lane(receiver, (enum lane_index)i);
 }
 
 /* After a while without data: what the kernel dropped behind the last datagram, and the memory that
@@ -592,8 +622,7 @@ static int wait_for_data(struct receiver *receiver)
     else if (due != UINT64_MAX && (timeout_ns < 0 || (int64_t)(due - now_ns) < timeout_ns))
         timeout_ns = (int64_t)(due - now_ns);
     int ready = net_wait(receiver->descriptor, interrupt_descriptor(), timeout_ns);
-    if (clock_monotonic_ns() >= due)
-        receiver_close_block(receiver);
+    close_what_is_due(receiver, clock_monotonic_ns());
     if (ready == 0 && timeout_ns == (int64_t)IDLE_NS)
         rest(receiver);
     return ready == -EINTR ? 0 : ready;
@@ -619,8 +648,8 @@ int receiver_run(struct receiver *receiver)
             break;
         }
         full_batches = taken == (int)STAGING_BATCH_MESSAGES ? full_batches + 1 : 0;
-        if (full_batches > 0 && close_deadline(receiver) <= clock_monotonic_ns())
-            receiver_close_block(receiver);
+        if (full_batches > 0)
+            close_what_is_due(receiver, clock_monotonic_ns());
     }
     uint64_t drain_until_ns = clock_monotonic_ns() + DRAIN_NS;
     while (status >= 0 && clock_monotonic_ns() < drain_until_ns && take_batch(receiver) > 0)

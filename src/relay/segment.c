@@ -230,9 +230,9 @@ static const char *opening_name(const struct segment *segment, char *out, size_t
 /* ---- after a crash of the machine ---- */
 
 /* Whether a sound block stands anywhere behind `at`: then what is there is damage, not a tail that
- * never got to the disk. */
-static bool has_block_behind(struct direct_file *file, uint8_t *buffer, uint64_t at,
-                             const uint8_t sync[BLOCK_SYNC_BYTES])
+ * never got to the disk. 1, 0 or a negative errno. */
+static int has_block_behind(struct direct_file *file, uint8_t *buffer, uint64_t at,
+                            const uint8_t sync[BLOCK_SYNC_BYTES])
 {
     for (;;) {
         long got = direct_file_read(file, buffer, SCAN_BYTES, at);
@@ -241,11 +241,25 @@ static bool has_block_behind(struct direct_file *file, uint8_t *buffer, uint64_t
             if (block_inspect((struct span){buffer + page, (size_t)(got - page)}, sync, &info) ==
                     0 &&
                 info.sound)
-                return true;
+                return 1;
         if (got < (long)SCAN_BYTES)
-            return false;
+            return got < 0 ? (int)got : 0;
         at += SCAN_BYTES - BLOCK_BYTES_MAX; /* a block may stand across the end of what was read */
     }
+}
+
+/* Whether any page of a file whose header cannot be read begins like a block. */
+static bool has_block_front(struct direct_file *file, uint8_t *buffer)
+{
+    uint64_t at = 0;
+    for (long got = SCAN_BYTES; got == (long)SCAN_BYTES; at += SCAN_BYTES) {
+        got = direct_file_read(file, buffer, SCAN_BYTES, at);
+        struct block_info info;
+        for (long page = 0; page < got; page += BLOCK_PAGE_BYTES)
+            if (block_read_front((struct span){buffer + page, (size_t)(got - page)}, &info) == 0)
+                return true;
+    }
+    return false;
 }
 
 /* Finds the end of the last whole block. Returns it, 0 if not even the header is whole, or a
@@ -260,8 +274,11 @@ static int64_t find_sound_end(struct direct_file *file, uint8_t *buffer, uint64_
     if (got < 0)
         return got;
     long header = block_read_header((struct span){buffer, (size_t)got}, sync);
-    if (header < 0 || header % BLOCK_PAGE_BYTES != 0)
+    if (header < 0 || header % BLOCK_PAGE_BYTES != 0) {
+        /* Without its header nothing says which schema: but blocks that stand there are kept. */
+        *damaged = has_block_front(file, buffer);
         return 0;
+    }
     uint64_t end = (uint64_t)header;
     for (;;) {
         got = direct_file_read(file, buffer, SCAN_BYTES, end);
@@ -277,8 +294,9 @@ static int64_t find_sound_end(struct direct_file *file, uint8_t *buffer, uint64_
         }
         end += at;
         if (end == before) {
-            *damaged = has_block_behind(file, buffer, end, sync);
-            return (int64_t)end;
+            int behind = has_block_behind(file, buffer, end, sync);
+            *damaged = behind > 0;
+            return behind < 0 ? behind : (int64_t)end;
         }
     }
 }
@@ -541,6 +559,7 @@ int segment_open(struct segment *segment)
     if (status == -ENOENT) /* the folder was removed: the next attempt makes it again */
         segment_folder_close(folder);
     segment->reserved_bytes = (uint64_t)header;
+    segment->sync_status = 0;
     next = lane_writer_begin(lane);
     next->file_open = status == 0;
     next->file_bytes = status == 0 ? (uint64_t)header : 0;
@@ -582,7 +601,9 @@ static uint64_t file_end(const struct writer_state *state)
 
 int segment_sync(struct segment *segment)
 {
-    int status = direct_file_sync(&segment->file);
+    if (segment->sync_status == 0)
+        segment->sync_status = direct_file_sync(&segment->file);
+    int status = segment->sync_status;
     const struct writer_state *state = lane_writer(segment->lane);
     /* Removed or cut by somebody: what is in it, or behind its end, nobody can read. */
     if (status == 0 && (!direct_file_linked(&segment->file) ||

@@ -31,6 +31,7 @@ struct segment {
     bool resumed;       /* segment_resume has found the folder */
     struct direct_file file;
     uint64_t reserved_bytes;
+    int sync_status;  /* of a failed sync; the kernel tells of it only once */
     uint8_t *scratch; /* page aligned; the header */
     size_t scratch_bytes;
     char host[128];

@@ -193,3 +193,32 @@ def test_014_a_page_that_was_counted_is_never_cut_off(tmp_path, seed, flotilla):
         kept = int(said.rpartition("; ")[2].split(" ")[0])
         files = [path for path in (tmp_path / "engine").glob("*.avro*")]
         assert container.payload(files)[1] == kept > 0, said
+
+
+def test_014_a_failed_sync_is_never_taken_for_a_good_one(tmp_path, seed, flotilla):
+    """The kernel tells of a failed writeback once; asked again it says all is well."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    if subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"]).returncode:
+        pytest.skip("needs permission to trace (ptrace)")
+    schema, layout = tmp_path / "s.avsc", tmp_path / "s.layout"
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
+        schema.write_text((fleet.folder / "schemas/engine.avsc").read_text())
+        flotilla("schema", schema, "-o", layout, check=0)
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e",
+             "inject=fdatasync:error=EIO:when=3", RELAY, "--name=engine", f"--layout={layout}",
+             f"--listen={fleet.address('engine')}", "--interface=lo", "--sync=100ms",
+             "--direct-io=off", f"--directory={tmp_path}/engine"], stderr=subprocess.PIPE,
+            text=True)
+        fleet._children.append(tracer)
+        wait_until(lambda: (tmp_path / "engine/.lock").exists(), what="the relay to start")
+        fleet.source("engine", signals.samples(40), rate=40).finish()
+        with open(f"/proc/{tracer.pid}/task/{tracer.pid}/children") as file:
+            os.kill(int(file.read().split()[0]), signal.SIGTERM)
+        said = tracer.communicate(timeout=30)[1].splitlines()[-1]
+        kept, not_kept = (int(part.split(" ")[0]) for part in
+                          (said.rpartition("; ")[2], said.rpartition(", ")[2]))
+        assert kept + not_kept == 40 and not_kept > 0, said
+        files = sorted((tmp_path / "engine").glob("*.avro*"), key=lambda path: path.name)
+        assert container.payload(files)[1] == kept, said

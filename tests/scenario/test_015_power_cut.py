@@ -91,3 +91,23 @@ def test_015_numbers_rise_over_what_is_there(seed):
         fleet.settle({"engine": 10})
         fleet.stop()
         assert sum(one.stem.endswith("-000042") for one in fleet.files("engine")) == 1
+
+
+def test_015_a_damaged_header_does_not_cost_the_blocks(seed, flotilla):
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        fleet.source("engine", signals.samples(500), rate=2000).finish()
+        fleet.settle({"engine": 500})
+        fleet.stop()
+        (finished,) = fleet.files("engine")
+        image = bytearray(finished.read_bytes())
+        image[100:140] = bytes(40)
+        name = "engine-20260101T000000.000000Z-000100.avro"
+        (finished.parent / f"{name}.part").write_bytes(image)
+        fleet.start()
+        fleet.stop()
+        kept = finished.parent / name
+        assert kept.read_bytes() == image
+        saved = finished.parent / "saved.avro"
+        schema = fleet.folder / "schemas/engine.avsc"
+        done = flotilla("recover", kept, "-o", saved, "--schema", schema)
+        assert done.returncode == 3 and container.count(saved) == 500
