@@ -20,6 +20,7 @@
 #include "manager/retention.h"
 #include "os/file.h"
 #include "os/health.h"
+#include "os/local.h"
 #include "os/memory.h"
 #include "os/path.h"
 #include "os/process.h"
@@ -92,21 +93,58 @@ const json_t *doctor_status(const struct doctor *doctor, const char *channel)
 
 /* ---- the fleet ---- */
 
+/* Why nobody answered: only where nobody can, no manager runs. */
+static void examine_silence(struct doctor *doctor, const char *error)
+{
+    const char *runtime = doctor->config->runtime;
+    char fix[96];
+    int descriptor = local_connect(runtime, CONTROL_SOCKET);
+    int managed = control_managed(runtime);
+    if (descriptor >= 0)
+        descriptor_close(descriptor);
+    bool nobody = descriptor == -ENOENT || descriptor == -ECONNREFUSED || descriptor == -ENOTDIR;
+    int refused = nobody && managed < 0 ? managed : descriptor;
+    if (nobody && managed == 0) {
+        doctor->idle = true;
+        doctor_find(doctor, DOCTOR_OK, "fleet", NULL,
+                    "no manager runs: memberships, drops and rates are not looked at");
+        return;
+    }
+    if (refused == -EACCES || refused == -EPERM) {
+        doctor_find(doctor, DOCTOR_UNKNOWN, "fleet", NULL,
+                    "whether a manager runs in %s cannot be seen: %s; run it with sudo", runtime,
+                    strerror(-refused));
+        return;
+    }
+    long pid = control_process(runtime);
+    if (pid > 0 && process_suspended(pid))
+        snprintf(fix, sizeof fix, "kill -CONT %ld", pid);
+    else if (pid > 0 && nobody)
+        snprintf(fix, sizeof fix, "kill -HUP %ld", pid); /* it makes its socket again */
+    else
+        snprintf(fix, sizeof fix, "flotilla status"); /* busy for a while, or ending */
+    doctor_find(doctor, DOCTOR_PROBLEM, "fleet", fix, "%s%s", error,
+                pid > 0 && process_suspended(pid) ? ": it is suspended" : "");
+}
+
 static void examine_fleet(struct doctor *doctor)
 {
-    char error[1024], fix[CHANNEL_PATH_BYTES_MAX + 80];
+    char error[1024] = "no memory is left to ask", fix[CHANNEL_PATH_BYTES_MAX + 80];
     json_t *request = json_pack("{s:s}", "verb", "status");
     if (request != NULL)
         doctor->fleet = control_ask(doctor->config->runtime, request, STATUS_TIMEOUT_MS, false,
                                     error, sizeof error);
     json_decref(request);
-    if (doctor->fleet != NULL && json_object_get(doctor->fleet, "channels") == NULL) {
-        json_decref(doctor->fleet); /* a refusal */
-        doctor->fleet = NULL;
-    }
     if (doctor->fleet == NULL) {
-        doctor_find(doctor, DOCTOR_OK, "fleet", NULL,
-                    "no manager runs: memberships, drops and rates are not looked at");
+        examine_silence(doctor, error);
+        return;
+    }
+    if (json_object_get(doctor->fleet, "channels") == NULL) {
+        const char *refusal = json_string_value(json_object_get(doctor->fleet, "error"));
+        doctor_find(doctor, DOCTOR_UNKNOWN, "fleet", NULL, "a manager runs, but refuses: %s",
+                    refusal != NULL ? refusal : "it has no channels to tell of");
+        json_decref(doctor->fleet);
+        doctor->fleet = NULL;
         return;
     }
     long pid =
@@ -464,10 +502,13 @@ static void print_findings(const struct doctor *doctor)
 
 static bool print_json(const struct doctor *doctor)
 {
-    json_t *all =
-        json_pack("{s:s, s:b, s:i, s:i, s:O}", "file", doctor->config->file, "running",
-                  doctor->fleet != NULL, "problems", (int)doctor->counts[DOCTOR_PROBLEM],
-                  "warnings", (int)doctor->counts[DOCTOR_WARNING], "findings", doctor->findings);
+    /* null: not known, as nobody answered. */
+    json_t *running = doctor->fleet != NULL ? json_true()
+                      : doctor->idle        ? json_false()
+                                            : json_null();
+    json_t *all = json_pack("{s:s, s:o, s:i, s:i, s:O}", "file", doctor->config->file, "running",
+                            running, "problems", (int)doctor->counts[DOCTOR_PROBLEM], "warnings",
+                            (int)doctor->counts[DOCTOR_WARNING], "findings", doctor->findings);
     bool good = all != NULL && json_dumpf(all, stdout, JSON_INDENT(2)) == 0;
     putchar('\n');
     json_decref(all);

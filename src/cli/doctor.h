@@ -19,7 +19,8 @@ enum doctor_level {
 
 struct doctor {
     const struct config *config;
-    json_t *fleet;     /* the reply of status, or NULL where no manager runs */
+    json_t *fleet;     /* the reply of status, or NULL where none answers */
+    bool idle;         /* no manager runs here, so that nobody ought to be at its addresses */
     bool same_network; /* the fleet's network is ours, so that its memberships can be seen */
     json_t *findings;  /* objects: level, about, name, check, text, fix */
     unsigned counts[DOCTOR_LEVELS];

@@ -153,27 +153,30 @@ long control_process(const char *runtime)
     return id > 0 ? id : 0;
 }
 
-/* Whether a manager holds the runtime folder. Makes nothing that is not there. */
-static bool is_managed(const char *runtime)
+int control_managed(const char *runtime)
 {
     struct storage_entry entry;
-    if (storage_look(STORAGE_HERE, runtime, &entry) < 0 || !entry.folder)
-        return false;
-    int folder = folder_open(runtime);
+    int status = storage_look(STORAGE_HERE, runtime, &entry);
+    if (status == 0 && !entry.folder)
+        return 0;
+    int folder = status < 0 ? status : folder_open(runtime);
     if (folder < 0)
-        return false;
-    int lock = storage_look(folder, CONTROL_LOCK, &entry) < 0 ? -ENOENT
-                                                              : folder_lock(folder, CONTROL_LOCK);
+        return folder == -ENOENT || folder == -ENOTDIR ? 0 : folder;
+    int lock = storage_look(folder, CONTROL_LOCK, &entry);
+    if (lock == 0)
+        lock = folder_lock(folder, CONTROL_LOCK);
     descriptor_close(folder);
     if (lock >= 0)
         descriptor_close(lock);
-    return lock == -EWOULDBLOCK;
+    if (lock == -EWOULDBLOCK)
+        return 1;
+    return lock >= 0 || lock == -ENOENT ? 0 : lock;
 }
 
 static void tell_unreachable(const char *runtime, int status, char *error, size_t error_bytes)
 {
     bool nobody_listens = status == -ENOENT || status == -ECONNREFUSED;
-    if (nobody_listens && is_managed(runtime)) {
+    if (nobody_listens && control_managed(runtime) > 0) {
         long id = control_process(runtime);
         snprintf(error, error_bytes,
                  "process %ld manages %s, but its control socket is gone; kill -HUP %ld makes it "
@@ -259,7 +262,7 @@ json_t *control_ask(const char *runtime, const json_t *request, uint64_t timeout
     int descriptor = local_connect(runtime, CONTROL_SOCKET);
     for (int try = 0; try < APPEAR_TRIES && (descriptor == -ENOENT || descriptor == -ECONNREFUSED);
          try++) {
-        if (!is_managed(runtime))
+        if (control_managed(runtime) <= 0)
             break;
         clock_sleep_until(clock_monotonic_ns() + GONE_PAUSE_NS);
         descriptor = local_connect(runtime, CONTROL_SOCKET);

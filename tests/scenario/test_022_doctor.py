@@ -219,6 +219,50 @@ def test_022_a_running_fleet(network, seed):
         assert found["level"] == "ok"
 
 
+def test_022_a_manager_that_does_not_answer(seed):
+    """It is none that does not run; the printed command wakes it, or brings its socket back."""
+    with Fleet({"c": {"schema": signals.SCHEMA}}) as fleet:
+        pid = int((fleet.folder / "run" / "manager.pid").read_text())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            found = doctor(fleet, code=1)[("", "fleet")]
+            assert found["level"] == "problem" and "does not answer" in found["text"], found
+            assert found["fix"] == f"kill -CONT {pid}"
+            subprocess.run(["sh", "-c", found["fix"]], check=True)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert doctor(fleet, code=0)[("", "fleet")]["text"].startswith("runs, manager")
+
+        (fleet.folder / "run" / "control.sock").unlink()
+        found = doctor(fleet, code=1)[("", "fleet")]
+        assert found["level"] == "problem" and "control socket is gone" in found["text"], found
+        subprocess.run(["sh", "-c", found["fix"]], check=True)
+        wait_until(lambda: doctor(fleet)[("", "fleet")]["level"] == "ok", what="the socket")
+        fleet.stop()
+        assert "no manager runs" in doctor(fleet, code=0)[("", "fleet")]["text"]
+
+
+def drop():
+    """Becomes a user who may do nothing."""
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+
+
+def test_022_the_fleet_of_another_user(seed, needs_root):
+    """Who may not ask does not hear that nothing runs."""
+    folder = new_folder()
+    try:
+        folder.chmod(0o777)
+        with Fleet({"c": {"schema": signals.SCHEMA}}, folder=folder) as fleet:
+            found = doctor(fleet, preexec_fn=drop)[("", "fleet")]
+            assert found["level"] == "unknown" and "run it with sudo" in found["text"], found
+            assert "Permission denied" in found["text"]
+            assert doctor(fleet)[("", "fleet")]["text"].startswith("runs, manager")
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_022_a_fleet_in_another_network(network, seed):
     with Fleet({"c": {"schema": signals.SCHEMA}}, inside=network.inside) as fleet:
         outside = doctor(fleet)
@@ -373,10 +417,6 @@ def test_022_an_ordinary_user(seed, needs_root):
     try:
         folder.chmod(0o755)
         with fleet_file({"listen": Addresses().unicast()}, folder=folder) as fleet:
-            def drop():
-                os.setgroups([])
-                os.setgid(65534)
-                os.setuid(65534)
             found = doctor(fleet, code=1, preexec_fn=drop)
             place = (str(folder / "recordings"), "folder")
             assert found[place]["level"] == "problem" and "Permission denied" in \
