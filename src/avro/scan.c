@@ -48,8 +48,10 @@ struct scan {
     z_stream inflater;
     bool inflater_ready;
 
-    uint64_t at;   /* where the next block begins */
-    int64_t shift; /* how far blocks stand behind the place they were written at */
+    uint64_t at;           /* where the next block begins */
+    bool header_lost;      /* the walk begins with the file: no header stands in front of it */
+    uint64_t header_taken; /* bytes lost or missing that were put down to the header */
+    int64_t shift;         /* how far blocks stand behind the place they were written at */
     bool ended;
     struct scan_event waiting[4];
     uint32_t waiting_count, waiting_next;
@@ -599,6 +601,24 @@ static int64_t shift_of(const struct scan *scan, const struct scan_event *event)
     return pages * (int64_t)BLOCK_PAGE_BYTES + (int64_t)(event->offset % BLOCK_PAGE_BYTES);
 }
 
+/* How many of `bytes` that are lost or missing in front of the first block were the header's: it
+ * held no datums. Its size follows from the schema it held, nearly. */
+static uint64_t take_header(struct scan *scan, uint64_t bytes)
+{
+    enum { OTHER_ENTRIES = 256, PLAIN_ENTRIES = 64 };
+    if (!scan->header_lost)
+        return 0;
+    uint64_t room = schema_text(scan->schema).bytes;
+    if (scan->header.ours)
+        room = (room + OTHER_ENTRIES + BLOCK_PAGE_BYTES - 1) / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
+    else
+        room += PLAIN_ENTRIES;
+    uint64_t left = room - (scan->header_taken < room ? scan->header_taken : room);
+    uint64_t taken = bytes < left ? bytes : left;
+    scan->header_taken += taken;
+    return taken;
+}
+
 /* Hands the intact block out, with what is wrong about where it stands in front of it. */
 static void push_block(struct scan *scan, const struct verdict *verdict)
 {
@@ -616,9 +636,12 @@ static void push_block(struct scan *scan, const struct verdict *verdict)
                      "%" PRId64 " bytes stand in front of this block that did not when it was"
                      " written",
                      -moved.missing_bytes);
+        if (moved.missing_bytes > 0)
+            moved.header_bytes = take_header(scan, (uint64_t)moved.missing_bytes);
         push(scan, &moved);
         scan->shift = shift;
     }
+    scan->header_lost = false;
     if (!verdict->marked)
         push_fault(scan, event->offset + event->bytes - SCAN_SYNC_BYTES, 0,
                    "the sync marker behind the block from offset %" PRIu64 " is wrong (its datums"
@@ -725,6 +748,7 @@ static int resume(struct scan *scan, const struct verdict *fault)
     if (!fault->marked || fault->event.bytes != event.bytes)
         event.count = 0;
     event.image = event.data = (struct span){NULL, 0};
+    event.header_bytes = take_header(scan, event.bytes);
     push(scan, &event);
     scan->at = to;
     if (found.intact)
@@ -919,7 +943,8 @@ static int search_marker(struct scan *scan, bool *found)
 }
 
 /* The header's sync marker may be what is damaged: where the checksum says so, or it stands nowhere
- * else, the one that the blocks agree on is better. */
+ * else, the one that the blocks agree on is better. So is their codec, where a header that names
+ * none may have lost it and the first block is none as it stands. */
 static int doubt_marker(struct scan *scan)
 {
     struct scan_header kept = scan->header;
@@ -928,16 +953,20 @@ static int doubt_marker(struct scan *scan)
     if (kept.image.bytes >= scan->source.bytes)
         return 0;
     int status = find_marker(scan, kept.image.bytes, &marker);
-    if (status < 0 || (kept.sound && marker < scan->source.bytes && is_marker_like(kept.sync)))
+    bool trusted = kept.sound && marker < scan->source.bytes && is_marker_like(kept.sync);
+    struct verdict first = {.intact = true};
+    if (status == 0 && trusted && !kept.ours && kept.codec_name.at == NULL)
+        status = judge(scan, kept.image.bytes, &first);
+    if (status < 0 || (trusted && first.intact))
         return status;
     status = search_marker(scan, &found);
     if (status < 0)
         return status;
     struct scan_header told = scan->header;
     scan->header = kept;
-    if (found) {
-        bool same = memcmp(told.sync, kept.sync, SCAN_SYNC_BYTES) == 0 && told.ours == kept.ours &&
-                    told.codec == kept.codec;
+    bool marker_same = memcmp(told.sync, kept.sync, SCAN_SYNC_BYTES) == 0;
+    if (found && (marker_same || !trusted)) {
+        bool same = marker_same && told.ours == kept.ours && told.codec == kept.codec;
         memcpy(scan->header.sync, told.sync, SCAN_SYNC_BYTES);
         scan->header.ours = told.ours;
         scan->header.codec = told.codec;
@@ -959,6 +988,7 @@ static int doubt_end(struct scan *scan)
         status = find_marker(scan, 0, &marker);
     if (status == 0 && (!first.intact || marker + SCAN_SYNC_BYTES < scan->at))
         scan->at = 0;
+    scan->header_lost = scan->at == 0;
     return status;
 }
 
@@ -1013,6 +1043,7 @@ int scan_search(struct scan **scan, const struct scan_source *source, struct spa
         status = -ENODATA;
         snprintf(error, error_bytes, "no block with datums of this schema was found");
     }
+    made->header_lost = true;
 out:
     if (status < 0) {
         scan_close(made);
@@ -1051,15 +1082,19 @@ void scan_count(struct scan_totals *totals, const struct scan_event *event)
         totals->faults++;
         totals->lost_bytes += event->bytes;
         totals->missing_bytes += event->missing_bytes;
+        if (event->bytes == 0)
+            totals->missing_header_bytes += event->header_bytes;
         if (event->count > 0)
             totals->lost_datums += (double)event->count;
         else
-            totals->open_bytes += (double)event->bytes;
+            totals->open_bytes +=
+                event->bytes == 0 ? 0 : (double)(event->bytes - event->header_bytes);
     } else if (event->kind == SCAN_END) {
         totals->lost_datums += totals->open_bytes * totals->density;
-        if (totals->missing_bytes > 0 && totals->block_bytes > 0)
-            totals->lost_datums += (double)totals->missing_bytes * (double)totals->datums /
-                                   (double)totals->block_bytes;
+        int64_t missing = totals->missing_bytes - (int64_t)totals->missing_header_bytes;
+        if (missing > 0 && totals->block_bytes > 0)
+            totals->lost_datums +=
+                (double)missing * (double)totals->datums / (double)totals->block_bytes;
         totals->open_bytes = 0;
     }
 }

@@ -49,12 +49,13 @@ struct scan_event {
     /* Of a fault: bytes that once stood in front of this offset and do not any more; negative:
      * bytes that stand there and did not. */
     int64_t missing_bytes;
-    uint64_t arrival_ns; /* of the block's first datum; our own format only */
-    bool ours, cut;      /* in our own format; the file ends inside it */
-    uint16_t place;      /* block_place when it was written, 0: does not say */
-    struct span image;   /* the block as it stands; until the next call */
-    struct span data;    /* its datums; until the next call */
-    char what[160];      /* the fault, for people, without its place */
+    uint64_t header_bytes; /* of a fault: as many of those were the header's, as far as is known */
+    uint64_t arrival_ns;   /* of the block's first datum; our own format only */
+    bool ours, cut;        /* in our own format; the file ends inside it */
+    uint16_t place;        /* block_place when it was written, 0: does not say */
+    struct span image;     /* the block as it stands; until the next call */
+    struct span data;      /* its datums; until the next call */
+    char what[160];        /* the fault, for people, without its place */
 };
 
 struct scan;
@@ -100,6 +101,7 @@ struct scan_totals {
     double lost_datums;                            /* estimated; final at SCAN_END */
     /* For the estimate: what is lost since the last intact block, and that block's density. */
     double open_bytes, density;
+    uint64_t missing_header_bytes;
 };
 
 /* Counts an event in, SCAN_END included. */

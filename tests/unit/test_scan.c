@@ -593,6 +593,71 @@ static void test_losses_are_counted(void **state)
     assert_int_equal(totals.missing_bytes, original.to[1] - original.from[1]);
 }
 
+/* A header holds no datums: where it alone is lost, or with the first block's bytes, the estimate
+ * leaves it out. */
+static void test_a_lost_header_held_no_datums(void **state)
+{
+    (void)state;
+    struct scan_totals totals;
+    bool lost_header;
+    do
+        make_file(&original, OURS);
+    while (original.blocks < 4);
+    memcpy(damaged.at, original.at, original.bytes);
+    damaged.bytes = original.bytes;
+    memset(damaged.at, 0, original.from[0]);
+    assert_true(save(&totals, &lost_header) && lost_header);
+    assert_int_equal(totals.blocks, original.blocks);
+    assert_int_equal(totals.lost_bytes, original.from[0]);
+    assert_true(totals.lost_datums == 0);
+
+    memcpy(damaged.at, original.at, original.bytes);
+    take_out(&damaged, 0, original.from[0]);
+    assert_true(save(&totals, &lost_header) && lost_header);
+    assert_int_equal(totals.blocks, original.blocks);
+    assert_int_equal(totals.missing_bytes, original.from[0]);
+    assert_true(totals.lost_datums == 0);
+
+    /* The first block with it: its bytes count, and no more. */
+    memcpy(damaged.at, original.at, original.bytes);
+    damaged.bytes = original.bytes;
+    take_out(&damaged, 0, original.to[0]);
+    assert_true(save(&totals, &lost_header) && lost_header);
+    assert_int_equal(totals.missing_bytes, original.to[0]);
+    double bytes = (double)(original.bytes - original.to[0]), lost = (double)original.to[0];
+    lost = (lost - (double)original.from[0]) * (double)totals.datums / bytes;
+    assert_true(totals.lost_datums > 0.999 * lost && totals.lost_datums < 1.001 * lost);
+
+    /* Where the header stands, what is missing behind it was no header. */
+    memcpy(damaged.at, original.at, original.bytes);
+    damaged.bytes = original.bytes;
+    take_out(&damaged, original.from[0], original.to[0]);
+    assert_true(save(&totals, &lost_header) && !lost_header);
+    assert_true(totals.lost_datums > 0.999 * lost && totals.lost_datums < 1.001 * lost);
+}
+
+/* A header that has lost its codec seems to say null; the blocks tell better, also where the first
+ * one is damaged. */
+static void test_a_lost_codec_is_found(void **state)
+{
+    (void)state;
+    struct scan_totals totals;
+    bool lost_header;
+    do
+        make_file(&original, FOREIGN_DEFLATE);
+    while (original.blocks < 3);
+    for (unsigned first = 0; first < 2; first++) {
+        memcpy(damaged.at, original.at, original.bytes);
+        damaged.bytes = original.bytes;
+        damaged.at[11] ^= 0x10; /* avro.sodec */
+        if (first)
+            memset(damaged.at + original.from[0] + 4, 0xff, 20);
+        assert_true(save(&totals, &lost_header) && lost_header);
+        assert_int_equal(totals.blocks, original.blocks - first);
+        assert_true(totals.faults >= 1);
+    }
+}
+
 /* For the fuzzers: small files, sound and mutilated, in the folder FLOTILLA_SEEDS. */
 static void test_seeds_are_written(void **state)
 {
@@ -621,9 +686,14 @@ static void test_seeds_are_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_damaged_recordings), cmocka_unit_test(test_damaged_foreign_files),
-        cmocka_unit_test(test_every_bit_counts),   cmocka_unit_test(test_fronts_agree),
-        cmocka_unit_test(test_losses_are_counted), cmocka_unit_test(test_seeds_are_written),
+        cmocka_unit_test(test_damaged_recordings),
+        cmocka_unit_test(test_damaged_foreign_files),
+        cmocka_unit_test(test_every_bit_counts),
+        cmocka_unit_test(test_fronts_agree),
+        cmocka_unit_test(test_losses_are_counted),
+        cmocka_unit_test(test_seeds_are_written),
+        cmocka_unit_test(test_a_lost_header_held_no_datums),
+        cmocka_unit_test(test_a_lost_codec_is_found),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
