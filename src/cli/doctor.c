@@ -2,8 +2,8 @@
  * `flotilla doctor`: can this machine do what fleet.yaml asks? This file has the findings, the host
  * and the storage; the network is in doctor_network.c.
  * Relies on os/health for what the system says and on the manager's status where one runs.
- * It sends no datagram and changes nothing; the one thing it makes is a file of a page in the
- * recordings' folder, removed at once. */
+ * It sends no datagram and changes nothing; what it makes is gone at once: a file of a page in the
+ * recordings' folder and, where no manager runs, a socket at each channel's own address. */
 #include "cli/doctor.h"
 
 #include <errno.h>
@@ -33,6 +33,7 @@
 #define DESCRIPTORS_MANAGER 64u
 #define FREE_BYTES_MIN      (256ull << 20) /* a relay reserves up to 64 MiB ahead */
 #define SECONDS_PER_DAY     86400.0
+#define FOLDER_FIX_BYTES    (2 * CHANNEL_PATH_BYTES_MAX + 64) /* a command that names one twice */
 
 const char verb_doctor_help[] =
     "usage: flotilla doctor [-c FILE] [--json]\n"
@@ -260,12 +261,19 @@ static int probe_direct(int folder, bool direct, uint32_t *alignment)
     return status;
 }
 
+/* What makes a folder ours that is somebody else's; to read and write it is not ours to allow. */
+static void write_owner_fix(char fix[FOLDER_FIX_BYTES], const char *path)
+{
+    snprintf(fix, FOLDER_FIX_BYTES, "%schown \"$(id -u)\" '%s' && chmod u+rwx '%s'",
+             health_superuser() ? "" : "sudo ", path, path);
+}
+
 /* Whether the folder can be written to, and how. */
 static void examine_writing(struct doctor *doctor, int folder, const char *path)
 {
     enum direct_mode mode = doctor->config->direct_io;
     uint32_t alignment = 0;
-    char fix[2 * CHANNEL_PATH_BYTES_MAX + 64];
+    char fix[FOLDER_FIX_BYTES];
     int status = probe_direct(folder, mode != DIRECT_OFF, &alignment);
     bool refused = status == -EINVAL || status == -EOPNOTSUPP;
     if (refused) {
@@ -291,7 +299,7 @@ static void examine_writing(struct doctor *doctor, int folder, const char *path)
     if (status == -ENOSPC || status == -EDQUOT)
         snprintf(fix, sizeof fix, "du -xh '%s' | sort -h | tail", path);
     else
-        snprintf(fix, sizeof fix, "chown \"$(id -u)\" '%s' && chmod u+rwx '%s'", path, path);
+        write_owner_fix(fix, path);
     doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "%s cannot be written to: %s", path,
                 strerror(-status));
 }
@@ -445,7 +453,7 @@ static void examine_room(struct doctor *doctor, int folder, const char *path)
 
 static void examine_storage(struct doctor *doctor)
 {
-    char path[CHANNEL_PATH_BYTES_MAX], fix[2 * CHANNEL_PATH_BYTES_MAX + 64];
+    char path[CHANNEL_PATH_BYTES_MAX], fix[FOLDER_FIX_BYTES];
     bool records = false;
     for (uint32_t i = 0; i < doctor->config->channel_count; i++)
         records = records || doctor->config->channels[i].record;
@@ -456,8 +464,10 @@ static void examine_storage(struct doctor *doctor)
     /* It is there, so nothing is made. */
     int folder = folder_open(path);
     if (folder < 0) {
-        snprintf(fix, sizeof fix, folder == -ENOTDIR ? "mv '%s' '%s.old'" : "chmod u+rwx '%s'",
-                 path, path);
+        if (folder == -ENOTDIR)
+            snprintf(fix, sizeof fix, "mv '%s' '%s.old'", path, path);
+        else
+            write_owner_fix(fix, path);
         doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "%s cannot be opened: %s", path,
                     strerror(-folder));
         return;

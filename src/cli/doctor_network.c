@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "base/varint.h"
 #include "cli/doctor.h"
+#include "os/file.h"
 #include "os/health.h"
 
 #define FIX_BYTES       320
@@ -23,6 +24,7 @@
 #define HEADERS6_BYTES  48u
 #define BUDGET_SECONDS  0.1 /* a relay is replaced in less, also on a busy machine */
 #define BYTES_UNBOUNDED UINT64_MAX
+#define LOOPBACK_UP     "ip link set lo up" /* gives it its addresses and routes, too */
 
 /* What is asked of an interface by all channels that use it. */
 struct use {
@@ -156,6 +158,20 @@ static char *bare_address(const struct address *address, char text[NET_ADDRESS_T
     return text;
 }
 
+/* Nothing leads to or by an interface that is down; what it is given meanwhile is refused or lost.
+ */
+static bool loopback_is_down(void)
+{
+    struct health_interface loopback;
+    return health_interface("lo", &loopback) == 0 && !loopback.up;
+}
+
+static bool is_loopback(const struct address *address)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    return address->family == 4 ? address->bytes[0] == 127 : memcmp(address->bytes, one, 16) == 0;
+}
+
 static void write_route_fix(char fix[FIX_BYTES], const struct address *to, const char *interface)
 {
     char candidate[NET_INTERFACE_BYTES] = "lo", text[NET_ADDRESS_TEXT_BYTES];
@@ -163,7 +179,9 @@ static void write_route_fix(char fix[FIX_BYTES], const struct address *to, const
         snprintf(candidate, sizeof candidate, "%s", interface);
     else
         health_candidate(to->family, candidate);
-    if (net_is_multicast(to))
+    if ((is_loopback(to) || strcmp(candidate, "lo") == 0) && loopback_is_down())
+        snprintf(fix, FIX_BYTES, "%s", LOOPBACK_UP);
+    else if (net_is_multicast(to))
         snprintf(fix, FIX_BYTES,
                  to->family == 4 ? "ip route add 224.0.0.0/4 dev %s"
                                  : "ip -6 route add multicast ff00::/8 dev %s table local",
@@ -173,7 +191,22 @@ static void write_route_fix(char fix[FIX_BYTES], const struct address *to, const
                  bare_address(to, text), candidate);
 }
 
-/* A unicast input: is the address one of this host? */
+/* Whether the relay will get the address: found out by opening it, for no longer than that. With a
+ * manager at work it is the relay's own. */
+static bool is_taken(const struct doctor *doctor, const struct channel_settings *settings)
+{
+    struct net_receive_options options = {.listen = settings->listen,
+                                          .interface = settings->interface,
+                                          .queue_bytes = settings->receive_bytes};
+    if (!doctor->idle)
+        return false;
+    int descriptor = net_open_receiver(&options);
+    if (descriptor >= 0)
+        descriptor_close(descriptor);
+    return descriptor == -EADDRINUSE;
+}
+
+/* A unicast input: is the address one of this host, and free? */
 static void examine_own_address(struct doctor *doctor, const struct config_channel *channel,
                                 struct uses *uses, uint64_t packet)
 {
@@ -183,17 +216,23 @@ static void examine_own_address(struct doctor *doctor, const struct config_chann
     char candidate[NET_INTERFACE_BYTES] = "lo";
     net_write_address(text, listen);
     bare_address(listen, bare);
-    bool loopback = listen->family == 4 ? listen->bytes[0] == 127 : strcmp(bare, "::1") == 0;
+    bool loopback = is_loopback(listen);
     if (settings->interface[0] != '\0')
         note_use(uses, settings->interface, channel, listen, true, packet);
     else if (loopback)
         note_use(uses, "lo", channel, listen, true, packet);
+    if (health_owns(listen) == 0 && is_taken(doctor, settings)) {
+        snprintf(fix, sizeof fix, "ss -ulnp 'sport = :%u'", (unsigned)listen->port);
+        doctor_find(doctor, DOCTOR_PROBLEM, "listen", fix,
+                    "%s: another program listens there already", text);
+        return;
+    }
     if (health_owns(listen) == 0) {
         doctor_find(doctor, DOCTOR_OK, "listen", NULL, "%s is an address of this host", text);
         return;
     }
     if (loopback) {
-        snprintf(fix, sizeof fix, "ip link set lo up");
+        snprintf(fix, sizeof fix, "%s", LOOPBACK_UP);
     } else {
         if (settings->interface[0] != '\0')
             snprintf(candidate, sizeof candidate, "%s", settings->interface);
@@ -230,7 +269,8 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
     if (group && strcmp(named ? settings->interface : status == 0 ? found : "", "lo") == 0 &&
         health_comes_back(address, "lo") < 0) {
         doctor_find(
-            doctor, DOCTOR_PROBLEM, check, "ip -6 route add local ff00::/8 dev lo table local",
+            doctor, DOCTOR_PROBLEM, check,
+            loopback_is_down() ? LOOPBACK_UP : "ip -6 route add local ff00::/8 dev lo table local",
             "%s: the loopback interface does not bring IPv6 groups back without a route", text);
         return;
     }
@@ -305,8 +345,9 @@ static void examine_queue(struct doctor *doctor, const struct channel_settings *
     units_write_bytes(most, limit);
     double seconds = net_queue_seconds(granted);
     snprintf(fix, sizeof fix, "sysctl -w net.core.rmem_max=%" PRIu64, wanted);
-    /* The kernel doubles what is asked for, and counts its own expense in it. */
-    if (granted / 2 < wanted)
+    /* The kernel doubles what is asked for, and counts its own expense in it; of the greatest queue
+     * there is, 1GiB, that grants a byte less, as twice that is no int. */
+    if (granted / 2 + 1 < wanted)
         doctor_find(doctor, DOCTOR_WARNING, "queue", fix,
                     "receive_queue %s, but net.core.rmem_max grants only %s: %.0f ms of "
                     "100 Mbit/s",
@@ -426,7 +467,14 @@ static void examine_addresses(struct doctor *doctor, const struct use *use,
             doctor_find(doctor, DOCTOR_OK, "address", NULL, "has an %s address", families[i].name);
             continue;
         }
-        if (i == 0)
+        if (interface->loopback && !interface->up)
+            snprintf(fix, sizeof fix, "%s", LOOPBACK_UP);
+        else if (interface->loopback)
+            snprintf(fix, sizeof fix,
+                     i == 0 ? "ip address replace 127.0.0.1/8 dev lo"
+                            : "sysctl -w net.ipv6.conf.lo.disable_ipv6=0; "
+                              "ip -6 address replace ::1/128 dev lo");
+        else if (i == 0)
             snprintf(fix, sizeof fix, "ip address add ADDRESS/24 dev %s", use->name);
         else
             snprintf(fix, sizeof fix,

@@ -87,6 +87,9 @@ int health_filesystem(int folder, struct health_filesystem *filesystem);
 /* Descriptors a process started from here may open at most, if it asks for all of it. */
 uint64_t health_descriptor_limit(void);
 
+/* Whether this command may do what only root may, so that a fix needs no sudo. */
+bool health_superuser(void);
+
 /* Bytes of a page of memory. */
 uint32_t health_page_bytes(void);
 

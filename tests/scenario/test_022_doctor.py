@@ -427,10 +427,75 @@ def test_022_an_ordinary_user(seed, needs_root):
         shutil.rmtree(folder)
 
 
-def test_022_the_port_is_not_taken(seed):
-    """It opens nothing at the channels' addresses: somebody may listen there meanwhile."""
+def test_022_a_port_that_is_taken(seed):
+    """The printed command names who has it; once that has gone, it is free, and stays so."""
     address = Addresses().unicast()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", int(address.rpartition(":")[2])))
-        with fleet_file({"listen": address}) as fleet:
-            assert doctor(fleet)[("c", "listen")]["level"] == "ok"
+    port = int(address.rpartition(":")[2])
+    with fleet_file({"listen": address}, laws=False) as fleet:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", port))
+            found = doctor(fleet, code=1)[("c", "listen")]
+            assert found["level"] == "problem" and address in found["text"], found
+            assert found["fix"] == f"ss -ulnp 'sport = :{port}'"
+            if shutil.which("ss"):
+                named = subprocess.run(["sh", "-c", found["fix"]], check=True, capture_output=True,
+                                       text=True)
+                assert f"127.0.0.1:{port}" in named.stdout and f"pid={os.getpid()}," in named.stdout
+        assert doctor(fleet, code=0)[("c", "listen")]["level"] == "ok"
+        # The fleet's own relay is nobody else.
+        fleet.start()
+        assert doctor(fleet, code=0)[("c", "listen")]["level"] == "ok"
+
+
+def test_022_the_loopback_interface_is_down(network, seed):
+    """One fault, one command, wherever it shows; with no other interface to send by."""
+    network.run("ip link delete pair0 && ip link set lo down")
+    down = "ip link set lo up"
+    for keys in ({"listen": "127.0.0.1:26000", "full": "127.0.0.1:26001"},
+                 {"listen": "[::1]:26000", "full": "[::1]:26001"},
+                 {"listen": "239.192.7.1:26000", "full": "239.192.7.2:26001"},
+                 {"listen": "[ff15::7]:26000", "full": "[ff15::8]:26001"}):
+        for interface in ("lo", None):
+            named = {"interface": interface} if interface else {}
+            with fleet_file({**keys, **named}) as fleet:
+                if not interface:
+                    fleet.channels["c"].pop("interface", None)
+                    fleet.write()
+                found = doctor(fleet, network.inside, code=1)
+                fixes = {one["fix"] for place, one in found.items()
+                         if one["level"] == "problem" and place[0] in ("c", "lo")}
+                assert fixes == {down}, found
+    network.run(down)
+    with fleet_file({"listen": "127.0.0.1:26000", "full": "127.0.0.1:26001",
+                     "interface": "lo"}) as fleet:
+        doctor(fleet, network.inside, code=0)
+        network.run("ip -4 address flush dev lo")
+        network.run(doctor(fleet, network.inside, code=1)[("lo", "address")]["fix"])
+        doctor(fleet, network.inside, code=0)
+
+
+def test_022_the_greatest_queue(network, seed):
+    """The kernel grants a byte less than 1GiB: that is all there is to have."""
+    with fleet_file({**GROUP, "receive_queue": "1GiB"}) as fleet:
+        queue = doctor(fleet, network.inside, code=0)[("c", "queue")]
+        assert queue["level"] == "ok" and "1GiB is granted" in queue["text"], queue
+
+
+def test_022_recordings_of_another_user(seed, needs_root):
+    """chmod is not for those who do not own it; the printed command, as root, gives it to them."""
+    folder = new_folder()
+    try:
+        folder.chmod(0o755)
+        recordings = folder / "recordings"
+        recordings.mkdir(mode=0o700)
+        place = (str(recordings), "folder")
+        with fleet_file({"listen": Addresses().unicast()}, folder=folder) as fleet:
+            found = doctor(fleet, code=1, preexec_fn=drop)[place]
+            assert found["level"] == "problem" and "cannot be opened: Perm" in found["text"], found
+            # sudo as far as it matters here: the user's shell has filled in $(id -u)
+            assert found["fix"].startswith('sudo chown "$(id -u)" ')
+            as_root = found["fix"].replace("sudo ", "").replace("$(id -u)", "65534")
+            subprocess.run(["sh", "-c", as_root], check=True)
+            assert doctor(fleet, code=0, preexec_fn=drop)[place]["level"] == "ok"
+    finally:
+        shutil.rmtree(folder)

@@ -543,6 +543,11 @@ uint64_t health_descriptor_limit(void)
     return limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_max;
 }
 
+bool health_superuser(void)
+{
+    return geteuid() == 0;
+}
+
 uint32_t health_page_bytes(void)
 {
     long bytes = sysconf(_SC_PAGESIZE);
