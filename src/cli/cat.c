@@ -34,8 +34,8 @@ const char verb_cat_help[] =
     "\"NaN\", \"Infinity\", \"-Infinity\"; bytes and fixed as strings, one character a byte.\n"
     "A damaged file: what is readable, then FILE: offset N: reason on stderr, and exit 1. So it "
     "is\n"
-    "with a block that can be read and does not match its checksum ('flotilla verify' tells "
-    "more).\n";
+    "with a header or a block that can be read and does not match its checksum ('flotilla verify'\n"
+    "tells more).\n";
 
 struct cat {
     uint64_t left; /* datums still to print */
@@ -45,7 +45,8 @@ struct cat {
 
 /* A recording of our own, read a second time, block by block, for the checksums. */
 struct checker {
-    int descriptor; /* -1: there is nothing to check */
+    int descriptor;    /* -1: there is nothing to check */
+    bool header_wrong; /* it is ours, and not what was written: names in it may be others */
     uint8_t sync[BLOCK_SYNC_BYTES];
     uint64_t checked; /* up to this offset */
 };
@@ -53,8 +54,7 @@ struct checker {
 /* Files of other programs have no checksums, and what cannot be read twice is not checked. */
 static void checker_open(struct checker *checker, const char *path)
 {
-    checker->checked = 0;
-    checker->descriptor = file_open_read(path);
+    *checker = (struct checker){.descriptor = file_open_read(path)};
     if (checker->descriptor < 0)
         return;
     uint8_t *header = NULL;
@@ -70,9 +70,12 @@ static void checker_open(struct checker *checker, const char *path)
             break;
         struct span bytes = {header, (size_t)got};
         header_bytes = block_read_header(bytes, checker->sync);
-        if (header_bytes > 0 &&
-            block_check_header((struct span){header, (size_t)header_bytes}) == -ENODATA)
-            header_bytes = -EBADMSG; /* not ours */
+        if (header_bytes > 0) {
+            int status = block_check_header((struct span){header, (size_t)header_bytes});
+            checker->header_wrong = status == -EBADMSG;
+            if (status == -ENODATA)
+                header_bytes = -EBADMSG; /* not ours */
+        }
         if ((size_t)got < room)
             break;
     }
@@ -122,15 +125,14 @@ static void tell_mismatch(const char *path, uint64_t offset)
             offset);
 }
 
-static int cat_datums(struct cat *cat, struct container *container, const char *path)
+static int cat_datums(struct cat *cat, struct container *container, struct checker *checker,
+                      const char *path)
 {
     const struct schema *schema = schema_root(container_schema(container));
     char error[512];
     struct span datum;
-    struct checker checker;
     int status = 1, code = EXIT_OK;
     uint64_t begin = 0, end = 0, wrong = 0;
-    checker_open(&checker, path);
     while (cat->left > 0 &&
            (status = container_next(container, &datum, error, sizeof(error))) == 1) {
         uint64_t before = begin;
@@ -139,7 +141,7 @@ static int cat_datums(struct cat *cat, struct container *container, const char *
             tell_mismatch(path, wrong);
             wrong = 0;
         }
-        if (!checker_matches(&checker, begin, end)) {
+        if (!checker_matches(checker, begin, end)) {
             wrong = begin; /* told behind its datums */
             code = EXIT_FAILED;
         }
@@ -151,7 +153,6 @@ static int cat_datums(struct cat *cat, struct container *container, const char *
     }
     if (wrong)
         tell_mismatch(path, wrong);
-    descriptor_close(checker.descriptor);
     if (status >= 0)
         return code;
     fflush(stdout); /* so that the reason stands behind what was read */
@@ -163,19 +164,27 @@ static int cat_file(struct cat *cat, const char *path)
 {
     char error[512];
     struct container *container;
+    struct checker checker;
     if (container_open(path, &container, error, sizeof(error)) < 0) {
         fflush(stdout);
         fprintf(stderr, "%s: %s\n", path, error);
         return EXIT_FAILED;
     }
     int code = EXIT_OK;
+    checker_open(&checker, path);
     if (cat->schema_only) {
         struct span text = schema_text(container_schema(container));
         fwrite(text.at, 1, text.bytes, stdout);
         if (text.bytes == 0 || text.at[text.bytes - 1] != '\n')
             putchar('\n');
     } else
-        code = cat_datums(cat, container, path);
+        code = cat_datums(cat, container, &checker, path);
+    if (checker.header_wrong) {
+        fflush(stdout);
+        fprintf(stderr, "%s: offset 0: the header does not match its checksum\n", path);
+        code = EXIT_FAILED;
+    }
+    descriptor_close(checker.descriptor);
     container_close(container);
     return code;
 }
