@@ -149,7 +149,7 @@ static int info_file(const struct info *info, const char *path)
     int code = EXIT_FAILED;
     int status = recording_open(&recording, path);
     if (status < 0)
-        snprintf(error, sizeof(error), "%s", strerror(-status));
+        snprintf(error, sizeof(error), "%s", recording_error_text(status));
     else
         status = scan_open(&scan, &recording.source, error, sizeof(error));
     if (status == 0 && (status = walk(info, &recording, scan, &blocks)) < 0)

@@ -11,6 +11,7 @@
 
 #include "avro/block.h"
 #include "os/file.h"
+#include "os/interrupt.h"
 
 static int note_unreadable(struct recording *recording, uint64_t from, uint64_t to, int error)
 {
@@ -31,6 +32,9 @@ static int note_unreadable(struct recording *recording, uint64_t from, uint64_t 
 static long read_source(void *context, uint8_t *into, size_t bytes, uint64_t offset)
 {
     struct recording *recording = context;
+    /* Here, for each way through a file comes by, also a long search that finds nothing. */
+    if (interrupt_seen())
+        return -EINTR;
     long got = file_read_at(recording->descriptor, into, bytes, offset);
     if (got != -EIO)
         return got;
@@ -61,6 +65,11 @@ int recording_open(struct recording *recording, const char *path)
         return (int)bytes;
     recording->source = (struct scan_source){read_source, recording, (uint64_t)bytes};
     return 0;
+}
+
+const char *recording_error_text(int status)
+{
+    return status == -ESPIPE ? "is a pipe or device, not a file" : strerror(-status);
 }
 
 void recording_close(struct recording *recording)

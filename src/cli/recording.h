@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A file as info, verify and recover read it: in pieces, by the size it had when it was opened, and
- * on behind bytes that the medium does not give back. Relies on os/file and avro/scan. */
+ * on behind bytes that the medium does not give back. Where interrupt_install was called, reading
+ * ends with -EINTR once a signal has come. Relies on os/file, os/interrupt and avro/scan. */
 #ifndef FLOTILLA_CLI_RECORDING_H
 #define FLOTILLA_CLI_RECORDING_H
 
@@ -22,6 +23,8 @@ struct recording {
 /* Opens `path`. 0, or a negative errno. recording_close in any case. */
 int recording_open(struct recording *recording, const char *path);
 void recording_close(struct recording *recording);
+/* What a refusal of recording_open, or of reading, means to people. */
+const char *recording_error_text(int status);
 
 /* Turns a block that was read over unreadable bytes into a fault, and says of a fault whether that
  * is its cause. Whether it is a block still. */

@@ -15,6 +15,7 @@
 #include "cli/verb.h"
 #include "os/file.h"
 #include "os/host.h"
+#include "os/interrupt.h"
 #include "os/path.h"
 
 const char verb_recover_help[] =
@@ -67,6 +68,8 @@ struct task {
 
 static int complain(const struct task *task, const char *what, const char *why)
 {
+    if (interrupt_seen())
+        what = "a signal has ended it", why = "";
     fprintf(stderr, "%s: %s%s%s\n", task->path, what, why[0] != '\0' ? ": " : "", why);
     return EXIT_FAILED;
 }
@@ -220,7 +223,7 @@ static int use_given_schema(struct task *task)
         free(text);
     }
     if (status < 0) {
-        fprintf(stderr, "%s: %s\n", task->schema_path, strerror(-status));
+        fprintf(stderr, "%s: %s\n", task->schema_path, file_error_text(status));
         return EXIT_FAILED;
     }
     snprintf(task->schema_from, sizeof(task->schema_from), "%s", task->schema_path);
@@ -230,6 +233,8 @@ static int use_given_schema(struct task *task)
                                sizeof(error));
     if (status == 0)
         return EXIT_OK;
+    if (interrupt_seen())
+        return complain(task, "", "");
     fprintf(stderr, "%s: %s\n", status == -EINVAL ? task->schema_path : task->path, error);
     return EXIT_FAILED;
 }
@@ -245,6 +250,8 @@ static int open_scan(struct task *task, const char *folder, const char *self)
         return EXIT_OK;
     if (status < 0)
         fprintf(stderr, "%s: %s\n", task->path, error);
+    if (interrupt_seen())
+        return complain(task, "", "");
 
     task->new_header = true;
     struct recording_name name;
@@ -415,6 +422,8 @@ static int write_output(struct task *task, const char *folder, struct scan_total
         return complain(task, "there is no intact block in it", "");
     if (check_output(task, folder, totals) != EXIT_OK)
         return EXIT_FAILED;
+    if (interrupt_seen())
+        return complain(task, "", "");
     status = folder_rename(task->folder, task->temporary, task->name);
     if (status < 0) {
         fprintf(stderr, "%s: %s\n", task->output, strerror(-status));
@@ -465,7 +474,7 @@ static int recover_file(struct task *task)
     if (status == 0)
         status = path_folder(task->path, beside, sizeof(beside));
     if (status < 0)
-        return complain(task, strerror(-status), "");
+        return complain(task, recording_error_text(status), "");
     status = path_folder(task->output, folder, sizeof(folder));
     if (status < 0) {
         fprintf(stderr, "%s: %s\n", task->output, strerror(-status));
@@ -497,6 +506,7 @@ int verb_recover(int argc, char **argv)
     if (files != 1)
         return verb_usage(argv[0], files == 0 ? "which FILE?" : "one FILE at a time");
     task.path = argv[1];
+    interrupt_install();
     task.faults = json_array();
     int code = recover_file(&task);
     if (task.file.descriptor >= 0 && task.temporary[0] != '\0')
