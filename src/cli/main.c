@@ -87,7 +87,10 @@ static bool wants_help(int argc, char **argv)
 static int print(const char *text)
 {
     /* Help into a full disk or a closed pipe has not been given. */
-    return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_OK;
+    if (fputs(text, stdout) >= 0 && fflush(stdout) == 0 && !ferror(stdout))
+        return EXIT_OK;
+    fprintf(stderr, "flotilla: could not write all of the output\n");
+    return EXIT_FAILED;
 }
 
 int main(int argc, char **argv)

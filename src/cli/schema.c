@@ -265,7 +265,7 @@ int verb_schema(int argc, char **argv)
     int status =
         file_read_whole(subject.path, LAYOUT_SCHEMA_BYTES_MAX, &subject.text, &subject.text_bytes);
     if (status < 0) {
-        fprintf(stderr, "%s: %s\n", subject.path, strerror(-status));
+        fprintf(stderr, "%s: %s\n", subject.path, file_error_text(status));
         return EXIT_FAILED;
     }
     bool good = compile(&subject, time, sequence) == 0;
@@ -283,8 +283,10 @@ int verb_schema(int argc, char **argv)
             code = EXIT_FAILED;
         }
     }
-    if (fflush(stdout) != 0)
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "flotilla schema: could not write all of the output\n");
         code = EXIT_FAILED;
+    }
     schema_findings_free(&subject.findings);
     schema_free(subject.file);
     free(subject.canonical);

@@ -270,8 +270,10 @@ static int show(struct watch *watch)
     }
     remember(&watch->before, json_object_get(reply, "channels"), now_ns);
     json_decref(reply);
-    if (fflush(stdout) != 0)
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "flotilla status: could not write all of the output\n");
         return EXIT_FAILED;
+    }
     return EXIT_OK;
 }
 
