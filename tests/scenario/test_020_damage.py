@@ -3,11 +3,15 @@
 what is recovered is read by an independent reader."""
 import io
 import json
+import os
+import signal
+import subprocess
+import time
 
 import fastavro
 import pytest
 from harness import container, signals
-from harness.fleet import LONG, Fleet, new_folder
+from harness.fleet import FLOTILLA, LONG, Fleet, new_folder
 from harness.fleet import flotilla as command
 
 SCHEMA = {"type": "record", "name": "Probe", "namespace": "test", "fields": [
@@ -220,3 +224,87 @@ def test_020_exit_codes(recorded, flotilla, tmp_path):
     assert done.returncode == 1 and sorted(tmp_path.iterdir()) == [empty, text]
     nowhere = flotilla("recover", recorded[1][0], "-o", tmp_path / "no/such/out.avro")
     assert nowhere.returncode == 1 and not (tmp_path / "no").exists()
+
+
+def test_020_a_changed_name_is_told(recorded, flotilla, tmp_path):
+    """A letter of the header's schema: any reader prints the wrong name, the checksum tells."""
+    def change(data):
+        at = data.index(b'"value"') + 1
+        data[at] = ord("w")
+    path = copy(recorded, tmp_path, change)
+    for words in [], ["--schema"]:
+        done = flotilla("cat", path, *words)
+        assert done.returncode == 1 and "walue" in done.stdout
+        assert done.stderr == f"{path}: offset 0: the header does not match its checksum\n"
+    done = flotilla("cat", path)
+    assert len(done.stdout.splitlines()) == container.count(path), "the datums are printed"
+    assert flotilla("cat", recorded[1][0], check=0).stderr == ""
+
+
+@pytest.mark.parametrize("how", ["zeroed", "cut away"])
+def test_020_a_lost_header_is_no_lost_datums(recorded, flotilla, tmp_path, how):
+    _, blocks = container.read(recorded[1][0])
+    room = blocks[0][2]
+    path = copy(recorded, tmp_path,
+                lambda data: bytes(room if how == "zeroed" else 0) + data[room:])
+    done = flotilla("recover", "--json", path, "--schema", recorded[0] / "probe.avsc", check=3)
+    said = json.loads(done.stdout)
+    assert said["datums"] == sum(block[0] for block in blocks)
+    assert said["lost_datums_estimated"] == 0
+    assert said["lost_bytes"] + said["missing_bytes"] == room
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_020_a_signal_leaves_nothing_behind(recorded, flotilla, tmp_path, number):
+    raw = {"type": "record", "name": "R", "fields": [{"name": "time", "type": "long"}]}
+    out = io.BytesIO()
+    fastavro.writer(out, raw, ({"time": i} for i in range(20000)), sync_interval=4000)
+    data = out.getvalue()
+    start = next(iter(fastavro.block_reader(io.BytesIO(data)))).offset
+    path = tmp_path / "long.avro"
+    with open(path, "wb") as file:
+        file.write(data)
+        while file.tell() < 400 << 20:
+            file.write(data[start:] * 100)
+    ended = None
+    with subprocess.Popen([FLOTILLA, "recover", path], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as run:
+        until = time.monotonic() + 20
+        while run.poll() is None and len(os.listdir(tmp_path)) < 2 and time.monotonic() < until:
+            time.sleep(0.005)
+        assert run.poll() is None and len(os.listdir(tmp_path)) == 2, "it writes by now"
+        run.send_signal(number)
+        _, ended = run.communicate(timeout=20)
+    assert run.returncode == 1 and "a signal has ended it" in ended
+    assert os.listdir(tmp_path) == ["long.avro"]
+    path.unlink()
+
+
+def test_020_a_pipe_is_called_one(flotilla, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for verb in "verify", "info", "recover":
+        done = flotilla(verb, pipe)
+        assert done.returncode == 1
+        assert f"{pipe}: is a pipe or device, not a file" in done.stderr
+    assert "not a regular file" in flotilla("schema", pipe).stderr
+
+
+@pytest.mark.parametrize("words", [["schema", "FILE"], ["schema", "--json", "FILE"], ["--help"],
+                                   ["cat", "--help"], ["--version"]])
+def test_020_a_full_disk_is_told(recorded, words):
+    words = [recorded[0] / "probe.avsc" if word == "FILE" else word for word in words]
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([FLOTILLA, *words], stdout=full, stderr=subprocess.PIPE, text=True,
+                              timeout=20)
+    assert done.returncode == 1 and "could not write all of the output" in done.stderr
+
+
+def test_020_status_into_a_full_disk_is_told(flotilla):
+    with Fleet({"probe": CHANNEL}) as fleet:
+        for words in [], ["--json"]:
+            with open("/dev/full", "w", encoding="ascii") as full:
+                done = subprocess.run([FLOTILLA, "status", *words, "-c", fleet.file], stdout=full,
+                                      stderr=subprocess.PIPE, text=True, timeout=20)
+            assert done.returncode == 1
+            assert done.stderr == "flotilla status: could not write all of the output\n"
