@@ -539,7 +539,7 @@ int verb_doctor(int argc, char **argv)
     if (words > 0)
         return verb_usage(argv[0], "unexpected argument \"%s\"; a file is given with -c", argv[1]);
     struct config *config;
-    if (config_read(config_find(given), &config, stderr) < 0)
+    if (config_read_anywhere(config_find(given), &config, stderr) < 0)
         return EXIT_CONFIG;
     struct doctor doctor = {.config = config, .findings = json_array()};
     examine_host(&doctor);

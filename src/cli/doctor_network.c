@@ -221,6 +221,8 @@ static void examine_own_address(struct doctor *doctor, const struct config_chann
         note_use(uses, settings->interface, channel, listen, true, packet);
     else if (loopback)
         note_use(uses, "lo", channel, listen, true, packet);
+    if (settings->interface[0] != '\0' && net_interface_index(settings->interface) == 0)
+        return; /* told of the interface */
     if (health_owns(listen) == 0 && is_taken(doctor, settings)) {
         snprintf(fix, sizeof fix, "ss -ulnp 'sport = :%u'", (unsigned)listen->port);
         doctor_find(doctor, DOCTOR_PROBLEM, "listen", fix,

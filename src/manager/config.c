@@ -44,6 +44,7 @@ struct loader {
     struct draft *drafts; /* as many as config->channels */
     size_t draft_count, draft_room;
     const struct config_node *said[ID_COUNT]; /* of the fleet */
+    bool anywhere; /* the interfaces are those of another machine, or not there yet */
     bool no_memory;
 };
 
@@ -520,10 +521,10 @@ static void check_channel(struct loader *loader, struct draft *draft)
                          config_channel_keys[i].name, config_channel_keys[i].help);
     check_decimated(loader, draft);
     if (settings->interface[0] != '\0' && net_interface_index(settings->interface) == 0) {
-        if (errno == ENODEV)
+        if (errno == ENODEV && !loader->anywhere)
             config_error(&loader->faults, place_of(draft, ID_INTERFACE),
                          "there is no interface \"%s\" on this machine", settings->interface);
-        else
+        else if (errno != ENODEV)
             config_error(&loader->faults, place_of(draft, ID_INTERFACE),
                          "cannot look for interface \"%s\": %s", settings->interface,
                          strerror(errno));
@@ -828,9 +829,9 @@ const char *config_find(const char *given)
     return given != NULL ? given : path_exists("fleet.yaml") ? "fleet.yaml" : SYSTEM_FILE;
 }
 
-int config_read(const char *path, struct config **config, FILE *errors)
+static int read_whole(const char *path, bool anywhere, struct config **config, FILE *errors)
 {
-    struct loader loader = {.config = calloc(1, sizeof *loader.config)};
+    struct loader loader = {.config = calloc(1, sizeof *loader.config), .anywhere = anywhere};
     int error = loader.config != NULL ? load(&loader, path) : -ENOMEM;
     config_faults_print(&loader.faults, errors);
     if (error == -ENOMEM)
@@ -843,6 +844,16 @@ int config_read(const char *path, struct config **config, FILE *errors)
     }
     loader_free(&loader);
     return error < 0 ? -EINVAL : 0;
+}
+
+int config_read(const char *path, struct config **config, FILE *errors)
+{
+    return read_whole(path, false, config, errors);
+}
+
+int config_read_anywhere(const char *path, struct config **config, FILE *errors)
+{
+    return read_whole(path, true, config, errors);
 }
 
 int config_read_runtime(const char *path, char *runtime, size_t runtime_bytes, char *error,

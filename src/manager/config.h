@@ -53,6 +53,10 @@ const char *config_find(const char *given);
  * when the file cannot be read). The caller frees with config_free in the first case. */
 int config_read(const char *path, struct config **config, FILE *errors);
 
+/* The same, but an interface that is not on this machine is no error: for those who look what the
+ * machine lacks. */
+int config_read_anywhere(const char *path, struct config **config, FILE *errors);
+
 /* Reads only where the fleet keeps its state, for those who talk to a manager and must not fail
  * over an error elsewhere in the file: `runtime` of `path` as config_read resolves it, or the
  * default if the file describes a fleet and does not say. 0, or -EINVAL with a message for people

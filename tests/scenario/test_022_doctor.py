@@ -153,9 +153,20 @@ def test_022_an_ipv6_group_on_loopback_works_once_mended(network, seed):
 
 
 def test_022_no_such_interface(network, seed):
-    """That is an error of the configuration already, with its place."""
+    """A finding like others, beside which the rest is looked at; check still refuses the file."""
     with fleet_file({**GROUP, "interface": "eth77"}) as fleet:
-        done = subprocess.run([*network.inside, str(FLOTILLA), "doctor", "-c", str(fleet.file)],
+        for listen in ("10.98.0.1:26000", GROUP["listen"]):
+            fleet.channels["c"]["listen"] = listen
+            fleet.write()
+            found = doctor(fleet, network.inside, code=1)
+            problems = {place: one for place, one in found.items() if one["level"] == "problem"}
+            assert list(problems) == [("eth77", "link")], problems
+            fix = problems["eth77", "link"]["fix"]
+            command, _, rest = fix.partition("; ")
+            assert "pair0" in network.run(command).stdout
+            assert rest == "set channels.c.interface to one of these"
+            assert ("c", "queue") in found and ("", "clock") in found
+        done = subprocess.run([*network.inside, str(FLOTILLA), "check", "-c", str(fleet.file)],
                               capture_output=True, text=True)
         assert done.returncode == 78 and "fleet.yaml:" in done.stderr and "eth77" in done.stderr
         fleet.channels["c"]["interface"] = "pair0"
