@@ -238,27 +238,12 @@ static bool find_existing(const char *directory, char found[CHANNEL_PATH_BYTES_M
     return strcmp(found, directory) == 0;
 }
 
-/* Tries what a relay does before it decides how to write: a direct write of a page. 0 or a negative
- * errno. */
+/* Tries what a relay does before it decides how to write. 0 or a negative errno. */
 static int probe_direct(int folder, bool direct, uint32_t *alignment)
 {
-    struct direct_file file;
     char name[48];
     snprintf(name, sizeof name, ".doctor-%ld", process_self());
-    int status = direct_file_open(&file, folder, name, FILE_CREATE, direct);
-    if (status < 0)
-        return status;
-    uint8_t *page = private_memory_map(file.alignment);
-    status = -ENOMEM;
-    if (page != NULL) {
-        struct span part = {page, file.alignment};
-        status = direct_file_write(&file, &part, 1, 0);
-        shared_memory_unmap(page, file.alignment);
-    }
-    *alignment = file.alignment;
-    direct_file_close(&file);
-    folder_remove(folder, name);
-    return status;
+    return direct_file_probe(folder, name, direct, alignment);
 }
 
 /* What makes a folder ours that is somebody else's; to read and write it is not ours to allow. */

@@ -25,9 +25,10 @@ enum file_open {
  * symbolic links. */
 int direct_file_open(struct direct_file *file, int folder, const char *name, enum file_open how,
                      bool direct);
-/* Switches an open file to the page cache, for file systems that accept O_DIRECT and then refuse
- * the first write. 0 or a negative errno. */
-int direct_file_use_page_cache(struct direct_file *file);
+/* Finds out how files can be written in the folder: makes `name`, writes a page of it, removes it.
+ * A write is needed, as some file systems accept O_DIRECT and refuse then. `*alignment` gets the
+ * unit of writes. 0 or a negative errno. */
+int direct_file_probe(int folder, const char *name, bool direct, uint32_t *alignment);
 /* Writes all of `parts` (at most 16, whole multiples of the alignment) at `offset`. 0 or a negative
  * errno; short writes are carried on, EINTR is repeated. */
 int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,

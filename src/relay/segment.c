@@ -29,28 +29,6 @@
 
 /* ---- starting ---- */
 
-/* Whether files in the folder can be written directly: tried with a write, as some file systems
- * accept the flag and refuse then. 0 or a negative errno. */
-static int probe_direct(int folder, uint32_t *alignment)
-{
-    struct direct_file file;
-    folder_remove(folder, PROBE_NAME);
-    int status = direct_file_open(&file, folder, PROBE_NAME, FILE_CREATE, true);
-    if (status < 0)
-        return status;
-    uint8_t *page = private_memory_map(file.alignment);
-    status = -ENOMEM;
-    if (page != NULL) {
-        struct span part = {page, file.alignment};
-        status = direct_file_write(&file, &part, 1, 0);
-        shared_memory_unmap(page, file.alignment);
-    }
-    *alignment = file.alignment;
-    direct_file_close(&file);
-    folder_remove(folder, PROBE_NAME);
-    return status;
-}
-
 /* Opens and locks the folder and decides how to write there. */
 static int open_folder(struct segment_folder *folder)
 {
@@ -65,7 +43,7 @@ static int open_folder(struct segment_folder *folder)
     }
     uint32_t alignment = BLOCK_PAGE_BYTES;
     bool wanted = settings->direct_io != DIRECT_OFF;
-    int status = wanted ? probe_direct(descriptor, &alignment) : 0;
+    int status = wanted ? direct_file_probe(descriptor, PROBE_NAME, true, &alignment) : 0;
     bool refused = status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM;
     /* Blocks are laid out for one way of writing; from direct to the page cache there is no way
      * back while the relay runs. */

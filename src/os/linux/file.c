@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "os/memory.h"
 
 enum { ALIGNMENT_MIN = 4096, ALIGNMENT_MAX = 65536, PARTS_MAX = 16 };
 
@@ -92,13 +93,24 @@ int direct_file_open(struct direct_file *file, int folder, const char *name, enu
     return 0;
 }
 
-int direct_file_use_page_cache(struct direct_file *file)
+int direct_file_probe(int folder, const char *name, bool direct, uint32_t *alignment)
 {
-    int flags = fcntl(file->descriptor, F_GETFL);
-    if (flags < 0 || fcntl(file->descriptor, F_SETFL, flags & ~O_DIRECT) < 0)
-        return -errno;
-    file->direct = false;
-    return 0;
+    struct direct_file file;
+    folder_remove(folder, name);
+    int status = direct_file_open(&file, folder, name, FILE_CREATE, direct);
+    if (status < 0)
+        return status;
+    uint8_t *page = private_memory_map(file.alignment);
+    status = -ENOMEM;
+    if (page != NULL) {
+        struct span part = {page, file.alignment};
+        status = direct_file_write(&file, &part, 1, 0);
+        shared_memory_unmap(page, file.alignment);
+    }
+    *alignment = file.alignment;
+    direct_file_close(&file);
+    folder_remove(folder, name);
+    return status;
 }
 
 int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,
