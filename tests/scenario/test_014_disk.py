@@ -73,6 +73,13 @@ def test_014_folder_not_there_at_the_start(seed):
         assert recorded(fleet)[0] == b"".join(signals.samples(100))
 
 
+def needs_tracing():
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    if subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"]).returncode:
+        pytest.skip("needs permission to trace (ptrace)")
+
+
 FAULTS = ["pwritev:error=EIO:when=4", "pwritev:error=EIO:when=3+2", "pwritev:error=ENOSPC:when=2+3",
           "pwritev:error=EINTR:when=2+2", "pwritev:delay_enter=300000:when=5",
           "fdatasync:error=EIO:when=3", "fdatasync:error=EIO:when=2+3", "fallocate:error=ENOSPC",
@@ -84,10 +91,7 @@ FAULTS = ["pwritev:error=EIO:when=4", "pwritev:error=EIO:when=3+2", "pwritev:err
 def test_014_failing_system_calls(fault, tmp_path, seed, flotilla):
     """One relay by hand under strace --inject: it lives on, and what it says it recorded is what an
     independent reader counts."""
-    if shutil.which("strace") is None:
-        pytest.skip("needs strace")
-    if subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"]).returncode:
-        pytest.skip("needs permission to trace (ptrace)")
+    needs_tracing()
     schema, layout = tmp_path / "s.avsc", tmp_path / "s.layout"
     with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
         schema.write_text((fleet.folder / "schemas/engine.avsc").read_text())
@@ -172,10 +176,7 @@ def test_014_folder_removed_and_made_again(seed):
 def under_faults(tmp_path, flotilla, fault, flags, datums, rate):
     """One relay by hand under a fault of one system call, with so many datums; what it said it
     recorded, what not, and what an independent reader counts."""
-    if shutil.which("strace") is None:
-        pytest.skip("needs strace")
-    if subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"]).returncode:
-        pytest.skip("needs permission to trace (ptrace)")
+    needs_tracing()
     schema, layout = tmp_path / "s.avsc", tmp_path / "s.layout"
     with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
         schema.write_text((fleet.folder / "schemas/engine.avsc").read_text())
