@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ * Talking to whoever supervises this process, in the language of sd_notify(3): a datagram of
+ * "KEY=VALUE" lines to a local socket, with descriptors to keep ("FDSTORE=1") where there are any.
+ * The same words go to systemd's socket ($NOTIFY_SOCKET) and to flotilla-keeper's.
+ * Sources: sd_notify(3), sd_pid_notify_with_fds(3), sd_watchdog_enabled(3). */
+#ifndef FLOTILLA_OS_NOTIFY_H
+#define FLOTILLA_OS_NOTIFY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NOTIFY_NAME_BYTES_MAX 200 /* of a kept descriptor's name: no ':' and no control characters */
+
+struct notify {
+    int descriptor; /* a datagram socket; -1: nobody listens */
+};
+
+/* Opens the way to $NOTIFY_SOCKET (a path, or "@" and an abstract name). 0; -ENOENT if it is not
+ * set, and then every call below does nothing; or another negative errno. Before any sandbox: it
+ * makes a socket. notify_close ends it. */
+int notify_open(struct notify *notify);
+/* The same for the socket `name` in `folder` (of any length of path). */
+int notify_open_at(struct notify *notify, const char *folder, const char *name);
+void notify_close(struct notify *notify);
+
+/* Sends `text`, lines such as "READY=1" or "STATUS=...". Never waits. 0, -ENOENT if nobody listens,
+ * -EAGAIN if it was not taken now, or another negative errno. */
+int notify_send(const struct notify *notify, const char *text);
+/* Gives a copy of `descriptor` into keeping under `name`, where one may be already. As notify_send.
+ */
+int notify_keep(const struct notify *notify, const char *name, int descriptor);
+/* Has everything under `name` given up. As notify_send. */
+int notify_drop(const struct notify *notify, const char *name);
+
+/* How often the supervisor wants "WATCHDOG=1" ($WATCHDOG_USEC, if $WATCHDOG_PID is ours or is not
+ * set), in nanoseconds; 0: never. */
+uint64_t notify_watchdog_ns(void);
+
+#endif
