@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT
+ * A relay from its settings to its end. Relies on its order: what is inherited is looked at before
+ * anything is made, the memory before the folder, and all of it before the first datagram. */
+#include "relay/relay.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "avro/envelope.h"
+#include "base/log.h"
+#include "os/file.h"
+#include "os/inherit.h"
+#include "os/memory.h"
+
+#define LAYOUT_FILE_BYTES_MAX (16u << 20)
+
+static int load_layout(struct relay *relay)
+{
+    uint8_t *bytes;
+    size_t count;
+    int status = file_read_whole(relay->settings.layout, LAYOUT_FILE_BYTES_MAX, &bytes, &count);
+    if (status < 0) {
+        log_line("cannot read %s: %s", relay->settings.layout, strerror(-status));
+        return EXIT_SETTINGS;
+    }
+    status = layout_load(&relay->layout, (struct span){bytes, count}); /* kept until the end */
+    if (status < 0) {
+        log_line("%s: %s; compile the schema again", relay->settings.layout,
+                 status == -ENOTSUP ? "made by another version"
+                                    : "not a compiled schema, or damaged");
+        return EXIT_SETTINGS;
+    }
+    return 0;
+}
+
+static int open_sockets(struct relay *relay)
+{
+    const struct channel_settings *settings = &relay->settings;
+    struct receiver *receiver = &relay->receiver;
+    char text[NET_ADDRESS_TEXT_BYTES];
+    receiver->descriptor = inherit_descriptor(INHERIT_RECEIVE);
+    if (receiver->descriptor < 0) {
+        struct net_receive_options options = {.listen = settings->listen,
+                                              .interface = settings->interface,
+                                              .sources = settings->sources,
+                                              .source_count = settings->source_count,
+                                              .queue_bytes = settings->receive_bytes};
+        receiver->descriptor = net_open_receiver(&options);
+    }
+    if (receiver->descriptor < 0) {
+        log_line("cannot listen on %s: %s", net_write_address(text, &settings->listen),
+                 strerror(-receiver->descriptor));
+        return EXIT_BROKEN;
+    }
+    struct {
+        struct net_outbox *outbox;
+        const struct address *to;
+        const char *name;
+    } streams[] = {{&receiver->full, &settings->full, INHERIT_FULL},
+                   {&receiver->decimated, &settings->decimated, INHERIT_DECIMATED}};
+    for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
+        struct net_outbox *outbox = streams[i].outbox;
+        outbox->to = *streams[i].to;
+        outbox->descriptor = -1;
+        if (outbox->to.family == 0)
+            continue;
+        outbox->descriptor = inherit_descriptor(streams[i].name);
+        if (outbox->descriptor < 0)
+            outbox->descriptor = net_open_sender(&outbox->to, settings->interface, settings->ttl);
+        if (outbox->descriptor < 0) {
+            log_line("cannot send to %s: %s", net_write_address(text, &outbox->to),
+                     strerror(-outbox->descriptor));
+            return EXIT_BROKEN;
+        }
+    }
+    return 0;
+}
+
+/* Maps the channel's memory; what cannot be trusted is emptied, and said. */
+static int open_memory(struct relay *relay)
+{
+    int descriptor = inherit_descriptor(INHERIT_MEMORY);
+    if (descriptor < 0)
+        descriptor = shared_memory_create(relay->settings.name, staging_bytes(&relay->settings));
+    int status = descriptor < 0 ? descriptor : staging_map(&relay->staging, descriptor);
+    if (status == 0 && staging_validate(&relay->staging) < 0) {
+        staging_unmap(&relay->staging);
+        status = -EBADMSG;
+    }
+    if (status == -EBADMSG) {
+        log_line(
+            "the memory left by the last relay cannot be trusted: its counters and what waited "
+            "in it are given up");
+        status = staging_reset(descriptor);
+        if (status == 0)
+            status = staging_map(&relay->staging, descriptor);
+    }
+    if (status < 0)
+        log_line("cannot map the channel's memory: %s", strerror(-status));
+    return status < 0 ? EXIT_BROKEN : 0;
+}
+
+/* What waits was checked with another schema: it belongs to the file that is open, if one is. */
+static void finish_other_layout(struct relay *relay)
+{
+    if (!staging_layout_changed(&relay->staging, relay->layout.checksum))
+        return;
+    receiver_close_block(&relay->receiver);
+    struct lane *lane = &relay->staging.lanes[LANE_DATUMS];
+    struct writer *writer = &relay->writing.writers[LANE_DATUMS];
+    if (relay->receiver.writing != NULL && lane_writer(lane)->file_open) {
+        writer->same_file = true;
+        writer_drain(writer);
+        writer->same_file = false;
+    }
+    writer_abandon(lane);
+}
+
+static int open_lane(struct relay *relay, enum lane_index index)
+{
+    struct segment *segment = &relay->segments[index];
+    segment->lane = &relay->staging.lanes[index];
+    segment->settings = &relay->settings;
+    segment->folder = &relay->folder;
+    segment->suffix = index == LANE_REJECTS ? "-rejects" : "";
+    segment->schema = relay->layout.schema;
+    if (index == LANE_REJECTS)
+        segment->schema = (struct span){(const uint8_t *)reject_schema, strlen(reject_schema)};
+    int status = segment_prepare(segment);
+    if (status < 0)
+        return status;
+    segment_resume(segment);
+    return writer_prepare(&relay->writing.writers[index], segment->lane, &relay->settings, segment);
+}
+
+static int open_recording(struct relay *relay)
+{
+    if (relay->settings.directory[0] == '\0')
+        return 0;
+    char why[CHANNEL_PATH_BYTES_MAX + 200];
+    int status = segment_folder_open(&relay->folder, &relay->settings, why, sizeof(why));
+    if (status < 0) {
+        log_line("%s", why);
+        return status == -EWOULDBLOCK  ? EXIT_TAKEN
+               : status == -EOPNOTSUPP ? EXIT_SETTINGS
+                                       : EXIT_BROKEN;
+    }
+    /* Blocks that wait were laid out for the alignment of the last relay's folder. */
+    uint32_t laid_out = staging_alignment(&relay->staging);
+    if (laid_out != 0 && laid_out < relay->folder.alignment) {
+        relay->folder.alignment = laid_out;
+        relay->folder.direct = false;
+    }
+    for (int i = 0; i < LANES && status == 0; i++)
+        status = open_lane(relay, (enum lane_index)i);
+    if (status < 0) {
+        log_line("out of memory");
+        return EXIT_BROKEN;
+    }
+    relay->receiver.writing = &relay->writing;
+    return 0;
+}
+
+int relay_open(struct relay *relay)
+{
+    int status = load_layout(relay);
+    if (status == 0)
+        status = open_sockets(relay);
+    if (status == 0)
+        status = open_memory(relay);
+    if (status == 0)
+        status = open_recording(relay);
+    if (status != 0)
+        return status;
+    relay->receiver.settings = &relay->settings;
+    relay->receiver.layout = &relay->layout;
+    relay->receiver.staging = &relay->staging;
+    if (receiver_prepare(&relay->receiver) < 0) {
+        log_line("out of memory");
+        return EXIT_BROKEN;
+    }
+    return 0;
+}
+
+int relay_work(struct relay *relay)
+{
+    finish_other_layout(relay);
+    staging_note_start(&relay->staging, &relay->settings,
+                       net_queue_bytes(relay->receiver.descriptor), relay->layout.checksum,
+                       relay->receiver.alignment);
+    receiver_resume(&relay->receiver);
+    if (relay->receiver.writing != NULL && writing_start(&relay->writing) < 0) {
+        log_line("cannot start the writing thread");
+        return EXIT_BROKEN;
+    }
+    for (int i = 0; i < LANES && relay->receiver.writing == NULL; i++) {
+        writer_abandon(&relay->staging.lanes[i]);
+        segment_give_up(&relay->staging.lanes[i]);
+    }
+    int status = receiver_run(&relay->receiver);
+    if (status < 0)
+        log_line("cannot receive: %s", strerror(-status));
+    if (relay->receiver.writing != NULL)
+        writing_stop(&relay->writing);
+    return status < 0 ? EXIT_BROKEN : EXIT_STOPPED;
+}
+
+void relay_report(const struct relay *relay)
+{
+    struct counters counters;
+    staging_read(&relay->staging, &counters);
+    log_line("stopped: %" PRIu64 " datagrams received, %" PRIu64 " rejected, %" PRIu64
+             " dropped by the kernel; %" PRIu64 " datums recorded, %" PRIu64 " not",
+             counters.datagrams_received, counters.datagrams_rejected, counters.datagrams_dropped,
+             counters.datums_recorded, counters.datums_unrecorded);
+}
+
+void relay_close(struct relay *relay)
+{
+    for (int i = 0; i < LANES; i++)
+        segment_release(&relay->segments[i]);
+    staging_unmap(&relay->staging);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ * One life of a relay: its parts put together over what it inherits (os/inherit.h) or opens itself,
+ * and run. No flags and no signals in here, so that a simulation lives it as the program does. */
+#ifndef FLOTILLA_RELAY_RELAY_H
+#define FLOTILLA_RELAY_RELAY_H
+
+#include "avro/layout.h"
+#include "channel/settings.h"
+#include "channel/staging.h"
+#include "relay/receiver.h"
+#include "relay/segment.h"
+#include "relay/writer.h"
+
+/* How a relay ends, as its exit status. */
+enum relay_exit {
+    EXIT_STOPPED = 0,
+    EXIT_BROKEN = 1,
+    EXIT_FLAGS = 2,
+    EXIT_TAKEN = 75,   /* another relay has the channel */
+    EXIT_SETTINGS = 78 /* these cannot work here */
+};
+
+/* The relay's parts, for one channel and one life of the process. */
+struct relay {
+    struct channel_settings settings;
+    struct layout layout;
+    struct staging staging;
+    struct segment_folder folder;
+    struct segment segments[LANES];
+    struct writing writing;
+    struct receiver receiver;
+};
+
+/* Opens everything that the settings ask for; all but the settings must be zero. 0 or an enum
+ * relay_exit, and then the reason is logged. relay_close ends it in either case. */
+int relay_open(struct relay *relay);
+/* Goes on where the last relay stopped, and works until asked to stop (os/interrupt.h). An enum
+ * relay_exit. */
+int relay_work(struct relay *relay);
+/* Logs what was counted. */
+void relay_report(const struct relay *relay);
+void relay_close(struct relay *relay);
+
+#endif
