@@ -35,7 +35,8 @@ all:
 	@$(call configure,build/programs,-Dpart=programs)
 	@$(call compile,build/relay)
 	@$(call compile,build/programs)
-	@install -C -m 755 build/relay/flotilla-relay build/programs/flotilla build/
+	@install -C -m 755 build/relay/flotilla-relay build/relay/flotilla-keeper \
+	    build/programs/flotilla build/
 
 demo:
 	@tests/setup demo
@@ -88,6 +89,7 @@ setup:
 install: all
 	install -D -m 755 build/flotilla $(DESTDIR)$(PREFIX)/bin/flotilla
 	install -D -m 755 build/flotilla-relay $(DESTDIR)$(PREFIX)/bin/flotilla-relay
+	install -D -m 755 build/flotilla-keeper $(DESTDIR)$(PREFIX)/bin/flotilla-keeper
 	install -D -m 644 -t $(share)/man/man1 man/*.1
 	install -D -m 644 -t $(share)/man/man5 man/*.5
 	install -D -m 644 etc/completion/flotilla.bash $(share)/bash-completion/completions/flotilla

@@ -43,9 +43,10 @@ _flotilla()
         return
     fi
     case $verb in
-    run) options='-c --config' ;;
+    run) options='-c --config --renew' ;;
     check) options='-c --config --print --json --keys' ;;
-    doctor | reload | restart | stop) options='-c --config --json' ;;
+    doctor | reload | stop) options='-c --config --json' ;;
+    restart) options='-c --config --all --json' ;;
     status) options='-c --config --watch --json' ;;
     send)
         options='-c --config --rate --count --batch --from --seed --json --to --interface --schema

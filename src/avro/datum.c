@@ -28,6 +28,7 @@ static const char *const reject_names[REJECT_REASONS] = {
     [REJECT_FRAMING] = "framing",
     [REJECT_FINGERPRINT] = "fingerprint",
     [REJECT_SCHEMA_ID] = "schema_id",
+    [REJECT_POISON] = "poison",
 };
 
 const char *datum_reject_name(enum reject reason)

@@ -19,6 +19,7 @@
 #define LAYOUT_NODES_MAX        65536u
 #define LAYOUT_LEAVES_MAX       65536u
 #define LAYOUT_SCHEMA_BYTES_MAX (4u << 20)
+#define LAYOUT_IMAGE_BYTES_MAX  (16u << 20)
 #define LAYOUT_DEPTH_MAX        64u /* nesting of a datum; deeper ones are rejected */
 #define LAYOUT_EMPTY_ITEMS_MAX                                                                     \
     65536u /* items of zero bytes (null ...) in one datum's arrays and maps */

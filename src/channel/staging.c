@@ -2,7 +2,8 @@
  * The memory of one channel. Relies on its size being sealed and on one writer for each state.
  *
  *   what                     bytes                        touched at rest
- *   struct staging_shared    one page or two              all
+ *   ledger                   8 pages                      two
+ *   struct staging_shared    two pages                    all
  *   queues of closed blocks  640 for each slot and lane   a page each, more with time
  *   accumulators, twice      32 for each of 65,536 leaves what the schema has
  *   receive batch            32 messages of 64 KiB        a page a message
@@ -18,9 +19,11 @@
 #include "base/crc32c.h"
 #include "os/memory.h"
 
-#define STAGING_MAGIC   0x474e4753u /* "SGNG" */
-#define STAGING_VERSION 1u
-#define PAGE_BYTES      BLOCK_PAGE_BYTES
+#define STAGING_MAGIC 0x474e4753u /* "SGNG" */
+#ifndef STAGING_VERSION           /* tests build another */
+#define STAGING_VERSION 2u
+#endif
+#define PAGE_BYTES BLOCK_PAGE_BYTES
 
 struct lane_shared {
     _Alignas(64) _Atomic uint64_t writer_version; /* the copy in force is this & 1 */
@@ -43,9 +46,15 @@ struct staging_shared {
 
     _Alignas(64) _Atomic uint64_t receiver_version; /* the copy in force is this & 1 */
     _Atomic uint64_t in_flight;                     /* number of the newest batch asked for */
+    _Atomic uint32_t mark;                          /* the datagram of it that is looked at */
     struct receiver_state receiver[2];
 
     struct lane_shared lanes[LANES];
+
+    /* Written by the crash handler alone. */
+    _Alignas(64) _Atomic uint64_t crash_batch; /* the batch that relays crashed over */
+    uint32_t crash_mark, crash_count;          /* at which datagram the last ones did, how many */
+    uint8_t poison[STAGING_MARKS_MAX / 8];     /* a bit for each datagram that did it too often */
 };
 
 struct staging_map_plan {
@@ -62,7 +71,7 @@ static struct staging_map_plan staging_plan(uint32_t slot_count)
     struct staging_map_plan plan;
     size_t queue_bytes =
         page_up((size_t)slot_count * STAGING_QUEUE_PER_SLOT * sizeof(struct staging_block));
-    plan.queues[0] = page_up(sizeof(struct staging_shared));
+    plan.queues[0] = LEDGER_BYTES + page_up(sizeof(struct staging_shared));
     for (int lane = 1; lane < LANES; lane++)
         plan.queues[lane] = plan.queues[lane - 1] + queue_bytes;
     plan.accumulators = plan.queues[LANES - 1] + queue_bytes;
@@ -102,6 +111,16 @@ static void staging_make(struct staging_shared *shared, size_t bytes, uint32_t s
     shared->fixed.checksum = fixed_checksum(shared);
 }
 
+static uint32_t block_words_checksum(const struct staging_block *block)
+{
+    return crc32c(0, block, offsetof(struct staging_block, checksum));
+}
+
+void staging_seal_block(struct staging_block *block)
+{
+    block->checksum = block_words_checksum(block);
+}
+
 static bool is_block_sound(const struct staging *staging, const struct staging_block *block)
 {
     return block->slot < staging->slot_count && block->count > 0 && block->count < 1u << 20 &&
@@ -109,6 +128,16 @@ static bool is_block_sound(const struct staging *staging, const struct staging_b
            block->data_bytes < BLOCK_BYTES_MAX &&
            block->offset + block_finished_bytes(block->data_bytes, BLOCK_PAGE_BYTES) <=
                BLOCK_BYTES_MAX;
+}
+
+static uint32_t writer_checksum(const struct writer_state *state)
+{
+    return crc32c(0, state, offsetof(struct writer_state, checksum));
+}
+
+static uint32_t receiver_checksum(const struct receiver_state *state)
+{
+    return crc32c(0, state, offsetof(struct receiver_state, checksum));
 }
 
 static bool is_writer_sound(const struct writer_state *writer)
@@ -164,6 +193,8 @@ static bool is_lane_sound(const struct lane *lane, struct slot_use *use)
     const struct lane_state *receiver = lane_receiver(lane);
     const struct writer_state *writer = lane_writer(lane);
     const struct staging_block *open = &receiver->open;
+    if (lane->shared->writer_version != 0 && writer->checksum != writer_checksum(writer))
+        return false;
     if (writer->written > receiver->closed ||
         receiver->closed - writer->written > lane->queue_count || !is_writer_sound(writer) ||
         receiver->slot_taken > 1 || (open->count > 0 && !receiver->slot_taken) ||
@@ -174,7 +205,8 @@ static bool is_lane_sound(const struct lane *lane, struct slot_use *use)
     use->slot = UINT32_MAX;
     for (uint64_t number = writer->written; number < receiver->closed; number++) {
         const struct staging_block *block = lane_entry(lane, number);
-        if (!is_block_in_place(lane->staging, block, use))
+        if (block->checksum != block_words_checksum(block) ||
+            !is_block_in_place(lane->staging, block, use))
             return false;
         /* `last` frees the slot: it must stand exactly where the slot changes. */
         bool more = number + 1 < receiver->closed
@@ -196,6 +228,8 @@ static bool is_staging_sound(const struct staging *staging)
     const struct receiver_state *receiver = staging_receiver(staging);
     const struct writer_state *writer = lane_writer(&staging->lanes[LANE_DATUMS]);
     struct slot_use use = {.slot = UINT32_MAX};
+    if (staging->shared->receiver_version != 0 && receiver->checksum != receiver_checksum(receiver))
+        return false;
     if (receiver->window_copy > 1 ||
         receiver->datums_unrecorded + writer->datums_recorded + writer->datums_unrecorded >
             receiver->datums_accepted)
@@ -213,7 +247,8 @@ static void staging_place(struct staging *staging, void *memory, uint32_t slot_c
     staging->memory = memory;
     staging->bytes = plan.bytes;
     staging->slot_count = slot_count;
-    staging->shared = memory;
+    staging->ledger = memory;
+    staging->shared = (struct staging_shared *)(void *)(base + LEDGER_BYTES);
     for (int lane = 0; lane < LANES; lane++)
         staging->lanes[lane] =
             (struct lane){.staging = staging,
@@ -250,6 +285,10 @@ int staging_map(struct staging *staging, int descriptor)
         return status;
     staging_place(staging, memory, slot_count);
     struct staging_shared *shared = staging->shared;
+    if (ledger_make(staging->ledger) < 0) {
+        staging_unmap(staging);
+        return -EBADMSG;
+    }
     if (shared->fixed.magic == 0) {
         staging_make(shared, (size_t)bytes, slot_count);
         return 0;
@@ -264,6 +303,12 @@ int staging_map(struct staging *staging, int descriptor)
         return -EBADMSG;
     }
     return 0;
+}
+
+void staging_move(struct staging *staging, struct staging *from)
+{
+    staging_place(staging, from->memory, from->slot_count);
+    memset(from, 0, sizeof(*from));
 }
 
 int staging_validate(const struct staging *staging)
@@ -284,12 +329,28 @@ int staging_reset(int descriptor)
     int status = bytes < 0 ? (int)bytes : shared_memory_map(descriptor, (size_t)bytes, &memory);
     if (status < 0)
         return status;
-    status = shared_memory_release(memory, (size_t)bytes);
+    status = shared_memory_release((uint8_t *)memory + LEDGER_BYTES, (size_t)bytes - LEDGER_BYTES);
     shared_memory_unmap(memory, (size_t)bytes);
     return status;
 }
 
 /* ---- states kept twice ---- */
+
+/* The copy to change, made equal to the one in force. */
+static void *twin_begin(_Atomic uint64_t *version, void *states, size_t bytes)
+{
+    uint64_t now = atomic_load_explicit(version, memory_order_relaxed);
+    uint8_t *copies = states;
+    atomic_thread_fence(memory_order_release); /* a reader of this copy must see the last commit */
+    memcpy(copies + ((now + 1) & 1) * bytes, copies + (now & 1) * bytes, bytes);
+    return copies + ((now + 1) & 1) * bytes;
+}
+
+static void twin_commit(_Atomic uint64_t *version)
+{
+    uint64_t now = atomic_load_explicit(version, memory_order_relaxed);
+    atomic_store_explicit(version, now + 1, memory_order_release);
+}
 
 const struct receiver_state *staging_receiver(const struct staging *staging)
 {
@@ -301,17 +362,16 @@ const struct receiver_state *staging_receiver(const struct staging *staging)
 struct receiver_state *staging_receiver_begin(struct staging *staging)
 {
     struct staging_shared *shared = staging->shared;
-    uint64_t version = atomic_load_explicit(&shared->receiver_version, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release); /* a reader of this copy must see the last commit */
-    shared->receiver[(version + 1) & 1] = shared->receiver[version & 1];
-    return &shared->receiver[(version + 1) & 1];
+    return twin_begin(&shared->receiver_version, shared->receiver, sizeof(shared->receiver[0]));
 }
 
 void staging_receiver_commit(struct staging *staging)
 {
     struct staging_shared *shared = staging->shared;
     uint64_t version = atomic_load_explicit(&shared->receiver_version, memory_order_relaxed);
-    atomic_store_explicit(&shared->receiver_version, version + 1, memory_order_release);
+    struct receiver_state *next = &shared->receiver[(version + 1) & 1];
+    next->checksum = receiver_checksum(next);
+    twin_commit(&shared->receiver_version);
 }
 
 const struct writer_state *lane_writer(const struct lane *lane)
@@ -323,17 +383,16 @@ const struct writer_state *lane_writer(const struct lane *lane)
 struct writer_state *lane_writer_begin(struct lane *lane)
 {
     struct lane_shared *shared = lane->shared;
-    uint64_t version = atomic_load_explicit(&shared->writer_version, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release); /* a reader of this copy must see the last commit */
-    shared->writer[(version + 1) & 1] = shared->writer[version & 1];
-    return &shared->writer[(version + 1) & 1];
+    return twin_begin(&shared->writer_version, shared->writer, sizeof(shared->writer[0]));
 }
 
 void lane_writer_commit(struct lane *lane)
 {
     struct lane_shared *shared = lane->shared;
     uint64_t version = atomic_load_explicit(&shared->writer_version, memory_order_relaxed);
-    atomic_store_explicit(&shared->writer_version, version + 1, memory_order_release);
+    struct writer_state *next = &shared->writer[(version + 1) & 1];
+    next->checksum = writer_checksum(next);
+    twin_commit(&shared->writer_version);
 }
 
 const struct lane_state *lane_receiver(const struct lane *lane)
@@ -403,6 +462,7 @@ void lane_forget_claims(struct lane *lane)
 void staging_flight_begin(struct staging *staging)
 {
     uint64_t number = staging_receiver(staging)->batches + 1;
+    staging_mark(staging, STAGING_NOWHERE);
     atomic_store_explicit(&staging->shared->in_flight, number, memory_order_seq_cst);
 }
 
@@ -410,6 +470,47 @@ bool staging_flight_pending(const struct staging *staging)
 {
     return atomic_load_explicit(&staging->shared->in_flight, memory_order_seq_cst) ==
            staging_receiver(staging)->batches + 1;
+}
+
+/* ---- datagrams that crash relays ---- */
+
+void staging_mark(struct staging *staging, uint32_t index)
+{
+    atomic_store_explicit(&staging->shared->mark, index, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst); /* the crash handler must find it */
+}
+
+void staging_note_crash(struct staging *staging)
+{
+    struct staging_shared *shared = staging->shared;
+    if (shared == NULL || !staging_flight_pending(staging))
+        return;
+    uint32_t mark = atomic_load_explicit(&shared->mark, memory_order_relaxed);
+    if (mark >= STAGING_MARKS_MAX)
+        return;
+    uint64_t batch = atomic_load_explicit(&shared->in_flight, memory_order_relaxed);
+    if (atomic_load_explicit(&shared->crash_batch, memory_order_relaxed) != batch) {
+        memset(shared->poison, 0, sizeof(shared->poison));
+        shared->crash_count = 0;
+        atomic_store_explicit(&shared->crash_batch, batch, memory_order_release);
+    }
+    shared->crash_count = shared->crash_mark == mark ? shared->crash_count + 1 : 1;
+    shared->crash_mark = mark;
+    if (shared->crash_count >= STAGING_CRASHES_MAX)
+        shared->poison[mark / 8] |= (uint8_t)(1u << mark % 8);
+}
+
+bool staging_has_poison(const struct staging *staging)
+{
+    const struct staging_shared *shared = staging->shared;
+    return atomic_load_explicit(&shared->crash_batch, memory_order_acquire) ==
+           staging_receiver(staging)->batches + 1;
+}
+
+bool staging_is_poison(const struct staging *staging, uint32_t index)
+{
+    return index < STAGING_MARKS_MAX && staging_has_poison(staging) &&
+           (staging->shared->poison[index / 8] >> index % 8) & 1;
 }
 
 /* ---- what others read ---- */

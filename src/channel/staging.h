@@ -10,7 +10,8 @@
  *    that was taken but not put in force is still there to be done.
  * 3. Bytes below what is in force are never changed: appending to a block or writing a block to its
  *    place in the file twice gives the same bytes.
- * Relies on the single writer of each state. Map: see staging.c. */
+ * In front of all stands the ledger (channel/ledger.h), which is for the manager. Relies on the
+ * single writer of each state. Map: see staging.c. */
 #ifndef FLOTILLA_CHANNEL_STAGING_H
 #define FLOTILLA_CHANNEL_STAGING_H
 
@@ -22,6 +23,7 @@
 #include "avro/block.h"
 #include "avro/datum.h"
 #include "channel/counters.h"
+#include "channel/ledger.h"
 #include "channel/settings.h"
 #include "os/net.h"
 
@@ -31,6 +33,11 @@
 #define STAGING_QUEUE_PER_SLOT 16u
 /* With less left, a slot takes no further block: the largest datum must fit. */
 #define STAGING_SLOT_REST_BYTES (72u << 10)
+/* A datagram of a batch that crashes so many relays in a row is set aside. */
+#define STAGING_CRASHES_MAX 2u
+/* Datagrams of a batch that can be told apart when one of them crashes its relay. */
+#define STAGING_MARKS_MAX 4096u
+#define STAGING_NOWHERE   0xffffffffu
 
 /* A block that is closed and waits for the writer. A slot of BLOCK_BYTES_MAX holds one or more. */
 struct staging_block {
@@ -40,6 +47,8 @@ struct staging_block {
     uint64_t count;      /* datums */
     uint64_t arrival_ns; /* realtime of its first datum */
     uint64_t since_ns;   /* monotonic: when its first datum came in */
+    uint32_t checksum;   /* of the words above, once it is closed (staging_seal_block) */
+    uint32_t zero;
 };
 
 /* Two kinds of datums go to the disk, each by a lane of its own, into files of its own. */
@@ -73,6 +82,7 @@ struct receiver_state {
     uint32_t window_copy;       /* which of the two accumulator areas is in force */
     uint64_t window_time;       /* bits of the time field of the window's first datum ... */
     uint32_t window_time_known; /* ... if it had one */
+    uint32_t checksum;          /* of all above; made by the commit */
 };
 
 /* What the writing thread has done in a lane. The file is the one being written, if `file_open`. */
@@ -97,7 +107,8 @@ struct writer_state {
     uint32_t file_direct, zero;
     uint32_t file_alignment, write_errno;
     uint8_t sync_marker[BLOCK_SYNC_BYTES];
-    char file_name[128]; /* without ".part" */
+    char file_name[128];          /* without ".part" */
+    uint32_t more_zero, checksum; /* of all above; made by the commit */
 };
 
 /* Who may still change the open block: its number times 4 plus one of these. The receiver must take
@@ -136,6 +147,7 @@ struct staging {
     void *memory;
     size_t bytes;
     uint32_t slot_count;
+    struct ledger_shared *ledger;
     struct staging_shared *shared;
     struct lane lanes[LANES];
     struct accumulator *accumulators[2]; /* LAYOUT_LEAVES_MAX each */
@@ -151,12 +163,14 @@ size_t staging_bytes(const struct channel_settings *settings);
  * was made by another version, or is no such memory; else 0 or a negative errno. staging_unmap ends
  * it. Any number of processes may map it. */
 int staging_map(struct staging *staging, int descriptor);
+/* Moves a mapping to another place; `from` is empty afterwards. */
+void staging_move(struct staging *staging, struct staging *from);
 /* For a relay that takes over, before it starts: whether what the last one left behind can be true
- * (every index in bounds, no slot used twice). 0 or -EBADMSG. */
+ * (checksums of the states, every index in bounds, no slot used twice). 0 or -EBADMSG. */
 int staging_validate(const struct staging *staging);
 void staging_unmap(struct staging *staging);
 
-/* Empties the memory (after -EBADMSG). The counters are lost with it. */
+/* Empties the memory (after -EBADMSG) but for the ledger. The counters are lost with it. */
 int staging_reset(int descriptor);
 
 /* The state in force; the copy to change, made equal to it; and putting that copy in force. Only
@@ -198,6 +212,20 @@ static inline struct staging_block *lane_entry(const struct lane *lane, uint64_t
 void staging_flight_begin(struct staging *staging);
 /* Whether a batch was in flight when the last relay ended. */
 bool staging_flight_pending(const struct staging *staging);
+
+/* Notes which datagram of the batch in flight is looked at, counted from 0, or STAGING_NOWHERE: one
+ * store. */
+void staging_mark(struct staging *staging, uint32_t index);
+/* For the crash handler: notes that the relay has crashed over the datagram marked. Writes memory,
+ * does nothing else. */
+void staging_note_crash(struct staging *staging);
+/* Whether the datagram of the batch in flight has crashed STAGING_CRASHES_MAX relays. */
+bool staging_is_poison(const struct staging *staging, uint32_t index);
+/* Whether any datagram of the batch in flight has. */
+bool staging_has_poison(const struct staging *staging);
+
+/* Makes the checksum of a block that is about to be closed. */
+void staging_seal_block(struct staging_block *block);
 
 /* Whether what is staged or in an open file was checked with another layout. */
 bool staging_layout_changed(const struct staging *staging, uint32_t layout_checksum);

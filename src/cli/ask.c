@@ -12,7 +12,7 @@
 int ask_read_options(int argc, char **argv, unsigned accepts, struct ask_options *options)
 {
     memset(options, 0, sizeof *options);
-    struct option_rule rules[3] = {
+    struct option_rule rules[5] = {
         {.name = "config", .letter = 'c', .kind = OPTION_TEXT, .into = &options->config}};
     size_t rule_count = 1;
     if (accepts & ASK_JSON)
@@ -21,10 +21,19 @@ int ask_read_options(int argc, char **argv, unsigned accepts, struct ask_options
     if (accepts & ASK_WATCH)
         rules[rule_count++] =
             (struct option_rule){.name = "watch", .kind = OPTION_FLAG, .into = &options->watch};
+    if (accepts & ASK_ALL)
+        rules[rule_count++] =
+            (struct option_rule){.name = "all", .kind = OPTION_FLAG, .into = &options->all};
+    if (accepts & ASK_RENEW)
+        rules[rule_count++] =
+            (struct option_rule){.name = "renew", .kind = OPTION_FLAG, .into = &options->renew};
     int words = options_read(rules, rule_count, argc, argv);
     if (words < 0)
         return EXIT_USAGE;
-    if (accepts & ASK_CHANNEL) {
+    if (options->all) {
+        if (words)
+            return verb_usage(argv[0], "--all, or a CHANNEL: not both");
+    } else if (accepts & ASK_CHANNEL) {
         if (words != 1)
             return verb_usage(argv[0], words ? "one CHANNEL at a time" : "which CHANNEL?");
         options->channel = argv[1];
@@ -72,6 +81,16 @@ int ask_manager(const struct ask_options *options, json_t *request, uint64_t tim
     }
     json_decref(request);
     return code;
+}
+
+json_t *ask_quietly(const struct ask_options *options, json_t *request, uint64_t timeout_ms)
+{
+    char runtime[CHANNEL_PATH_BYTES_MAX], error[2048];
+    json_t *reply = NULL;
+    if (request && control_find_runtime(options->config, runtime, error, sizeof error) == 0)
+        reply = control_ask(runtime, request, timeout_ms, false, error, sizeof error);
+    json_decref(request);
+    return reply;
 }
 
 int ask_tell_failed(const json_t *reply)

@@ -9,12 +9,12 @@
 #include <jansson.h>
 
 /* What a verb takes beside -c FILE. */
-enum ask_accepts { ASK_JSON = 1, ASK_WATCH = 2, ASK_CHANNEL = 4 };
+enum ask_accepts { ASK_JSON = 1, ASK_WATCH = 2, ASK_CHANNEL = 4, ASK_ALL = 8, ASK_RENEW = 16 };
 
 struct ask_options {
     const char *config; /* of -c, or NULL */
-    bool json, watch;
-    const char *channel;
+    bool json, watch, all, renew;
+    const char *channel; /* NULL with `all` */
 };
 
 /* Reads the options. EXIT_OK, or EXIT_USAGE after telling what is wrong. */
@@ -24,6 +24,9 @@ int ask_read_options(int argc, char **argv, unsigned accepts, struct ask_options
  * reply, which the caller frees; or another exit code after telling on stderr why. */
 int ask_manager(const struct ask_options *options, json_t *request, uint64_t timeout_ms,
                 bool until_gone, json_t **reply);
+
+/* As ask_manager, but says nothing: the reply, or NULL. */
+json_t *ask_quietly(const struct ask_options *options, json_t *request, uint64_t timeout_ms);
 
 /* Tells which channels of a reload or restart did not come up, "NAME: failed: REASON" on stderr.
  * EXIT_OK if all did, else EXIT_FAILED. */

@@ -10,6 +10,15 @@ bool child_alive(const struct child *child)
            child->state == CHILD_STOPPING;
 }
 
+void child_join(struct child *child, bool worked, uint64_t now_ms)
+{
+    CHECK(child->state == CHILD_STOPPED);
+    child->state = worked ? CHILD_RUNNING : CHILD_STARTING;
+    child->worked = worked;
+    child->credit = worked ? CHILD_CREDIT : 0;
+    child->spawned_ms = now_ms;
+}
+
 static unsigned spawn(struct child *child)
 {
     child->state = CHILD_STARTING;

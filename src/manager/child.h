@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #define CHILD_EXIT_CONFIG     78
+#define CHILD_EXIT_TAKEN      75 /* another relay has the channel */
 #define CHILD_WAIT_FIRST_MS   1000u
 #define CHILD_WAIT_MAX_MS     60000u
 #define CHILD_CREDIT          3u   /* useless ends in a row that useful work pays for */
@@ -70,6 +71,10 @@ struct child {
  * that cannot matter in the present state (a late timer) do nothing. A struct of zeros is a child
  * that was never started. */
 unsigned child_step(struct child *child, enum child_event event, long detail, uint64_t now_ms);
+
+/* For a child of zeros: there is a process that somebody else started. `worked`: it has done useful
+ * work already. */
+void child_join(struct child *child, bool worked, uint64_t now_ms);
 
 /* Whether there is a process. */
 bool child_alive(const struct child *child);

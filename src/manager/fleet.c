@@ -15,7 +15,10 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "channel/ledger.h"
 #include "channel/staging.h"
+#include "manager/store.h"
+#include "manager/takeover.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/inherit.h"
@@ -24,6 +27,7 @@
 #define RELAY_WORDS_MAX  64
 #define RELAY_TEXT_BYTES 8192
 #define REASON_BYTES     256
+#define SIGNAL_UNKNOWN   0
 #define CHILD_QUIET_MS   1000u /* quiet for so long, a relay is looked at for being suspended */
 
 struct channel {
@@ -43,11 +47,12 @@ struct channel {
 
     int receive, full, decimated, memory;
     int pending_receive; /* opened ahead of a change of address, so that nothing is missed; or -1 */
-    struct staging staging; /* maps `memory` */
+    struct staging staging;       /* maps `memory`; not while another version's relay works in it */
+    struct ledger_shared *ledger; /* of `memory`; NULL: there is none */
 
-    struct counters base;  /* what memories that are gone had counted */
-    struct counters found; /* what the memory had counted when the relay was spawned */
-    bool fresh;            /* started by the last fleet_apply or fleet_restart, not yet proven */
+    struct counters carried; /* what memories before this one had counted; the ledger has it, too */
+    struct counters found;   /* what the memory had counted when the relay was spawned */
+    bool fresh;              /* started by the last fleet_apply or fleet_restart, not yet proven */
     uint64_t sample_ns, sample_received;
     double rate;
     uint32_t sample_file; /* a digest of the open file's name; 0: none was seen yet */
@@ -55,6 +60,10 @@ struct channel {
     uint64_t active_ns;   /* monotonic: when `active_received` last rose; 0: nothing came yet */
     uint64_t active_received;
     uint64_t sound[REJECT_REASONS]; /* rejected before the present row of rejects ... */
+    uint64_t beats;                 /* the relay's sign of life when it last changed */
+    uint64_t stuck_ns; /* monotonic: since when datagrams wait and it has not; 0: all is well */
+    bool aborted;      /* it hangs, and was told to end */
+    bool renew;        /* its relay is to be replaced: it may be an older program */
     char reason[REASON_BYTES];
     char shown[REASON_BYTES + 100]; /* the reason as status gives it */
 };
@@ -63,8 +72,13 @@ struct fleet {
     struct fleet_options options;
     char *runtime, *relay;
     struct channel *first;
-    struct loop_timer sample;
-    uint64_t rates_ns; /* monotonic: when rates are due */
+    struct store *store;
+    struct takeover left; /* what an earlier manager left, until it is taken over */
+    struct loop_timer sample, pulse, renewal;
+    struct channel *renewing; /* the one whose new relay has not come up yet */
+    uint64_t renewing_ns;     /* monotonic: since when */
+    uint64_t rates_ns;        /* monotonic: when rates are due */
+    bool closing;
     bool stopping;
     uint32_t unclean_ends;
 };
@@ -163,36 +177,79 @@ static void add_counters(struct counters *total, const struct counters *more)
         total->rejected[i] += more->rejected[i];
 }
 
+/* ---- what the next manager finds ---- */
+
+static void keep(struct channel *channel, enum takeover_kind kind, int descriptor)
+{
+    store_keep(channel->fleet->store, name_of(channel), takeover_kind_name(kind), descriptor);
+}
+
+static void drop(struct channel *channel, enum takeover_kind kind)
+{
+    store_drop(channel->fleet->store, name_of(channel), takeover_kind_name(kind));
+}
+
+/* What the relay is told and what was counted before, into the memory itself. */
+static void write_ledger(struct channel *channel)
+{
+    struct ledger_notes notes = {.restarts = channel->child.restarts,
+                                 .limit_memory_bytes = channel->config.limit_memory_bytes,
+                                 .limit_cpu_percent = channel->config.limit_cpu_percent,
+                                 .carried = channel->carried};
+    char *words[RELAY_WORDS_MAX];
+    if (!channel->ledger)
+        return;
+    int count = settings_write_flags(&channel->config.settings, notes.flags, sizeof notes.flags,
+                                     words, RELAY_WORDS_MAX);
+    if (count > 0)
+        notes.flags_bytes =
+            (uint32_t)(words[count - 1] + strlen(words[count - 1]) + 1 - notes.flags);
+    ledger_write(channel->ledger, &notes);
+}
+
 /* What the memory counts. A relay that finds it damaged empties it: what it had counted up to that
  * relay's start is kept, whatever was counted by the one before it. */
 static void read_memory(struct channel *channel, struct counters *counters)
 {
     memset(counters, 0, sizeof *counters);
-    if (channel->memory < 0)
+    if (!channel->ledger)
         return;
+    if (!channel->staging.memory) { /* another version's */
+        ledger_totals(channel->ledger, counters);
+        return;
+    }
     staging_read(&channel->staging, counters);
     if (counters->batches < channel->found.batches) {
         channel->found.datums_unrecorded += channel->found.unsynced_datums;
-        add_counters(&channel->base, &channel->found);
+        add_counters(&channel->carried, &channel->found);
         memset(&channel->found, 0, sizeof channel->found);
+        write_ledger(channel);
     }
 }
 
-/* Closes the memory; what it counted goes on in `base`. Datums that it still held (their relay did
- * not end cleanly) are lost with it, and counted so. */
-static void drop_memory(struct channel *channel)
+static void unmap_memory(struct staging *staging, struct ledger_shared *ledger)
 {
-    if (channel->memory < 0)
-        return;
+    if (staging->memory)
+        staging_unmap(staging);
+    else if (ledger)
+        ledger_unmap(ledger);
+}
+
+/* Notes what the memory has counted as carried over: another is to take its place. Datums that it
+ * still held (their relay did not end cleanly) are lost with it, and counted so. */
+static void carry_counters(struct channel *channel)
+{
     struct counters last;
+    if (!channel->ledger)
+        return;
     read_memory(channel, &last);
+    if (!channel->staging.memory && ledger_totals(channel->ledger, &last) < 0)
+        log_line("%s: what another version's relay had counted is lost with it", name_of(channel));
     if (last.unsynced_datums)
         log_line("%s: %llu datums were lost with the buffer that was given up", name_of(channel),
                  (unsigned long long)last.unsynced_datums);
     last.datums_unrecorded += last.unsynced_datums;
-    add_counters(&channel->base, &last);
-    staging_unmap(&channel->staging);
-    close_descriptor(&channel->memory);
+    add_counters(&channel->carried, &last);
     memset(&channel->found, 0, sizeof channel->found);
     memset(channel->sound, 0, sizeof channel->sound);
 }
@@ -270,8 +327,18 @@ static void change_receiver(struct channel *channel, const struct channel_settin
     /* On an address that only one socket may hold, the old one has to go first; `prepare` then
      * opens the new one, and says why if it cannot. */
     close_descriptor(&channel->receive);
-    if (receive >= 0)
+    drop(channel, TAKEOVER_RECEIVE);
+    store_settle(channel->fleet->store);
+    if (receive >= 0) {
         channel->receive = receive;
+        keep(channel, TAKEOVER_RECEIVE, receive);
+    }
+}
+
+static void close_sender(struct channel *channel, enum takeover_kind kind, int *descriptor)
+{
+    close_descriptor(descriptor);
+    drop(channel, kind);
 }
 
 /* Puts the pending settings in force. No relay is there. */
@@ -287,26 +354,27 @@ static void adopt(struct channel *channel)
     else if (was->receive_bytes != is->receive_bytes && channel->receive >= 0)
         net_set_queue(channel->receive, is->receive_bytes);
     if (!same_sender(was, &was->full, is, &is->full))
-        close_descriptor(&channel->full);
+        close_sender(channel, TAKEOVER_FULL, &channel->full);
     if (!same_sender(was, &was->decimated, is, &is->decimated))
-        close_descriptor(&channel->decimated);
-    if (staging_bytes(was) != staging_bytes(is))
-        drop_memory(channel);
+        close_sender(channel, TAKEOVER_DECIMATED, &channel->decimated);
     channel->layout_written = false;
     free(channel->config.layout_image);
     channel->config = *pending;
     free(pending);
+    write_ledger(channel);
 }
 
 static int prepare_sender(struct channel *channel, const char *stream, const struct address *to,
-                          int *descriptor)
+                          enum takeover_kind kind, int *descriptor)
 {
     const struct channel_settings *settings = &channel->config.settings;
     if (!to->family || *descriptor >= 0)
         return 0;
     *descriptor = net_open_sender(to, settings->interface, settings->ttl);
-    if (*descriptor >= 0)
+    if (*descriptor >= 0) {
+        keep(channel, kind, *descriptor);
         return 0;
+    }
     int error = *descriptor;
     char text[NET_ADDRESS_TEXT_BYTES];
     *descriptor = -1;
@@ -315,20 +383,32 @@ static int prepare_sender(struct channel *channel, const char *stream, const str
     return error;
 }
 
+/* Makes the memory, if there is none or if it is not the one that these settings need. The new one
+ * has its ledger before the old one goes, so that a manager killed here loses no count. */
 static int prepare_memory(struct channel *channel)
 {
-    if (channel->memory >= 0)
-        return 0;
     size_t bytes = staging_bytes(&channel->config.settings);
+    if (channel->staging.memory && channel->staging.bytes == bytes)
+        return 0;
+    struct staging before = channel->staging; /* its parts are found by its place, not this copy */
     int descriptor = shared_memory_create(name_of(channel), bytes);
-    int error = descriptor < 0 ? descriptor : staging_map(&channel->staging, descriptor);
+    struct staging made;
+    int error = descriptor < 0 ? descriptor : staging_map(&made, descriptor);
     if (error < 0) {
         if (descriptor >= 0)
             descriptor_close(descriptor);
         explain(channel, "cannot make its buffer of %zu bytes: %s", bytes, strerror(-error));
         return error;
     }
+    carry_counters(channel);
+    unmap_memory(&before, channel->ledger);
+    staging_move(&channel->staging, &made);
+    int old = channel->memory;
     channel->memory = descriptor;
+    channel->ledger = channel->staging.ledger;
+    write_ledger(channel);
+    keep(channel, TAKEOVER_MEMORY, descriptor);
+    close_descriptor(&old);
     return 0;
 }
 
@@ -350,8 +430,11 @@ static int prepare_layout(struct channel *channel)
 static int prepare(struct channel *channel)
 {
     const struct channel_settings *settings = &channel->config.settings;
-    if (channel->receive < 0)
+    if (channel->receive < 0) {
         channel->receive = open_receiver(settings);
+        if (channel->receive >= 0)
+            keep(channel, TAKEOVER_RECEIVE, channel->receive);
+    }
     if (channel->receive < 0) {
         int error = channel->receive;
         char text[NET_ADDRESS_TEXT_BYTES];
@@ -360,9 +443,11 @@ static int prepare(struct channel *channel)
                 settings->interface[0] ? " on " : "", settings->interface, strerror(-error));
         return error;
     }
-    int error = prepare_sender(channel, "full-rate", &settings->full, &channel->full);
+    int error =
+        prepare_sender(channel, "full-rate", &settings->full, TAKEOVER_FULL, &channel->full);
     if (error == 0)
-        error = prepare_sender(channel, "decimated", &settings->decimated, &channel->decimated);
+        error = prepare_sender(channel, "decimated", &settings->decimated, TAKEOVER_DECIMATED,
+                               &channel->decimated);
     if (error == 0)
         error = prepare_memory(channel);
     if (error == 0)
@@ -373,6 +458,29 @@ static int prepare(struct channel *channel)
 /* ---- the relay ---- */
 
 static void relay_ended(void *context, unsigned events);
+
+static int watch_process(struct channel *channel)
+{
+    channel->ended = (struct loop_watch){
+        .descriptor = channel->process.descriptor, .ready = relay_ended, .context = channel};
+    return loop_watch(channel->fleet->options.loop, &channel->ended, LOOP_READ);
+}
+
+/* Makes the relay that has the channel's memory, if there is one, the channel's. 0 or a negative
+ * errno (-ESRCH: there is none). */
+static int join_relay(struct channel *channel)
+{
+    uint64_t start;
+    long id = shared_memory_holder(channel->memory);
+    if (id <= 0 || process_start_time(id, &start) < 0 ||
+        process_open(&channel->process, id, start) < 0)
+        return -ESRCH;
+    /* Asked again once the process is held: the number could have passed to another. */
+    int error = shared_memory_holder(channel->memory) == id ? watch_process(channel) : -ESRCH;
+    if (error < 0)
+        process_close(&channel->process);
+    return error;
+}
 
 static int start_process(struct channel *channel)
 {
@@ -403,9 +511,7 @@ static int start_process(struct channel *channel)
         explain(channel, "cannot run %.160s: %s", channel->fleet->relay, strerror(-error));
         return error;
     }
-    channel->ended = (struct loop_watch){
-        .descriptor = channel->process.descriptor, .ready = relay_ended, .context = channel};
-    error = loop_watch(channel->fleet->options.loop, &channel->ended, LOOP_READ);
+    error = watch_process(channel);
     if (error < 0) {
         /* A relay whose end we would not learn of must not run. */
         struct process_end end;
@@ -418,6 +524,16 @@ static int start_process(struct channel *channel)
     return error;
 }
 
+/* Has the relay looked after, by us and by whoever keeps. */
+static void watch_life(struct channel *channel)
+{
+    channel->beats = channel->ledger ? ledger_beats(channel->ledger) : 0;
+    channel->stuck_ns = 0;
+    channel->aborted = false;
+    store_keep(channel->fleet->store, name_of(channel), TAKEOVER_PROCESS,
+               channel->process.descriptor);
+}
+
 static void spawn_relay(struct channel *channel)
 {
     adopt(channel);
@@ -427,6 +543,7 @@ static void spawn_relay(struct channel *channel)
         struct counters found;
         read_memory(channel, &found);
         channel->found = found;
+        write_ledger(channel);
         error = start_process(channel);
     }
     if (error < 0) {
@@ -441,13 +558,14 @@ static void spawn_relay(struct channel *channel)
     channel->retry = false;
     channel_step(channel, CHILD_SPAWNED, 0);
     write_process_file(channel);
+    watch_life(channel);
     log_line("%s: relay %ld started", name_of(channel), channel->process.id);
 }
 
 static void note_work(struct channel *channel)
 {
     struct counters now;
-    if (channel->memory < 0 || channel->child.worked)
+    if (!channel->ledger || channel->child.worked)
         return;
     read_memory(channel, &now);
     if (now.batches > channel->found.batches)
@@ -490,14 +608,21 @@ static void forget(struct channel *channel)
     close_descriptor(&channel->pending_receive);
     close_descriptor(&channel->full);
     close_descriptor(&channel->decimated);
-    if (channel->memory >= 0)
-        staging_unmap(&channel->staging);
+    unmap_memory(&channel->staging, channel->ledger);
     close_descriptor(&channel->memory);
+    /* At the end of all, a service manager that starts us again wants to find them. */
+    if (!channel->fleet->closing) {
+        for (int kind = 0; kind < TAKEOVER_KINDS; kind++)
+            drop(channel, (enum takeover_kind)kind);
+        store_settle(channel->fleet->store);
+    }
     remove_runtime_file(channel, ".relay");
     remove(channel->config.settings.layout);
     *channel->link_from = channel->next;
     if (channel->next)
         channel->next->link_from = channel->link_from;
+    if (channel->fleet->renewing == channel)
+        channel->fleet->renewing = NULL;
     if (channel->pending)
         free(channel->pending->layout_image);
     free(channel->pending);
@@ -535,12 +660,14 @@ static void settle(struct fleet *fleet)
 
 static void describe_end(const struct process_end *end, char *text, size_t text_bytes)
 {
-    if (end->killed)
+    if (end->killed && end->code == SIGNAL_UNKNOWN)
+        snprintf(text, text_bytes, "was killed");
+    else if (end->killed)
         snprintf(text, text_bytes, "was killed by signal %d (%s)", end->code, strsignal(end->code));
     else if (end->code == CHILD_EXIT_CONFIG)
         snprintf(text, text_bytes, "ended with exit code %d (bad configuration: see the log)",
                  end->code);
-    else if (end->code == 75)
+    else if (end->code == CHILD_EXIT_TAKEN)
         snprintf(text, text_bytes, "ended with exit code 75 (another relay records in its folder)");
     else
         snprintf(text, text_bytes, "ended with exit code %d", end->code);
@@ -557,9 +684,16 @@ static void relay_ended(void *context, unsigned events)
     loop_unwatch(fleet->options.loop, &channel->ended);
     int error = process_reap(&channel->process, &end);
     if (error < 0) {
-        /* Somebody else has taken its exit code: it is gone, and that is all we know. */
+        /* An earlier manager's child, or somebody has taken its exit code: what it left behind
+         * tells, and one that left nothing was killed. */
+        int code = channel->ledger ? ledger_end(channel->ledger, id) : -1;
         process_close(&channel->process);
-        end = (struct process_end){.killed = false, .code = 1};
+        end = (struct process_end){.killed = code < 0, .code = code < 0 ? SIGNAL_UNKNOWN : code};
+    }
+    if (!end.killed && end.code == CHILD_EXIT_TAKEN && join_relay(channel) == 0) {
+        log_line("%s: relay %ld of an earlier manager is at work already", name_of(channel),
+                 channel->process.id);
+        return;
     }
     note_work(channel);
     bool asked = channel->child.state == CHILD_STOPPING;
@@ -771,11 +905,11 @@ static bool has_failed(const struct channel *channel)
     return channel->child.state == CHILD_FAILED || channel->child.state == CHILD_BACKOFF;
 }
 
-/* Whether the relay is known to have opened everything since it was spawned. */
-static bool is_ready(const struct channel *channel, const struct counters *counters)
+/* Whether the relay at work has opened everything. */
+static bool is_ready(const struct channel *channel)
 {
-    return channel->child.worked ||
-           (counters->receive_queue_bytes && !channel->found.receive_queue_bytes);
+    return channel->ledger && channel->process.id &&
+           ledger_ready(channel->ledger) == channel->process.id;
 }
 
 bool fleet_proven(struct fleet *fleet)
@@ -784,13 +918,7 @@ bool fleet_proven(struct fleet *fleet)
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
         if (!channel->fresh || has_failed(channel) || channel->child.state == CHILD_STOPPED)
             continue;
-        note_work(channel);
-        struct counters counters;
-        read_memory(channel, &counters);
-        /* On a memory that an earlier relay made ready, readiness does not show: it has to last. */
-        bool lasts = channel->child.state == CHILD_STARTING &&
-                     now_ms() - channel->child.spawned_ms >= FLEET_PROOF_MS;
-        if (channel->child.state != CHILD_STOPPING && (is_ready(channel, &counters) || lasts))
+        if (channel->child.state != CHILD_STOPPING && is_ready(channel))
             channel->fresh = false;
         else
             proven = false;
@@ -847,49 +975,54 @@ struct orphan_search {
     struct orphan *first;
 };
 
-/* A file "CHANNEL.pid" with the number and start time of a relay that still runs. */
+/* A file "CHANNEL.relay" with the number and start time of a relay that still runs. Where nothing
+ * was kept of its channel, what it holds is copied; where that is not allowed, it has to end. */
 static int look_for_orphan(void *context, const char *name)
 {
     struct orphan_search *search = context;
+    struct fleet *fleet = search->fleet;
     size_t length = strlen(name);
-    if (length < 7 || strcmp(name + length - 6, ".relay") != 0)
-        return 0;
-    char path[CHANNEL_PATH_BYTES_MAX];
+    char path[CHANNEL_PATH_BYTES_MAX], channel[CHANNEL_NAME_BYTES_MAX + 1];
     uint8_t *text = NULL;
     size_t text_bytes;
-    if (runtime_path(search->fleet, name, "", path) < 0 ||
+    if (length < 7 || length - 6 >= sizeof channel || strcmp(name + length - 6, ".relay") != 0 ||
+        runtime_path(fleet, name, "", path) < 0 ||
         file_read_whole(path, 256, &text, &text_bytes) < 0)
         return 0;
     char *rest = NULL;
     long id = strtol((const char *)text, &rest, 10);
     uint64_t start = strtoull(rest, NULL, 10);
     free(text);
+    snprintf(channel, sizeof channel, "%.*s", (int)length - 6, name);
+    const struct takeover_channel *left = takeover_find(&fleet->left, channel);
     struct orphan *orphan = calloc(1, sizeof *orphan);
-    if (orphan && process_open(&orphan->process, id, start) == 0) {
-        orphan->next = search->first;
-        search->first = orphan;
-        log_line("%.*s: relay %ld of an earlier manager still runs; ending it", (int)length - 6,
-                 name, id);
-        process_terminate(&orphan->process);
-    } else {
+    if (!orphan || process_open(&orphan->process, id, start) < 0) {
         free(orphan);
         remove(path);
+        return 0;
     }
+    if ((left && left->descriptors[TAKEOVER_MEMORY] >= 0) ||
+        takeover_copy(&fleet->left, channel, id, start) == 0) {
+        process_close(&orphan->process);
+        free(orphan);
+        return 0;
+    }
+    orphan->next = search->first;
+    search->first = orphan;
+    log_line("%s: relay %ld of an earlier manager still runs, and nothing was kept of it; ending "
+             "it",
+             channel, id);
+    process_terminate(&orphan->process);
     return 0;
 }
 
-void fleet_end_orphans(struct fleet *fleet)
+/* Waits for the end of those that could not be taken over: two relays on one channel would split
+ * its datagrams. */
+static void end_orphans(struct orphan *first)
 {
-    struct orphan_search search = {.fleet = fleet};
-    int folder = folder_open(fleet->runtime);
-    if (folder < 0)
-        return; /* nothing is there */
-    folder_list(folder, look_for_orphan, &search);
-    descriptor_close(folder);
-
     uint64_t give_up_ms = now_ms() + FLEET_CHANGE_GRACE_MS;
-    while (search.first) {
-        struct orphan *orphan = search.first;
+    while (first) {
+        struct orphan *orphan = first;
         uint64_t now = now_ms();
         if (process_wait(&orphan->process, now < give_up_ms ? give_up_ms - now : 0) < 0) {
             log_line("relay %ld of an earlier manager did not end in time; killing it",
@@ -898,9 +1031,223 @@ void fleet_end_orphans(struct fleet *fleet)
             process_wait(&orphan->process, FLEET_CHANGE_GRACE_MS);
         }
         process_close(&orphan->process);
-        search.first = orphan->next;
+        first = orphan->next;
         free(orphan);
     }
+}
+
+/* What the channel's relay was told, as the ledger has it. 0, or -EBADMSG. */
+static int read_settings(const struct ledger_notes *notes, struct channel_settings *settings)
+{
+    char *words[RELAY_WORDS_MAX], text[LEDGER_FLAGS_BYTES + 1], error[512];
+    int count = 0;
+    memcpy(text, notes->flags, notes->flags_bytes);
+    text[notes->flags_bytes] = '\0';
+    for (size_t at = 0; at < notes->flags_bytes && count < RELAY_WORDS_MAX;
+         at += strlen(text + at) + 1)
+        words[count++] = text + at;
+    settings_defaults(settings);
+    return settings_read_flags(settings, count, words, error, sizeof error) < 0 ||
+                   settings_validate(settings, error, sizeof error) < 0
+               ? -EBADMSG
+               : 0;
+}
+
+/* A channel as an earlier manager had it. NULL if what it left says too little. */
+static struct channel *remake_channel(struct fleet *fleet, struct takeover_channel *left)
+{
+    struct ledger_shared *ledger;
+    struct ledger_notes notes;
+    struct config_channel config;
+    memset(&config, 0, sizeof config);
+    if (left->descriptors[TAKEOVER_MEMORY] < 0 ||
+        ledger_map(&ledger, left->descriptors[TAKEOVER_MEMORY]) < 0)
+        return NULL;
+    int error = ledger_read(ledger, &notes);
+    if (error == 0)
+        error = read_settings(&notes, &config.settings);
+    if (error < 0 || strcmp(config.settings.name, left->name) != 0) {
+        ledger_unmap(ledger);
+        return NULL;
+    }
+    config.limit_memory_bytes = notes.limit_memory_bytes;
+    config.limit_cpu_percent = notes.limit_cpu_percent;
+    config.record = config.settings.directory[0] != '\0';
+    /* Without its layout it counts as changed. */
+    file_read_whole(config.settings.layout, LAYOUT_IMAGE_BYTES_MAX, &config.layout_image,
+                    &config.layout_bytes);
+    struct channel *channel = make_channel(fleet, &config);
+    if (!channel) {
+        free(config.layout_image);
+        ledger_unmap(ledger);
+        return NULL;
+    }
+    int *const places[TAKEOVER_KINDS] = {[TAKEOVER_RECEIVE] = &channel->receive,
+                                         [TAKEOVER_MEMORY] = &channel->memory,
+                                         [TAKEOVER_FULL] = &channel->full,
+                                         [TAKEOVER_DECIMATED] = &channel->decimated};
+    for (int kind = 0; kind < TAKEOVER_KINDS; kind++) {
+        *places[kind] = left->descriptors[kind];
+        left->descriptors[kind] = -1;
+        if (*places[kind] >= 0) /* where they were copied from a relay, nobody keeps them yet */
+            keep(channel, (enum takeover_kind)kind, *places[kind]);
+    }
+    channel->layout_written = config.layout_image != NULL;
+    channel->carried = notes.carried;
+    channel->child.restarts = notes.restarts;
+    channel->ledger = ledger;
+    if (staging_map(&channel->staging, channel->memory) == 0) {
+        channel->ledger = channel->staging.ledger;
+        ledger_unmap(ledger);
+    } else {
+        log_line("%s: its buffer is another version's", name_of(channel));
+    }
+    return channel;
+}
+
+static void take_over(struct fleet *fleet, struct takeover_channel *left)
+{
+    struct channel *channel = remake_channel(fleet, left);
+    if (!channel) {
+        log_line("%s: what an earlier manager left of it cannot be used", left->name);
+        return;
+    }
+    move_last(fleet, channel);
+    /* What is counted by now says nothing of work that is still to be done. */
+    read_memory(channel, &channel->found);
+    if (join_relay(channel) < 0) {
+        bool ended = ledger_end(channel->ledger, ledger_ready(channel->ledger)) == 0;
+        channel->child.restarts += !ended;
+        log_line("%s: taken over from an earlier manager; its relay has %s", name_of(channel),
+                 ended ? "ended" : "died");
+        return;
+    }
+    child_join(&channel->child, channel->found.batches > 0, now_ms());
+    watch_life(channel);
+    log_line("%s: taken over from an earlier manager, with its relay %ld at work", name_of(channel),
+             channel->process.id);
+}
+
+uint32_t fleet_take_over(struct fleet *fleet)
+{
+    struct orphan_search search = {.fleet = fleet};
+    uint32_t count = 0;
+    int folder = folder_open(fleet->runtime);
+    if (folder >= 0) {
+        folder_list(folder, look_for_orphan, &search);
+        descriptor_close(folder);
+    }
+    for (struct takeover_channel *left = fleet->left.first; left; left = left->next)
+        take_over(fleet, left);
+    takeover_close(&fleet->left);
+    end_orphans(search.first);
+    for (const struct channel *channel = fleet->first; channel; channel = channel->next)
+        count++;
+    return count;
+}
+
+/* ---- relays that hang ---- */
+
+/* Datagrams wait, and the relay shows no sign of life: it ends, and another goes on. */
+static void replace_hung(struct channel *channel, uint64_t now_ns)
+{
+    bool suspended = process_suspended(channel->process.id);
+    if (channel->aborted || suspended) {
+        log_line("%s: relay %ld hangs%s; killing it", name_of(channel), channel->process.id,
+                 suspended ? " (it is suspended)" : "");
+        process_kill(&channel->process);
+    } else {
+        /* It notes which datagram it is at: one that hangs relay after relay is set aside. */
+        log_line("%s: relay %ld hangs; aborting it", name_of(channel), channel->process.id);
+        process_abort(&channel->process);
+        channel->aborted = true;
+    }
+    channel->stuck_ns = now_ns - (FLEET_HANG_MS - FLEET_ABORT_MS) * NS_PER_MS;
+}
+
+/* Whether the relay is being waited for. */
+static bool look_at_life(struct channel *channel, uint64_t now_ns)
+{
+    if ((channel->child.state != CHILD_RUNNING && channel->child.state != CHILD_STARTING) ||
+        !is_ready(channel))
+        return false;
+    uint64_t beats = ledger_beats(channel->ledger);
+    if (beats != channel->beats || net_wait(channel->receive, -1, 0) != 1) {
+        channel->beats = beats;
+        channel->stuck_ns = 0;
+        return false;
+    }
+    if (channel->stuck_ns == 0)
+        channel->stuck_ns = now_ns;
+    else if (now_ns - channel->stuck_ns >= FLEET_HANG_MS * NS_PER_MS)
+        replace_hung(channel, now_ns);
+    return true;
+}
+
+static void pulse_due(void *context)
+{
+    struct fleet *fleet = context;
+    uint64_t now_ns = clock_monotonic_ns();
+    bool waiting = false;
+    for (struct channel *channel = fleet->first; channel; channel = channel->next)
+        waiting = look_at_life(channel, now_ns) || waiting;
+    loop_arm(fleet->options.loop, &fleet->pulse,
+             now_ns + (waiting ? FLEET_SUSPECT_MS : FLEET_PULSE_MS) * NS_PER_MS);
+}
+
+/* ---- all relays anew, one after the other ---- */
+
+static void renewal_due(void *context)
+{
+    struct fleet *fleet = context;
+    uint64_t now_ns = clock_monotonic_ns();
+    struct channel *channel = fleet->renewing;
+    if (channel && !is_ready(channel) && !has_failed(channel) &&
+        now_ns - fleet->renewing_ns < FLEET_CHANGE_GRACE_MS * NS_PER_MS) {
+        loop_arm(fleet->options.loop, &fleet->renewal, now_ns + FLEET_RENEWAL_MS * NS_PER_MS);
+        return;
+    }
+    fleet->renewing = NULL;
+    for (channel = fleet->first; channel && !channel->renew;)
+        channel = channel->next;
+    if (!channel || fleet->stopping) {
+        log_line("every relay was replaced");
+        return;
+    }
+    channel->renew = false;
+    if (!channel->removed && child_alive(&channel->child)) {
+        fleet->renewing = channel;
+        fleet->renewing_ns = now_ns;
+        channel->fresh = true;
+        replace_relay(channel);
+    }
+    loop_arm(fleet->options.loop, &fleet->renewal, now_ns + FLEET_RENEWAL_MS * NS_PER_MS);
+}
+
+void fleet_renew(struct fleet *fleet)
+{
+    for (struct channel *channel = fleet->first; channel; channel = channel->next)
+        channel->renew = child_alive(&channel->child) && channel->child.state != CHILD_STOPPING;
+    fleet->renewing = NULL;
+    loop_arm(fleet->options.loop, &fleet->renewal, clock_monotonic_ns());
+}
+
+uint32_t fleet_unrenewed(const struct fleet *fleet)
+{
+    uint32_t count = fleet->renewing != NULL;
+    for (const struct channel *channel = fleet->first; channel; channel = channel->next)
+        count += channel->renew;
+    return count;
+}
+
+int fleet_bridge(struct fleet *fleet)
+{
+    return store_bridge(fleet->store);
+}
+
+long fleet_keeper(const struct fleet *fleet)
+{
+    return store_keeper(fleet->store);
 }
 
 /* ---- what status shows ---- */
@@ -917,7 +1264,7 @@ static uint32_t digest(const char *text)
  * which can be set back. */
 static void note_activity(struct channel *channel, const struct counters *now)
 {
-    uint64_t received = channel->base.datagrams_received + now->datagrams_received;
+    uint64_t received = channel->carried.datagrams_received + now->datagrams_received;
     if (received != channel->active_received)
         channel->active_ns = clock_monotonic_ns();
     channel->active_received = received;
@@ -958,7 +1305,7 @@ static void sample_due(void *context)
     bool wanting = false, rates = clock_monotonic_ns() >= fleet->rates_ns;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
         struct counters now;
-        if (channel->memory < 0)
+        if (!channel->ledger)
             continue;
         note_work(channel);
         read_memory(channel, &now);
@@ -970,6 +1317,7 @@ static void sample_due(void *context)
     if (rates)
         fleet->rates_ns = clock_monotonic_ns() + (FLEET_SAMPLE_MS - FLEET_LOOK_MS / 2) * NS_PER_MS;
     loop_arm(fleet->options.loop, &fleet->sample, clock_monotonic_ns() + FLEET_LOOK_MS * NS_PER_MS);
+    store_look(fleet->store);
     if (wanting)
         fleet->options.rotated(fleet->options.context);
 }
@@ -990,7 +1338,7 @@ static void write_rejects(const struct channel *channel, const struct counters *
     size_t used = 0;
     text[0] = '\0';
     for (int reason = 0; reason < REJECT_REASONS; reason++) {
-        uint64_t before = channel->base.rejected[reason] + channel->sound[reason];
+        uint64_t before = channel->carried.rejected[reason] + channel->sound[reason];
         /* Senders that nobody asked for are turned away, too, but say nothing of the schema. */
         if (reason != REJECT_SOURCE && counters->rejected[reason] > before)
             counts[reason] = counters->rejected[reason] - before;
@@ -1059,12 +1407,12 @@ void fleet_view(const struct channel *of, struct channel_view *view)
     struct child_signs signs = {
         .alive_ms = now_ms() - channel->child.spawned_ms,
         .quiet_ms = active_ns ? (clock_monotonic_ns() - active_ns) / NS_PER_MS : UINT64_MAX,
-        .ready = is_ready(channel, &view->counters),
+        .ready = is_ready(channel),
         .recording = view->counters.recording,
         .write_errno = view->counters.write_errno,
         .rejected_in_a_row = view->counters.rejected_in_a_row,
     };
-    if (channel->receive >= 0 && channel->memory >= 0) {
+    if (channel->receive >= 0 && channel->staging.memory) {
         /* What the kernel dropped since the relay last looked; it may hang. */
         struct receiver_state receiver;
         staging_copy_receiver(&channel->staging, &receiver);
@@ -1074,7 +1422,7 @@ void fleet_view(const struct channel *of, struct channel_view *view)
         if (more < 1u << 31)
             view->counters.datagrams_dropped += more;
     }
-    add_counters(&view->counters, &channel->base);
+    add_counters(&view->counters, &channel->carried);
     view->name = name_of(channel);
     view->state = child_public_state(&channel->child, &signs);
     view->pid = channel->process.id;
@@ -1088,6 +1436,31 @@ void fleet_view(const struct channel *of, struct channel_view *view)
 
 /* ---- beginning and end ---- */
 
+static void found_kept(void *context, const char *name, int descriptor)
+{
+    struct fleet *fleet = context;
+    takeover_add(&fleet->left, name, descriptor);
+}
+
+/* Whoever keeps has lost it, or is new. */
+static void keep_everything(void *context)
+{
+    const struct fleet *fleet = context;
+    for (struct channel *channel = fleet->first; channel; channel = channel->next) {
+        if (channel->receive >= 0)
+            keep(channel, TAKEOVER_RECEIVE, channel->receive);
+        if (channel->memory >= 0)
+            keep(channel, TAKEOVER_MEMORY, channel->memory);
+        if (channel->full >= 0)
+            keep(channel, TAKEOVER_FULL, channel->full);
+        if (channel->decimated >= 0)
+            keep(channel, TAKEOVER_DECIMATED, channel->decimated);
+        if (channel->process.descriptor >= 0)
+            store_keep(fleet->store, name_of(channel), TAKEOVER_PROCESS,
+                       channel->process.descriptor);
+    }
+}
+
 int fleet_open(struct fleet **fleet, const struct fleet_options *options)
 {
     struct fleet *made = calloc(1, sizeof *made);
@@ -1096,15 +1469,23 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options)
     made->options = *options;
     made->runtime = strdup(options->runtime);
     made->relay = strdup(options->relay);
-    if (!made->runtime || !made->relay) {
-        free(made->runtime);
-        free(made->relay);
-        free(made);
-        return -ENOMEM;
-    }
     made->sample = (struct loop_timer){.due = sample_due, .context = made};
-    loop_arm(options->loop, &made->sample, clock_monotonic_ns() + FLEET_LOOK_MS * NS_PER_MS);
+    made->pulse = (struct loop_timer){.due = pulse_due, .context = made};
+    made->renewal = (struct loop_timer){.due = renewal_due, .context = made};
     *fleet = made;
+    if (!made->runtime || !made->relay)
+        return -ENOMEM;
+    struct store_options store = {.loop = options->loop,
+                                  .runtime = options->runtime,
+                                  .keeper = options->keeper,
+                                  .lost = keep_everything,
+                                  .context = made};
+    int error = store_open(&made->store, &store, found_kept);
+    if (error < 0)
+        return error;
+    uint64_t now_ns = clock_monotonic_ns();
+    loop_arm(options->loop, &made->sample, now_ns + FLEET_LOOK_MS * NS_PER_MS);
+    loop_arm(options->loop, &made->pulse, now_ns + FLEET_PULSE_MS * NS_PER_MS);
     return 0;
 }
 
@@ -1112,7 +1493,10 @@ void fleet_close(struct fleet *fleet)
 {
     if (!fleet)
         return;
+    fleet->closing = true;
     loop_disarm(&fleet->sample);
+    loop_disarm(&fleet->pulse);
+    loop_disarm(&fleet->renewal);
     while (fleet->first) {
         struct channel *channel = fleet->first;
         struct process_end end;
@@ -1123,6 +1507,8 @@ void fleet_close(struct fleet *fleet)
         }
         forget(channel);
     }
+    takeover_close(&fleet->left);
+    store_close(fleet->store);
     free(fleet->runtime);
     free(fleet->relay);
     free(fleet);

@@ -19,7 +19,11 @@
 #define FLEET_CHANGE_GRACE_MS 10000u /* of one channel that is changed, removed or restarted */
 #define FLEET_SAMPLE_MS       5000u  /* how often the counters are looked at for rates */
 #define FLEET_LOOK_MS         1000u  /* and for rotations, full disks and signs of life */
-#define FLEET_PROOF_MS        250u   /* a relay that lives so long has opened everything */
+#define FLEET_PULSE_MS        250u   /* how often the relays' signs of life are looked at ... */
+#define FLEET_SUSPECT_MS      50u    /* ... and while one shows none though datagrams wait */
+#define FLEET_HANG_MS         300u   /* for so long: it hangs */
+#define FLEET_ABORT_MS        100u   /* what it is given to note what it was at */
+#define FLEET_RENEWAL_MS      10u    /* how often a renewed relay is looked at for being ready */
 
 struct fleet;   /* opaque; from fleet_open, freed by fleet_close */
 struct channel; /* opaque; belongs to its fleet */
@@ -28,6 +32,7 @@ struct fleet_options {
     struct loop *loop;   /* must outlive the fleet */
     const char *runtime; /* the folder for layouts and process numbers; copied */
     const char *relay;   /* path of the relay program; copied */
+    const char *keeper;  /* path of flotilla-keeper; copied */
     /* Called when nothing is being stopped or replaced any more, and when there may be something
      * to remove: a recording was opened (within FLEET_LOOK_MS), or a relay finds no room (then
      * again every FLEET_SAMPLE_MS). `context` goes with both. */
@@ -39,10 +44,12 @@ struct fleet_options {
 /* An empty fleet. 0 or a negative errno. */
 int fleet_open(struct fleet **fleet, const struct fleet_options *options);
 
-/* Ends the relays that an earlier manager of this runtime folder left behind, waiting up to
- * FLEET_CHANGE_GRACE_MS for all: two relays on one channel would split its datagrams. Before the
- * first fleet_apply. (Taking them over instead belongs here.) */
-void fleet_end_orphans(struct fleet *fleet);
+/* Makes the fleet what an earlier manager of this runtime folder left behind: its channels with
+ * their sockets and buffers, and the relays that still run. A relay of which nothing was kept, and
+ * whose descriptors cannot be copied either, is ended, waiting up to FLEET_CHANGE_GRACE_MS for all.
+ * Before the first fleet_apply, which then changes no more than the configuration asks for. Returns
+ * how many channels were taken over. */
+uint32_t fleet_take_over(struct fleet *fleet);
 
 enum fleet_change { FLEET_ADDED, FLEET_CHANGED, FLEET_REMOVED, FLEET_UNCHANGED, FLEET_CHANGES };
 
@@ -56,6 +63,17 @@ int fleet_apply(struct fleet *fleet, struct config *config,
 
 /* Replaces a channel's relay. 0, or -ENOENT if there is no such channel. */
 int fleet_restart(struct fleet *fleet, const char *name);
+
+/* Replaces every relay that runs now, one after the other, each as soon as the one before has come
+ * up: by what is then the relay program. */
+void fleet_renew(struct fleet *fleet);
+/* How many of them have not been replaced yet. */
+uint32_t fleet_unrenewed(const struct fleet *fleet);
+/* Makes sure that the program this process is about to become finds everything. 0 or a negative
+ * errno. */
+int fleet_bridge(struct fleet *fleet);
+/* The id of the process that keeps what outlives the manager; 0: systemd does. */
+long fleet_keeper(const struct fleet *fleet);
 
 /* Asks every relay to end; `settled` tells when all have. */
 void fleet_stop(struct fleet *fleet);

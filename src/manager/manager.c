@@ -20,6 +20,7 @@
 #include "os/file.h"
 #include "os/loop.h"
 #include "os/output.h"
+#include "os/path.h"
 #include "os/process.h"
 
 #define EXIT_CODE_FAILED 1
@@ -36,7 +37,10 @@
 #define LOCK_PAUSE_NS (30 * NS_PER_MS)
 
 struct manager {
-    const char *path; /* of the configuration */
+    const char *path;                                                   /* of the configuration */
+    char relay[CHANNEL_PATH_BYTES_MAX], keeper[CHANNEL_PATH_BYTES_MAX]; /* the programs */
+    char self[CHANNEL_PATH_BYTES_MAX]; /* the program this is, or was until it was replaced */
+    bool renewing;                     /* to become that program anew */
     struct config *config;
     int folder, lock; /* the runtime folder */
     struct loop *loop;
@@ -183,8 +187,42 @@ static void stop(struct manager *manager, const char *by)
     fleet_stop(manager->fleet);
 }
 
+/* Whether the programs, as they are now, can take the place of this one and the relays. */
+static json_t *refuse_renewal(const struct manager *manager)
+{
+    const char *const programs[] = {manager->self, manager->relay, manager->keeper};
+    for (size_t i = 0; i < ARRAY_COUNT(programs); i++)
+        if (!path_runnable(programs[i]))
+            return control_refusal(EXIT_CODE_FAILED, "nothing was restarted: %s cannot be run: %s",
+                                   programs[i], strerror(errno));
+    char *text = NULL;
+    struct config *config = read_successor(manager, &text);
+    json_t *refusal = config ? NULL : refuse_reload(manager, text ? text : "");
+    config_free(config);
+    free(text);
+    return refusal;
+}
+
+/* All relays, one after the other, and before them the manager itself: each by the program that
+ * now stands in its place. */
+static json_t *restart_all(struct manager *manager)
+{
+    json_t *refusal = refuse_renewal(manager);
+    if (refusal)
+        return refusal;
+    int error = fleet_bridge(manager->fleet);
+    if (error < 0)
+        return control_refusal(EXIT_CODE_FAILED, "nothing was restarted: %s", strerror(-error));
+    log_line("restart of all asked for: becoming %s anew", manager->self);
+    manager->renewing = true;
+    loop_end(manager->loop);
+    return json_pack("{s:I}", "instance", (json_int_t)manager->started_ns);
+}
+
 static json_t *restart(struct manager *manager, const json_t *request)
 {
+    if (json_is_true(json_object_get(request, "all")))
+        return restart_all(manager);
     const char *channel = json_string_value(json_object_get(request, "channel"));
     if (!channel)
         return control_refusal(EXIT_CODE_USAGE, "restart needs a channel");
@@ -245,7 +283,7 @@ static json_t *answer(void *context, const json_t *request, bool *hold)
         reply = restart(manager, request);
     else
         return control_refusal(EXIT_CODE_USAGE, "there is no request \"%.100s\"", verb);
-    *hold = !json_object_get(reply, "error");
+    *hold = !json_object_get(reply, "error") && !manager->renewing;
     if (*hold && fleet_settled(manager->fleet))
         await_proof(manager);
     return reply;
@@ -356,10 +394,11 @@ static int take_runtime(struct manager *manager)
 }
 
 /* Opens everything there is one of. 0, or a negative errno after telling. */
-static int open_parts(struct manager *manager, const char *relay)
+static int open_parts(struct manager *manager)
 {
     struct fleet_options options = {.runtime = manager->config->runtime,
-                                    .relay = relay,
+                                    .relay = manager->relay,
+                                    .keeper = manager->keeper,
                                     .settled = settled,
                                     .rotated = rotated,
                                     .context = manager};
@@ -388,16 +427,34 @@ static int open_parts(struct manager *manager, const char *relay)
     return error;
 }
 
-static int serve(struct manager *manager)
+/* Becomes the program anew, with the relays at work. Returns only if that failed. */
+static void become(struct manager *manager)
+{
+    char name[] = "flotilla", verb[] = "run", option[] = "-c", renew[] = "--renew";
+    char *words[] = {name, verb, option, (char *)(uintptr_t)manager->path, renew, NULL};
+    int error = process_become(manager->self, words);
+    log_line("cannot run %s: %s; going on as before", manager->self, strerror(-error));
+    manager->renewing = false;
+}
+
+static int serve(struct manager *manager, bool renew)
 {
     struct changes changes = {.lists = json_object()};
-    fleet_end_orphans(manager->fleet);
+    uint32_t taken = fleet_take_over(manager->fleet);
+    if (taken)
+        log_line("took over %u channels from an earlier manager", taken);
     int error = fleet_apply(manager->fleet, manager->config, note_change, &changes);
     json_decref(changes.lists);
     if (error == 0) {
         log_line("managing %u channels of %s in %s", manager->config->channel_count, manager->path,
                  manager->config->runtime);
+        if (renew)
+            fleet_renew(manager->fleet);
         error = loop_run(manager->loop);
+        while (error == 0 && manager->renewing) {
+            become(manager);
+            error = loop_run(manager->loop);
+        }
     }
     if (error < 0) {
         log_line("cannot go on: %s", strerror(-error));
@@ -436,19 +493,28 @@ static void close_parts(struct manager *manager)
     config_free(manager->config);
 }
 
-int manager_run(const char *path)
+/* 0, or -ENOENT after telling. */
+static int find_program(const char *name, char path[CHANNEL_PATH_BYTES_MAX])
 {
-    char relay[CHANNEL_PATH_BYTES_MAX];
+    int error = process_find_program(name, path, CHANNEL_PATH_BYTES_MAX);
+    if (error < 0)
+        log_line("%s is neither beside this program, nor in ../libexec/flotilla from there, nor in "
+                 "PATH",
+                 name);
+    return error;
+}
+
+int manager_run(const char *path, bool renew)
+{
     struct manager manager = {
         .path = path, .folder = -1, .lock = -1, .started_ns = clock_realtime_ns()};
     output_start();
     log_use(output_line);
     log_start("flotilla", NULL);
-    if (process_find_program("flotilla-relay", relay, sizeof relay) < 0) {
-        log_line("flotilla-relay is neither beside this program, nor in ../libexec/flotilla from "
-                 "there, nor in PATH");
+    if (find_program("flotilla-relay", manager.relay) < 0 ||
+        find_program("flotilla-keeper", manager.keeper) < 0 ||
+        process_own_program(manager.self, sizeof manager.self) < 0)
         return EXIT_CODE_FAILED;
-    }
     char *text = NULL;
     manager.config = read_configuration(path, &text);
     log_text(text ? text : "out of memory");
@@ -458,8 +524,8 @@ int manager_run(const char *path)
     manager.descriptor_limit = process_raise_descriptor_limit();
     check_descriptors(&manager);
     int code = EXIT_CODE_FAILED;
-    if (take_runtime(&manager) == 0 && open_parts(&manager, relay) == 0)
-        code = serve(&manager);
+    if (take_runtime(&manager) == 0 && open_parts(&manager) == 0)
+        code = serve(&manager, renew);
     close_parts(&manager);
     return code;
 }

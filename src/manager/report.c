@@ -80,7 +80,12 @@ json_t *report_channels(const struct fleet *fleet)
 json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns, const char *directory)
 {
     char text[CLOCK_TEXT_BYTES];
-    return json_pack("{s:{s:I, s:s, s:s, s:o}, s:o}", "manager", "pid", (json_int_t)process_self(),
-                     "version", FLOTILLA_VERSION, "started", clock_write(text, started_ns),
-                     "recordings", report_text(directory), "channels", report_channels(fleet));
+    long keeper = fleet_keeper(fleet);
+    json_t *manager =
+        json_pack("{s:I, s:s, s:s, s:I, s:o, s:o, s:I}", "pid", (json_int_t)process_self(),
+                  "version", FLOTILLA_VERSION, "started", clock_write(text, started_ns), "instance",
+                  (json_int_t)started_ns, "recordings", report_text(directory), "keeper",
+                  keeper ? json_integer(keeper) : json_null(), "unrenewed",
+                  (json_int_t)fleet_unrenewed(fleet));
+    return json_pack("{s:o, s:o}", "manager", manager, "channels", report_channels(fleet));
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What this machine is called, and its randomness. Sources: gethostname(2), getrandom(2). */
+ * What this machine is called, its randomness, and who we are on it. Sources: gethostname(2),
+ * getrandom(2), getpid(2). */
 #ifndef FLOTILLA_OS_HOST_H
 #define FLOTILLA_OS_HOST_H
 
@@ -9,5 +10,7 @@
 void host_name(char *name, size_t bytes);
 /* Fills `out` with random bytes from the kernel. 0 or a negative errno. */
 int host_random(void *out, size_t bytes);
+/* The id of this process. */
+long host_process(void);
 
 #endif

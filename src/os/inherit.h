@@ -4,13 +4,22 @@
 #ifndef FLOTILLA_OS_INHERIT_H
 #define FLOTILLA_OS_INHERIT_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 /* The names a relay knows. */
 #define INHERIT_RECEIVE   "receive"   /* the bound socket */
 #define INHERIT_FULL      "full"      /* sender of the full-rate stream */
 #define INHERIT_DECIMATED "decimated" /* sender of the decimated stream */
 #define INHERIT_MEMORY    "memory"    /* the channel's shared memory, channel/staging.h */
 
+/* And the keeper. */
+#define INHERIT_ORDERS "orders" /* the socket it takes orders from */
+
 /* The inherited descriptor of that name, close-on-exec set, or -1. */
 int inherit_descriptor(const char *name);
+/* The descriptor handed down as number `index`, counted from 0, close-on-exec set, and its name
+ * (cut to `name_bytes`); -1 behind the last. */
+int inherit_numbered(uint32_t index, char *name, size_t name_bytes);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Memory that two processes share and that outlives either. Source: memfd_create(2). */
+ * Memory that two processes share and that outlives either.
+ * Sources: memfd_create(2), fcntl_locking(2) (record locks belong to a process). */
 #ifndef FLOTILLA_OS_MEMORY_H
 #define FLOTILLA_OS_MEMORY_H
 
@@ -14,6 +15,12 @@ int64_t shared_memory_bytes(int descriptor);
 /* Maps the first `bytes`. 0 or a negative errno. */
 int shared_memory_map(int descriptor, size_t bytes, void **memory);
 void shared_memory_unmap(void *memory, size_t bytes);
+/* Takes the memory for this process, until it ends or closes any descriptor of it: 0, -EWOULDBLOCK
+ * if another process has it, or another negative errno. One that ends in any way has given it up
+ * before its end can be seen. */
+int shared_memory_claim(int descriptor);
+/* The id of the process that has taken the memory; 0: none has. Never the caller's own. */
+long shared_memory_holder(int descriptor);
 /* Gives page-aligned parts of a mapping back; they read as zero afterwards. 0 or a negative errno.
  */
 int shared_memory_release(void *at, size_t bytes);

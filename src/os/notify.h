@@ -6,10 +6,11 @@
 #ifndef FLOTILLA_OS_NOTIFY_H
 #define FLOTILLA_OS_NOTIFY_H
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#define NOTIFY_NAME_BYTES_MAX 200 /* of a kept descriptor's name: no ':' and no control characters */
+#define NOTIFY_NAME_BYTES_MAX                                                                      \
+    200 /* of a kept descriptor's name: no ':' and no control characters */
 
 struct notify {
     int descriptor; /* a datagram socket; -1: nobody listens */
@@ -31,6 +32,26 @@ int notify_send(const struct notify *notify, const char *text);
 int notify_keep(const struct notify *notify, const char *name, int descriptor);
 /* Has everything under `name` given up. As notify_send. */
 int notify_drop(const struct notify *notify, const char *name);
+
+/* Waits until whoever listens has done all it was sent before, at most `wait_ms`. 0, -ETIMEDOUT, or
+ * as notify_send. Source: sd_notify_barrier(3). */
+int notify_barrier(const struct notify *notify, uint64_t wait_ms);
+
+/* The other side, for flotilla-keeper and who asks it. */
+
+/* Makes the socket `name` in `folder` (mode 0600), in place of whatever socket was there. A
+ * descriptor, or a negative errno. */
+int notify_listen(const char *folder, const char *name);
+/* Takes one message of a notify or pair socket: its text (cut to `text_bytes`, NUL-terminated) and
+ * the descriptor that came with it, close-on-exec, or -1. The bytes of the text; 0 at the end of a
+ * pair; -EAGAIN if `wait_ms` passed without one; or another negative errno. */
+long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, uint64_t wait_ms);
+/* Sends a message as notify_send does, with a descriptor unless it is -1, but waits for room up to
+ * `wait_ms`. */
+int notify_pass(int descriptor, const char *text, int passed, uint64_t wait_ms);
+/* Two ends of a way for messages within this machine, each read by notify_receive. 0 or a negative
+ * errno. */
+int notify_pair(int ends[2]);
 
 /* How often the supervisor wants "WATCHDOG=1" ($WATCHDOG_USEC, if $WATCHDOG_PID is ours or is not
  * set), in nanoseconds; 0: never. */

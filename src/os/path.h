@@ -11,6 +11,9 @@
 /* Whether something of that name is there. */
 bool path_exists(const char *path);
 
+/* Whether it is a program that this process may run; errno tells why not. */
+bool path_runnable(const char *path);
+
 /* The absolute path, free of symbolic links, of the folder that `file` stands in; `file` itself
  * need not be there. 0, -ENAMETOOLONG, or the negative errno of looking the folder up. */
 int path_folder(const char *file, char *folder, size_t folder_bytes);

@@ -51,6 +51,8 @@ int process_open(struct process *process, long id, uint64_t start);
  * negative errno; -ESRCH when it has ended. */
 int process_terminate(const struct process *process);
 int process_kill(const struct process *process);
+/* Ends it as if it had crashed (SIGABRT), so that it can note what it was at. As above. */
+int process_abort(const struct process *process);
 
 /* Waits for its end, at most `timeout_ms`. 0, or -ETIMEDOUT. */
 int process_wait(const struct process *process, uint64_t timeout_ms);
@@ -62,12 +64,22 @@ void process_close(struct process *process);
 int process_start_time(long id, uint64_t *start);
 /* Whether it is suspended (SIGSTOP, a debugger). */
 bool process_suspended(long id);
+/* A copy of the descriptor that the process has as `number`; its owner must be ours, or we be
+ * allowed to trace it. A descriptor, close-on-exec, or a negative errno. Source: pidfd_getfd(2). */
+int process_take_descriptor(const struct process *process, int number);
+/* Becomes the program `path` with `words`: the same process, no descriptor handed down but the
+ * standard ones. Returns only if that failed: a negative errno, and nothing was changed. */
+int process_become(const char *path, char *const *words);
 /* Our own id. */
 long process_self(void);
 
 /* Finds the program `name`: beside the running program, in ../libexec/flotilla from there, in PATH.
  * 0, or -ENOENT, or -ENAMETOOLONG. */
 int process_find_program(const char *name, char *path, size_t path_bytes);
+
+/* The path this program was started from, also if another stands there by now. 0 or a negative
+ * errno. */
+int process_own_program(char *path, size_t path_bytes);
 
 /* Raises the limit of open descriptors to what the system allows us. Returns the limit in force. */
 uint64_t process_raise_descriptor_limit(void);

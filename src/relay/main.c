@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "channel/settings.h"
+#include "os/crash.h"
 #include "os/interrupt.h"
 #include "os/output.h"
 #include "relay/relay.h"
@@ -21,6 +22,11 @@ static const char usage[] =
     "`flotilla run` starts one for each channel of a fleet. SIGTERM stops it cleanly: everything\n"
     "that was received is recorded, and the file gets its final name.\n"
     "\n";
+
+static void note_crash(void *relay)
+{
+    relay_note_crash(relay);
+}
 
 int main(int argc, char **argv)
 {
@@ -47,11 +53,12 @@ int main(int argc, char **argv)
     }
     log_start("flotilla-relay", relay.settings.name);
     interrupt_install();
+    crash_install(note_crash, &relay);
     int status = relay_open(&relay);
     if (status == 0) {
         status = relay_work(&relay);
         relay_report(&relay);
     }
-    relay_close(&relay);
+    relay_close(&relay, status);
     return status;
 }

@@ -142,6 +142,7 @@ static void close_block(struct receiver *receiver, enum lane_index index)
     if (index == LANE_REJECTS)
         receiver->next->rejects_kept_bytes += end - open->offset;
     open->last = BLOCK_BYTES_MAX - end < STAGING_SLOT_REST_BYTES;
+    staging_seal_block(open);
     *lane_entry(&receiver->staging->lanes[index], state->closed) = *open;
     state->closed++;
     state->slot_taken = !open->last;
@@ -452,10 +453,15 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
     uint8_t reasons[STAGING_BATCH_MESSAGES];
     size_t offsets[STAGING_BATCH_MESSAGES];
     struct net_message message;
+    bool poisoned = staging_has_poison(staging);
     CHECK(taken <= STAGING_BATCH_MESSAGES);
     for (uint32_t i = 0; i < taken; i++) { /* live first */
+        staging_mark(staging, i);
         net_batch_message(receiver->batch, i, &message);
-        reasons[i] = (uint8_t)check_datagram(receiver, &message, &offsets[i]);
+        if (poisoned && staging_is_poison(staging, i))
+            reasons[i] = REJECT_POISON, offsets[i] = 0;
+        else
+            reasons[i] = (uint8_t)check_datagram(receiver, &message, &offsets[i]);
         if (reasons[i] == REJECT_NONE && receiver->full.descriptor >= 0)
             net_outbox_add(&receiver->full, message.bytes);
     }
@@ -463,6 +469,7 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
 
     uint64_t now_ns = clock_monotonic_ns();
     for (uint32_t i = 0; i < taken; i++) {
+        staging_mark(staging, i);
         net_batch_message(receiver->batch, i, &message);
         if (message.arrival_ns == 0)
             message.arrival_ns = clock_realtime_ns();
@@ -482,6 +489,7 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
             keep_reject(receiver, &message, reasons[i], offsets[i], now_ns);
         }
     }
+    staging_mark(staging, STAGING_NOWHERE);
     net_outbox_flush(&receiver->decimated);
     receiver->decimated_used = 0;
 
@@ -599,6 +607,7 @@ static void rest(struct receiver *receiver)
 /* Takes one batch. How many datagrams, or a negative errno if the descriptor is none. */
 static int take_batch(struct receiver *receiver)
 {
+    ledger_beat(receiver->staging->ledger);
     net_batch_clear(receiver->batch);
     staging_flight_begin(receiver->staging);
     int taken = net_batch_receive(receiver->batch, receiver->descriptor);

@@ -11,16 +11,15 @@
 #include "avro/envelope.h"
 #include "base/log.h"
 #include "os/file.h"
+#include "os/host.h"
 #include "os/inherit.h"
 #include "os/memory.h"
-
-#define LAYOUT_FILE_BYTES_MAX (16u << 20)
 
 static int load_layout(struct relay *relay)
 {
     uint8_t *bytes;
     size_t count;
-    int status = file_read_whole(relay->settings.layout, LAYOUT_FILE_BYTES_MAX, &bytes, &count);
+    int status = file_read_whole(relay->settings.layout, LAYOUT_IMAGE_BYTES_MAX, &bytes, &count);
     if (status < 0) {
         log_line("cannot read %s: %s", relay->settings.layout, strerror(-status));
         return EXIT_SETTINGS;
@@ -84,7 +83,13 @@ static int open_memory(struct relay *relay)
     int descriptor = inherit_descriptor(INHERIT_MEMORY);
     if (descriptor < 0)
         descriptor = shared_memory_create(relay->settings.name, staging_bytes(&relay->settings));
-    int status = descriptor < 0 ? descriptor : staging_map(&relay->staging, descriptor);
+    int status = descriptor < 0 ? descriptor : shared_memory_claim(descriptor);
+    if (status == -EWOULDBLOCK) {
+        log_line("another relay has the channel: process %ld", shared_memory_holder(descriptor));
+        return EXIT_TAKEN;
+    }
+    if (status == 0)
+        status = staging_map(&relay->staging, descriptor);
     if (status == 0 && staging_validate(&relay->staging) < 0) {
         staging_unmap(&relay->staging);
         status = -EBADMSG;
@@ -99,6 +104,7 @@ static int open_memory(struct relay *relay)
     }
     if (status < 0)
         log_line("cannot map the channel's memory: %s", strerror(-status));
+    relay->has_memory = status == 0;
     return status < 0 ? EXIT_BROKEN : 0;
 }
 
@@ -132,7 +138,16 @@ static int open_lane(struct relay *relay, enum lane_index index)
     if (status < 0)
         return status;
     segment_resume(segment);
-    return writer_prepare(&relay->writing.writers[index], segment->lane, &relay->settings, segment);
+    struct writer *writer = &relay->writing.writers[index];
+    /* What an earlier relay has staged is not believed but walked again. Blocks of another schema
+     * cannot be; they go to the file they belong to, or nowhere (finish_other_layout). */
+    const struct lane_state *left = lane_receiver(segment->lane);
+    if (index == LANE_DATUMS && relay->settings.encoding != ENCODING_OPAQUE &&
+        !staging_layout_changed(&relay->staging, relay->layout.checksum)) {
+        writer->layout = &relay->layout;
+        writer->inherited = left->closed + (left->open.count > 0);
+    }
+    return writer_prepare(writer, segment->lane, &relay->settings, segment);
 }
 
 static int open_recording(struct relay *relay)
@@ -190,6 +205,7 @@ int relay_work(struct relay *relay)
     staging_note_start(&relay->staging, &relay->settings,
                        net_queue_bytes(relay->receiver.descriptor), relay->layout.checksum,
                        relay->receiver.alignment);
+    ledger_note_ready(relay->staging.ledger, host_process());
     receiver_resume(&relay->receiver);
     if (relay->receiver.writing != NULL && writing_start(&relay->writing) < 0) {
         log_line("cannot start the writing thread");
@@ -217,9 +233,20 @@ void relay_report(const struct relay *relay)
              counters.datums_recorded, counters.datums_unrecorded);
 }
 
-void relay_close(struct relay *relay)
+void relay_close(struct relay *relay, int status)
 {
+    if (relay->has_memory) {
+        struct counters counters;
+        staging_read(&relay->staging, &counters);
+        ledger_note_end(relay->staging.ledger, host_process(), status,
+                        status == EXIT_STOPPED ? &counters : NULL);
+    }
     for (int i = 0; i < LANES; i++)
         segment_release(&relay->segments[i]);
     staging_unmap(&relay->staging);
+}
+
+void relay_note_crash(struct relay *relay)
+{
+    staging_note_crash(&relay->staging);
 }

@@ -25,6 +25,7 @@ struct relay {
     struct channel_settings settings;
     struct layout layout;
     struct staging staging;
+    bool has_memory; /* taken for this process */
     struct segment_folder folder;
     struct segment segments[LANES];
     struct writing writing;
@@ -39,6 +40,9 @@ int relay_open(struct relay *relay);
 int relay_work(struct relay *relay);
 /* Logs what was counted. */
 void relay_report(const struct relay *relay);
-void relay_close(struct relay *relay);
+/* Leaves its exit status and totals in the ledger, and frees everything. */
+void relay_close(struct relay *relay, int status);
+/* For a crash handler: notes what datagram it was at. */
+void relay_note_crash(struct relay *relay);
 
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "avro/block.h"
+#include "avro/datum.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "os/clock.h"
@@ -148,6 +149,47 @@ static bool must_rotate(const struct writer *writer, const struct writer_state *
            state->file_bytes + more > writer->settings->rotate_bytes;
 }
 
+/* Whether a block that an earlier relay staged holds what it says: so many datums of the schema. A
+ * relay that went wrong before it died may have written anything. */
+static bool is_block_true(const struct writer *writer, uint64_t number)
+{
+    const struct staging_block *block = lane_entry(writer->lane, number);
+    if (number >= writer->inherited)
+        return true;
+    uint8_t *data = private_memory_map(BLOCK_BYTES_MAX);
+    if (data == NULL)
+        return true; /* short of memory is no reason to lose them */
+    block_take_data(data, staging_image(writer->lane->staging, block), block->data_bytes);
+    struct span left = {data, block->data_bytes};
+    uint64_t count = 0;
+    for (size_t bytes; count < block->count; count++) {
+        if (datum_check(writer->layout, left, &bytes) != REJECT_NONE)
+            break;
+        left.at += bytes;
+        left.bytes -= bytes;
+    }
+    shared_memory_unmap(data, BLOCK_BYTES_MAX);
+    return count == block->count && left.bytes == 0;
+}
+
+/* Gives up the blocks that wait, up to `end`: counts them as unrecorded. */
+static void abandon_until(struct lane *lane, uint64_t end)
+{
+    struct writer_state *next = lane_writer_begin(lane);
+    if (next->written == end)
+        return;
+    uint64_t datums = 0;
+    for (; next->written < end; next->written++)
+        datums += lane_entry(lane, next->written)->count;
+    next->datums_unrecorded += datums - next->counted_datums;
+    /* If the first of them stood in the file as its page, it stays there. */
+    if (next->open_datums > next->early_datums)
+        next->file_bytes += next->file_alignment;
+    next->early_datums = next->open_datums = next->counted_datums = 0;
+    next->early_bytes = next->open_bytes = 0;
+    lane_writer_commit(lane);
+}
+
 /* Writes the next closed blocks, as many as one write takes. False if that failed. */
 static bool write_blocks(struct writer *writer, uint64_t closed)
 {
@@ -175,6 +217,16 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
     }
     while (!stands && number < closed && part_count < PARTS_MAX) {
         const struct staging_block *block = lane_entry(lane, number);
+        if (!is_block_true(writer, number)) {
+            if (part_count > 0)
+                break;
+            log_line("a block of %" PRIu64
+                     " datums that an earlier relay left is not what it says: "
+                     "given up",
+                     block->count);
+            abandon_until(lane, number + 1);
+            return true;
+        }
         size_t more = block_finished_bytes(block->data_bytes, state->file_alignment);
         if (part_count > 0 && (bytes + more > WRITE_BYTES_MAX ||
                                (!writer->same_file && writer->settings->rotate_bytes > 0 &&
@@ -422,20 +474,7 @@ void writer_drain(struct writer *writer)
 
 void writer_abandon(struct lane *lane)
 {
-    const struct lane_state *receiver = lane_receiver(lane);
-    struct writer_state *next = lane_writer_begin(lane);
-    if (next->written == receiver->closed)
-        return;
-    uint64_t datums = 0;
-    for (; next->written < receiver->closed; next->written++)
-        datums += lane_entry(lane, next->written)->count;
-    next->datums_unrecorded += datums - next->counted_datums;
-    /* If the first of them stood in the file as its page, it stays there. */
-    if (next->open_datums > next->early_datums)
-        next->file_bytes += next->file_alignment;
-    next->early_datums = next->open_datums = next->counted_datums = 0;
-    next->early_bytes = next->open_bytes = 0;
-    lane_writer_commit(lane);
+    abandon_until(lane, lane_receiver(lane)->closed);
 }
 
 int writing_start(struct writing *writing)

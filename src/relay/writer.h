@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "avro/layout.h"
 #include "channel/settings.h"
 #include "channel/staging.h"
 #include "os/thread.h"
@@ -24,6 +25,10 @@ struct writer {
     bool same_file;       /* nothing may go to a new file: its schema would be another */
     uint32_t wake_blocks; /* closed blocks that are worth a wake-up */
     uint8_t *page;        /* an aligned image for a part of a block */
+    /* Blocks with a lower number were staged by an earlier relay: their datums are checked with
+     * this layout before they are written. 0 and NULL: nothing is. */
+    uint64_t inherited;
+    const struct layout *layout;
 
     uint64_t unsynced_since_ns; /* monotonic: the oldest datum not yet synced; 0: none */
     uint64_t page_written_ns;   /* monotonic: when the open block was last written */
@@ -41,7 +46,7 @@ struct writing {
 };
 
 /* Prepares a lane's writer over a segment that has been prepared and resumed. 0 or a negative
- * errno. The writer must be zeroed. */
+ * errno. The writer must be zeroed but for `inherited` and `layout`. */
 int writer_prepare(struct writer *writer, struct lane *lane,
                    const struct channel_settings *settings, struct segment *segment);
 /* Brings everything that is closed to the disk and ends the file, in the calling thread, which must

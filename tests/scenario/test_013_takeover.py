@@ -69,10 +69,12 @@ def test_013_a_new_manager_after_a_killed_one(seed):
         (path,) = fleet.files("engine")
         wait_until(lambda: container.count(path) == 200, what="the orphan to record")
         fleet.start()
-        (again,) = fleet.relay_processes()
-        assert again != relay, "the orphan was ended before its channel was started again"
+        assert fleet.relay_processes() == [relay], "it was taken over, not replaced"
+        channel = fleet.channel("engine")
+        assert channel["pid"] == relay and channel["restarts"] == 0
         fleet.source("engine", signals.samples(50, start=200)).finish()
-        fleet.settle({"engine": 50})
+        channel = fleet.settle({"engine": 250})["engine"]
+        assert channel["datums_recorded"] == 250, "its counters went on"
         fleet.stop()
         assert container.payload(fleet.files("engine"))[0] == b"".join(signals.samples(250))
 

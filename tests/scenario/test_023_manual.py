@@ -163,7 +163,7 @@ def test_023_states_counters_and_exit_codes():
     header = (ROOT / "src/cli/verb.h").read_text()
     assert codes == re.findall(r"EXIT_\w+ = (\d+)", header)
     relay = page("flotilla-relay.1").split(".Sh EXIT STATUS")[1].split(".Sh ")[0]
-    main = (ROOT / "src/relay/main.c").read_text()
+    main = (ROOT / "src/relay/relay.h").read_text()
     assert re.findall(r"^\.It (\d+)$", relay, re.M) == re.findall(r"EXIT_\w+ = (\d+)", main)
 
 

@@ -166,22 +166,30 @@ def test_manager_keeps_its_runtime_folder(two):
 
 
 def test_manager_tells_of_a_suspended_relay_and_still_stops_cleanly(two):
+    """One that nothing waits for is left alone: somebody may be looking at it."""
+    pid = two.channel("one")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    story = wait_until(lambda: (c := two.channel("one"))["state"] == "silent" and c,
+                       what="silence to be noticed")
+    assert "suspended" in story["reason"] and story["pid"] == pid
+    assert two.channel("two")["reason"] == ""
+    two.stop()  # wakes it, so that it can end
+
+
+def test_manager_replaces_a_suspended_relay_that_datagrams_wait_for(two):
     pid = two.channel("one")["pid"]
     os.kill(pid, signal.SIGSTOP)
     two.source("one", signals.samples(50)).finish()
-    story = wait_until(lambda: (c := two.channel("one"))["state"] == "silent" and c,
-                       what="silence to be noticed")
-    assert "suspended" in story["reason"]
-    assert two.channel("two")["reason"] == ""
-    # Stopping wakes it, so that it can flush; what had queued up is recorded first or still queued.
-    two.laws = False
-    two.stop()
+    channels = two.settle({"one": 50})
+    assert channels["one"]["datums_recorded"] == 50 and channels["one"]["pid"] != pid
+    assert channels["one"]["restarts"] == 1 and channels["two"]["restarts"] == 0
+    assert f"relay {pid} hangs (it is suspended)" in two.log()
 
 
 def test_manager_wakes_a_suspended_relay_to_replace_it(two):
     os.kill(two.channel("one")["pid"], signal.SIGSTOP)
-    two.source("one", signals.samples(50)).finish()
     flotilla("restart", "one", "-c", two.file, check=0)
+    two.source("one", signals.samples(50)).finish()
     channels = two.settle({"one": 50})
     assert channels["one"]["datums_recorded"] == 50
     assert channels["one"]["restarts"] == 1 and channels["two"]["restarts"] == 0

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The host's name and randomness. */
+ * The host's name, randomness, and our number. */
 #include "os/host.h"
 
 #include <errno.h>
@@ -27,4 +27,9 @@ int host_random(void *out, size_t bytes)
         bytes -= (size_t)got;
     }
     return 0;
+}
+
+long host_process(void)
+{
+    return getpid();
 }

@@ -3,13 +3,15 @@
 #include "os/inherit.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { INHERIT_FIRST = 3, INHERIT_MAX = 64 };
+#define INHERIT_FIRST 3
+#define INHERIT_MAX   65536
 
-int inherit_descriptor(const char *name)
+int inherit_numbered(uint32_t index, char *name, size_t name_bytes)
 {
     const char *pid = getenv("LISTEN_PID");
     const char *count_text = getenv("LISTEN_FDS");
@@ -17,16 +19,24 @@ int inherit_descriptor(const char *name)
     if (pid == NULL || count_text == NULL || names == NULL || strtol(pid, NULL, 10) != getpid())
         return -1;
     long count = strtol(count_text, NULL, 10);
-    size_t wanted = strlen(name);
-    for (int at = 0; at < count && at < INHERIT_MAX; at++) {
-        size_t bytes = strcspn(names, ":");
-        if (bytes == wanted && memcmp(names, name, bytes) == 0) {
-            int descriptor = INHERIT_FIRST + at;
-            return fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0 ? -1 : descriptor;
-        }
-        names += bytes;
-        if (*names == ':')
-            names++;
+    if (count > INHERIT_MAX || (long)index >= count)
+        return -1;
+    for (uint32_t at = 0; at < index && *names != '\0'; at++) {
+        names += strcspn(names, ":");
+        names += *names == ':';
+    }
+    snprintf(name, name_bytes, "%.*s", (int)strcspn(names, ":"), names);
+    int descriptor = INHERIT_FIRST + (int)index;
+    return fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0 ? -1 : descriptor;
+}
+
+int inherit_descriptor(const char *name)
+{
+    char found[256];
+    for (uint32_t at = 0; at < INHERIT_MAX; at++) {
+        int descriptor = inherit_numbered(at, found, sizeof(found));
+        if (descriptor < 0 || strcmp(found, name) == 0)
+            return descriptor;
     }
     return -1;
 }

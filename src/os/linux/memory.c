@@ -54,6 +54,26 @@ void shared_memory_unmap(void *memory, size_t bytes)
         munmap(memory, bytes);
 }
 
+/* A record lock, not flock: the manager and its relays share one open file description. */
+static struct flock whole_memory(void)
+{
+    return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+}
+
+int shared_memory_claim(int descriptor)
+{
+    struct flock lock = whole_memory();
+    if (fcntl(descriptor, F_SETLK, &lock) == 0)
+        return 0;
+    return errno == EACCES || errno == EAGAIN ? -EWOULDBLOCK : -errno;
+}
+
+long shared_memory_holder(int descriptor)
+{
+    struct flock lock = whole_memory();
+    return fcntl(descriptor, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK ? 0 : (long)lock.l_pid;
+}
+
 int shared_memory_release(void *at, size_t bytes)
 {
     return madvise(at, bytes, MADV_REMOVE) < 0 ? -errno : 0;

@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -44,19 +46,30 @@ int notify_open(struct notify *notify)
                           (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes));
 }
 
-int notify_open_at(struct notify *notify, const char *folder, const char *name)
+/* By way of the folder's descriptor, which is returned and to be closed once the address was used:
+ * a socket address holds but 107 characters of path. */
+static int name_socket(const char *folder, const char *name, struct sockaddr_un *address)
 {
-    notify->descriptor = -1;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    /* By way of the folder's descriptor: a socket address holds but 107 characters of path. */
     int place = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (place < 0)
         return -errno;
-    int used = snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", place,
-                        name);
-    int status = used < 0 || (size_t)used >= sizeof(address.sun_path)
-                     ? -ENAMETOOLONG
-                     : open_connected(notify, &address, sizeof(address));
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int used =
+        snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", place, name);
+    if (used >= 0 && (size_t)used < sizeof(address->sun_path))
+        return place;
+    close(place);
+    return -ENAMETOOLONG;
+}
+
+int notify_open_at(struct notify *notify, const char *folder, const char *name)
+{
+    notify->descriptor = -1;
+    struct sockaddr_un address;
+    int place = name_socket(folder, name, &address);
+    if (place < 0)
+        return place;
+    int status = open_connected(notify, &address, sizeof(address));
     close(place);
     return status;
 }
@@ -68,9 +81,9 @@ void notify_close(struct notify *notify)
     notify->descriptor = -1;
 }
 
-static int send_with(const struct notify *notify, const char *text, int descriptor)
+static int send_with(int socket, const char *text, int descriptor)
 {
-    if (notify->descriptor < 0)
+    if (socket < 0)
         return -ENOENT;
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
     struct iovec part = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
@@ -86,14 +99,14 @@ static int send_with(const struct notify *notify, const char *text, int descript
     }
     ssize_t sent;
     do
-        sent = sendmsg(notify->descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : 0;
 }
 
 int notify_send(const struct notify *notify, const char *text)
 {
-    return send_with(notify, text, -1);
+    return send_with(notify->descriptor, text, -1);
 }
 
 int notify_keep(const struct notify *notify, const char *name, int descriptor)
@@ -101,15 +114,111 @@ int notify_keep(const struct notify *notify, const char *name, int descriptor)
     char text[NOTIFY_NAME_BYTES_MAX + 64];
     /* FDPOLL=0: a UDP socket with a pending error is not one to give up. */
     int used = snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s\n", name);
-    return used < 0 || (size_t)used >= sizeof(text) ? -ENAMETOOLONG
-                                                    : send_with(notify, text, descriptor);
+    return used < 0 || (size_t)used >= sizeof(text)
+               ? -ENAMETOOLONG
+               : send_with(notify->descriptor, text, descriptor);
 }
 
 int notify_drop(const struct notify *notify, const char *name)
 {
     char text[NOTIFY_NAME_BYTES_MAX + 64];
     int used = snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s\n", name);
-    return used < 0 || (size_t)used >= sizeof(text) ? -ENAMETOOLONG : send_with(notify, text, -1);
+    return used < 0 || (size_t)used >= sizeof(text) ? -ENAMETOOLONG
+                                                    : send_with(notify->descriptor, text, -1);
+}
+
+/* ---- the other side ---- */
+
+int notify_listen(const char *folder, const char *name)
+{
+    struct sockaddr_un address;
+    int place = name_socket(folder, name, &address);
+    if (place < 0)
+        return place;
+    int error = 0;
+    int listener = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener < 0)
+        error = -errno;
+    else if (unlinkat(place, name, 0) < 0 && errno != ENOENT)
+        error = -errno;
+    else if (bind(listener, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+             fchmodat(place, name, 0600, 0) < 0)
+        error = -errno;
+    close(place);
+    if (error < 0 && listener >= 0)
+        close(listener);
+    return error < 0 ? error : listener;
+}
+
+static int wait_for(int descriptor, short events, uint64_t wait_ms)
+{
+    struct pollfd wait = {.fd = descriptor, .events = events};
+    int ready = poll(&wait, 1, wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);
+    return ready > 0 ? 0 : ready == 0 || errno == EINTR ? -EAGAIN : -errno;
+}
+
+long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, uint64_t wait_ms)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))];
+    struct iovec part = {.iov_base = text, .iov_len = text_bytes - 1};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof(control)};
+    *passed = -1;
+    int status = wait_for(descriptor, POLLIN, wait_ms);
+    if (status < 0)
+        return status;
+    ssize_t got = recvmsg(descriptor, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got < 0)
+        return errno == EINTR ? -EAGAIN : -errno;
+    text[got] = '\0';
+    for (struct cmsghdr *note = CMSG_FIRSTHDR(&message); note != NULL;
+         note = CMSG_NXTHDR(&message, note)) {
+        if (note->cmsg_level != SOL_SOCKET || note->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t count = (note->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int one;
+            memcpy(&one, CMSG_DATA(note) + i * sizeof(int), sizeof(int));
+            if (*passed < 0)
+                *passed = one;
+            else
+                close(one); /* one a message is all we speak of */
+        }
+    }
+    return got;
+}
+
+int notify_pass(int descriptor, const char *text, int passed, uint64_t wait_ms)
+{
+    int status = send_with(descriptor, text, passed);
+    if (status != -EAGAIN || wait_ms == 0)
+        return status;
+    status = wait_for(descriptor, POLLOUT, wait_ms);
+    return status < 0 ? status : send_with(descriptor, text, passed);
+}
+
+int notify_pair(int ends[2])
+{
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
+}
+
+int notify_barrier(const struct notify *notify, uint64_t wait_ms)
+{
+    int ends[2];
+    int status = notify_pair(ends);
+    if (status < 0)
+        return status;
+    status = notify->descriptor < 0
+                 ? -ENOENT
+                 : notify_pass(notify->descriptor, "BARRIER=1", ends[1], wait_ms);
+    close(ends[1]);
+    /* The other side closes its copy as it comes to it. */
+    if (status == 0 && wait_for(ends[0], POLLIN, wait_ms) < 0)
+        status = -ETIMEDOUT;
+    close(ends[0]);
+    return status;
 }
 
 uint64_t notify_watchdog_ns(void)

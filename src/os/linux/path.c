@@ -16,6 +16,11 @@ bool path_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+bool path_runnable(const char *path)
+{
+    return access(path, X_OK) == 0;
+}
+
 int path_folder(const char *file, char *folder, size_t folder_bytes)
 {
     char name[PATH_MAX], real[PATH_MAX];

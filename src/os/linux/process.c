@@ -237,6 +237,33 @@ int process_kill(const struct process *process)
     return signal_pidfd(process, SIGKILL);
 }
 
+int process_abort(const struct process *process)
+{
+    return signal_pidfd(process, SIGABRT);
+}
+
+int process_take_descriptor(const struct process *process, int number)
+{
+    long taken = syscall(SYS_pidfd_getfd, process->descriptor, number, 0u);
+    return taken < 0 ? -errno : (int)taken;
+}
+
+int process_become(const char *path, char *const *words)
+{
+    sigset_t before, none;
+    sigemptyset(&none);
+    /* What was handed down was handed to the program that ends here. */
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+    if (sigprocmask(SIG_SETMASK, &none, &before) < 0)
+        return -errno;
+    execv(path, words);
+    int error = -errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 int process_wait(const struct process *process, uint64_t timeout_ms)
 {
     uint64_t end_ns = clock_monotonic_ns() + timeout_ms * NS_PER_MS;
@@ -338,6 +365,19 @@ int process_find_program(const char *name, char *path, size_t path_bytes)
         at = at[folder_bytes] ? at + folder_bytes + 1 : NULL;
     }
     return -ENOENT;
+}
+
+int process_own_program(char *path, size_t path_bytes)
+{
+    static const char gone[] = " (deleted)";
+    ssize_t got = readlink("/proc/self/exe", path, path_bytes - 1);
+    if (got < 0)
+        return -errno;
+    path[got] = '\0';
+    size_t length = (size_t)got, suffix = sizeof gone - 1;
+    if (length > suffix && strcmp(path + length - suffix, gone) == 0)
+        path[length - suffix] = '\0';
+    return 0;
 }
 
 uint64_t process_raise_descriptor_limit(void)

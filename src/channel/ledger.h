@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ * The front of a channel's shared memory: what has to outlive the manager and any one version of
+ * Flotilla. The manager notes what the relay at work was told and what memories before this one
+ * had counted; the relay shows that it lives, and leaves its totals behind when it ends.
+ * Its form never changes but by adding at the end, so that the next version's manager can read it
+ * where it cannot read the rest. Relies on one writer for each part: manager and relay. */
+#ifndef FLOTILLA_CHANNEL_LEDGER_H
+#define FLOTILLA_CHANNEL_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "channel/counters.h"
+
+#define LEDGER_BYTES       (8u << 12)
+#define LEDGER_FLAGS_BYTES 8192u
+
+struct ledger_shared; /* opaque */
+
+/* What the manager notes, as a whole. */
+struct ledger_notes {
+    uint64_t restarts;           /* of the channel's relays, that nobody had asked for */
+    uint64_t limit_memory_bytes; /* config_channel's */
+    double limit_cpu_percent;
+    struct counters carried; /* counted in memories before this one; only what is counted */
+    uint32_t flags_bytes;
+    char flags[LEDGER_FLAGS_BYTES]; /* of settings_write_flags, a NUL behind each */
+};
+
+/* Makes fresh memory of LEDGER_BYTES a ledger. 0, or -EBADMSG if it is something else. */
+int ledger_make(struct ledger_shared *ledger);
+/* Maps the ledger of a channel's memory, whatever version wrote the rest. 0, -EBADMSG, or another
+ * negative errno. ledger_unmap ends it. */
+int ledger_map(struct ledger_shared **ledger, int descriptor);
+void ledger_unmap(struct ledger_shared *ledger);
+
+/* Puts the notes in force as a whole: whenever this process dies, the old or the new are there. */
+void ledger_write(struct ledger_shared *ledger, const struct ledger_notes *notes);
+/* The notes in force. 0, or -EBADMSG if there are none that can be trusted. */
+int ledger_read(const struct ledger_shared *ledger, struct ledger_notes *notes);
+
+/* The relay's: it has opened everything; its id. Forgets what the last one had left. */
+void ledger_note_ready(struct ledger_shared *ledger, long id);
+/* The id of the relay that was ready last; 0: none was. */
+long ledger_ready(const struct ledger_shared *ledger);
+/* The relay's: it is alive and at work. Once a batch, once a wake-up; one store. */
+void ledger_beat(struct ledger_shared *ledger);
+uint64_t ledger_beats(const struct ledger_shared *ledger);
+/* The last act of the relay `id`: its exit code, and what the memory has counted (NULL where that
+ * cannot be told). */
+void ledger_note_end(struct ledger_shared *ledger, long id, int exit_code,
+                     const struct counters *counters);
+/* The exit code of the relay `id`, if it left one and ended since; else -1. */
+int ledger_end(const struct ledger_shared *ledger, long id);
+/* The totals a relay left behind when it ended. 0, or -ENOENT if it left none. */
+int ledger_totals(const struct ledger_shared *ledger, struct counters *counters);
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT
+ * flotilla-keeper: holds descriptors for a manager, so that sockets, buffers and what is in them
+ * outlive it. It does nothing else, and so has nothing to die of: it never reads a datum, makes no
+ * file, and takes its orders, in sd_notify's words (os/notify.h), from the one socket it is given.
+ *   FDSTORE=1, FDNAME=NAME and a descriptor   keep it, in place of one of that name
+ *   FDSTOREREMOVE=1, FDNAME=NAME              close it
+ *   GIVE=1 and one end of a pair              send "FDNAME=NAME" with each, then close the end
+ *   STOP=1                                    end
+ * A name that ends in ".process" is a process's (a descriptor of pidfd_open(2)), dropped when that
+ * has ended. With none of them left for KEEP_ALONE_MS, nobody needs what is kept any more: it ends.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/inherit.h"
+#include "os/loop.h"
+#include "os/notify.h"
+#include "os/output.h"
+#include "os/process.h"
+
+#define KEEP_ALONE_MS    60000u
+#define GIVE_PATIENCE_MS 2000u /* for each; a manager that does not take them is of no use */
+#define PROCESS_SUFFIX   ".process"
+
+struct kept {
+    struct kept *next;
+    struct keeper *keeper;
+    struct loop_watch watch; /* of the descriptor; watched only if it is a process's */
+    bool process;
+    char name[NOTIFY_NAME_BYTES_MAX + 1];
+};
+
+struct keeper {
+    struct loop *loop;
+    struct loop_watch orders;
+    struct loop_timer alone;
+    struct kept *first;
+    uint32_t processes;
+};
+
+static void alone_too_long(void *context)
+{
+    struct keeper *keeper = context;
+    log_line("no manager and no relay is left: giving up what was kept");
+    loop_end(keeper->loop);
+}
+
+static void look_whether_alone(struct keeper *keeper)
+{
+    if (keeper->processes > 0)
+        loop_disarm(&keeper->alone);
+    else if (keeper->alone.link_from == NULL)
+        loop_arm(keeper->loop, &keeper->alone, clock_monotonic_ns() + KEEP_ALONE_MS * NS_PER_MS);
+}
+
+static void drop(struct keeper *keeper, struct kept **link)
+{
+    struct kept *kept = *link;
+    *link = kept->next;
+    loop_unwatch(keeper->loop, &kept->watch);
+    descriptor_close(kept->watch.descriptor);
+    keeper->processes -= kept->process;
+    free(kept);
+    look_whether_alone(keeper);
+}
+
+static void drop_named(struct keeper *keeper, const char *name)
+{
+    for (struct kept **link = &keeper->first; *link != NULL; link = &(*link)->next) {
+        if (strcmp((*link)->name, name) == 0) {
+            drop(keeper, link);
+            return;
+        }
+    }
+}
+
+static void process_ended(void *context, unsigned events)
+{
+    struct kept *kept = context;
+    (void)events;
+    drop_named(kept->keeper, kept->name);
+}
+
+static void keep(struct keeper *keeper, const char *name, int descriptor)
+{
+    size_t bytes = strlen(name), suffix = strlen(PROCESS_SUFFIX);
+    struct kept *kept = calloc(1, sizeof *kept);
+    if (kept == NULL) {
+        descriptor_close(descriptor);
+        return;
+    }
+    snprintf(kept->name, sizeof kept->name, "%s", name);
+    kept->keeper = keeper;
+    kept->process = bytes >= suffix && strcmp(name + bytes - suffix, PROCESS_SUFFIX) == 0;
+    kept->watch =
+        (struct loop_watch){.descriptor = descriptor, .ready = process_ended, .context = kept};
+    drop_named(keeper, name);
+    kept->next = keeper->first;
+    keeper->first = kept;
+    keeper->processes += kept->process;
+    if (kept->process && loop_watch(keeper->loop, &kept->watch, LOOP_READ) < 0)
+        drop_named(keeper, name); /* one whose end we would not see would keep us for ever */
+    look_whether_alone(keeper);
+}
+
+/* To the new manager: everything, copied. */
+static void give(const struct keeper *keeper, int end)
+{
+    char text[NOTIFY_NAME_BYTES_MAX + 32];
+    snprintf(text, sizeof text, "KEEPER=%ld\n", process_self());
+    int status = notify_pass(end, text, -1, GIVE_PATIENCE_MS);
+    for (const struct kept *kept = keeper->first; kept != NULL && status == 0; kept = kept->next) {
+        snprintf(text, sizeof text, "FDNAME=%s\n", kept->name);
+        status = notify_pass(end, text, kept->watch.descriptor, GIVE_PATIENCE_MS);
+    }
+    if (status == 0)
+        status = notify_pass(end, "END=1\n", -1, GIVE_PATIENCE_MS);
+    if (status < 0)
+        log_line("cannot give what is kept: %s", strerror(-status));
+    descriptor_close(end);
+}
+
+/* The value behind `key` ("FDNAME=") at the start of a line, cut to `bytes`; "" if it is missing.
+ */
+static void read_value(const char *text, const char *key, char *value, size_t bytes)
+{
+    size_t key_bytes = strlen(key);
+    value[0] = '\0';
+    for (const char *line = text; *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        if (length >= key_bytes && memcmp(line, key, key_bytes) == 0)
+            snprintf(value, bytes, "%.*s", (int)(length - key_bytes), line + key_bytes);
+        line += length + (line[length] == '\n');
+    }
+}
+
+static void take_order(void *context, unsigned events)
+{
+    struct keeper *keeper = context;
+    char text[NOTIFY_NAME_BYTES_MAX + 128], name[NOTIFY_NAME_BYTES_MAX + 1], word[8];
+    int passed;
+    (void)events;
+    if (notify_receive(keeper->orders.descriptor, text, sizeof text, &passed, 0) < 0)
+        return;
+    read_value(text, "FDNAME=", name, sizeof name);
+    if (read_value(text, "FDSTORE=", word, sizeof word), word[0] == '1' && passed >= 0 && name[0]) {
+        keep(keeper, name, passed);
+        passed = -1;
+    } else if (read_value(text, "FDSTOREREMOVE=", word, sizeof word), word[0] == '1') {
+        drop_named(keeper, name);
+    } else if (read_value(text, "GIVE=", word, sizeof word), word[0] == '1' && passed >= 0) {
+        give(keeper, passed);
+        passed = -1;
+    } else if (read_value(text, "STOP=", word, sizeof word), word[0] == '1') {
+        loop_end(keeper->loop);
+    }
+    if (passed >= 0)
+        descriptor_close(passed);
+}
+
+/* Only `flotilla run` asks it to end; a signal to a whole group of processes is not meant for it.
+ */
+static void caught(void *context, enum loop_signal signal)
+{
+    (void)context;
+    (void)signal;
+}
+
+int main(int argc, char **argv)
+{
+    struct keeper keeper = {.orders.descriptor = inherit_descriptor(INHERIT_ORDERS)};
+    output_start();
+    log_use(output_line);
+    log_start("flotilla-keeper", NULL);
+    if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+        puts("flotilla-keeper " FLOTILLA_VERSION);
+        return 0;
+    }
+    if (keeper.orders.descriptor < 0) {
+        log_line("started by `flotilla run`, which hands it the socket it takes orders from; there "
+                 "is nothing to do by hand");
+        return 2;
+    }
+    process_raise_descriptor_limit();
+    int error = loop_open(&keeper.loop);
+    if (error == 0)
+        error = loop_signals(keeper.loop, caught, &keeper);
+    keeper.orders.ready = take_order;
+    keeper.orders.context = &keeper;
+    keeper.alone = (struct loop_timer){.due = alone_too_long, .context = &keeper};
+    if (error == 0)
+        error = loop_watch(keeper.loop, &keeper.orders, LOOP_READ);
+    if (error == 0) {
+        look_whether_alone(&keeper);
+        error = loop_run(keeper.loop);
+    }
+    if (error < 0)
+        log_line("cannot go on: %s", strerror(-error));
+    while (keeper.first != NULL)
+        drop(&keeper, &keeper.first);
+    loop_close(keeper.loop);
+    return error < 0 ? 1 : 0;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT
+ * The manager's side of the keeping. A keeper is told from a dead one by its answer, from one that
+ * hangs by a time limit; there is at most one, as its socket can be bound but once and a new one
+ * takes the old one's place only after that has been killed. */
+#include "manager/store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "channel/settings.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/inherit.h"
+#include "os/process.h"
+
+#define ANSWER_WAIT_MS 2000u
+#define KEEP_WAIT_MS   50u /* for room in the queue of who keeps */
+#define SETTLE_WAIT_MS 500u
+#define HANGING_NS     (2 * NS_PER_S) /* nothing was taken for so long */
+#define RESPAWN_NS     (NS_PER_S)     /* a keeper that cannot be started is tried so often */
+
+struct store {
+    struct store_options options;
+    char *runtime, *keeper_path;
+    bool by_system; /* systemd keeps */
+    struct notify way;
+    struct process keeper;
+    struct loop_watch ended;
+    bool behind;        /* something was not taken */
+    uint64_t behind_ns; /* monotonic: since when; 0: it is not */
+    uint64_t tried_ns;  /* monotonic: when a keeper was last started */
+};
+
+static void keeper_ended(void *context, unsigned events);
+
+/* ---- the keeper ---- */
+
+static int process_file(const struct store *store, char path[CHANNEL_PATH_BYTES_MAX])
+{
+    int used = snprintf(path, CHANNEL_PATH_BYTES_MAX, "%s/" STORE_PROCESS_FILE, store->runtime);
+    return used < 0 || used >= CHANNEL_PATH_BYTES_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int watch_keeper(struct store *store)
+{
+    store->ended = (struct loop_watch){
+        .descriptor = store->keeper.descriptor, .ready = keeper_ended, .context = store};
+    return loop_watch(store->options.loop, &store->ended, LOOP_READ);
+}
+
+static int start_keeper(struct store *store)
+{
+    char name[] = "flotilla-keeper";
+    char *words[] = {name, store->runtime, NULL}; /* the folder only for who reads `ps` */
+    store->tried_ns = clock_monotonic_ns();
+    notify_close(&store->way);
+    int orders = notify_listen(store->runtime, STORE_SOCKET);
+    if (orders < 0)
+        return orders;
+    struct process_descriptor down = {INHERIT_ORDERS, orders};
+    int error = process_spawn(&store->keeper, store->keeper_path, words, &down, 1);
+    if (error == 0)
+        error = notify_open_at(&store->way, store->runtime, STORE_SOCKET);
+    descriptor_close(orders);
+    if (error == 0)
+        error = watch_keeper(store);
+    if (error < 0)
+        return error;
+    char path[CHANNEL_PATH_BYTES_MAX], text[64];
+    uint64_t start = 0;
+    process_start_time(store->keeper.id, &start);
+    int used =
+        snprintf(text, sizeof text, "%ld %llu\n", store->keeper.id, (unsigned long long)start);
+    if (process_file(store, path) == 0)
+        file_write_whole(path, (struct span){(const uint8_t *)text, (size_t)used});
+    return 0;
+}
+
+static void ensure_keeper(struct store *store)
+{
+    if (store->by_system || store->keeper.id != 0 ||
+        clock_monotonic_ns() - store->tried_ns < RESPAWN_NS)
+        return;
+    int error = start_keeper(store);
+    if (error < 0) {
+        log_line("cannot start %s: %s; should this manager be killed, what arrives until the next "
+                 "one runs is lost",
+                 store->keeper_path, strerror(-error));
+        return;
+    }
+    store->behind = false;
+    store->options.lost(store->options.context);
+}
+
+static void forget_keeper(struct store *store)
+{
+    struct process_end end;
+    loop_unwatch(store->options.loop, &store->ended);
+    if (store->keeper.id != 0 && process_reap(&store->keeper, &end) < 0)
+        process_close(&store->keeper);
+    notify_close(&store->way);
+}
+
+static void keeper_ended(void *context, unsigned events)
+{
+    struct store *store = context;
+    (void)events;
+    log_line("the keeper (process %ld) has ended; starting another", store->keeper.id);
+    forget_keeper(store);
+    ensure_keeper(store);
+}
+
+/* ---- taking over ---- */
+
+static bool read_word(const char *text, const char *key, const char **value)
+{
+    size_t bytes = strlen(key);
+    if (strncmp(text, key, bytes) != 0)
+        return false;
+    *value = text + bytes;
+    return true;
+}
+
+/* Asks the keeper of an earlier manager for what it has. 0; -ENOENT if there is none, -ETIMEDOUT
+ * if it does not answer. */
+static int ask_keeper(struct store *store, void (*found)(void *, const char *, int))
+{
+    int ends[2];
+    if (notify_open_at(&store->way, store->runtime, STORE_SOCKET) < 0)
+        return -ENOENT;
+    int error = notify_pair(ends);
+    if (error < 0)
+        return error;
+    error = notify_pass(store->way.descriptor, "GIVE=1\n", ends[1], ANSWER_WAIT_MS);
+    descriptor_close(ends[1]);
+    while (error == 0) {
+        char text[NOTIFY_NAME_BYTES_MAX + 64];
+        const char *value;
+        int passed;
+        long got = notify_receive(ends[0], text, sizeof text, &passed, ANSWER_WAIT_MS);
+        text[got > 0 ? strcspn(text, "\n") : 0] = '\0';
+        if (got <= 0) {
+            error = got == -EAGAIN ? -ETIMEDOUT : -EPIPE;
+        } else if (read_word(text, "KEEPER=", &value)) {
+            long id = strtol(value, NULL, 10);
+            uint64_t start;
+            if (process_start_time(id, &start) == 0)
+                process_open(&store->keeper, id, start);
+        } else if (read_word(text, "FDNAME=", &value) && passed >= 0) {
+            found(store->options.context, value, passed);
+            passed = -1;
+        } else if (read_word(text, "END=", &value)) {
+            break;
+        }
+        if (passed >= 0)
+            descriptor_close(passed);
+    }
+    descriptor_close(ends[0]);
+    if (error == 0 && store->keeper.id != 0)
+        error = watch_keeper(store);
+    return error;
+}
+
+/* One that hangs is of no use, and must not come to life again beside another. */
+static void kill_keeper(struct store *store)
+{
+    char path[CHANNEL_PATH_BYTES_MAX];
+    uint8_t *text = NULL;
+    size_t bytes;
+    if (store->keeper.id == 0 && process_file(store, path) == 0 &&
+        file_read_whole(path, 64, &text, &bytes) == 0) {
+        char *rest = NULL;
+        long id = strtol((const char *)text, &rest, 10);
+        process_open(&store->keeper, id, strtoull(rest, NULL, 10));
+    }
+    free(text);
+    if (store->keeper.id != 0) {
+        log_line("the keeper (process %ld) does not answer; killing it", store->keeper.id);
+        process_kill(&store->keeper);
+        process_wait(&store->keeper, ANSWER_WAIT_MS);
+    }
+    forget_keeper(store);
+}
+
+static void take_inherited(struct store *store, void (*found)(void *, const char *, int))
+{
+    char name[NOTIFY_NAME_BYTES_MAX + 1];
+    int descriptor;
+    for (uint32_t i = 0; (descriptor = inherit_numbered(i, name, sizeof name)) >= 0; i++)
+        found(store->options.context, name, descriptor);
+}
+
+int store_open(struct store **store, const struct store_options *options,
+               void (*found)(void *context, const char *name, int descriptor))
+{
+    struct store *made = calloc(1, sizeof *made);
+    if (!made)
+        return -ENOMEM;
+    made->options = *options;
+    made->runtime = strdup(options->runtime);
+    made->keeper_path = strdup(options->keeper);
+    made->way.descriptor = -1;
+    made->keeper = (struct process)PROCESS_NONE;
+    made->ended.descriptor = -1;
+    *store = made;
+    if (!made->runtime || !made->keeper_path)
+        return -ENOMEM;
+
+    const char *room = getenv("FDSTORE");
+    take_inherited(made, found);
+    int error = ask_keeper(made, found);
+    if (error < 0 && error != -ENOENT)
+        kill_keeper(made);
+    bool bridged = error == 0;
+    if (room && strtoul(room, NULL, 10) > 0 && getenv("NOTIFY_SOCKET")) {
+        struct notify system;
+        if (notify_open(&system) == 0) {
+            /* A keeper may have bridged from the program this process was. */
+            if (bridged)
+                notify_send(&made->way, "STOP=1\n");
+            forget_keeper(made);
+            made->by_system = true;
+            made->way = system;
+            made->behind = bridged;
+            return 0;
+        }
+    }
+    if (!bridged)
+        notify_close(&made->way);
+    ensure_keeper(made);
+    return 0;
+}
+
+/* ---- keeping ---- */
+
+static void note_taken(struct store *store, int error)
+{
+    if (error == 0) {
+        store->behind_ns = 0;
+        return;
+    }
+    store->behind = true;
+    if (store->behind_ns == 0)
+        store->behind_ns = clock_monotonic_ns();
+}
+
+/* Waits a moment for room, but once only while nothing is taken. */
+static int send_name(struct store *store, const char *what, const char *channel, const char *kind,
+                     int descriptor)
+{
+    char text[NOTIFY_NAME_BYTES_MAX + 64];
+    snprintf(text, sizeof text, "%s=1\nFDPOLL=0\nFDNAME=%s.%s\n", what, channel, kind);
+    return notify_pass(store->way.descriptor, text, descriptor,
+                       store->behind_ns == 0 ? KEEP_WAIT_MS : 0);
+}
+
+void store_keep(struct store *store, const char *channel, const char *kind, int descriptor)
+{
+    if (store->way.descriptor < 0)
+        return; /* `lost` is called once there is one */
+    /* systemd holds any number under one name; a keeper replaces. */
+    if (store->by_system)
+        note_taken(store, send_name(store, "FDSTOREREMOVE", channel, kind, -1));
+    note_taken(store, send_name(store, "FDSTORE", channel, kind, descriptor));
+}
+
+void store_drop(struct store *store, const char *channel, const char *kind)
+{
+    if (store->way.descriptor >= 0)
+        note_taken(store, send_name(store, "FDSTOREREMOVE", channel, kind, -1));
+}
+
+void store_settle(struct store *store)
+{
+    if (store->way.descriptor >= 0)
+        note_taken(store, notify_barrier(&store->way, SETTLE_WAIT_MS));
+}
+
+void store_look(struct store *store)
+{
+    if (!store->by_system && store->behind_ns != 0 && store->keeper.id != 0 &&
+        clock_monotonic_ns() - store->behind_ns > HANGING_NS) {
+        kill_keeper(store);
+        store->behind_ns = 0;
+    }
+    ensure_keeper(store);
+    if (store->behind) {
+        store->behind = false;
+        store->options.lost(store->options.context);
+    }
+}
+
+int store_bridge(struct store *store)
+{
+    if (store->by_system) {
+        notify_close(&store->way);
+        store->by_system = false;
+    }
+    if (store->keeper.id == 0) {
+        int error = start_keeper(store);
+        if (error < 0)
+            return error;
+    }
+    for (int attempt = 0; attempt < 10; attempt++) {
+        store->behind = false;
+        store->options.lost(store->options.context);
+        if (!store->behind)
+            return 0;
+    }
+    return -EAGAIN;
+}
+
+long store_keeper(const struct store *store)
+{
+    return store->keeper.id;
+}
+
+void store_close(struct store *store)
+{
+    char path[CHANNEL_PATH_BYTES_MAX];
+    if (!store)
+        return;
+    if (!store->by_system && store->keeper.id != 0) {
+        notify_send(&store->way, "STOP=1\n");
+        if (process_wait(&store->keeper, ANSWER_WAIT_MS) < 0)
+            process_kill(&store->keeper);
+        process_wait(&store->keeper, ANSWER_WAIT_MS);
+        int folder = folder_open(store->runtime);
+        if (folder >= 0) {
+            folder_remove(folder, STORE_SOCKET);
+            descriptor_close(folder);
+        }
+        if (process_file(store, path) == 0)
+            remove(path);
+    }
+    forget_keeper(store);
+    free(store->runtime);
+    free(store->keeper_path);
+    free(store);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ * What an earlier manager of the runtime folder left: descriptors by channel, as whoever kept them
+ * hands them out, or as they are copied from a relay that still runs. Collects; decides nothing. */
+#ifndef FLOTILLA_MANAGER_TAKEOVER_H
+#define FLOTILLA_MANAGER_TAKEOVER_H
+
+#include "channel/settings.h"
+
+/* What is kept of a channel, under "CHANNEL.KIND". */
+enum takeover_kind {
+    TAKEOVER_RECEIVE,
+    TAKEOVER_MEMORY,
+    TAKEOVER_FULL,
+    TAKEOVER_DECIMATED,
+    TAKEOVER_KINDS
+};
+const char *takeover_kind_name(enum takeover_kind kind);
+/* Of a relay: known to the keeper alone. */
+#define TAKEOVER_PROCESS "process"
+
+struct takeover_channel {
+    struct takeover_channel *next;
+    char name[CHANNEL_NAME_BYTES_MAX + 1];
+    int descriptors[TAKEOVER_KINDS]; /* -1: none; whoever takes one over puts -1 in its place */
+};
+
+struct takeover {
+    struct takeover_channel *first;
+};
+
+/* Takes `descriptor` in under "CHANNEL.KIND", in place of an earlier one; closes it if the name
+ * says nothing. */
+void takeover_add(struct takeover *takeover, const char *name, int descriptor);
+/* The channel's, or NULL. */
+struct takeover_channel *takeover_find(const struct takeover *takeover, const char *channel);
+/* Copies the descriptors of the relay `id`, which started at `start`, of the channel. 0, or a
+ * negative errno (-EPERM where the system does not let us). */
+int takeover_copy(struct takeover *takeover, const char *channel, long id, uint64_t start);
+/* Closes what nobody has taken over, and frees all. */
+void takeover_close(struct takeover *takeover);
+
+#endif
