@@ -3,8 +3,11 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "cli/ask.h"
 #include "cli/verb.h"
+#include "manager/control.h"
+#include "manager/manager.h"
 
 #define STOP_TIMEOUT_MS 60000u
 
@@ -17,7 +20,8 @@ const char verb_stop_help[] =
     "Ends the fleet: every relay flushes its recording and gives it its final name, then the "
     "manager\n"
     "ends. Returns when it has gone. A relay that takes longer than 15 s is killed; what it had\n"
-    "received but not written is lost then. Prints what each channel has come to: datagrams\n"
+    "received but not written is lost then. Where the manager was killed, what it left is ended.\n"
+    "Prints what each channel has come to: datagrams\n"
     "received, rejected and dropped by the kernel; datums recorded and in no recording.\n"
     "\n"
     "  -c FILE   the configuration that names the manager's runtime folder\n"
@@ -42,12 +46,26 @@ static void print_channel(const json_t *channel)
     putchar('\n');
 }
 
+/* A manager that was killed has left its relays at work, and nobody to be asked. */
+static json_t *end_left(const struct ask_options *options)
+{
+    char runtime[CHANNEL_PATH_BYTES_MAX], error[2048];
+    if (control_find_runtime(options->config, runtime, error, sizeof error) < 0 ||
+        control_managed(runtime) != 0)
+        return NULL;
+    log_start("flotilla", NULL);
+    return manager_end_left(runtime);
+}
+
 int verb_stop(int argc, char **argv)
 {
     struct ask_options options;
     json_t *reply;
     int code = ask_read_options(argc, argv, ASK_JSON, &options);
-    if (code == EXIT_OK)
+    if (code != EXIT_OK)
+        return code;
+    reply = end_left(&options);
+    if (!reply)
         code = ask_manager(&options, json_pack("{s:s}", "verb", "stop"), STOP_TIMEOUT_MS, true,
                            &reply);
     if (code != EXIT_OK)

@@ -16,6 +16,7 @@
 #include "manager/fleet.h"
 #include "manager/report.h"
 #include "manager/retention.h"
+#include "manager/store.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/loop.h"
@@ -468,14 +469,19 @@ static int serve(struct manager *manager, bool renew)
     return unclean ? EXIT_CODE_FAILED : 0;
 }
 
+/* What `flotilla stop` is answered once all relays have ended. */
+static json_t *report_end(const struct fleet *fleet)
+{
+    return json_pack("{s:I, s:I, s:o}", "stopped", (json_int_t)process_self(), "unclean",
+                     (json_int_t)fleet_unclean_ends(fleet), "channels", report_channels(fleet));
+}
+
 static void close_parts(struct manager *manager)
 {
     json_t *last = NULL;
     loop_disarm(&manager->proof);
     if (manager->fleet)
-        last = json_pack("{s:I, s:I, s:o}", "stopped", (json_int_t)process_self(), "unclean",
-                         (json_int_t)fleet_unclean_ends(manager->fleet), "channels",
-                         report_channels(manager->fleet));
+        last = report_end(manager->fleet);
     fleet_close(manager->fleet);
     retention_stop(manager->retention);
     /* The socket's clients learn of the end only now that all else is done. */
@@ -502,6 +508,54 @@ static int find_program(const char *name, char path[CHANNEL_PATH_BYTES_MAX])
                  "PATH",
                  name);
     return error;
+}
+
+static void nothing_runs(void *context)
+{
+    loop_end(context);
+}
+
+static void nothing_rotates(void *context)
+{
+    (void)context;
+}
+
+json_t *manager_end_left(const char *runtime)
+{
+    char keeper[CHANNEL_PATH_BYTES_MAX], socket[CHANNEL_PATH_BYTES_MAX + 32];
+    struct loop *loop = NULL;
+    struct fleet *fleet = NULL;
+    json_t *reply = NULL;
+    snprintf(socket, sizeof socket, "%s/%s", runtime, STORE_SOCKET);
+    if (!path_exists(socket) || find_program("flotilla-keeper", keeper) < 0)
+        return NULL;
+    int folder = folder_open(runtime);
+    int lock = folder < 0 ? folder : folder_lock(folder, CONTROL_LOCK);
+    int error = lock < 0 ? lock : loop_open(&loop);
+    struct fleet_options options = {.loop = loop,
+                                    .runtime = runtime,
+                                    .relay = "",
+                                    .keeper = keeper,
+                                    .settled = nothing_runs,
+                                    .rotated = nothing_rotates,
+                                    .context = loop};
+    if (error == 0)
+        error = fleet_open(&fleet, &options);
+    if (error == 0 && fleet_take_over(fleet) > 0) {
+        fleet_stop(fleet);
+        if (!fleet_settled(fleet))
+            error = loop_run(loop);
+        reply = report_end(fleet);
+    }
+    if (error < 0 && error != -EWOULDBLOCK)
+        log_line("cannot end what is left in %s: %s", runtime, strerror(-error));
+    fleet_close(fleet);
+    loop_close(loop);
+    if (lock >= 0)
+        descriptor_close(lock);
+    if (folder >= 0)
+        descriptor_close(folder);
+    return reply;
 }
 
 int manager_run(const char *path, bool renew)

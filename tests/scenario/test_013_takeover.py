@@ -85,3 +85,19 @@ def test_013_a_second_manager_is_refused(seed, flotilla):
         assert second.returncode == 1
         assert f"process {fleet.manager.pid}" in second.stderr
         assert fleet.channel("engine")["pid"] in fleet.relay_processes()
+
+
+def test_013_stop_ends_what_a_killed_manager_has_left(seed, flotilla):
+    with Fleet({name: {"schema": signals.SCHEMA} for name in ("one", "two")}) as fleet:
+        fleet.source("one", signals.samples(100)).finish()
+        fleet.settle({"one": 100})
+        fleet.manager.kill()
+        fleet.manager.wait()
+        fleet.manager = None
+        assert len(fleet.relay_processes()) == 2
+        done = flotilla("stop", "-c", fleet.file, check=0)
+        assert "one: 100 received, 0 rejected, 0 dropped, 100 recorded" in done.stdout
+        assert not fleet.relay_processes()
+        assert "no manager runs" in flotilla("stop", "-c", fleet.file, check=1).stderr
+        assert [path.suffix for path in fleet.files("one")] == [".avro"]
+        assert not [path for path in (fleet.folder / "run").iterdir() if "keeper" in path.name]

@@ -280,7 +280,7 @@ class Fleet:
             self.manager.kill()
             self.manager.wait()
         # Relays outlive their manager by design; the ones of this folder are ours to end.
-        for pid in self.relay_processes():
+        for pid in self.relay_processes() + self.processes("flotilla-keeper"):
             os.kill(pid, signal.SIGCONT)
             os.kill(pid, signal.SIGKILL)
         if self._own_folder and not os.environ.get("FLOTILLA_TEST_KEEP"):
@@ -288,7 +288,10 @@ class Fleet:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def relay_processes(self):
-        """The relays that have this fleet's folder in their arguments, by /proc."""
+        return self.processes("flotilla-relay")
+
+    def processes(self, program):
+        """Those that have this fleet's folder in their arguments, by /proc."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -298,7 +301,7 @@ class Fleet:
                 except OSError:
                     continue
                 ours = any(str(self.folder).encode() + b"/" in word for word in words)
-                if words[0].endswith(b"flotilla-relay") and ours and state != "Z":
+                if words[0].endswith(program.encode()) and ours and state != "Z":
                     found.append(int(entry.name))
         return found
 
