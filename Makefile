@@ -43,12 +43,19 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) examples/demo $(if $(DURATION),--duration $(DURATION))
 
+# A version to upgrade to: the same, but for what it makes of a channel's memory.
+next = -Dc_args=-DSTAGING_VERSION=99u
+
 # What the tests run beside the programs: the units, plain and under sanitizers, and their tools.
 test-programs: all
 	@$(call configure,build/units,-Dpart=units)
 	@$(call configure,build/sanitized,-Dpart=units -Db_sanitize=address$(comma)undefined)
 	@$(call compile,build/units)
 	@$(call compile,build/sanitized)
+	@$(call configure,build/next/relay,-Dpart=relay $(next),CC=musl-gcc)
+	@$(call configure,build/next/programs,-Dpart=programs $(next))
+	@$(call compile,build/next/relay)
+	@$(call compile,build/next/programs)
 
 test test-long: setup
 	@$(MAKE) --no-print-directory test-programs

@@ -1211,6 +1211,7 @@ static void renewal_due(void *context)
     for (channel = fleet->first; channel && !channel->renew;)
         channel = channel->next;
     if (!channel || fleet->stopping) {
+        store_renew(fleet->store);
         log_line("every relay was replaced");
         return;
     }

@@ -294,6 +294,17 @@ void store_look(struct store *store)
     }
 }
 
+static int keep_all(struct store *store)
+{
+    for (int attempt = 0; attempt < 10; attempt++) {
+        store->behind = false;
+        store->options.lost(store->options.context);
+        if (!store->behind)
+            return 0;
+    }
+    return -EAGAIN;
+}
+
 int store_bridge(struct store *store)
 {
     if (store->by_system) {
@@ -305,13 +316,31 @@ int store_bridge(struct store *store)
         if (error < 0)
             return error;
     }
-    for (int attempt = 0; attempt < 10; attempt++) {
-        store->behind = false;
-        store->options.lost(store->options.context);
-        if (!store->behind)
-            return 0;
-    }
-    return -EAGAIN;
+    return keep_all(store);
+}
+
+void store_renew(struct store *store)
+{
+    if (store->by_system || store->keeper.id == 0)
+        return;
+    struct notify way = store->way;
+    struct process old = store->keeper;
+    loop_unwatch(store->options.loop, &store->ended);
+    store->way.descriptor = -1;
+    int error = start_keeper(store);
+    if (error == 0)
+        error = keep_all(store);
+    if (error < 0)
+        log_line("cannot replace the keeper (process %ld) by %s: %s", old.id, store->keeper_path,
+                 strerror(-error));
+    /* Its socket's name is taken either way: nobody would find it again. */
+    notify_send(&way, "STOP=1\n");
+    if (process_wait(&old, ANSWER_WAIT_MS) < 0)
+        process_kill(&old);
+    struct process_end end;
+    if (process_reap(&old, &end) < 0)
+        process_close(&old);
+    notify_close(&way);
 }
 
 long store_keeper(const struct store *store)

@@ -42,6 +42,8 @@ void store_look(struct store *store);
 /* Has everything kept where it is found by the program that this process is about to become, if
  * necessary by a keeper of its own. 0 or a negative errno. `lost` is called on the way. */
 int store_bridge(struct store *store);
+/* Replaces the keeper by what is then its program; the old one ends when the new one has all. */
+void store_renew(struct store *store);
 /* The id of the keeper; 0 where systemd keeps. */
 long store_keeper(const struct store *store);
 /* The fleet has ended: gives everything up (systemd gives it up itself, unless it starts us anew,
