@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The fleet: what each channel owns, and what happens to it. A channel's relay is replaced in two
  * steps: the old one is asked to end; when it has, the new settings are put in force (`adopt`) and
- * the next relay is spawned on the same socket and memory wherever they still fit.
- * Known limit: where the single senders that a group is joined for change, the socket cannot be
- * kept; what arrives between the old relay's end and the new socket (about a millisecond) is lost.
- */
+ * the next relay is spawned on the same socket and memory wherever they still fit. */
 #include "manager/fleet.h"
 
 #include <errno.h>
@@ -256,13 +253,30 @@ static void carry_counters(struct channel *channel)
 
 /* ---- what a relay is handed down ---- */
 
+static struct net_receive_options receive_options(const struct channel_settings *settings)
+{
+    return (struct net_receive_options){.listen = settings->listen,
+                                        .interface = settings->interface,
+                                        .sources = settings->sources,
+                                        .source_count = settings->source_count,
+                                        .queue_bytes = settings->receive_bytes};
+}
+
 static int open_receiver(const struct channel_settings *settings)
 {
-    return net_open_receiver(&(struct net_receive_options){.listen = settings->listen,
-                                                           .interface = settings->interface,
-                                                           .sources = settings->sources,
-                                                           .source_count = settings->source_count,
-                                                           .queue_bytes = settings->receive_bytes});
+    struct net_receive_options options = receive_options(settings);
+    return net_open_receiver(&options);
+}
+
+/* Changes what the socket has joined, if that is all the settings to come differ in. False if it
+ * takes another socket. */
+static bool rejoin(const struct channel *channel, const struct channel_settings *is)
+{
+    const struct channel_settings *was = &channel->config.settings;
+    struct net_receive_options from = receive_options(was), to = receive_options(is);
+    return channel->receive >= 0 && net_is_multicast(&is->listen) &&
+           net_same_address(&was->listen, &is->listen) &&
+           net_rejoin(channel->receive, &from, &to) == 0;
 }
 
 static bool is_single(const struct prefix *source)
@@ -349,7 +363,7 @@ static void adopt(struct channel *channel)
         return;
     channel->pending = NULL;
     const struct channel_settings *was = &channel->config.settings, *is = &pending->settings;
-    if (!same_receiver(was, is))
+    if (!same_receiver(was, is) && !rejoin(channel, is))
         change_receiver(channel, is);
     else if (was->receive_bytes != is->receive_bytes && channel->receive >= 0)
         net_set_queue(channel->receive, is->receive_bytes);

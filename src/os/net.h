@@ -56,6 +56,13 @@ struct net_receive_options {
  * Returns the descriptor, which the caller closes, or a negative errno. */
 int net_open_receiver(const struct net_receive_options *options);
 
+/* Has a receiver of a group, opened with `was`, joined as `is` says: another interface, other
+ * senders. The group's address must be the same. Who was joined for and still is misses nothing:
+ * the kernel exchanges the list as a whole, an interface is joined before the other is left. 0 or a
+ * negative errno, and then it may be joined for both. Source: RFC 3678, 4.2 (full-state). */
+int net_rejoin(int descriptor, const struct net_receive_options *was,
+               const struct net_receive_options *is);
+
 /* Opens a non-blocking sender for `to`'s family, leaving by `interface` with `ttl`; multicast is
  * looped back to listeners on this host. Returns the descriptor or a negative errno. */
 int net_open_sender(const struct address *to, const char *interface, uint32_t ttl);

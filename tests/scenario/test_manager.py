@@ -9,7 +9,7 @@ import stat
 import subprocess
 
 import pytest
-from harness import signals
+from harness import container, signals
 from harness.fleet import FLOTILLA, Fleet, flotilla, wait_until
 
 
@@ -95,6 +95,26 @@ def test_manager_counters_go_on_over_a_change(seed, change):
             assert after[key] == before[key], key
         fleet.source("engine", signals.samples(100)).finish()
         assert fleet.settle({"engine": 600})["engine"]["datums_recorded"] == 600
+
+
+def test_manager_changes_who_may_send_without_a_loss(rng):
+    """Everybody, one sender, several, a network, everybody: the group's socket stays the same."""
+    pool = signals.samples(200_000)
+    lists = [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"], ["127.0.0.0/8"], None]
+    with Fleet({"engine": {"schema": signals.SCHEMA, "sequence": "counter"}}) as fleet:
+        source = fleet.source("engine", pool, rate=10_000, sender="127.0.0.1:0")
+        for turn in range(16):
+            sources = lists[turn % len(lists)]
+            fleet.channels["engine"].pop("sources", None)
+            if sources:
+                fleet.channels["engine"]["sources"] = sources
+            fleet.write()
+            fleet.reload()
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datums_recorded"] == sent and channel["sequence_gaps"] == 0, channel
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
 
 
 def test_manager_leaks_no_descriptors_and_hands_down_only_what_is_a_relays(seed):

@@ -225,13 +225,19 @@ static int join(int descriptor, const struct address *group, unsigned interface,
                                                                                           : 0;
 }
 
-static int join_all(int descriptor, const struct net_receive_options *options, unsigned interface)
+/* Whether a group is joined for whoever sends; else for single senders. */
+static bool joins_everybody(const struct net_receive_options *options)
 {
     bool any_source = options->source_count == 0 || options->source_count > NET_JOINED_SOURCES_MAX;
     for (uint32_t i = 0; i < options->source_count; i++)
         if (options->sources[i].bits < (options->sources[i].address.family == 4 ? 32 : 128))
             any_source = true;
-    if (any_source)
+    return any_source;
+}
+
+static int join_all(int descriptor, const struct net_receive_options *options, unsigned interface)
+{
+    if (joins_everybody(options))
         return join(descriptor, &options->listen, interface, NULL);
     int status = 0;
     for (uint32_t i = 0; i < options->source_count && status == 0; i++)
@@ -239,15 +245,71 @@ static int join_all(int descriptor, const struct net_receive_options *options, u
     return status;
 }
 
+/* 0 for none. */
+static int find_interface(const char *name, unsigned *index)
+{
+    *index = 0;
+    if (name == NULL || name[0] == '\0')
+        return 0;
+    *index = net_interface_index(name);
+    return *index == 0 ? -errno : 0; /* asking takes a descriptor: there may be none left */
+}
+
+/* Sets for whom a group that is joined on an interface is joined, all at once. */
+static int set_sources(int descriptor, const struct net_receive_options *options,
+                       unsigned interface)
+{
+    _Alignas(struct group_filter) uint8_t room[GROUP_FILTER_SIZE(NET_JOINED_SOURCES_MAX)];
+    struct group_filter *filter = (struct group_filter *)(void *)room;
+    struct address bare = options->listen;
+    bare.port = 0;
+    memset(room, 0, sizeof(room));
+    filter->gf_interface = interface;
+    to_system(&bare, 0, &filter->gf_group);
+    filter->gf_fmode = MCAST_EXCLUDE;
+    if (!joins_everybody(options)) {
+        filter->gf_fmode = MCAST_INCLUDE;
+        filter->gf_numsrc = options->source_count;
+        for (uint32_t i = 0; i < options->source_count; i++)
+            to_system(&options->sources[i].address, 0, &filter->gf_slist[i]);
+    }
+    return setsockopt(descriptor, bare.family == 4 ? IPPROTO_IP : IPPROTO_IPV6, MCAST_MSFILTER,
+                      filter, (socklen_t)GROUP_FILTER_SIZE(filter->gf_numsrc)) < 0
+               ? -errno
+               : 0;
+}
+
+int net_rejoin(int descriptor, const struct net_receive_options *was,
+               const struct net_receive_options *is)
+{
+    unsigned from, to;
+    int level = is->listen.family == 4 ? IPPROTO_IP : IPPROTO_IPV6;
+    int status = find_interface(is->interface, &to);
+    if (status < 0)
+        return status;
+    /* One that has gone took its memberships with it. */
+    bool gone = find_interface(was->interface, &from) < 0;
+    if (!gone && from == to)
+        return set_sources(descriptor, is, to);
+    status = join_all(descriptor, is, to);
+    if (status == 0 && !gone) {
+        struct group_req request = {.gr_interface = from};
+        struct address bare = is->listen;
+        bare.port = 0;
+        to_system(&bare, 0, &request.gr_group);
+        if (setsockopt(descriptor, level, MCAST_LEAVE_GROUP, &request, sizeof(request)) < 0)
+            status = -errno;
+    }
+    return status;
+}
+
 static int configure_receiver(int descriptor, const struct net_receive_options *options)
 {
     const struct address *listen = &options->listen;
-    unsigned interface = 0;
-    if (options->interface != NULL && options->interface[0] != '\0') {
-        interface = net_interface_index(options->interface);
-        if (interface == 0)
-            return -errno; /* asking takes a descriptor: there may be none left */
-    }
+    unsigned interface;
+    int status = find_interface(options->interface, &interface);
+    if (status < 0)
+        return status;
     net_set_queue(descriptor, options->queue_bytes);
     set_option(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, 1);
     set_option(descriptor, SOL_SOCKET, SO_RXQ_OVFL, 1);
@@ -319,16 +381,14 @@ static int configure_sender(int descriptor, const struct address *to, unsigned i
 
 int net_open_sender(const struct address *to, const char *interface, uint32_t ttl)
 {
-    unsigned index = 0;
-    if (interface != NULL && interface[0] != '\0') {
-        index = net_interface_index(interface);
-        if (index == 0)
-            return -errno;
-    }
+    unsigned index;
+    int status = find_interface(interface, &index);
+    if (status < 0)
+        return status;
     int descriptor = open_socket(to->family);
     if (descriptor < 0)
         return descriptor;
-    int status = configure_sender(descriptor, to, index, ttl);
+    status = configure_sender(descriptor, to, index, ttl);
     if (status < 0) {
         close(descriptor);
         return status;
