@@ -29,6 +29,7 @@ static struct segment_folder folder;
 static struct segment segments[LANES];
 static struct writing writing;
 static uint64_t datums_a_block, data_bytes;
+static uint32_t checksum;
 
 static double cpu_seconds(void)
 {
@@ -50,6 +51,7 @@ static void fill_slots(size_t datum_bytes)
         for (uint64_t i = 0; i < datums_a_block; i++)
             block_append(staging.slots + (size_t)slot * BLOCK_BYTES_MAX, i * datum_bytes,
                          (struct span){datum, datum_bytes});
+    checksum = block_carry_checksum(0, staging.slots, 0, data_bytes); /* the receiver's duty */
 }
 
 static void hand_over(uint64_t number)
@@ -61,16 +63,21 @@ static void hand_over(uint64_t number)
                                .last = 1,
                                .count = datums_a_block,
                                .arrival_ns = clock_realtime_ns(),
-                               .since_ns = clock_monotonic_ns()};
+                               .since_ns = clock_monotonic_ns(),
+                               .checksum = checksum,
+                               .checked_bytes = (uint32_t)data_bytes};
     next->datums_accepted += datums_a_block;
     next->lane[LANE_DATUMS].closed = number + 1;
     staging_receiver_commit(&staging);
     writing_notice(&writing, LANE_DATUMS, true);
 }
 
-static void open_lanes(void)
+static void open_lanes(size_t datum_bytes)
 {
-    static const char schema[] = "\"bytes\"";
+    static char schema[100];
+    int schema_bytes =
+        snprintf(schema, sizeof(schema), "{\"type\":\"fixed\",\"name\":\"Datum\",\"size\":%zu}",
+                 datum_bytes);
     char why[CHANNEL_PATH_BYTES_MAX + 200];
     if (segment_folder_open(&folder, &settings, why, sizeof(why)) < 0 || folder.descriptor < 0) {
         fprintf(stderr, "record: %s\n", why);
@@ -81,7 +88,7 @@ static void open_lanes(void)
                                        .settings = &settings,
                                        .folder = &folder,
                                        .suffix = i == LANE_REJECTS ? "-rejects" : "",
-                                       .schema = {(const uint8_t *)schema, sizeof(schema) - 1}};
+                                       .schema = {(const uint8_t *)schema, (size_t)schema_bytes}};
         int status = segment_prepare(&segments[i]);
         CHECK(status == 0);
         segment_resume(&segments[i]);
@@ -110,8 +117,9 @@ int main(int argc, char **argv)
     int memory = shared_memory_create("bench", staging_bytes(&settings));
     int status = memory < 0 ? memory : staging_map(&staging, memory);
     CHECK(status == 0);
-    fill_slots(strtoul(argv[4], NULL, 10));
-    open_lanes();
+    size_t datum_bytes = strtoul(argv[4], NULL, 10);
+    fill_slots(datum_bytes);
+    open_lanes(datum_bytes);
     status = writing_start(&writing);
     CHECK(status == 0);
 

@@ -40,6 +40,8 @@ struct staging_block {
     uint64_t count;      /* datums */
     uint64_t arrival_ns; /* realtime of its first datum */
     uint64_t since_ns;   /* monotonic: when its first datum came in */
+    uint32_t checksum;   /* of its first `checked_bytes` (block_carry_checksum) */
+    uint32_t checked_bytes;
 };
 
 /* Two kinds of datums go to the disk, each by a lane of its own, into files of its own. */
@@ -187,6 +189,14 @@ static inline uint8_t *staging_image(const struct staging *staging,
                                      const struct staging_block *block)
 {
     return staging->slots + (size_t)block->slot * BLOCK_BYTES_MAX + block->offset;
+}
+/* Carries a block's checksum on over all that was appended to it. */
+static inline void staging_carry_checksum(const struct staging *staging,
+                                          struct staging_block *block)
+{
+    block->checksum = block_carry_checksum(block->checksum, staging_image(staging, block),
+                                           block->checked_bytes, block->data_bytes);
+    block->checked_bytes = block->data_bytes;
 }
 static inline struct staging_block *lane_entry(const struct lane *lane, uint64_t number)
 {

@@ -135,8 +135,14 @@ static struct span finish_block(struct writer *writer, uint64_t number, uint64_t
         block_copy(writer->page, image, state->early_bytes, block->data_bytes);
         image = writer->page;
     }
-    size_t bytes = block_finish_at(image, data_bytes, count, block->arrival_ns, state->sync_marker,
-                                   writer->segment->folder->alignment, block_place(offset));
+    /* The receiver has done all but the rest of a page that was split over two files. */
+    uint32_t checksum =
+        image == writer->page
+            ? block_carry_checksum(0, image, 0, data_bytes)
+            : block_carry_checksum(block->checksum, image, block->checked_bytes, block->data_bytes);
+    size_t bytes =
+        block_finish_checked(image, data_bytes, count, block->arrival_ns, state->sync_marker,
+                             writer->segment->folder->alignment, block_place(offset), checksum);
     return (struct span){image, bytes};
 }
 
@@ -354,7 +360,7 @@ static enum writer_watch writer_watch_for(const struct writer *writer,
 {
     const struct writer_state *state = lane_writer(writer->lane);
     if (known->closed != state->written)
-        return WATCH_NOTHING; /* a deadline, or many more blocks, end the wait */
+        return WATCH_MANY; /* a deadline, or more blocks, end the wait */
     return writer->pages && known->open.count <= standing_datums(state) ? WATCH_DATA : WATCH_CLOSED;
 }
 
@@ -450,9 +456,10 @@ void writing_notice(struct writing *writing, enum lane_index lane, bool closed)
     uint32_t watch = atomic_load_explicit(&writing->watch[lane], memory_order_relaxed);
     bool wanted = watch == WATCH_DATA;
     if (closed && !wanted)
-        wanted =
-            watch == WATCH_CLOSED ||
-            lane_receiver(writer->lane)->closed - lane_written(writer->lane) >= writer->wake_blocks;
+        wanted = watch == WATCH_CLOSED ||
+                 (watch == WATCH_MANY &&
+                  lane_receiver(writer->lane)->closed - lane_written(writer->lane) >=
+                      writer->wake_blocks);
     if (wanted)
         wake_signal(&writing->wake);
 }

@@ -13,7 +13,7 @@
 #include "os/thread.h"
 #include "relay/segment.h"
 
-enum writer_watch { WATCH_NOTHING, WATCH_CLOSED, WATCH_DATA };
+enum writer_watch { WATCH_NOTHING, WATCH_MANY, WATCH_CLOSED, WATCH_DATA };
 
 /* One lane's way to the disk. */
 struct writer {
