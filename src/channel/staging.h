@@ -96,7 +96,8 @@ struct writer_state {
     uint64_t file_synced_bytes; /* the file's end when it was last synced */
     uint64_t file_final_bytes;  /* while it is being ended: where */
     uint32_t file_open, file_ending;
-    uint32_t file_direct, zero;
+    uint32_t file_direct;
+    uint32_t folder_unsynced; /* names changed that may not be on the medium yet */
     uint32_t file_alignment, write_errno;
     uint8_t sync_marker[BLOCK_SYNC_BYTES];
     char file_name[128]; /* without ".part" */

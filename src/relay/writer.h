@@ -24,8 +24,9 @@ struct writer {
     bool same_file;       /* nothing may go to a new file: its schema would be another */
     uint32_t wake_blocks; /* closed blocks that are worth a wake-up */
     uint8_t *page;        /* an aligned image for a part of a block */
+    uint64_t phase_ns;    /* of rotation by age, below the age */
 
-    uint64_t unsynced_since_ns; /* monotonic: the oldest datum not yet synced; 0: none */
+    uint64_t unsynced_since_ns; /* monotonic: the oldest datum or name not yet synced; 0: none */
     uint64_t page_written_ns;   /* monotonic: when the open block was last written */
     uint64_t looked_ns;         /* monotonic: when what is due was last done */
     uint64_t retry_at_ns;       /* monotonic: 0 unless the disk failed */
@@ -39,6 +40,13 @@ struct writing {
     _Atomic uint32_t watch[LANES]; /* enum writer_watch: what must wake it before its deadline */
     _Atomic uint32_t stop;         /* bring everything to the disk, then end */
 };
+
+/* When a file that was opened at `opened_ns` must end for its age, all in nanoseconds of one clock:
+ * at most `age_ns` later. Every channel has a moment of its own in every `age_ns`, `phase_ns` after
+ * the whole multiple, so that a fleet does not end all its files at once; a file ends at the first
+ * of these moments, or half-way to the second where less than half of `age_ns` is left to the
+ * first. */
+uint64_t writer_age_end_ns(uint64_t opened_ns, uint64_t age_ns, uint64_t phase_ns);
 
 /* Prepares a lane's writer over a segment that has been prepared and resumed. 0 or a negative
  * errno. The writer must be zeroed. */
