@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Appends to a file past the page cache in one of the ways a recorder could, and prints what it
- * took as JSON: seconds until all was synced, seconds of CPU, the longest write, and how often a
- * reader could have met bytes that were not written yet. For bench/disk.
+ * took as JSON: seconds until all was synced, seconds of CPU, the longest write, and after how many
+ * of the writes a reader could have met bytes that were not written yet. For bench/disk.
  *
  *   append FILE MODE WRITE_BYTES TOTAL_BYTES STEP_BYTES WRITERS
  *
@@ -28,7 +28,8 @@ static int file;
 static uint64_t write_bytes, total_bytes, step_bytes;
 static unsigned writers;
 static int reserves, sets_length;
-static _Atomic uint64_t taken, written, prepared, worst_ns, unreadable;
+static _Atomic uint64_t taken, prepared, worst_ns, unreadable;
+static _Atomic uint64_t in_flight[WRITERS_MAX]; /* where each is writing */
 static pthread_mutex_t preparing = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t now_ns(void)
@@ -60,27 +61,43 @@ static void prepare(uint64_t end)
     pthread_mutex_unlock(&preparing);
 }
 
-static void *run(void *buffer)
+struct writer {
+    unsigned number;
+    void *buffer;
+};
+
+/* What a reader finds: a length beyond what is written in one piece is bytes of zero. */
+static int has_gap(uint64_t end)
 {
+    struct stat about;
+    if (fstat(file, &about) < 0)
+        fail("fstat");
+    for (unsigned i = 0; i < writers; i++) {
+        uint64_t other = atomic_load(&in_flight[i]);
+        end = other < end ? other : end;
+    }
+    return (uint64_t)about.st_size > end;
+}
+
+static void *run(void *argument)
+{
+    const struct writer *writer = argument;
     for (;;) {
         uint64_t at = atomic_fetch_add(&taken, write_bytes);
         if (at >= total_bytes)
             return NULL;
+        atomic_store(&in_flight[writer->number], at);
         if (reserves || sets_length)
             prepare(at + write_bytes);
         uint64_t start_ns = now_ns();
-        ssize_t done = pwrite(file, buffer, write_bytes, (off_t)at);
+        ssize_t done = pwrite(file, writer->buffer, write_bytes, (off_t)at);
         if (done != (ssize_t)write_bytes)
             fail("pwrite");
         uint64_t took_ns = now_ns() - start_ns, worst = atomic_load(&worst_ns);
         while (took_ns > worst && !atomic_compare_exchange_weak(&worst_ns, &worst, took_ns))
             ;
-        /* What a reader finds: a length beyond what is written in one piece is bytes of zero. */
-        struct stat about;
-        if (fstat(file, &about) < 0)
-            fail("fstat");
-        uint64_t all = atomic_fetch_add(&written, write_bytes) + write_bytes;
-        unreadable += (uint64_t)about.st_size > all;
+        atomic_store(&in_flight[writer->number], UINT64_MAX);
+        unreadable += (uint64_t)has_gap(at + write_bytes);
     }
 }
 
@@ -115,15 +132,19 @@ int main(int argc, char **argv)
     double cpu = cpu_seconds();
     uint64_t start_ns = now_ns();
     pthread_t threads[WRITERS_MAX];
+    struct writer all[WRITERS_MAX];
     for (unsigned i = 0; i < writers; i++) {
         uint8_t *buffer = mmap(NULL, write_bytes, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
         if (buffer == MAP_FAILED)
             fail("mmap");
         memset(buffer, 0x5a, write_bytes);
-        if (pthread_create(&threads[i], NULL, run, buffer) != 0)
-            fail("a thread");
+        atomic_store(&in_flight[i], UINT64_MAX);
+        all[i] = (struct writer){i, buffer};
     }
+    for (unsigned i = 0; i < writers; i++)
+        if (pthread_create(&threads[i], NULL, run, &all[i]) != 0)
+            fail("a thread");
     for (unsigned i = 0; i < writers; i++)
         pthread_join(threads[i], NULL);
     if (ftruncate(file, (off_t)total_bytes) < 0 || fdatasync(file) < 0)
