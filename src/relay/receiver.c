@@ -24,7 +24,7 @@
 #define IDLE_NS          NS_PER_S        /* after this long without data, memory is given back */
 #define RECEIVE_PAUSE_NS (5 * NS_PER_MS) /* after an error of the kernel's */
 #define FULL_BATCHES_MAX 16              /* without a look at the signals */
-#define SLOTS_KEPT       3u
+#define SLOTS_KEPT       15u             /* more than one large write, what waits and what fills */
 #define MESSAGES_KEPT    2u
 #define DECIMATED_ROOM   (256u << 10)
 #define UDP_PAYLOAD_MAX  65507u
