@@ -48,14 +48,13 @@ struct bits {
     unsigned used;
 };
 
+/* Takes the next 1 to 8 of them out; zeros where there are no more. */
 static uint8_t bits_take(struct bits *bits, unsigned count)
 {
-    uint8_t value = 0;
-    for (unsigned i = 0; i < count && bits->used < TRAILER_BITS; i++, bits->used++) {
-        unsigned at = bits->used;
-        unsigned bit = at < 64 ? (bits->low >> at) & 1 : (bits->high >> (at - 64)) & 1;
-        value |= (uint8_t)(bit << i);
-    }
+    uint8_t value = (uint8_t)(bits->low & ((1u << count) - 1));
+    bits->low = bits->low >> count | bits->high << (64 - count);
+    bits->high >>= count;
+    bits->used += count;
     return value;
 }
 
@@ -219,7 +218,7 @@ size_t block_finish_checked(uint8_t *image, size_t data_bytes, uint64_t count, u
     size_t front = BLOCK_DATA_OFFSET - STORED_HEADER_BYTES - (size_t)(at - image);
     CHECK(filler_plan(front, &filler));
     at = filler_write(at, filler, &bits);
-    CHECK(bits.used == TRAILER_BITS && at == image + BLOCK_DATA_OFFSET - STORED_HEADER_BYTES);
+    CHECK(bits.used >= TRAILER_BITS && at == image + BLOCK_DATA_OFFSET - STORED_HEADER_BYTES);
 
     for (size_t data = 0; data == 0 || data < data_bytes; data += BLOCK_STORED_BYTES) {
         size_t left = data_bytes - data;
@@ -228,7 +227,7 @@ size_t block_finish_checked(uint8_t *image, size_t data_bytes, uint64_t count, u
     }
 
     at = image + data_end(data_bytes);
-    struct bits none = {.used = TRAILER_BITS};
+    struct bits none = {0};
     size_t end = data_end(data_bytes) + FINAL_BYTES + BLOCK_SYNC_BYTES;
     CHECK(filler_plan(bytes - end, &filler));
     at = filler_write(at, filler, &none);
