@@ -7,13 +7,11 @@
  *
  * PAUSE_NS between blocks gives a steady load below the disk's limit instead. Relies on the blocks'
  * datums being untouched by the writer, so that the same memory serves again. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "channel/settings.h"

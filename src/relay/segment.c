@@ -2,6 +2,8 @@
  * Recording files. Relies on the writer's state for every step that must survive a kill, and on
  * the file system for O_EXCL, rename without replacing, and fdatasync.
  * Known: a rename and the note of it are two steps; a kill between them is found at the next start.
+ * A name is synced with the next datums, not at once: until then a crash of the machine can bring
+ * ".part" back, or take a file away of which nothing was counted yet.
  */
 #include "relay/segment.h"
 
@@ -617,7 +619,8 @@ static void reserve_ahead(struct segment *segment, uint64_t end)
     if (end <= segment->reserved_bytes || end < RESERVE_BYTES_MIN)
         return;
     uint64_t step = reserve_step(segment, end);
-    int status = direct_file_reserve(&segment->file, end, step);
+    int status = direct_file_reserve(&segment->file, segment->reserved_bytes,
+                                     end + step - segment->reserved_bytes);
     segment->reserved_bytes = status == 0 ? end + step : end + RESERVE_BYTES_MIN;
 }
 
