@@ -124,7 +124,10 @@ static const struct fold fold_2048 = {0xe9a5d8beULL << 32, 0x1426a815ULL << 32};
 #define HAS_FOLD_256 __attribute__((target("sse4.2,pclmul,avx2,vpclmulqdq")))
 #define HAS_FOLD_512 __attribute__((target("sse4.2,pclmul,avx2,vpclmulqdq,avx512f")))
 
-/* What four folded words leave is a piece like any other: its remainder is its checksum. */
+/* What four or eight folded words are is a piece like any other: its remainder is its checksum.
+ * Whoever folded says so to the processor before (zeroupper; at -Os the compiler does not), or
+ * every switch of threads would save registers that hold nothing, and plain SSE code would run
+ * slower. */
 HAS_INSTRUCTION static uint32_t carry_words(const uint64_t *words, size_t count)
 {
     uint32_t crc = 0;
@@ -171,6 +174,7 @@ HAS_FOLD_256 static uint32_t carry_fold_256(uint32_t crc, const uint8_t *at, siz
         a = onto_256(a, fold, load_256(at));
     uint64_t words[4];
     _mm256_storeu_si256((void *)words, a);
+    _mm256_zeroupper();
     return carry_alone(carry_words(words, 4), at, count);
 }
 
@@ -212,6 +216,7 @@ HAS_FOLD_512 static uint32_t carry_fold_512(uint32_t crc, const uint8_t *at, siz
         a = onto_512(a, fold, load_512(at));
     uint64_t words[8];
     _mm512_storeu_si512(words, a);
+    _mm256_zeroupper();
     return carry_alone(carry_words(words, 8), at, count);
 }
 #endif
