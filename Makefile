@@ -7,7 +7,7 @@
 #   make test             everything, in minutes; make test-long: the same for longer
 #   make fuzz             each fuzzer for FUZZ_SECONDS=60; what it finds is left in build/fuzz
 #   make interop          recordings read by every Avro reader that could be had: the table
-#   make bench            sizes and memory, with a description of the machine
+#   make bench            sizes, memory, checksum and disk, with a description of the machine
 #   make install PREFIX=  default /usr/local; DESTDIR is honoured
 #   make deb              a Debian package of it, in build/
 #   make clean
@@ -86,9 +86,12 @@ interop: setup
 	@build/venv/bin/python tests/interop/interop.py
 
 bench: setup
+	@tests/setup bench
 	@$(MAKE) --no-print-directory test-programs
 	@build/venv/bin/python bench/sizes
 	@build/units/bench_walk
+	@build/units/bench_checksum
+	@bench/disk
 
 setup:
 	@tests/setup test

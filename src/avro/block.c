@@ -22,8 +22,9 @@ static const char header_crc_key[] = "flotilla.crc32c";
 /* The entry (a key and a value with a length byte each), the map's end, the sync marker. */
 #define HEADER_TAIL_BYTES                                                                          \
     (1 + sizeof(header_crc_key) - 1 + 1 + HEADER_CRC_DIGITS + 1 + BLOCK_SYNC_BYTES)
-#define HEADER_CRC_BACK (HEADER_CRC_DIGITS + 1 + BLOCK_SYNC_BYTES) /* of the digits, from the end  \
-                                                                    */
+#define HEADER_CRC_BACK                                                                            \
+    (HEADER_CRC_DIGITS + 1 + BLOCK_SYNC_BYTES) /* of the digits, from the end                      \
+                                                */
 
 /* How a filler of a given length is made: `fives` elements of 5 bytes, then `sixes` of 6. */
 struct filler {
@@ -47,14 +48,13 @@ struct bits {
     unsigned used;
 };
 
+/* Takes the next 1 to 8 of them out; zeros where there are no more. */
 static uint8_t bits_take(struct bits *bits, unsigned count)
 {
-    uint8_t value = 0;
-    for (unsigned i = 0; i < count && bits->used < TRAILER_BITS; i++, bits->used++) {
-        unsigned at = bits->used;
-        unsigned bit = at < 64 ? (bits->low >> at) & 1 : (bits->high >> (at - 64)) & 1;
-        value |= (uint8_t)(bit << i);
-    }
+    uint8_t value = (uint8_t)(bits->low & ((1u << count) - 1));
+    bits->low = bits->low >> count | bits->high << (64 - count);
+    bits->high >>= count;
+    bits->used += count;
     return value;
 }
 
@@ -152,15 +152,21 @@ static void put_le64(uint8_t out[8], uint64_t value)
         out[i] = (uint8_t)(value >> (8 * i));
 }
 
-static uint32_t block_checksum(const uint8_t *image, size_t data_bytes, uint64_t arrival_ns,
-                               uint64_t count, uint16_t place)
+uint32_t block_carry_checksum(uint32_t checksum, const uint8_t *image, size_t from, size_t to)
 {
-    uint32_t checksum = 0;
-    for (size_t data = 0; data < data_bytes; data += BLOCK_STORED_BYTES) {
-        size_t left = data_bytes - data;
-        checksum = crc32c(checksum, image + data_offset(data),
-                          left < BLOCK_STORED_BYTES ? left : BLOCK_STORED_BYTES);
+    while (from < to) {
+        size_t part = BLOCK_STORED_BYTES - from % BLOCK_STORED_BYTES;
+        part = part < to - from ? part : to - from;
+        checksum = crc32c(checksum, image + data_offset(from), part);
+        from += part;
     }
+    return checksum;
+}
+
+/* That of a block, from that of its datums. */
+static uint32_t block_checksum(uint32_t checksum, uint64_t arrival_ns, uint64_t count,
+                               uint16_t place)
+{
     uint8_t tail[18];
     put_le64(tail, arrival_ns);
     put_le64(tail + 8, count);
@@ -183,6 +189,14 @@ size_t block_finish(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t 
 size_t block_finish_at(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
                        const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment, uint16_t place)
 {
+    return block_finish_checked(image, data_bytes, count, arrival_ns, sync, alignment, place,
+                                block_carry_checksum(0, image, 0, data_bytes));
+}
+
+size_t block_finish_checked(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
+                            const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment, uint16_t place,
+                            uint32_t data_checksum)
+{
     size_t bytes = block_finished_bytes(data_bytes, alignment);
     CHECK(count > 0 && count <= BLOCK_DATUMS_MAX);
 
@@ -198,13 +212,13 @@ size_t block_finish_at(uint8_t *image, size_t data_bytes, uint64_t count, uint64
     CHECK(size_bytes <= 4 && count_bytes + size_bytes <= FRONT_VARINT_BYTES_MAX);
     at += varint_write(at, (int64_t)size);
 
-    uint32_t checksum = block_checksum(image, data_bytes, arrival_ns, count, place);
+    uint32_t checksum = block_checksum(data_checksum, arrival_ns, count, place);
     struct bits bits = {.low = arrival_ns, .high = checksum | (uint64_t)place << 32};
     struct filler filler;
     size_t front = BLOCK_DATA_OFFSET - STORED_HEADER_BYTES - (size_t)(at - image);
     CHECK(filler_plan(front, &filler));
     at = filler_write(at, filler, &bits);
-    CHECK(bits.used == TRAILER_BITS && at == image + BLOCK_DATA_OFFSET - STORED_HEADER_BYTES);
+    CHECK(bits.used >= TRAILER_BITS && at == image + BLOCK_DATA_OFFSET - STORED_HEADER_BYTES);
 
     for (size_t data = 0; data == 0 || data < data_bytes; data += BLOCK_STORED_BYTES) {
         size_t left = data_bytes - data;
@@ -213,7 +227,7 @@ size_t block_finish_at(uint8_t *image, size_t data_bytes, uint64_t count, uint64
     }
 
     at = image + data_end(data_bytes);
-    struct bits none = {.used = TRAILER_BITS};
+    struct bits none = {0};
     size_t end = data_end(data_bytes) + FINAL_BYTES + BLOCK_SYNC_BYTES;
     CHECK(filler_plan(bytes - end, &filler));
     at = filler_write(at, filler, &none);
@@ -291,8 +305,9 @@ int block_inspect(struct span bytes, const uint8_t sync[BLOCK_SYNC_BYTES], struc
     info->arrival_ns = bits.low;
     info->place = (uint16_t)(bits.high >> 32);
     info->sound = bits.used == TRAILER_BITS &&
-                  (uint32_t)bits.high == block_checksum(bytes.at, info->data_bytes, bits.low,
-                                                        info->count, info->place);
+                  (uint32_t)bits.high ==
+                      block_checksum(block_carry_checksum(0, bytes.at, 0, info->data_bytes),
+                                     bits.low, info->count, info->place);
     return 0;
 }
 

@@ -63,6 +63,15 @@ uint16_t block_place(uint64_t offset);
 size_t block_finish_at(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
                        const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment, uint16_t place);
 
+/* Carries the checksum of a block's datums (0 to begin with) on from byte `from` of them to `to`:
+ * for who appends, while they are in the cache. */
+uint32_t block_carry_checksum(uint32_t checksum, const uint8_t *image, size_t from, size_t to);
+
+/* As block_finish_at, with the checksum of all the datums known already. */
+size_t block_finish_checked(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
+                            const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment, uint16_t place,
+                            uint32_t data_checksum);
+
 struct block_info {
     size_t bytes;        /* the whole block */
     uint64_t count;      /* datums */

@@ -4,7 +4,7 @@
  *   what                     bytes                        touched at rest
  *   ledger                   8 pages                      two
  *   struct staging_shared    two pages                    all
- *   queues of closed blocks  640 for each slot and lane   a page each, more with time
+ *   queues of closed blocks  896 for each slot and lane   a page each, more with time
  *   accumulators, twice      32 for each of 65,536 leaves what the schema has
  *   receive batch            32 messages of 64 KiB        a page a message
  *   slots of blocks          `buffer`, 256 KiB each       what the open block holds
@@ -125,7 +125,7 @@ static bool is_block_sound(const struct staging *staging, const struct staging_b
 {
     return block->slot < staging->slot_count && block->count > 0 && block->count < 1u << 20 &&
            block->offset < BLOCK_BYTES_MAX && block->offset % BLOCK_PAGE_BYTES == 0 &&
-           block->data_bytes < BLOCK_BYTES_MAX &&
+           block->data_bytes < BLOCK_BYTES_MAX && block->checked_bytes <= block->data_bytes &&
            block->offset + block_finished_bytes(block->data_bytes, BLOCK_PAGE_BYTES) <=
                BLOCK_BYTES_MAX;
 }

@@ -47,8 +47,9 @@ struct staging_block {
     uint64_t count;      /* datums */
     uint64_t arrival_ns; /* realtime of its first datum */
     uint64_t since_ns;   /* monotonic: when its first datum came in */
-    uint32_t checksum;   /* of the words above, once it is closed (staging_seal_block) */
-    uint32_t zero;
+    uint32_t data_checksum; /* of its first `checked_bytes` (block_carry_checksum) */
+    uint32_t checked_bytes;
+    uint32_t zero, checksum; /* of the words above, once it is closed (staging_seal_block) */
 };
 
 /* Two kinds of datums go to the disk, each by a lane of its own, into files of its own. */
@@ -104,7 +105,8 @@ struct writer_state {
     uint64_t file_synced_bytes; /* the file's end when it was last synced */
     uint64_t file_final_bytes;  /* while it is being ended: where */
     uint32_t file_open, file_ending;
-    uint32_t file_direct, zero;
+    uint32_t file_direct;
+    uint32_t folder_unsynced; /* names changed that may not be on the medium yet */
     uint32_t file_alignment, write_errno;
     uint8_t sync_marker[BLOCK_SYNC_BYTES];
     char file_name[128];          /* without ".part" */
@@ -201,6 +203,14 @@ static inline uint8_t *staging_image(const struct staging *staging,
                                      const struct staging_block *block)
 {
     return staging->slots + (size_t)block->slot * BLOCK_BYTES_MAX + block->offset;
+}
+/* Carries a block's checksum on over all that was appended to it. */
+static inline void staging_carry_checksum(const struct staging *staging,
+                                          struct staging_block *block)
+{
+    block->data_checksum = block_carry_checksum(block->data_checksum, staging_image(staging, block),
+                                                block->checked_bytes, block->data_bytes);
+    block->checked_bytes = block->data_bytes;
 }
 static inline struct staging_block *lane_entry(const struct lane *lane, uint64_t number)
 {

@@ -24,7 +24,7 @@
 #define IDLE_NS          NS_PER_S        /* after this long without data, memory is given back */
 #define RECEIVE_PAUSE_NS (5 * NS_PER_MS) /* after an error of the kernel's */
 #define FULL_BATCHES_MAX 16              /* without a look at the signals */
-#define SLOTS_KEPT       3u
+#define SLOTS_KEPT       15u             /* more than one large write, what waits and what fills */
 #define MESSAGES_KEPT    2u
 #define DECIMATED_ROOM   (256u << 10)
 #define UDP_PAYLOAD_MAX  65507u
@@ -139,6 +139,7 @@ static void close_block(struct receiver *receiver, enum lane_index index)
         return;
     size_t end = open->offset + block_finished_bytes(open->data_bytes, receiver->alignment);
     CHECK(end <= BLOCK_BYTES_MAX);
+    staging_carry_checksum(receiver->staging, open);
     if (index == LANE_REJECTS)
         receiver->next->rejects_kept_bytes += end - open->offset;
     open->last = BLOCK_BYTES_MAX - end < STAGING_SLOT_REST_BYTES;
@@ -149,6 +150,7 @@ static void close_block(struct receiver *receiver, enum lane_index index)
     open->offset = (uint32_t)end;
     open->count = 0;
     open->data_bytes = 0;
+    open->checked_bytes = 0;
 }
 
 /* Begins a block; false if the memory that bridges the disk is used up. */
@@ -174,6 +176,7 @@ static bool open_block(struct receiver *receiver, enum lane_index index, uint64_
         open->offset = 0; /* nothing waits in it: begin again where memory is touched already */
     }
     open->data_bytes = 0;
+    open->data_checksum = open->checked_bytes = 0;
     open->count = 0;
     open->last = 0;
     open->arrival_ns = arrival_ns;
@@ -497,6 +500,9 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
     next->datums_sent_decimated += receiver->decimated.sent - decimated_sent;
     next->send_errors += receiver->full.errors + receiver->decimated.errors - errors;
     next->batches++;
+    /* Now, while the batch is in the cache: the writer would have to fetch it from memory. */
+    for (int i = 0; i < LANES; i++)
+        staging_carry_checksum(staging, &next->lane[i].open);
     bool closed_some[LANES] = {next->lane[0].closed != closed[0],
                                next->lane[1].closed != closed[1]};
     staging_receiver_commit(staging);

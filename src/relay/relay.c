@@ -142,11 +142,10 @@ static int open_lane(struct relay *relay, enum lane_index index)
     /* What an earlier relay has staged is not believed but walked again. Blocks of another schema
      * cannot be; they go to the file they belong to, or nowhere (finish_other_layout). */
     const struct lane_state *left = lane_receiver(segment->lane);
+    writer->inherited = left->closed + (left->open.count > 0);
     if (index == LANE_DATUMS && relay->settings.encoding != ENCODING_OPAQUE &&
-        !staging_layout_changed(&relay->staging, relay->layout.checksum)) {
+        !staging_layout_changed(&relay->staging, relay->layout.checksum))
         writer->layout = &relay->layout;
-        writer->inherited = left->closed + (left->open.count > 0);
-    }
     return writer_prepare(writer, segment->lane, &relay->settings, segment);
 }
 

@@ -2,6 +2,8 @@
  * Recording files. Relies on the writer's state for every step that must survive a kill, and on
  * the file system for O_EXCL, rename without replacing, and fdatasync.
  * Known: a rename and the note of it are two steps; a kill between them is found at the next start.
+ * A name is synced with the next datums, not at once: until then a crash of the machine can bring
+ * ".part" back, or take a file away of which nothing was counted yet.
  */
 #include "relay/segment.h"
 
@@ -110,7 +112,7 @@ static int open_folder_again(struct segment_folder *folder)
 
 int segment_prepare(struct segment *segment)
 {
-    segment->file.descriptor = -1;
+    segment->file.descriptor = segment->ahead.descriptor = -1;
     host_name(segment->host, sizeof(segment->host));
     segment->scratch_bytes =
         segment->schema.bytes + HEADER_EXTRA_BYTES + 2 * segment->folder->alignment;
@@ -123,6 +125,7 @@ void segment_release(struct segment *segment)
     if (segment->scratch == NULL)
         return; /* never prepared */
     direct_file_close(&segment->file);
+    direct_file_close(&segment->ahead);
     shared_memory_unmap(segment->scratch, segment->scratch_bytes);
     segment->scratch = NULL;
 }
@@ -349,15 +352,18 @@ static bool finish_leftover(struct segment *segment, const char *part)
     return end >= 0 && status == 0;
 }
 
-/* The steps of ending that may be done twice: size, name, note. */
-static void finish_ending(struct segment *segment)
+/* The steps of ending that may be done twice: size, name, note. `again` if a relay before this one
+ * may have done some. */
+static void finish_ending(struct segment *segment, bool again)
 {
     struct lane *lane = segment->lane;
     const struct writer_state *state = lane_writer(lane);
     char part[160];
     part_name(part, sizeof(part), state->file_name);
+    bool shortens = direct_file_size(&segment->file) != (int64_t)state->file_final_bytes;
+    /* Where it has its length already, this gives back what was reserved. */
     int status = direct_file_truncate(&segment->file, state->file_final_bytes);
-    if (status == 0)
+    if (status == 0 && (shortens || again)) /* what was cut off must not come back under a name */
         status = direct_file_sync(&segment->file);
     bool removed = !direct_file_linked(&segment->file);
     direct_file_close(&segment->file);
@@ -369,11 +375,12 @@ static void finish_ending(struct segment *segment)
         int renamed = folder_rename(segment->folder->descriptor, part, state->file_name);
         status = renamed < 0 ? renamed : status;
     }
-    if (folder_sync(segment->folder->descriptor) < 0 || status < 0)
+    if (status < 0)
         log_line("%s/%s may not be ended properly: %s", segment->settings->directory, part,
-                 strerror(status < 0 ? -status : EIO));
+                 strerror(-status));
 
     struct writer_state *next = lane_writer_begin(lane);
+    next->folder_unsynced = 1;
     next->file_open = 0;
     next->file_ending = 0;
     lane_writer_commit(lane);
@@ -403,8 +410,6 @@ static void resume_open_file(struct segment *segment)
     char part[160];
     part_name(part, sizeof(part), state->file_name);
     if (state->file_bytes == 0) { /* killed while it was made */
-        char opening[64];
-        folder_remove(segment->folder->descriptor, opening_name(segment, opening, sizeof(opening)));
         folder_remove(segment->folder->descriptor, part);
         segment_give_up(segment->lane);
         return;
@@ -412,7 +417,7 @@ static void resume_open_file(struct segment *segment)
     int status = direct_file_open(&segment->file, segment->folder->descriptor, part, FILE_EXISTING,
                                   state->file_direct != 0);
     if (state->file_ending && status == 0) {
-        finish_ending(segment);
+        finish_ending(segment, true);
         return;
     }
     int64_t size = status < 0 ? status : direct_file_size(&segment->file);
@@ -434,6 +439,9 @@ void segment_resume(struct segment *segment)
         return;
     }
     segment->resumed = true;
+    /* Of a relay that was killed while it made it, or before it used it. */
+    char opening[64];
+    folder_remove(segment->folder->descriptor, opening_name(segment, opening, sizeof(opening)));
     if (lane_writer(segment->lane)->file_open)
         resume_open_file(segment);
     const struct writer_state *state = lane_writer(segment->lane);
@@ -473,22 +481,76 @@ static void write_name(struct segment *segment, struct writer_state *next)
              (unsigned)at.nanosecond / 1000 % 1000000, next->file_number, segment->suffix);
 }
 
+/* Makes a file without a header, under a name that no reader looks for. */
+static int make_nameless(struct segment *segment, struct direct_file *file)
+{
+    char opening[64];
+    int folder = segment->folder->descriptor;
+    opening_name(segment, opening, sizeof(opening));
+    folder_remove(folder, opening); /* of an attempt that failed half-way */
+    return direct_file_open(file, folder, opening, FILE_CREATE, segment->folder->direct);
+}
+
+static uint64_t reserve_step(const struct segment *segment, uint64_t bytes)
+{
+    uint64_t step = bytes < RESERVE_BYTES_MAX ? bytes : RESERVE_BYTES_MAX;
+    return step / segment->folder->alignment * segment->folder->alignment;
+}
+
+void segment_make_ahead(struct segment *segment)
+{
+    uint64_t file_bytes = lane_writer(segment->lane)->file_bytes;
+    if (segment->ahead_tried || segment->folder->descriptor < 0)
+        return;
+    segment->ahead_tried = true;
+    if (make_nameless(segment, &segment->ahead) < 0)
+        return;
+    uint64_t step = reserve_step(segment, file_bytes);
+    int status = direct_file_reserve(&segment->ahead, 0, step);
+    segment->ahead_reserved_bytes = status == 0 ? step : 0;
+}
+
+void segment_drop_ahead(struct segment *segment)
+{
+    char opening[64];
+    if (segment->ahead.descriptor < 0)
+        return;
+    direct_file_close(&segment->ahead);
+    folder_remove(segment->folder->descriptor, opening_name(segment, opening, sizeof(opening)));
+}
+
+/* Takes the file that was made ahead, if it still is what a new one would be. */
+static bool take_ahead(struct segment *segment)
+{
+    if (segment->ahead.descriptor < 0)
+        return false;
+    if (segment->ahead.direct != segment->folder->direct ||
+        !direct_file_linked(&segment->ahead)) { /* the folder is another, or was emptied */
+        segment_drop_ahead(segment);
+        return false;
+    }
+    segment->file = segment->ahead;
+    segment->reserved_bytes = segment->ahead_reserved_bytes;
+    segment->ahead.descriptor = -1;
+    return true;
+}
+
 /* Makes a file that gets its name with its header: whoever finds it can read it. */
 static int make_file(struct segment *segment, const char *part, struct span header)
 {
     char opening[64];
     int folder = segment->folder->descriptor;
-    opening_name(segment, opening, sizeof(opening));
-    folder_remove(folder, opening); /* of a relay that was killed here */
-    int status =
-        direct_file_open(&segment->file, folder, opening, FILE_CREATE, segment->folder->direct);
+    int status = 0;
+    if (!take_ahead(segment)) {
+        segment->reserved_bytes = 0;
+        status = make_nameless(segment, &segment->file);
+    }
     if (status < 0)
         return status;
+    opening_name(segment, opening, sizeof(opening));
     status = direct_file_write(&segment->file, &header, 1, 0);
     if (status == 0)
         status = folder_rename(folder, opening, part);
-    if (status == 0)
-        status = folder_sync(folder);
     if (status < 0) {
         direct_file_close(&segment->file);
         folder_remove(folder, opening);
@@ -536,9 +598,12 @@ int segment_open(struct segment *segment)
     status = make_file(segment, part, (struct span){segment->scratch, (size_t)header});
     if (status == -ENOENT) /* the folder was removed: the next attempt makes it again */
         segment_folder_close(folder);
-    segment->reserved_bytes = (uint64_t)header;
+    if (segment->reserved_bytes < (uint64_t)header)
+        segment->reserved_bytes = (uint64_t)header;
+    segment->ahead_tried = false;
     segment->sync_status = 0;
     next = lane_writer_begin(lane);
+    next->folder_unsynced = 1;
     next->file_open = status == 0;
     next->file_bytes = status == 0 ? (uint64_t)header : 0;
     next->file_header_bytes = (uint64_t)header;
@@ -553,9 +618,9 @@ static void reserve_ahead(struct segment *segment, uint64_t end)
 {
     if (end <= segment->reserved_bytes || end < RESERVE_BYTES_MIN)
         return;
-    uint64_t step = end < RESERVE_BYTES_MAX ? end : RESERVE_BYTES_MAX;
-    step = step / segment->folder->alignment * segment->folder->alignment;
-    int status = direct_file_reserve(&segment->file, end, step);
+    uint64_t step = reserve_step(segment, end);
+    int status = direct_file_reserve(&segment->file, segment->reserved_bytes,
+                                     end + step - segment->reserved_bytes);
     segment->reserved_bytes = status == 0 ? end + step : end + RESERVE_BYTES_MIN;
 }
 
@@ -577,10 +642,25 @@ static uint64_t file_end(const struct writer_state *state)
            (state->open_datums > state->early_datums ? state->file_alignment : 0);
 }
 
+int segment_sync_folder(struct segment *segment)
+{
+    if (!lane_writer(segment->lane)->folder_unsynced || segment->folder->descriptor < 0)
+        return 0;
+    int status = folder_sync(segment->folder->descriptor);
+    if (status < 0)
+        return status;
+    struct writer_state *next = lane_writer_begin(segment->lane);
+    next->folder_unsynced = 0;
+    lane_writer_commit(segment->lane);
+    return 0;
+}
+
 int segment_sync(struct segment *segment)
 {
     if (segment->sync_status == 0)
         segment->sync_status = direct_file_sync(&segment->file);
+    if (segment->sync_status == 0) /* its datums could not be found without its name */
+        segment->sync_status = segment_sync_folder(segment);
     int status = segment->sync_status;
     const struct writer_state *state = lane_writer(segment->lane);
     /* Removed or cut by somebody: what is in it, or behind its end, nobody can read. */
@@ -625,6 +705,6 @@ int segment_end(struct segment *segment, uint64_t torn_at)
     next->file_ending = 1;
     next->file_final_bytes = size;
     lane_writer_commit(lane); /* from here on a successor ends it likewise */
-    finish_ending(segment);
+    finish_ending(segment, false);
     return status;
 }

@@ -31,6 +31,9 @@ struct segment {
     bool resumed;       /* segment_resume has found the folder */
     struct direct_file file;
     uint64_t reserved_bytes;
+    struct direct_file ahead; /* the next file, made ahead, still without a header and a name */
+    uint64_t ahead_reserved_bytes;
+    bool ahead_tried; /* since `file` was opened */
     int sync_status;  /* of a failed sync; the kernel tells of it only once */
     uint8_t *scratch; /* page aligned; the header */
     size_t scratch_bytes;
@@ -60,16 +63,28 @@ void segment_finish_leftovers(struct segment *segment);
  * unrecorded. For a relay that does not record, and where the file has gone. */
 void segment_give_up(struct lane *lane);
 
-/* Makes the next file and its header. 0 or a negative errno, and then no file is open. */
+/* Makes the file after the open one ahead, with space reserved as that one needed it, so that the
+ * switch to it is short. Once for each file; if it fails, the switch makes it. */
+void segment_make_ahead(struct segment *segment);
+/* Removes what was made ahead and will not be needed soon. */
+void segment_drop_ahead(struct segment *segment);
+
+/* Makes the next file and its header, of what was made ahead if anything was. Its name is on the
+ * medium from the next segment_sync on. 0 or a negative errno, and then no file is open. */
 int segment_open(struct segment *segment);
 /* Writes whole blocks at `offset` of the open file. 0 or a negative errno. */
 int segment_write(struct segment *segment, const struct span *parts, uint32_t part_count,
                   uint64_t offset);
-/* Syncs the file and counts what it holds as recorded. 0 or a negative errno. */
+/* Syncs the file, and the folder if names in it changed, and counts what the file holds as
+ * recorded. 0 or a negative errno. */
 int segment_sync(struct segment *segment);
+/* Syncs the folder if names in it changed: where no file is open. 0 or a negative errno. */
+int segment_sync_folder(struct segment *segment);
 /* Ends the open file. 0, or a negative errno if it could not be synced. First it is synced; if that
  * fails, or `torn_at` is not 0, the file ends at what was last synced, or at `torn_at`. Renames it;
- * a file without datums is removed. */
+ * a file without datums is removed. The new name is on the
+ * medium from the next segment_sync or segment_sync_folder on; until then a crash of the machine
+ * may bring the old one back, and the next relay ends the file again. */
 int segment_end(struct segment *segment, uint64_t torn_at);
 
 #endif

@@ -14,7 +14,7 @@
 #include "os/thread.h"
 #include "relay/segment.h"
 
-enum writer_watch { WATCH_NOTHING, WATCH_CLOSED, WATCH_DATA };
+enum writer_watch { WATCH_NOTHING, WATCH_MANY, WATCH_CLOSED, WATCH_DATA };
 
 /* One lane's way to the disk. */
 struct writer {
@@ -25,12 +25,13 @@ struct writer {
     bool same_file;       /* nothing may go to a new file: its schema would be another */
     uint32_t wake_blocks; /* closed blocks that are worth a wake-up */
     uint8_t *page;        /* an aligned image for a part of a block */
-    /* Blocks with a lower number were staged by an earlier relay: their datums are checked with
-     * this layout before they are written. 0 and NULL: nothing is. */
+    /* Blocks with a lower number were staged by an earlier relay: their bytes are checked before
+     * they are written, and their datums with this layout, if it is not NULL. */
     uint64_t inherited;
     const struct layout *layout;
+    uint64_t phase_ns;    /* of rotation by age, below the age */
 
-    uint64_t unsynced_since_ns; /* monotonic: the oldest datum not yet synced; 0: none */
+    uint64_t unsynced_since_ns; /* monotonic: the oldest datum or name not yet synced; 0: none */
     uint64_t page_written_ns;   /* monotonic: when the open block was last written */
     uint64_t looked_ns;         /* monotonic: when what is due was last done */
     uint64_t retry_at_ns;       /* monotonic: 0 unless the disk failed */
@@ -44,6 +45,13 @@ struct writing {
     _Atomic uint32_t watch[LANES]; /* enum writer_watch: what must wake it before its deadline */
     _Atomic uint32_t stop;         /* bring everything to the disk, then end */
 };
+
+/* When a file that was opened at `opened_ns` must end for its age, all in nanoseconds of one clock:
+ * at most `age_ns` later. Every channel has a moment of its own in every `age_ns`, `phase_ns` after
+ * the whole multiple, so that a fleet does not end all its files at once; a file ends at the first
+ * of these moments, or half-way to the second where less than half of `age_ns` is left to the
+ * first. */
+uint64_t writer_age_end_ns(uint64_t opened_ns, uint64_t age_ns, uint64_t phase_ns);
 
 /* Prepares a lane's writer over a segment that has been prepared and resumed. 0 or a negative
  * errno. The writer must be zeroed but for `inherited` and `layout`. */

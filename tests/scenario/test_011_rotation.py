@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """011-rotation: by size and by age without a gap; a clean stop under load leaves whole files; a
 restart between; retention keeps to its bounds and spares what is pinned or open."""
+import datetime
 import os
 import re
 import signal
@@ -73,6 +74,63 @@ def test_011_by_age(seed):
         files = fleet.files("c")
         assert 4 <= len(files) <= 9, files
         assert container.payload(files) == (b"".join(sent), len(sent))
+
+
+def test_011_a_fleet_does_not_rotate_in_step(seed):
+    """Channels that begin together end their files at moments of their own, none ever too old."""
+    age, names = 1.6, [f"c{number}" for number in range(8)]
+    with Fleet({name: {"schema": signals.SCHEMA} for name in names},
+               storage={"sync": "100ms", "rotate": {"age": f"{age}s"}}) as fleet:
+        loads = [fleet.source(name, signals.samples(700), rate=100) for name in names]
+        for load in loads:
+            load.finish()
+        fleet.settle({name: 700 for name in names})
+        fleet.stop()
+        phases = []
+        for name in names:
+            begins = [stamp(path) for path in fleet.files(name)]
+            lasts = [after - before for before, after in zip(begins, begins[1:])]
+            assert max(lasts) < age + 0.4 and min(lasts) > age / 2 - 0.4, (name, lasts)
+            assert len(lasts) >= 3 and abs(lasts[2] - age) < 0.4, "from the third on, all of it"
+            phases.append(begins[3] % age)
+        assert len({int(phase / age * 16) for phase in phases}) >= 4, sorted(phases)
+
+
+def stamp(path):
+    """Seconds since 1970 in a recording's name."""
+    when = re.search(r"-(\d{8}T\d{6}\.\d{6})Z-", path.name).group(1)
+    return datetime.datetime.strptime(when + "+0000", "%Y%m%dT%H%M%S.%f%z").timestamp()
+
+
+def next_files(fleet):
+    """What a relay made ahead of its next file."""
+    return sorted((fleet.folder / "recordings/c").glob(".opening*"))
+
+
+def test_011_the_next_file_is_made_ahead(seed):
+    """Before it is needed; and what is not needed, at a stop or after a while, does not stay."""
+    datums = signals.samples(14000, pad=1000)
+    with Fleet({"c": {"schema": signals.SCHEMA}},
+               storage={"sync": "200ms", "rotate": {"size": "6MiB"}}) as fleet:
+        fleet.source("c", datums[:5600], rate=8000).finish()  # 7/8 of the first file
+        wait_until(lambda: next_files(fleet), what="the next file to be made ahead")
+        assert len(fleet.files("c")) == 1
+        fleet.source("c", datums[5600:8000], rate=8000).finish()
+        fleet.settle({"c": 8000})
+        assert not next_files(fleet) and len(fleet.files("c")) == 2
+        first, second = fleet.files("c")
+        started = container.read(second)[0]["flotilla.started"].decode()
+        assert abs(datetime.datetime.fromisoformat(started.replace("Z", "+00:00")).timestamp()
+                   - stamp(second)) <= 1.0
+        fleet.source("c", datums[8000:11600], rate=8000).finish()
+        wait_until(lambda: next_files(fleet), what="the next file to be made ahead")
+        fleet.stop()
+        assert not next_files(fleet), "a stop leaves nothing behind"
+        payload, count = container.payload(fleet.files("c"))
+        assert count == 11600 and payload == b"".join(datums[:11600])
+        reserved = [path for path in fleet.files("c")
+                    if path.stat().st_blocks * 512 > path.stat().st_size + 65536]
+        assert not reserved, "what was reserved is given back"
 
 
 def test_011_stop_under_load(seed):

@@ -42,6 +42,34 @@ def test_013_kills_under_load_lose_nothing(rng, storage):
         assert count == sent and payload == b"".join(pool[:sent]), "each once, in order"
 
 
+def test_013_kills_around_a_file_made_ahead(rng):
+    """A relay killed while the next file waits or takes its name: no number twice, none left."""
+    pool = signals.samples(60_000, pad=1000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}},
+               storage={"sync": "20ms", "rotate": {"size": "5MiB"}}) as fleet:
+        folder = fleet.folder / "recordings/engine"
+        source, seen = fleet.source("engine", pool, rate=15_000), 0
+        while source.child.poll() is None and seen < KILLS // 4:
+            if not list(folder.glob(".opening*")):
+                time.sleep(0.001)
+                continue
+            seen += 1
+            time.sleep(rng.uniform(0, 0.04))
+            pid = fleet.channel("engine")["pid"]
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent}, seconds=60)["engine"]
+        print(f"{seen} files made ahead, {sent} datagrams, {channel['restarts']} restarts")
+        assert seen >= 3 and channel["datums_recorded"] == sent
+        fleet.stop()
+        files = fleet.files("engine")
+        assert not list(folder.glob(".opening*")) and not list(folder.glob("*.part"))
+        numbers = [path.stem.rsplit("-", 1)[1] for path in files]
+        assert len(numbers) == len(set(numbers)) and numbers == sorted(numbers)
+        assert container.payload(files) == (b"".join(pool[:sent]), sent), "each once, in order"
+
+
 def test_013_restart_under_load_loses_nothing(flotilla, rng):
     pool = signals.samples(200_000)
     with Fleet({"engine": {"schema": signals.SCHEMA, "full": True}}) as fleet:

@@ -210,3 +210,29 @@ def test_014_a_failed_sync_is_never_taken_for_a_good_one(tmp_path, seed, flotill
     kept, not_kept, found = under_faults(tmp_path, flotilla, "fdatasync:error=EIO:when=3",
                                          ["--sync=100ms", "--direct-io=off"], 40, 40)
     assert found == kept and kept + not_kept == 40 and not_kept > 0
+
+
+def test_014_names_are_synced_with_the_datums(tmp_path, seed, flotilla):
+    """What is called recorded can be found after a power cut: the first sync of datums behind a new
+    name goes with a sync of the folder; and none is left to be done at the end."""
+    needs_tracing()
+    schema, layout = tmp_path / "s.avsc", tmp_path / "s.layout"
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
+        schema.write_text((fleet.folder / "schemas/engine.avsc").read_text())
+        flotilla("schema", schema, "-o", layout, check=0)
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-qq", "-o", tmp_path / "trace", "-e",
+             "trace=renameat2,fdatasync,fsync", RELAY, "--name=engine", f"--layout={layout}",
+             f"--listen={fleet.address('engine')}", "--interface=lo", "--sync=40ms",
+             "--rotate-size=256KiB", f"--directory={tmp_path}/engine"], stderr=subprocess.DEVNULL)
+        fleet._children.append(tracer)
+        wait_until(lambda: (tmp_path / "engine/.lock").exists(), what="the relay to start")
+        fleet.source("engine", signals.samples(2000, pad=1000), rate=1500).finish()
+        with open(f"/proc/{tracer.pid}/task/{tracer.pid}/children") as file:
+            os.kill(int(file.read().split()[0]), signal.SIGTERM)
+        assert tracer.wait(30) == 0
+    trace = (tmp_path / "trace").read_text()
+    calls = "".join({"renameat2": "R", "fdatasync": "D", "fsync": "F"}[call] for call in
+                    re.findall(r"^\d+ +(renameat2|fdatasync|fsync)\(", trace, re.M))
+    assert calls.count("R") >= 12 and calls.endswith("F"), calls
+    assert not re.search("RD(?!F)", calls), calls

@@ -35,17 +35,28 @@ static void fill(size_t bytes)
         data[i] = (uint8_t)rand();
 }
 
-/* Builds a block from pieces of random length, as datums come. */
+/* Builds a block from pieces of random length, as datums come; now and then the checksum is carried
+ * on over what came since, as a receiver does after a batch, and half of the time it is used. */
 static size_t build(size_t data_bytes, uint64_t count, uint64_t arrival_ns, size_t alignment,
                     uint16_t place)
 {
+    uint32_t checksum = 0;
+    size_t checked = 0;
     for (size_t at = 0; at < data_bytes;) {
         size_t piece = (size_t)rand() % 70000 + 1;
         if (piece > data_bytes - at)
             piece = data_bytes - at;
         block_append(image, at, (struct span){data + at, piece});
         at += piece;
+        if (rand() % 2) {
+            checksum = block_carry_checksum(checksum, image, checked, at);
+            checked = at;
+        }
     }
+    checksum = block_carry_checksum(checksum, image, checked, data_bytes);
+    if (rand() % 2)
+        return block_finish_checked(image, data_bytes, count, arrival_ns, marker, alignment, place,
+                                    checksum);
     return block_finish_at(image, data_bytes, count, arrival_ns, marker, alignment, place);
 }
 
