@@ -46,8 +46,10 @@ demo:
 test-programs: all
 	@$(call configure,build/units,-Dpart=units)
 	@$(call configure,build/sanitized,-Dpart=units -Db_sanitize=address$(comma)undefined)
+	@$(call configure,build/trap,-Dpart=trap,CC=musl-gcc)
 	@$(call compile,build/units)
 	@$(call compile,build/sanitized)
+	@$(call compile,build/trap)
 
 test test-long: setup
 	@$(MAKE) --no-print-directory test-programs
