@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/futex.h>
 #include <linux/ptrace.h>
 #include <sys/user.h>
 
@@ -64,6 +65,7 @@ static const struct {
     {"fdatasync", __NR_fdatasync},
     {"flock", __NR_flock},
     {"fstat", __NR_fstat},
+    {"fstatfs", __NR_fstatfs},
     {"fsync", __NR_fsync},
     {"ftruncate", __NR_ftruncate},
     {"futex", __NR_futex},
@@ -308,6 +310,8 @@ static void at_entry(const struct plan *plan, struct outcome *outcome, pid_t thr
         made[number]++;
     if (plan->only >= 0 && number != plan->only)
         return;
+    if (plan->deed == DEED_FAIL && number == __NR_futex && (info->entry.args[1] & 127) == FUTEX_WAKE)
+        return; /* no kernel loses a wake-up */
     if (++outcome->counted != plan->at)
         return;
     outcome->hit = number;
