@@ -101,7 +101,7 @@ def test_026_killed_at_every_system_call(rng, needs_root, layout, where):
         torture.add_row(f"relay SIGKILL at the {where} of each call", repetitions=kills,
                         datagrams=holder.sent, lost=lost, twice=twice,
                         live_twice=holder.live - holder.sent)
-        print(f"{kills} kills up to call {last} in {time.monotonic() - began:.0f} s")
+        print(f"{final.stopped()}: {kills} kills up to call {last} in {time.monotonic() - began:.0f} s")
         assert numbers == list(range(holder.sent)), (lost, twice)
         assert holder.assert_valid() == holder.sent
         assert (received, rejected, dropped, recorded, unrecorded) == \
@@ -115,7 +115,7 @@ class Point:
 
     def __init__(self, layout, call, error, number, kill=None):
         self.text = f"{call} {error} {number}" + (f" after a kill at {kill}" if kill else "")
-        self.wrong, self.refused = None, False
+        self.wrong, self.refused, self.understated = None, False, 0
         harm = ["--short", number] if error == "short" else ["--fail", number, "--error", error]
         with Holder(layout) as holder:
             if kill:
@@ -145,7 +145,11 @@ class Point:
             assert received + dropped == holder.sent + holder.bad, f"received: {said}"
             assert rejected == holder.bad, f"rejected: {said}"
             assert received == rejected + recorded + unrecorded, f"counted: {said}"
-            assert recorded == len(numbers), f"{len(numbers)} in files: {said}"
+            # Never more than is there. Less, where it said that something failed: what could not be
+            # synced, or was given up with a folder that could not be opened, may be there after all.
+            self.understated = len(numbers) - recorded
+            assert 0 <= self.understated <= (unrecorded if "cannot" in life.said else 0), \
+                f"{len(numbers)} in files: {said}"
         if call != "sendmmsg":
             assert holder.live >= holder.sent, f"{holder.live} sent on: {said}"
         assert holder.live <= holder.sent + (BATCH if kill else 0), f"live: {said}"
@@ -160,8 +164,7 @@ def test_026_every_system_call_fails(rng, needs_root, layout):
     wrong, table = [], []
     if LONG:
         for call, error in plan:
-            reached = refused = missed = 0
-            number = 0
+            reached = refused = missed = number = understated = 0
             while missed < MISSES:
                 number += 1
                 kill = rng.randint(1, sum(calls.values())) if rng.random() < 0.3 else None
@@ -169,9 +172,11 @@ def test_026_every_system_call_fails(rng, needs_root, layout):
                 missed = 0 if point.hit else missed + 1
                 reached = number if point.hit else reached
                 refused += point.refused
+                understated += point.understated > 0
                 wrong += [point.wrong] if point.wrong else []
             table.append({"call": call, "error": error, "reached": reached, "refused": refused,
-                          "note": ""})
+                          "note": f"{understated} times more in the files than counted"
+                          if understated else ""})
     else:
         for _ in range(SAMPLE_FAULTS):
             call, error = rng.choice(plan)

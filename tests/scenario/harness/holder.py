@@ -55,7 +55,7 @@ class Holder:
 
     memory_bytes = 0  # the relay's own measure, learned once from one that made its memory itself
 
-    def __init__(self, layout, sync="20ms", rotate="16KiB"):
+    def __init__(self, layout, sync="20ms", rotate="16KiB", buffer="64MiB"):
         self.folder = new_folder("flotilla-holder-")
         self.layout = layout
         self.sent = self.bad = self.lives = 0
@@ -77,7 +77,7 @@ class Holder:
                       f"--full=127.0.0.1:{self.full.getsockname()[1]}",
                       f"--decimated=127.0.0.1:{self.decimated.getsockname()[1]}", "--factor=3",
                       "--algorithm=min-max", f"--directory={self.folder / 'recordings'}",
-                      f"--sync={sync}", f"--rotate-size={rotate}", "--buffer=2MiB"]
+                      f"--sync={sync}", f"--rotate-size={rotate}", f"--buffer={buffer}"]
         self.memory = -1
 
     def __enter__(self):
