@@ -101,7 +101,8 @@ def test_026_killed_at_every_system_call(rng, needs_root, layout, where):
         torture.add_row(f"relay SIGKILL at the {where} of each call", repetitions=kills,
                         datagrams=holder.sent, lost=lost, twice=twice,
                         live_twice=holder.live - holder.sent)
-        print(f"{final.stopped()}: {kills} kills up to call {last} in {time.monotonic() - began:.0f} s")
+        print(f"{final.stopped()}: {kills} kills up to call {last} "
+              f"in {time.monotonic() - began:.0f} s")
         assert numbers == list(range(holder.sent)), (lost, twice)
         assert holder.assert_valid() == holder.sent
         assert (received, rejected, dropped, recorded, unrecorded) == \
@@ -145,8 +146,8 @@ class Point:
             assert received + dropped == holder.sent + holder.bad, f"received: {said}"
             assert rejected == holder.bad, f"rejected: {said}"
             assert received == rejected + recorded + unrecorded, f"counted: {said}"
-            # Never more than is there. Less, where it said that something failed: what could not be
-            # synced, or was given up with a folder that could not be opened, may be there after all.
+            # Never more than is there. Less, where it said that something failed: what could not
+            # be synced, or was given up with a folder that could not be opened, may be there.
             self.understated = len(numbers) - recorded
             assert 0 <= self.understated <= (unrecorded if "cannot" in life.said else 0), \
                 f"{len(numbers)} in files: {said}"

@@ -132,10 +132,10 @@ static const struct {
     const char *name;
     int number;
 } errors[] = {
-    {"EPERM", EPERM},   {"ENOENT", ENOENT}, {"EINTR", EINTR},     {"EIO", EIO},
-    {"EBADF", EBADF},   {"EAGAIN", EAGAIN}, {"ENOMEM", ENOMEM},   {"EACCES", EACCES},
-    {"EEXIST", EEXIST}, {"EINVAL", EINVAL}, {"EMFILE", EMFILE},   {"ENFILE", ENFILE},
-    {"ENOSPC", ENOSPC}, {"EROFS", EROFS},   {"ENOBUFS", ENOBUFS}, {"EDQUOT", EDQUOT},
+    {"EPERM", EPERM},   {"ENOENT", ENOENT}, {"EINTR", EINTR},       {"EIO", EIO},
+    {"EBADF", EBADF},   {"EAGAIN", EAGAIN}, {"ENOMEM", ENOMEM},     {"EACCES", EACCES},
+    {"EEXIST", EEXIST}, {"EINVAL", EINVAL}, {"EMFILE", EMFILE},     {"ENFILE", ENFILE},
+    {"ENOSPC", ENOSPC}, {"EROFS", EROFS},   {"ENOBUFS", ENOBUFS},   {"EDQUOT", EDQUOT},
     {"ENOSYS", ENOSYS}, {"EFBIG", EFBIG},   {"ENETDOWN", ENETDOWN},
 };
 
@@ -310,7 +310,8 @@ static void at_entry(const struct plan *plan, struct outcome *outcome, pid_t thr
         made[number]++;
     if (plan->only >= 0 && number != plan->only)
         return;
-    if (plan->deed == DEED_FAIL && number == __NR_futex && (info->entry.args[1] & 127) == FUTEX_WAKE)
+    if (plan->deed == DEED_FAIL && number == __NR_futex &&
+        (info->entry.args[1] & 127) == FUTEX_WAKE)
         return; /* no kernel loses a wake-up */
     if (++outcome->counted != plan->at)
         return;
@@ -351,8 +352,8 @@ static int follow(const struct plan *plan, struct outcome *outcome)
     int status;
     if (waitpid(program, &status, __WALL) != program || !WIFSTOPPED(status))
         die("begin");
-    long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC |
-                   PTRACE_O_EXITKILL;
+    long options =
+        PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
     if (ptrace(PTRACE_SETOPTIONS, program, 0, options) || ptrace(PTRACE_SYSCALL, program, 0, 0))
         die("trace");
     for (;;) {
@@ -437,10 +438,9 @@ int main(int argc, char **argv)
             wrong = true;
     }
     if (wrong || optind >= argc) {
-        fprintf(stderr,
-                "usage: trace_fault [--kill-entry N | --kill-exit N | --short N |\n"
-                "           --fail N --error ENOSPC] [--only SYSCALL] [--report FILE]\n"
-                "           PROGRAM [ARGUMENT...]\n");
+        fprintf(stderr, "usage: trace_fault [--kill-entry N | --kill-exit N | --short N |\n"
+                        "           --fail N --error ENOSPC] [--only SYSCALL] [--report FILE]\n"
+                        "           PROGRAM [ARGUMENT...]\n");
         return 2;
     }
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

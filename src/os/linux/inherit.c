@@ -21,8 +21,8 @@ int inherit_descriptor(const char *name)
     for (int at = 0; at < count && at < INHERIT_MAX; at++) {
         size_t bytes = strcspn(names, ":");
         if (bytes == wanted && memcmp(names, name, bytes) == 0) {
-            /* One that is not there is found out by its use: a relay that was promised its channel's
-             * memory must not go on with another. */
+            /* One that is not there is found out by its use: a relay that was promised its
+             * channel's memory must not go on with another. */
             fcntl(INHERIT_FIRST + at, F_SETFD, FD_CLOEXEC);
             return INHERIT_FIRST + at;
         }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A small process in the manager's place: it holds a channel's sockets and memory and lets one relay
-after another live on them, each under tests/tools/trace_fault, which harms it at its n-th system
-call. Every life gets the same work: a few datagrams, one of them bad, then enough for a large block
-and another file, then SIGTERM."""
+"""A small process in the manager's place: it holds a channel's sockets and memory and lets one
+relay after another live on them, each under tests/tools/trace_fault, which harms it at its n-th
+system call. Every life gets the same work: a few datagrams, one of them bad, then enough for a
+large block and another file, then SIGTERM."""
 import fcntl
 import json
 import os
@@ -45,8 +45,8 @@ class Life:
 
     def stopped(self):
         """(received, rejected, dropped, recorded, unrecorded) of the relay's last words."""
-        words = re.search(r"stopped: (\d+) datagrams received, (\d+) rejected, (\d+) dropped by the "
-                          r"kernel; (\d+) datums recorded, (\d+) not", self.said)
+        words = re.search(r"stopped: (\d+) datagrams received, (\d+) rejected, (\d+) dropped by "
+                          r"the kernel; (\d+) datums recorded, (\d+) not", self.said)
         return tuple(map(int, words.groups())) if words else None
 
 
