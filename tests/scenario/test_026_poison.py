@@ -12,6 +12,7 @@ from harness.fleet import LONG, Fleet, new_folder, wait_until
 from harness.torture import ahead
 
 RATE = 10_000
+pytestmark = pytest.mark.usefixtures("needs_root")  # for queues beyond the system's limit
 MAGIC = {"crash": b"flotilla-crash!!", "hang": b"flotilla-hang!!!"}
 
 
