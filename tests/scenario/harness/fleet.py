@@ -293,7 +293,7 @@ class Fleet:
             wait_until(lambda: not self.relay_processes(), what="relays to end")
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def processes(self, program):
+    def _find(self, program):
         """The processes of a program that have this fleet's folder in their arguments or work in
         it, by /proc: {pid: words}."""
         found = {}
@@ -314,13 +314,16 @@ class Fleet:
                     found[int(entry)] = words
         return found
 
+    def processes(self, program):
+        return list(self._find(program))
+
     def relay_processes(self):
-        return list(self.processes("flotilla-relay"))
+        return self.processes("flotilla-relay")
 
     def relays(self):
         """{channel: pid} of the relays at work, without a question to the manager."""
         return {word.removeprefix("--name="): pid
-                for pid, words in self.processes("flotilla-relay").items()
+                for pid, words in self._find("flotilla-relay").items()
                 for word in words if word.startswith("--name=")}
 
     # Files -----------------------------------------------------------------------------------

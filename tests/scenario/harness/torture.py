@@ -296,7 +296,7 @@ class Storm:
 def footprint(fleet):
     """Descriptors, processes, memory and files of a fleet, to be compared."""
     managers = [fleet.manager.pid]
-    keepers = list(fleet.processes("flotilla-keeper"))
+    keepers = fleet.processes("flotilla-keeper")
     relays = fleet.relays()
 
     def descriptors(pid):
