@@ -286,7 +286,7 @@ class Fleet:
             self.manager.kill()
             self.manager.wait()
         # Relays outlive their manager by design; the ones of this folder are ours to end.
-        for pid in self.relay_processes():
+        for pid in self.relay_processes() + self.processes("flotilla-keeper"):
             os.kill(pid, signal.SIGCONT)
             os.kill(pid, signal.SIGKILL)
         if self._own_folder and not os.environ.get("FLOTILLA_TEST_KEEP"):
