@@ -67,7 +67,7 @@ def new_manager(fleet):
 def test_026_a_relay_killed_at_random(rng, pool, offload, turn):
     with Fleet({"engine": channel(offload)}) as fleet:
         storm = Storm(fleet, rng, pool, RATE)
-        storm.each(storm.kill_relay, 40, (0.005, 0.3))
+        storm.each(storm.kill_relay, 40 if LONG else 30, (0.005, 0.3 if LONG else 0.2))
         storm.end(named("relay SIGKILL", offload), live_bound=BATCH)
 
 
@@ -76,7 +76,7 @@ def test_026_lives_of_a_blink(rng, pool, turn):
     """Killed again so soon that the manager waits a tenth of a second now and then (child.h)."""
     with Fleet({"engine": channel(None)}) as fleet:
         storm = Storm(fleet, rng, pool, RATE)
-        storm.each(storm.kill_relay, 20, (0.001, 0.05))
+        storm.each(storm.kill_relay, 20 if LONG else 12, (0.001, 0.05))
         storm.end("relay SIGKILL, lives of a blink", live_bound=BATCH)
 
 
@@ -101,7 +101,6 @@ def test_026_a_relay_stopped(rng, pool, offload, turn):
 
 @pytest.mark.parametrize("offload", torture.offloads())
 @pytest.mark.parametrize("turn", range(20 if LONG else 1))
-@ahead("takeover")
 def test_026_a_manager_killed(rng, pool, offload, turn):
     with Fleet({"engine": channel(offload)}) as fleet:
         relays, times = fleet.relays(), []
@@ -120,7 +119,6 @@ def test_026_a_manager_killed(rng, pool, offload, turn):
 
 
 @pytest.mark.parametrize("turn", range(20 if LONG else 1))
-@ahead("takeover")
 def test_026_relay_and_manager_killed_together(rng, pool, turn):
     with Fleet({"engine": channel(None)}) as fleet:
         storm = Storm(fleet, rng, pool, SLOWER)
@@ -139,7 +137,6 @@ def test_026_relay_and_manager_killed_together(rng, pool, turn):
 
 
 @pytest.mark.parametrize("turn", range(5 if LONG else 1))
-@ahead("keeper")
 def test_026_manager_and_keeper_killed_together(rng, pool, turn):
     """What the keeper held is held by the relay as well: both may die while it lives."""
     with Fleet({"engine": channel(None)}) as fleet:
@@ -221,7 +218,7 @@ def test_026_all_relays_of_twenty_killed_at_once(rng, pool):
 def test_026_a_crash_loop_costs_the_others_nothing(rng, pool):
     """A relay is killed as soon as it is there, for a while, between two quiet whiles of as long:
     the others lose nothing, keep their processes, and their streams are as steady."""
-    seconds, rate, others = 60 if LONG else 4, 2000, ("left", "right")
+    seconds, rate, others = 60 if LONG else 2.5, 2000, ("left", "right")
     with Fleet({name: torture.tick_channel() for name in (*others, "victim")}) as fleet:
         before = fleet.relays()
         sinks = {name: fleet.sink(fleet.address(name, "full"), arrivals=True)
@@ -230,7 +227,7 @@ def test_026_a_crash_loop_costs_the_others_nothing(rng, pool):
         time.sleep(seconds)
         begin = time.time_ns()
         kills, last = [], None
-        while time.time_ns() < begin + seconds * 10**9:
+        while time.time_ns() < begin + seconds * 1e9:
             pid = fleet.relays().get("victim")
             if pid is not None and pid != last:
                 os.kill(pid, signal.SIGKILL)
@@ -255,10 +252,9 @@ def test_026_a_crash_loop_costs_the_others_nothing(rng, pool):
                         datagrams=sum(sent.values()), lost=counts[0], twice=counts[1],
                         live_twice=counts[3], rate=rate * 3)
         assert counts[:3] == (0, 0, 0) and counts[3] <= BATCH * len(kills)
-        assert len(kills) >= 4
+        assert len(kills) >= 3
 
 
-@ahead("restart-all")
 def test_026_restart_all_by_a_new_binary(rng, pool):
     prefix = new_folder("flotilla-prefix-")
     try:
@@ -298,8 +294,8 @@ def test_026_restart_all_by_a_new_binary(rng, pool):
 
 
 def test_026_afterwards_there_is_what_there_was(rng, pool):
-    """Descriptors, processes, memory, runtime folder: after kills, restarts and reloads (and what
-    else the manager can take) the same as before them, both times after the same load."""
+    """Descriptors, processes, memory, runtime folder: after relays and managers were killed,
+    restarted and reloaded the same as before, both times after the same load."""
     names = ("engine", "left", "right")
     with Fleet({name: torture.tick_channel() for name in names}) as fleet:
 
@@ -314,7 +310,7 @@ def test_026_afterwards_there_is_what_there_was(rng, pool):
             return torture.footprint(fleet)
         total = load()
         before = rest(total)
-        for turn in range(20 if LONG else 4):
+        for turn in range(20 if LONG else 3):
             loads = {name: fleet.source(name, pool, rate=5000) for name in names}
             for pid in list(fleet.relays().values()):
                 time.sleep(rng.uniform(0, 0.05))
@@ -324,9 +320,8 @@ def test_026_afterwards_there_is_what_there_was(rng, pool):
             fleet.storage["sync"] = "110ms" if turn % 2 == 0 else "100ms"
             fleet.write()
             fleet.reload()
-            if "takeover" not in torture.AHEAD:
-                fleet.kill_manager()
-                new_manager(fleet)
+            fleet.kill_manager()
+            new_manager(fleet)
             for name, one in loads.items():
                 total[name] += one.stop()["sent"]
         for name, more in load().items():
