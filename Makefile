@@ -50,12 +50,14 @@ next = -Dc_args=-DSTAGING_VERSION=99u
 test-programs: all
 	@$(call configure,build/units,-Dpart=units)
 	@$(call configure,build/sanitized,-Dpart=units -Db_sanitize=address$(comma)undefined)
+	@$(call configure,build/trap,-Dpart=trap,CC=musl-gcc)
 	@$(call compile,build/units)
 	@$(call compile,build/sanitized)
 	@$(call configure,build/next/relay,-Dpart=relay $(next),CC=musl-gcc)
 	@$(call configure,build/next/programs,-Dpart=programs $(next))
 	@$(call compile,build/next/relay)
 	@$(call compile,build/next/programs)
+	@$(call compile,build/trap)
 
 test test-long: setup
 	@$(MAKE) --no-print-directory test-programs

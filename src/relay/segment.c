@@ -627,7 +627,8 @@ static void reserve_ahead(struct segment *segment, uint64_t end)
 int segment_write(struct segment *segment, const struct span *parts, uint32_t part_count,
                   uint64_t offset)
 {
-    if (direct_file_size(&segment->file) < (int64_t)offset)
+    int64_t there = direct_file_size(&segment->file); /* negative: it cannot be told */
+    if (there >= 0 && there < (int64_t)offset)
         return -ENOENT; /* somebody cut it; writing on would leave a hole */
     uint64_t end = offset;
     for (uint32_t i = 0; i < part_count; i++)
@@ -664,8 +665,9 @@ int segment_sync(struct segment *segment)
     int status = segment->sync_status;
     const struct writer_state *state = lane_writer(segment->lane);
     /* Removed or cut by somebody: what is in it, or behind its end, nobody can read. */
+    int64_t there = status == 0 ? direct_file_size(&segment->file) : -1;
     if (status == 0 && (!direct_file_linked(&segment->file) ||
-                        direct_file_size(&segment->file) < (int64_t)file_end(state)))
+                        (there >= 0 && there < (int64_t)file_end(state))))
         status = -ENOENT;
     if (status < 0)
         return status;

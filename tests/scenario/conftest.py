@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests/readers")]
 
+from harness import torture  # noqa: E402
 from harness.fleet import flotilla as run_flotilla  # noqa: E402
 
 
@@ -53,3 +54,11 @@ def needs_root():
 def pytest_collection_modifyitems(items):
     """Scenarios run in the order of their numbers."""
     items.sort(key=lambda item: (str(item.path), 0))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of the 026 scenarios, collected over those that ran."""
+    lines = torture.report()
+    if lines:
+        terminalreporter.section("kill anything, lose nothing")
+        terminalreporter.write("\n".join(lines) + "\n")

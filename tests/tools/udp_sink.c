@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * A receiver for tests: takes the datagrams of one address (a group is joined) with a queue big
  * enough for a stall, writes each behind its length (32-bit little-endian) to a file, and tells how
- * many the kernel dropped. Prints "ready" when it is bound, so that no test has to guess, and one
+ * many the kernel dropped. --arrivals: a second file with the kernel's time of each arrival (64-bit
+ * little-endian nanoseconds of the system's clock), which no delay of this program's own is part
+ * of. Prints "ready" when it is bound, so that no test has to guess, and one
  * JSON object at the end (--count reached, or SIGTERM and the queue empty). Linux only. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -37,7 +39,7 @@ static void die(const char *what)
 }
 
 /* Binds to exactly the address, and joins it where it is a group. */
-static int open_receiver(const char *text, const char *interface)
+static int open_receiver(const char *text, const char *interface, bool stamped)
 {
     char host[INET6_ADDRSTRLEN] = "";
     const char *colon = strrchr(text, ':');
@@ -64,6 +66,8 @@ static int open_receiver(const char *text, const char *interface)
     setsockopt(descriptor, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
     if (setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &queue, sizeof(queue)))
         setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &queue, sizeof(queue));
+    if (stamped && setsockopt(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)))
+        die("arrival times");
     if (bind(descriptor, six ? (struct sockaddr *)&sixth : (struct sockaddr *)&four,
              six ? sizeof(sixth) : sizeof(four)))
         die(text);
@@ -81,22 +85,35 @@ static int open_receiver(const char *text, const char *interface)
     return descriptor;
 }
 
+static FILE *open_file(const char *path)
+{
+    FILE *file = path ? fopen(path, "wb") : NULL;
+    if (path && !file)
+        die(path);
+    if (file)
+        setvbuf(file, NULL, _IOFBF, 1 << 20);
+    return file;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"listen", required_argument, NULL, 'l'},
         {"file", required_argument, NULL, 'f'},
+        {"arrivals", required_argument, NULL, 'a'},
         {"count", required_argument, NULL, 'c'},
         {"interface", required_argument, NULL, 'd'},
         {NULL, 0, NULL, 0},
     };
-    const char *listen_text = NULL, *path = NULL, *interface = "lo";
+    const char *listen_text = NULL, *path = NULL, *arrivals_path = NULL, *interface = "lo";
     uint64_t count = UINT64_MAX;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'l')
             listen_text = optarg;
         else if (option == 'f')
             path = optarg;
+        else if (option == 'a')
+            arrivals_path = optarg;
         else if (option == 'c')
             count = strtoull(optarg, NULL, 10);
         else if (option == 'd')
@@ -106,21 +123,18 @@ int main(int argc, char **argv)
     }
     if (!listen_text || optind < argc) {
         fprintf(stderr, "usage: udp_sink --listen ADDRESS:PORT [--file DATAGRAMS] [--count N]\n"
-                        "           [--interface lo]\n");
+                        "           [--arrivals TIMES] [--interface lo]\n");
         return 2;
     }
     struct sigaction action = {.sa_handler = on_stop};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    FILE *out = path ? fopen(path, "wb") : NULL;
-    if (path && !out)
-        die(path);
-    if (out)
-        setvbuf(out, NULL, _IOFBF, 1 << 20);
+    FILE *out = open_file(path), *arrivals = open_file(arrivals_path);
 
-    int descriptor = open_receiver(listen_text, interface);
+    int descriptor = open_receiver(listen_text, interface, arrivals != NULL);
     static uint8_t bytes[BATCH_MAX][MESSAGE_BYTES];
-    static uint8_t control[BATCH_MAX][CMSG_SPACE(sizeof(uint32_t))];
+    static uint8_t control[BATCH_MAX]
+                          [CMSG_SPACE(sizeof(uint32_t)) + CMSG_SPACE(sizeof(struct timespec))];
     static struct mmsghdr messages[BATCH_MAX];
     static struct iovec parts[BATCH_MAX];
     printf("ready\n");
@@ -145,19 +159,30 @@ int main(int argc, char **argv)
         int took = recvmmsg(descriptor, messages, BATCH_MAX, MSG_DONTWAIT, NULL);
         for (int i = 0; i < took; i++) {
             uint32_t length = messages[i].msg_len;
+            uint64_t arrival_ns = 0;
             struct msghdr *header = &messages[i].msg_hdr;
-            for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c))
+            for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
                 if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL)
                     memcpy(&dropped, CMSG_DATA(c), sizeof(dropped));
+                if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_TIMESTAMPNS) {
+                    struct timespec at;
+                    memcpy(&at, CMSG_DATA(c), sizeof(at));
+                    arrival_ns = (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
+                }
+            }
             if (out && (fwrite(&length, sizeof(length), 1, out) != 1 ||
                         fwrite(bytes[i], 1, length, out) != length))
                 die(path);
+            if (arrivals && fwrite(&arrival_ns, sizeof(arrival_ns), 1, arrivals) != 1)
+                die(arrivals_path);
             received++;
             payload += length;
         }
     }
     if (out && fclose(out))
         die(path);
+    if (arrivals && fclose(arrivals))
+        die(arrivals_path);
     printf("{\"received\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"dropped\": %" PRIu32 "}\n",
            received, payload, dropped);
     return 0;

@@ -279,8 +279,8 @@ int folder_lock(int folder, const char *name)
 
 bool direct_file_linked(const struct direct_file *file)
 {
-    struct stat found;
-    return fstat(file->descriptor, &found) == 0 && found.st_nlink > 0;
+    struct stat found; /* where it cannot be told, nothing was removed that we know of */
+    return fstat(file->descriptor, &found) < 0 || found.st_nlink > 0;
 }
 
 /* Reads to the end and closes. */

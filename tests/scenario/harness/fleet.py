@@ -115,11 +115,11 @@ class Fleet:
     A channel's keys are those of fleet.yaml, but `schema` may be the schema itself (written to a
     file), `listen` may be left out, and `listen`, `full` and `decimated.to` may be True for a free
     group. `storage` and `top` add to the file; `inside` are words in front of every command that
-    touches the network. Everything is stopped and checked on the way out; with laws=False the
-    final check is left to the test."""
+    touches the network; `prefix` is a folder with other builds of the programs. Everything is
+    stopped and checked on the way out; with laws=False the final check is left to the test."""
 
     def __init__(self, channels, *, storage=None, top=None, laws=True, folder=None, run=True,
-                 addresses=None, inside=()):
+                 addresses=None, inside=(), prefix=None):
         self.addresses = addresses or Addresses()
         self.folder = Path(folder) if folder else new_folder()
         self._own_folder = folder is None
@@ -130,6 +130,7 @@ class Fleet:
         self.laws = laws
         self._inside = [str(word) for word in inside]
         self._run = run
+        self.program = Path(prefix) / "flotilla" if prefix else FLOTILLA
         self.manager = None
         self.log_path = self.folder / "manager.log"
         self._children = []
@@ -180,12 +181,17 @@ class Fleet:
 
     def start(self, wait=True, **kw):
         with open(self.log_path, "ab") as log:
-            self.manager = subprocess.Popen([*self._inside, str(FLOTILLA), "run", "-c",
+            self.manager = subprocess.Popen([*self._inside, str(self.program), "run", "-c",
                                              str(self.file)],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             cwd=self.folder, **kw)
         if wait:
             self.wait_running()
+
+    def kill_manager(self):
+        """SIGKILL; the relays are left to themselves. start() puts another in its place."""
+        self.manager.kill()
+        self.manager.wait()
 
     def wait_running(self, names=None, seconds=20):
         """Waits until the named channels (all of the file) have a relay that works."""
@@ -287,23 +293,38 @@ class Fleet:
             wait_until(lambda: not self.relay_processes(), what="relays to end")
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _find(self, program):
+        """The processes of a program that have this fleet's folder in their arguments or work in
+        it, by /proc: {pid: words}."""
+        found = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    with open(f"/proc/{entry}/cmdline", "rb") as file:
+                        words = file.read().decode(errors="replace").split("\0")
+                    if not words[0].endswith(program):
+                        continue
+                    with open(f"/proc/{entry}/stat", encoding="latin-1") as file:
+                        state = file.read().rpartition(")")[2].split()[0]
+                    at = os.readlink(f"/proc/{entry}/cwd")
+                except OSError:
+                    continue
+                folder = str(self.folder)
+                if state != "Z" and (at == folder or any(folder + "/" in word for word in words)):
+                    found[int(entry)] = words
+        return found
+
+    def processes(self, program):
+        return list(self._find(program))
+
     def relay_processes(self):
         return self.processes("flotilla-relay")
 
-    def processes(self, program):
-        """Those that have this fleet's folder in their arguments, by /proc."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    words = (entry / "cmdline").read_bytes().split(b"\0")
-                    state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                except OSError:
-                    continue
-                ours = any(str(self.folder).encode() + b"/" in word for word in words)
-                if words[0].endswith(program.encode()) and ours and state != "Z":
-                    found.append(int(entry.name))
-        return found
+    def relays(self):
+        """{channel: pid} of the relays at work, without a question to the manager."""
+        return {word.removeprefix("--name="): pid
+                for pid, words in self._find("flotilla-relay").items()
+                for word in words if word.startswith("--name=")}
 
     # Files -----------------------------------------------------------------------------------
 
@@ -337,11 +358,13 @@ class Fleet:
         self._children.append(child)
         return Load(child)
 
-    def sink(self, address, interface="lo"):
-        """Starts a receiver of an address and waits until it is bound."""
+    def sink(self, address, interface="lo", arrivals=False):
+        """Starts a receiver of an address and waits until it is bound; with `arrivals` it keeps
+        the kernel's time of each arrival as well."""
         path = self.folder / f"sink-{len(self._children)}"
+        more = ["--arrivals", f"{path}.arrivals"] if arrivals else []
         child = subprocess.Popen([*self._inside, str(SINK), "--listen", address, "--file",
-                                  str(path), "--interface", interface],
+                                  str(path), "--interface", interface, *more],
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._children.append(child)
         assert child.stdout.readline() == "ready\n", child.stderr.read()
@@ -366,19 +389,23 @@ class Load:
 
 
 class Sink:
-    """A receiver at work; stop() gives the datagrams in their order."""
+    """A receiver at work; stop() gives the datagrams in their order, end() leaves them in the file
+    `path` (and their arrivals in `path`.arrivals)."""
 
     def __init__(self, child, path):
         self.child = child
         self.path = path
         self.report = None
 
-    def stop(self):
+    def end(self):
         self.child.send_signal(signal.SIGTERM)
         out, err = self.child.communicate(timeout=30)
         assert self.child.returncode == 0, (out, err)
         self.report = json.loads(out)
         assert self.report["dropped"] == 0, "the test's own receiver was too slow"
+
+    def stop(self):
+        self.end()
         return read_datagrams(self.path)
 
 
