@@ -11,7 +11,7 @@ import numpy
 import pytest
 from harness import torture
 from harness.fleet import LONG, Fleet, flotilla, new_folder, read_datagrams, wait_until
-from harness.torture import BATCH, Storm, ahead
+from harness.torture import BATCH, Storm
 
 RATE = 100_000  # of 64-byte datums
 SLOWER = 100_000 if LONG else 20_000
@@ -82,7 +82,6 @@ def test_026_lives_of_a_blink(rng, pool, turn):
 
 @pytest.mark.parametrize("offload", torture.offloads())
 @pytest.mark.parametrize("turn", range(10 if LONG else 1))
-@ahead("heartbeat")
 def test_026_a_relay_stopped(rng, pool, offload, turn):
     with Fleet({"engine": channel(offload)}) as fleet:
         storm = Storm(fleet, rng, pool, SLOWER)

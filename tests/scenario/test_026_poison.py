@@ -9,7 +9,6 @@ import fastavro
 import pytest
 from harness import avro, container, signals, torture
 from harness.fleet import LONG, Fleet, new_folder, wait_until
-from harness.torture import ahead
 
 RATE = 10_000
 pytestmark = pytest.mark.usefixtures("needs_root")  # for queues beyond the system's limit
@@ -55,7 +54,6 @@ def test_026_the_trap_is_one(seed, prefix):
 
 @pytest.mark.parametrize("turn", range(10 if LONG else 1))
 @pytest.mark.parametrize("kind", MAGIC)
-@ahead("poison")
 def test_026_a_poison_datagram(rng, prefix, kind, turn):
     good = signals.samples(RATE * 4)
     at = rng.randrange(RATE, RATE * 2)

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import numpy
-import pytest
 
 from . import container, readers
 from .fleet import FLOTILLA, RELAY, ROOT, flotilla, new_folder
@@ -24,14 +23,6 @@ from .fleet import FLOTILLA, RELAY, ROOT, flotilla, new_folder
 KEEPER = ROOT / "build/flotilla-keeper"
 TRAP = ROOT / "build/trap/flotilla-relay"
 BATCH = 32  # what may be sent twice on a live group after a relay's crash
-# What the manager does not do yet. FLOTILLA_TEST_AHEAD=1 runs these scenarios all the same.
-AHEAD = set()
-
-
-def ahead(feature):
-    return pytest.mark.skipif(
-        feature in AHEAD and not os.environ.get("FLOTILLA_TEST_AHEAD"),
-        reason=f"ahead of the manager, which lacks: {feature} (FLOTILLA_TEST_AHEAD=1 runs it)")
 
 
 # The table ---------------------------------------------------------------------------------------
