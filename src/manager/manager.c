@@ -16,6 +16,7 @@
 #include "manager/fleet.h"
 #include "manager/report.h"
 #include "manager/retention.h"
+#include "manager/supervisor.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/loop.h"
@@ -43,6 +44,7 @@ struct manager {
     struct fleet *fleet;
     struct control *control;
     struct retention *retention;
+    struct supervisor supervisor;
     struct loop_timer proof; /* armed while requests wait for what they have started */
     uint64_t proof_end_ns;
     uint64_t descriptor_limit;
@@ -133,7 +135,7 @@ static json_t *refuse_reload(const struct manager *manager, const char *text)
                      EXIT_CODE_CONFIG);
 }
 
-static json_t *reload(struct manager *manager)
+static json_t *put_in_force(struct manager *manager)
 {
     char *text = NULL;
     struct config *config = read_successor(manager, &text);
@@ -169,6 +171,14 @@ static json_t *reload(struct manager *manager)
     return changes.lists;
 }
 
+static json_t *reload(struct manager *manager)
+{
+    supervisor_reloading(&manager->supervisor);
+    json_t *reply = put_in_force(manager);
+    supervisor_reloaded(&manager->supervisor);
+    return reply;
+}
+
 /* ---- what comes in ---- */
 
 static void stop(struct manager *manager, const char *by)
@@ -177,6 +187,7 @@ static void stop(struct manager *manager, const char *by)
         return;
     manager->stopping = true;
     log_line("stopping (%s)", by);
+    supervisor_stopping(&manager->supervisor);
     /* Whoever waits for a change to be through waits no longer; from here on only those are held
      * that wait for the end. */
     control_release(manager->control, NULL);
@@ -367,6 +378,11 @@ static int open_parts(struct manager *manager, const char *relay)
     if (error == 0)
         error = loop_signals(manager->loop, caught, manager);
     options.loop = manager->loop;
+    if (error == 0) {
+        int unheard = supervisor_open(&manager->supervisor, manager->loop);
+        if (unheard < 0)
+            log_line("cannot talk to $NOTIFY_SOCKET: %s", strerror(-unheard));
+    }
     if (error == 0)
         error = fleet_open(&manager->fleet, &options);
     if (error == 0)
@@ -397,6 +413,7 @@ static int serve(struct manager *manager)
     if (error == 0) {
         log_line("managing %u channels of %s in %s", manager->config->channel_count, manager->path,
                  manager->config->runtime);
+        supervisor_ready(&manager->supervisor, manager->fleet);
         error = loop_run(manager->loop);
     }
     if (error < 0) {
@@ -415,6 +432,7 @@ static void close_parts(struct manager *manager)
 {
     json_t *last = NULL;
     loop_disarm(&manager->proof);
+    supervisor_close(&manager->supervisor);
     if (manager->fleet)
         last = json_pack("{s:I, s:I, s:o}", "stopped", (json_int_t)process_self(), "unclean",
                          (json_int_t)fleet_unclean_ends(manager->fleet), "channels",

@@ -13,10 +13,13 @@
 #include "base/log.h"
 #include "channel/settings.h"
 #include "channel/staging.h"
+#include "os/clock.h"
 #include "os/file.h"
 #include "os/inherit.h"
 #include "os/interrupt.h"
 #include "os/memory.h"
+#include "os/net.h"
+#include "os/notify.h"
 #include "os/output.h"
 #include "relay/receiver.h"
 #include "relay/segment.h"
@@ -25,6 +28,12 @@
 enum { EXIT_STOPPED = 0, EXIT_BROKEN = 1, EXIT_FLAGS = 2, EXIT_TAKEN = 75, EXIT_SETTINGS = 78 };
 
 #define LAYOUT_FILE_BYTES_MAX (16u << 20)
+
+/* systemd starts the next relay at once, as a relay that was at work has to be followed at once.
+ * So one that could not even begin ends only after a while. */
+#define VAIN_PAUSE_NS (1 * NS_PER_S)
+#define KEEP_TRIES    100 /* to have the memory kept, while systemd is busy ... */
+#define KEEP_PAUSE_NS (10 * NS_PER_MS)
 
 static const char usage[] =
     "flotilla-relay: receives one channel, sends it on and records it\n"
@@ -39,6 +48,7 @@ static const char usage[] =
 
 /* The relay's parts, for one channel and one life of the process. */
 struct relay {
+    struct notify notify; /* to systemd, where no manager is */
     struct channel_settings settings;
     struct layout layout;
     struct staging staging;
@@ -72,18 +82,18 @@ static int open_sockets(struct relay *relay)
     const struct channel_settings *settings = &relay->settings;
     struct receiver *receiver = &relay->receiver;
     char text[NET_ADDRESS_TEXT_BYTES];
-    receiver->descriptor = inherit_descriptor(INHERIT_RECEIVE);
-    if (receiver->descriptor < 0) {
-        struct net_receive_options options = {.listen = settings->listen,
-                                              .interface = settings->interface,
-                                              .sources = settings->sources,
-                                              .source_count = settings->source_count,
-                                              .queue_bytes = settings->receive_bytes};
-        receiver->descriptor = net_open_receiver(&options);
-    }
-    if (receiver->descriptor < 0) {
-        log_line("cannot listen on %s: %s", net_write_address(text, &settings->listen),
-                 strerror(-receiver->descriptor));
+    struct net_receive_options options = {.listen = settings->listen,
+                                          .interface = settings->interface,
+                                          .sources = settings->sources,
+                                          .source_count = settings->source_count,
+                                          .queue_bytes = settings->receive_bytes};
+    int inherited = inherit_descriptor(INHERIT_RECEIVE);
+    int status = inherited < 0 ? net_open_receiver(&options)
+                               : net_adopt_receiver(inherited, &options);
+    receiver->descriptor = inherited < 0 ? status : inherited;
+    if (status < 0) {
+        log_line("cannot listen on %s%s: %s", net_write_address(text, &settings->listen),
+                 inherited < 0 ? "" : " with the socket that was handed down", strerror(-status));
         return EXIT_BROKEN;
     }
     struct {
@@ -110,12 +120,34 @@ static int open_sockets(struct relay *relay)
     return 0;
 }
 
+/* Has systemd keep the memory for the relay that follows, if it is there. Without, the relay works
+ * as well, but cannot be killed without a loss; so it is worth a wait. */
+static void keep_memory(const struct relay *relay, int descriptor)
+{
+    int status = notify_keep(&relay->notify, INHERIT_MEMORY, descriptor);
+    for (int try = 0; try < KEEP_TRIES && status == -EAGAIN; try++) {
+        clock_sleep_until(clock_monotonic_ns() + KEEP_PAUSE_NS);
+        status = notify_keep(&relay->notify, INHERIT_MEMORY, descriptor);
+    }
+    if (status < 0 && status != -ENOENT)
+        log_line("cannot have the channel's memory kept: %s; what it holds is lost if the relay is "
+                 "killed",
+                 strerror(-status));
+}
+
 /* Maps the channel's memory; what cannot be trusted is emptied, and said. */
 static int open_memory(struct relay *relay)
 {
     int descriptor = inherit_descriptor(INHERIT_MEMORY);
-    if (descriptor < 0)
-        descriptor = shared_memory_create(relay->settings.name, staging_bytes(&relay->settings));
+    size_t wanted = staging_bytes(&relay->settings);
+    if (descriptor >= 0 && shared_memory_bytes(descriptor) != (int64_t)wanted)
+        log_line("the memory that was handed down is of another size: --buffer holds from the next "
+                 "stop and start on");
+    if (descriptor < 0) {
+        descriptor = shared_memory_create(relay->settings.name, wanted);
+        if (descriptor >= 0)
+            keep_memory(relay, descriptor);
+    }
     int status = descriptor < 0 ? descriptor : staging_map(&relay->staging, descriptor);
     if (status == 0 && staging_validate(&relay->staging) < 0) {
         staging_unmap(&relay->staging);
@@ -209,6 +241,8 @@ static int open_all(struct relay *relay)
     relay->receiver.settings = &relay->settings;
     relay->receiver.layout = &relay->layout;
     relay->receiver.staging = &relay->staging;
+    relay->receiver.notify = &relay->notify;
+    relay->receiver.beat_ns = notify_watchdog_ns() / 2;
     if (receiver_prepare(&relay->receiver) < 0) {
         log_line("out of memory");
         return EXIT_BROKEN;
@@ -231,7 +265,9 @@ static int work(struct relay *relay)
         writer_abandon(&relay->staging.lanes[i]);
         segment_give_up(&relay->staging.lanes[i]);
     }
+    notify_send(&relay->notify, "READY=1\nSTATUS=Receiving");
     int status = receiver_run(&relay->receiver);
+    notify_send(&relay->notify, "STOPPING=1\nSTATUS=Writing what was received");
     if (status < 0)
         log_line("cannot receive: %s", strerror(-status));
     if (relay->receiver.writing != NULL)
@@ -247,6 +283,15 @@ static void report(const struct relay *relay)
              " dropped by the kernel; %" PRIu64 " datums recorded, %" PRIu64 " not",
              counters.datagrams_received, counters.datagrams_rejected, counters.datagrams_dropped,
              counters.datums_recorded, counters.datums_unrecorded);
+}
+
+/* Under systemd, waits before a relay ends that could not begin; or until it is asked to stop.
+ * Returns `status`. */
+static int end_in_vain(const struct relay *relay, int status)
+{
+    if (notify_send(&relay->notify, "STATUS=Cannot start: see the log") != -ENOENT)
+        net_wait(interrupt_descriptor(), -1, VAIN_PAUSE_NS);
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -265,12 +310,16 @@ int main(int argc, char **argv)
     output_start();
     log_use(output_line);
     log_start("flotilla-relay", NULL);
+    int listening = notify_open(&relay.notify);
+    if (listening < 0 && listening != -ENOENT)
+        log_line("cannot talk to $NOTIFY_SOCKET: %s", strerror(-listening));
     settings_defaults(&relay.settings);
     if (settings_read_flags(&relay.settings, argc - 1, argv + 1, error, sizeof(error)) < 0 ||
         settings_validate(&relay.settings, error, sizeof(error)) < 0) {
         log_line("%s", error);
         log_line("try --help");
-        return EXIT_FLAGS;
+        interrupt_install();
+        return end_in_vain(&relay, EXIT_FLAGS);
     }
     log_start("flotilla-relay", relay.settings.name);
     interrupt_install();
@@ -278,9 +327,12 @@ int main(int argc, char **argv)
     if (status == 0) {
         status = work(&relay);
         report(&relay);
+    } else {
+        end_in_vain(&relay, status);
     }
     for (int i = 0; i < LANES; i++)
         segment_release(&relay.segments[i]);
     staging_unmap(&relay.staging);
+    notify_close(&relay.notify);
     return status;
 }

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -225,13 +226,19 @@ static int join(int descriptor, const struct address *group, unsigned interface,
                                                                                           : 0;
 }
 
-static int join_all(int descriptor, const struct net_receive_options *options, unsigned interface)
+/* Whether the group is joined for whoever sends; else for single senders. */
+static bool joins_everybody(const struct net_receive_options *options)
 {
-    bool any_source = options->source_count == 0 || options->source_count > NET_JOINED_SOURCES_MAX;
+    bool everybody = options->source_count == 0 || options->source_count > NET_JOINED_SOURCES_MAX;
     for (uint32_t i = 0; i < options->source_count; i++)
         if (options->sources[i].bits < (options->sources[i].address.family == 4 ? 32 : 128))
-            any_source = true;
-    if (any_source)
+            everybody = true;
+    return everybody;
+}
+
+static int join_all(int descriptor, const struct net_receive_options *options, unsigned interface)
+{
+    if (joins_everybody(options))
         return join(descriptor, &options->listen, interface, NULL);
     int status = 0;
     for (uint32_t i = 0; i < options->source_count && status == 0; i++)
@@ -239,34 +246,120 @@ static int join_all(int descriptor, const struct net_receive_options *options, u
     return status;
 }
 
+/* 0, or a negative errno: asking for the index takes a descriptor, and there may be none left. */
+static int find_interface(const struct net_receive_options *options, unsigned *interface)
+{
+    *interface = 0;
+    if (options->interface == NULL || options->interface[0] == '\0')
+        return 0;
+    *interface = net_interface_index(options->interface);
+    return *interface == 0 ? -errno : 0;
+}
+
+/* What a receiver needs besides its queue, its address and its groups. */
+static void set_receiver_options(int descriptor, const struct address *listen)
+{
+    set_option(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, 1);
+    set_option(descriptor, SOL_SOCKET, SO_RXQ_OVFL, 1);
+    bool group = net_is_multicast(listen);
+    /* Two groups on one port: bound to the group's address, and told not to deliver what others
+     * on this host have joined (ip(7), IP_MULTICAST_ALL). A unicast address is ours alone: where
+     * the option stayed on, the next to bind it would get all datagrams. */
+    set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, group);
+    if (!group)
+        return;
+    if (listen->family == 4)
+        set_option(descriptor, IPPROTO_IP, NET_IP_MULTICAST_ALL, 0);
+    else
+        set_option(descriptor, IPPROTO_IPV6, NET_IPV6_MULTICAST_ALL, 0);
+}
+
 static int configure_receiver(int descriptor, const struct net_receive_options *options)
 {
     const struct address *listen = &options->listen;
-    unsigned interface = 0;
-    if (options->interface != NULL && options->interface[0] != '\0') {
-        interface = net_interface_index(options->interface);
-        if (interface == 0)
-            return -errno; /* asking takes a descriptor: there may be none left */
-    }
+    unsigned interface;
+    int status = find_interface(options, &interface);
+    if (status < 0)
+        return status;
     net_set_queue(descriptor, options->queue_bytes);
-    set_option(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, 1);
-    set_option(descriptor, SOL_SOCKET, SO_RXQ_OVFL, 1);
-
-    bool group = net_is_multicast(listen);
-    if (group) {
-        /* Two groups on one port: bound to the group's address, and told not to deliver what others
-         * on this host have joined (ip(7), IP_MULTICAST_ALL). */
-        set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
-        if (listen->family == 4)
-            set_option(descriptor, IPPROTO_IP, NET_IP_MULTICAST_ALL, 0);
-        else
-            set_option(descriptor, IPPROTO_IPV6, NET_IPV6_MULTICAST_ALL, 0);
-    }
+    set_receiver_options(descriptor, listen);
     struct sockaddr_storage address;
     socklen_t bytes = to_system(listen, interface, &address);
     if (bind(descriptor, (struct sockaddr *)&address, bytes) < 0)
         return -errno;
-    return group ? join_all(descriptor, options, interface) : 0;
+    return net_is_multicast(listen) ? join_all(descriptor, options, interface) : 0;
+}
+
+/* Has a group that is joined deliver from exactly the senders in the options, whatever it was
+ * joined for before. */
+static int set_senders(int descriptor, const struct net_receive_options *options,
+                       unsigned interface)
+{
+    const struct address *listen = &options->listen;
+    struct address bare = *listen;
+    bare.port = 0;
+    bool everybody = joins_everybody(options);
+    uint32_t count = everybody ? 0 : options->source_count;
+    _Alignas(struct group_filter) char room[GROUP_FILTER_SIZE(NET_JOINED_SOURCES_MAX)] = {0};
+    struct group_filter *filter = (struct group_filter *)(void *)room;
+    filter->gf_interface = interface;
+    to_system(&bare, 0, &filter->gf_group);
+    filter->gf_fmode = everybody ? MCAST_EXCLUDE : MCAST_INCLUDE;
+    filter->gf_numsrc = count;
+    for (uint32_t i = 0; i < count; i++)
+        to_system(&options->sources[i].address, 0,
+                  (struct sockaddr_storage *)(void *)(room + GROUP_FILTER_SIZE(i)));
+    return setsockopt(descriptor, listen->family == 4 ? IPPROTO_IP : IPPROTO_IPV6, MCAST_MSFILTER,
+                      filter, GROUP_FILTER_SIZE(count)) < 0
+               ? -errno
+               : 0;
+}
+
+/* Whether the socket is UDP and bound to what the options name. 0 or a negative errno. */
+static int check_bound(int descriptor, const struct address *listen)
+{
+    int type = 0;
+    socklen_t bytes = sizeof(type);
+    if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &bytes) < 0)
+        return -errno;
+    struct sockaddr_storage name = {0};
+    struct address bound;
+    bytes = sizeof(name);
+    if (getsockname(descriptor, (struct sockaddr *)&name, &bytes) < 0)
+        return -errno;
+    from_system((const struct sockaddr_in6 *)(const void *)&name, &bound);
+    if (type != SOCK_DGRAM || bound.family == 0)
+        return -EPROTOTYPE;
+    return net_same_address(&bound, listen) ? 0 : -EADDRNOTAVAIL;
+}
+
+int net_adopt_receiver(int descriptor, const struct net_receive_options *options)
+{
+    unsigned interface;
+    int status = check_bound(descriptor, &options->listen);
+    if (status == 0)
+        status = find_interface(options, &interface);
+    if (status < 0)
+        return status;
+    int flags = fcntl(descriptor, F_GETFL);
+    if (flags < 0 || fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    /* Never shorter than it is: whoever opened it may be allowed more than we are. The kernel
+     * doubles what it is asked for. */
+    uint64_t queue_bytes = net_queue_bytes(descriptor);
+    if (queue_bytes < 2 * options->queue_bytes &&
+        queue_bytes < net_queue_grant(options->queue_bytes))
+        net_set_queue(descriptor, options->queue_bytes);
+    set_receiver_options(descriptor, &options->listen);
+    if (!net_is_multicast(&options->listen))
+        return 0;
+    status = join_all(descriptor, options, interface);
+    /* Joined already: for everybody, for such a sender, for other senders than now. */
+    if (status != -EADDRINUSE && status != -EADDRNOTAVAIL && status != -EINVAL)
+        return status;
+    if (options->listen.family == 6 && interface == 0)
+        return 0; /* the kernel compares with the interface that it chose, which we do not know */
+    return set_senders(descriptor, options, interface);
 }
 
 int net_open_receiver(const struct net_receive_options *options)
