@@ -3,9 +3,10 @@
  * drop-in for flotilla-relay@NAME.socket and one for flotilla-relay@NAME.service, and beside the
  * latter the compiled schema. Nothing is overwritten or removed that does not bear our mark.
  * Channel names need no escaping: all that they can be made of may stand in a unit's name as it is,
- * the instance ends at the last dot (a channel "a.service" is flotilla-relay@a.service.service), and
- * folders of drop-ins for a prefix ("a-.service.d") are looked for by what stands before the "@".
- * Sources: systemd.unit(5), systemd.syntax(7), systemd.service(5) on quoting, systemd.socket(5). */
+ * the instance ends at the last dot (a channel "a.service" is flotilla-relay@a.service.service),
+ * and folders of drop-ins for a prefix ("a-.service.d") are looked for by what stands before the
+ * "@". Sources: systemd.unit(5), systemd.syntax(7), systemd.service(5) on quoting,
+ * systemd.socket(5). */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,7 +25,8 @@ const char verb_units_help[] =
     "usage: flotilla units [-c FILE] [-o DIRECTORY]\n"
     "\n"
     "Makes of fleet.yaml what systemd needs to run its relays with no manager: drop-ins for\n"
-    "flotilla-relay@CHANNEL.socket and flotilla-relay@CHANNEL.service, and each channel's compiled\n"
+    "flotilla-relay@CHANNEL.socket and flotilla-relay@CHANNEL.service, and each channel's "
+    "compiled\n"
     "schema. systemd then holds the sockets and the relays' memory, and follows a relay that dies\n"
     "with another that goes on where it was.\n"
     "\n"
@@ -35,7 +37,8 @@ const char verb_units_help[] =
     "                          /etc/flotilla/fleet.yaml\n"
     "  -o, --output DIRECTORY  write there: a folder that systemd reads units from\n"
     "\n"
-    "Run it again when fleet.yaml has changed: what has not changed stays as it is, and what it had\n"
+    "Run it again when fleet.yaml has changed: what has not changed stays as it is, and what it "
+    "had\n"
     "made for channels that are gone is removed. Files of others are neither changed nor removed.\n"
     "Exit: 0 done, 1 failed, 2 usage, 78 bad configuration.\n";
 
@@ -100,8 +103,9 @@ static void write_mark(const struct units *units, FILE *out)
 
 static bool is_link_local(const struct address *address)
 {
-    return address->family == 6 && ((address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80) ||
-                                    (address->bytes[0] == 0xff && (address->bytes[1] & 0x0f) == 2));
+    return address->family == 6 &&
+           ((address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80) ||
+            (address->bytes[0] == 0xff && (address->bytes[1] & 0x0f) == 2));
 }
 
 static void write_socket(const struct units *units, const struct channel_settings *settings,
@@ -110,12 +114,11 @@ static void write_socket(const struct units *units, const struct channel_setting
     char text[NET_ADDRESS_TEXT_BYTES];
     net_write_address(text, &settings->listen);
     write_mark(units, out);
-    /* An address of a link means something only together with the link. */
+    fprintf(out, "[Socket]\nListenDatagram=%s", text);
+    /* An address of a link means something only together with the link: "[x]:port%link". */
     if (is_link_local(&settings->listen) && settings->interface[0] != '\0')
-        fprintf(out, "[Socket]\nListenDatagram=%.*s%%%%%s%s\n", (int)strcspn(text, "]"), text,
-                settings->interface, text + strcspn(text, "]"));
-    else
-        fprintf(out, "[Socket]\nListenDatagram=%s\n", text);
+        fprintf(out, "%%%%%s", settings->interface);
+    fprintf(out, "\n");
     fprintf(out, "ReceiveBuffer=%" PRIu64 "\n", settings->receive_bytes);
     /* The relay joins the group; named here, so that a change of it is one of the socket. */
     if (net_is_multicast(&settings->listen))
@@ -188,8 +191,8 @@ static int put(const struct units *units, const char *path, struct span bytes, b
     uint8_t *present = NULL;
     size_t present_bytes = 0;
     int status = file_read_whole(path, UNITS_FILE_MAX, &present, &present_bytes);
-    bool same = status == 0 && present_bytes == bytes.bytes &&
-                memcmp(present, bytes.at, bytes.bytes) == 0;
+    bool same =
+        status == 0 && present_bytes == bytes.bytes && memcmp(present, bytes.at, bytes.bytes) == 0;
     bool foreign = status == 0 && !layout && !is_ours((struct span){present, present_bytes});
     bool missing = status == -ENOENT;
     free(present);
@@ -240,9 +243,9 @@ static int put_text(const struct units *units, const struct config_channel *chan
         write_socket(units, &channel->settings, out);
     if (fclose(out) != 0 && status == 0)
         status = -ENOMEM;
-    status = status < 0 ? tell(path, status)
-                        : put(units, path, (struct span){(const uint8_t *)text, bytes}, false,
-                              change);
+    status = status < 0
+                 ? tell(path, status)
+                 : put(units, path, (struct span){(const uint8_t *)text, bytes}, false, change);
     free(text);
     if (status == 0 && service)
         status = put(units, layout, (struct span){channel->layout_image, channel->layout_bytes},
@@ -435,7 +438,8 @@ static int find_places(struct units *units, const char *output)
     if (status < 0)
         return tell(file, status);
     if (process_find_program("flotilla-relay", units->relay, sizeof units->relay) < 0) {
-        fputs("flotilla units: flotilla-relay is neither beside this program nor in PATH\n", stderr);
+        fputs("flotilla units: flotilla-relay is neither beside this program nor in PATH\n",
+              stderr);
         return -ENOENT;
     }
     snprintf(units->directory, sizeof units->directory, UNITS_DIRECTORY);
@@ -457,7 +461,8 @@ int verb_units(int argc, char **argv)
     if (words < 0)
         return EXIT_USAGE;
     if (words > 0)
-        return verb_usage(argv[0], "unexpected argument \"%s\"; a folder is given with -o", argv[1]);
+        return verb_usage(argv[0], "unexpected argument \"%s\"; a folder is given with -o",
+                          argv[1]);
     struct config *config;
     if (config_read(config_find(given), &config, stderr) < 0)
         return EXIT_CONFIG;

@@ -40,8 +40,8 @@ static void describe(const struct fleet *fleet, char text[SUPERVISOR_STATUS_BYTE
     int used = snprintf(text, SUPERVISOR_STATUS_BYTES, "%" PRIu32 " channel%s: %" PRIu32 " running",
                         channels, channels == 1 ? "" : "s", running);
     if (silent)
-        used += snprintf(text + used, SUPERVISOR_STATUS_BYTES - (size_t)used, ", %" PRIu32 " silent",
-                         silent);
+        used += snprintf(text + used, SUPERVISOR_STATUS_BYTES - (size_t)used,
+                         ", %" PRIu32 " silent", silent);
     if (failing)
         snprintf(text + used, SUPERVISOR_STATUS_BYTES - (size_t)used, ", %" PRIu32 " failing%s%s",
                  failing, first, failing > 1 ? " and others" : "");

@@ -56,8 +56,8 @@ struct net_receive_options {
  * Returns the descriptor, which the caller closes, or a negative errno. */
 int net_open_receiver(const struct net_receive_options *options);
 
-/* Makes of a bound socket that was handed down what net_open_receiver would have opened: whatever of
- * it is missing is set, what is there already stays (a longer queue, what is queued). A group is
+/* Makes of a bound socket that was handed down what net_open_receiver would have opened: whatever
+ * of it is missing is set, what is there already stays (a longer queue, what is queued). A group is
  * joined, and for exactly the senders that the options name. To be called as often as one likes;
  * before any sandbox, as it may make a socket. 0, -EPROTOTYPE if it is no UDP socket,
  * -EADDRNOTAVAIL if it is bound to another address, or another negative errno. */

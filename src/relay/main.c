@@ -88,8 +88,8 @@ static int open_sockets(struct relay *relay)
                                           .source_count = settings->source_count,
                                           .queue_bytes = settings->receive_bytes};
     int inherited = inherit_descriptor(INHERIT_RECEIVE);
-    int status = inherited < 0 ? net_open_receiver(&options)
-                               : net_adopt_receiver(inherited, &options);
+    int status =
+        inherited < 0 ? net_open_receiver(&options) : net_adopt_receiver(inherited, &options);
     receiver->descriptor = inherited < 0 ? status : inherited;
     if (status < 0) {
         log_line("cannot listen on %s%s: %s", net_write_address(text, &settings->listen),

@@ -635,8 +635,8 @@ static int wait_for_data(struct receiver *receiver)
         timeout_ns = 0;
     else if (due != UINT64_MAX && (timeout_ns < 0 || (int64_t)(due - now_ns) < timeout_ns))
         timeout_ns = (int64_t)(due - now_ns);
-    int ready = net_wait(receiver->descriptor, interrupt_descriptor(),
-                         beat(receiver, now_ns, timeout_ns));
+    int ready =
+        net_wait(receiver->descriptor, interrupt_descriptor(), beat(receiver, now_ns, timeout_ns));
     close_what_is_due(receiver, clock_monotonic_ns());
     if (ready == 0 && timeout_ns == (int64_t)IDLE_NS)
         rest(receiver);
