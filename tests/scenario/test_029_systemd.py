@@ -10,14 +10,16 @@ import os
 import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from harness import container, signals
-from harness.fleet import (LONG, ROOT, SINK, SOURCE, read_datagrams, to_yaml, wait_until,
-                           write_datagrams)
+from harness.fleet import (LONG, RELAY, ROOT, SINK, SOURCE, Addresses, new_folder, read_datagrams,
+                           to_yaml, wait_until, write_datagrams)
 from harness.machine import Machine, why_not
 
 EXPOSURE_MAX = 2.0
@@ -34,6 +36,11 @@ def say(*words, check=True, **kw):
                           timeout=60, **kw)
     assert not check or done.returncode == 0, (words, done.stdout, done.stderr)
     return done
+
+
+@pytest.fixture
+def addresses():
+    return Addresses()
 
 
 @pytest.fixture
@@ -240,6 +247,164 @@ def test_029_units_verb_only_touches_its_own(tmp_path, flotilla):
     elsewhere = write_fleet(tmp_path / "other/fleet.yaml", {"five": channel(5)})
     flotilla("units", "-c", elsewhere, "-o", out, check=0)
     assert (out / "flotilla-relay@one.service.d/flotilla.conf").exists()
+
+
+# A test in systemd's place ------------------------------------------------------------------------
+
+class Supervisor:
+    """What systemd does for a relay, as sd_listen_fds(3) and sd_notify(3) have it: holds a socket
+    that is only bound, keeps what is given into keeping, and hands both down."""
+
+    def __init__(self, folder, listen):
+        self.told, self.kept, self.pid = [], {}, None
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(str(folder / "notify"))
+        self.notify.settimeout(20)
+        family = socket.AF_INET6 if ":" in listen[0] else socket.AF_INET
+        self.receive = socket.socket(family, socket.SOCK_DGRAM)
+        self.receive.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.receive.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
+        self.receive.bind(listen)
+        self.kept["receive"] = self.receive.fileno()
+
+    def start(self, words, **environment):
+        names = list(self.kept)
+        actions = [(os.POSIX_SPAWN_DUP2, self.kept[name], 200 + at)
+                   for at, name in enumerate(names)]
+        actions += [(os.POSIX_SPAWN_DUP2, 200 + at, 3 + at) for at in range(len(names))]
+        actions += [(os.POSIX_SPAWN_CLOSE, 200 + at) for at in range(len(names))]
+        self.pid = os.posix_spawn("/bin/sh", ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh",
+                                              *map(str, words)],
+                                  {"NOTIFY_SOCKET": self.notify.getsockname(),
+                                   "LISTEN_FDS": str(len(names)),
+                                   "LISTEN_FDNAMES": ":".join(names), **environment},
+                                  file_actions=actions)
+
+    def hear(self, wanted):
+        """Reads what the relay tells until a line of it is `wanted`."""
+        while True:
+            data, extra, _, _ = self.notify.recvmsg(4096, socket.CMSG_SPACE(4))
+            lines = data.decode().split("\n")
+            self.told += lines
+            if "FDSTORE=1" in lines:
+                ((_, _, raw),) = extra
+                (name,) = [line[7:] for line in lines if line.startswith("FDNAME=")]
+                assert name not in self.kept
+                self.kept[name] = struct.unpack("i", raw)[0]
+            if wanted in lines:
+                return
+
+    def end(self, number):
+        os.kill(self.pid, number)
+        _, status = os.waitpid(self.pid, 0)
+        self.pid = None
+        return os.waitstatus_to_exitcode(status)
+
+    def close(self):
+        if self.pid is not None:
+            self.end(signal.SIGKILL)
+        if "memory" in self.kept:
+            os.close(self.kept["memory"])
+        self.receive.close()
+        self.notify.close()
+
+
+@pytest.mark.parametrize("joined", ["nobody", "everybody", "somebody-else"])
+def test_029_the_same_by_the_words_alone(tmp_path, rng, flotilla, addresses, needs_root, joined):
+    group, port = addresses.group().split(":")
+    (tmp_path / "sample.avsc").write_text(json.dumps(signals.SCHEMA))
+    flotilla("schema", tmp_path / "sample.avsc", "-o", tmp_path / "sample.layout", check=0)
+    folder = new_folder()
+    sender = addresses.unicast()
+    words = [RELAY, "--name=engine", f"--layout={tmp_path}/sample.layout", "--interface=lo",
+             f"--listen={group}:{port}", f"--directory={folder}/engine", "--sync=50ms",
+             "--source=127.0.0.1"]
+    pool = signals.samples(60_000)
+    write_datagrams(folder / "pool", pool)
+    systemd = Supervisor(tmp_path, (group, int(port)))
+    loopback = struct.pack("=4sII", socket.inet_aton(group), 0, socket.if_nametoindex("lo"))
+    if joined == "everybody":
+        systemd.receive.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, loopback)
+    elif joined == "somebody-else":  # struct ip_mreq_source; IP_ADD_SOURCE_MEMBERSHIP
+        systemd.receive.setsockopt(socket.IPPROTO_IP, 39, b"".join(
+            socket.inet_aton(one) for one in (group, "127.0.0.1", "127.0.0.9")))
+    source = None
+    try:
+        systemd.start(words)
+        systemd.hear("READY=1")
+        assert list(systemd.kept) == ["receive", "memory"]
+        filters = [line.split()[3:] for line in Path("/proc/net/mcfilter").read_text().splitlines()
+                   if f"0x{socket.inet_aton(group).hex()}" in line]
+        assert filters == [["0x7f000001", "1", "0"]], "included: 127.0.0.1, and nobody else"
+        source = subprocess.Popen([str(word) for word in (
+            SOURCE, "--to", f"{group}:{port}", "--file", folder / "pool", "--rate", 20_000,
+            "--interface", "lo", "--from", sender)], stdout=subprocess.PIPE, text=True)
+        kills = 0
+        while source.poll() is None:
+            time.sleep(rng.uniform(0.002, 0.08))
+            assert systemd.end(signal.SIGKILL) == -signal.SIGKILL
+            systemd.start(words)
+            systemd.hear("READY=1")
+            kills += 1
+        assert json.loads(source.communicate()[0])["sent"] == len(pool)
+        assert systemd.end(signal.SIGTERM) == 0
+        systemd.hear("STOPPING=1")
+        payload, count = container.payload(sorted((folder / "engine").glob("*.avro*")))
+        print(f"{kills} kills of the relay, {len(pool) - count} of {len(pool)} lost")
+        assert payload == b"".join(pool), "each once, in order"
+        assert "WATCHDOG=1" not in systemd.told, "nobody had asked for it"
+        systemd.start(words, WATCHDOG_USEC="200000")
+        begin = time.monotonic()
+        for _ in range(5):
+            systemd.hear("WATCHDOG=1")
+        assert 0.3 < time.monotonic() - begin < 2, "every 100 ms while nothing arrives"
+        assert systemd.end(signal.SIGTERM) == 0
+    finally:
+        if source is not None:
+            source.kill()
+            source.wait()
+        systemd.close()
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("more", [["--interface=lo"], ["--interface=lo", "--source=::1"], []],
+                         ids=["interface", "sender", "route"])
+def test_029_ipv6_is_joined_once(tmp_path, flotilla, addresses, needs_root, more):
+    group, port = addresses.group6()[1:].split("]:")
+    (tmp_path / "sample.avsc").write_text(json.dumps(signals.SCHEMA))
+    flotilla("schema", tmp_path / "sample.avsc", "-o", tmp_path / "sample.layout", check=0)
+    systemd = Supervisor(tmp_path, (group, int(port)))
+    try:
+        for _ in range(3):
+            systemd.start([RELAY, "--name=engine", f"--layout={tmp_path}/sample.layout",
+                           f"--listen=[{group}]:{port}", *more])
+            systemd.hear("READY=1")
+            wanted = socket.inet_pton(socket.AF_INET6, group).hex()
+            rows = [line.split() for line in Path("/proc/net/igmp6").read_text().splitlines()]
+            assert [row[3] for row in rows if row[2] == wanted] == ["1"], "one member"
+            filters = [line.split() for line in Path("/proc/net/mcfilter6").read_text().splitlines()
+                       if wanted in line.replace("0x", "")]
+            assert len(filters) == (1 if "--source=::1" in more else 0), filters
+            assert systemd.end(signal.SIGKILL) == -signal.SIGKILL
+    finally:
+        systemd.close()
+
+
+def test_029_a_socket_of_another_address_is_refused(tmp_path, flotilla, addresses, needs_root):
+    (tmp_path / "sample.avsc").write_text(json.dumps(signals.SCHEMA))
+    flotilla("schema", tmp_path / "sample.avsc", "-o", tmp_path / "sample.layout", check=0)
+    systemd = Supervisor(tmp_path, ("127.0.0.1", addresses.port()))
+    try:
+        begin = time.monotonic()
+        systemd.start([RELAY, "--name=engine", f"--layout={tmp_path}/sample.layout",
+                       f"--listen={addresses.unicast()}"])
+        systemd.hear("STATUS=Cannot start: see the log")
+        _, status = os.waitpid(systemd.pid, 0)
+        systemd.pid = None
+        assert os.waitstatus_to_exitcode(status) == 1 and time.monotonic() - begin > 0.9
+        assert list(systemd.kept) == ["receive"]
+    finally:
+        systemd.close()
 
 
 # Under systemd, with no manager ------------------------------------------------------------------

@@ -354,8 +354,9 @@ int net_adopt_receiver(int descriptor, const struct net_receive_options *options
     if (!net_is_multicast(&options->listen))
         return 0;
     status = join_all(descriptor, options, interface);
-    /* Joined already: for everybody, for such a sender, for other senders than now. */
-    if (status != -EADDRINUSE && status != -EADDRNOTAVAIL && status != -EINVAL)
+    /* Refused where it is joined already: for everybody, or for such a sender. Taken, it may be
+     * joined for others beside. */
+    if (status != 0 && status != -EADDRINUSE && status != -EADDRNOTAVAIL && status != -EINVAL)
         return status;
     if (options->listen.family == 6 && interface == 0)
         return 0; /* the kernel compares with the interface that it chose, which we do not know */
