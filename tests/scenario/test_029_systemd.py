@@ -309,7 +309,7 @@ class Supervisor:
         self.notify.close()
 
 
-@pytest.mark.parametrize("joined", ["nobody", "everybody", "somebody-else"])
+@pytest.mark.parametrize("joined", ["nobody", "somebody-else"] + LONG * ["everybody"])
 def test_029_the_same_by_the_words_alone(tmp_path, rng, flotilla, addresses, needs_root, joined):
     group, port = addresses.group().split(":")
     (tmp_path / "sample.avsc").write_text(json.dumps(signals.SCHEMA))
@@ -319,7 +319,7 @@ def test_029_the_same_by_the_words_alone(tmp_path, rng, flotilla, addresses, nee
     words = [RELAY, "--name=engine", f"--layout={tmp_path}/sample.layout", "--interface=lo",
              f"--listen={group}:{port}", f"--directory={folder}/engine", "--sync=50ms",
              "--source=127.0.0.1"]
-    pool = signals.samples(60_000)
+    pool = signals.samples(300_000 if LONG else 40_000)
     write_datagrams(folder / "pool", pool)
     systemd = Supervisor(tmp_path, (group, int(port)))
     loopback = struct.pack("=4sII", socket.inet_aton(group), 0, socket.if_nametoindex("lo"))
@@ -427,7 +427,7 @@ def test_029_relays_without_a_manager(machine, rng):
                 "unicast": {"listen": "127.0.0.1:29003", "full": "239.192.30.3:29103"}}
     folders = prepare_relays(machine, channels)
     unit = f"flotilla-relay@{NAME}.service"
-    table, pools = Table(), {name: signals.samples(RATE * (60 if LONG else 20))
+    table, pools = Table(), {name: signals.samples(RATE * (60 if LONG else 12))
                              for name in channels}
     words = (machine.process(machine.main_pid(unit)) / "cmdline").read_bytes()
     assert f"--directory=/var/lib/flotilla/{FOLDER}/{NAME}".encode() in words.split(b"\0")
@@ -472,7 +472,7 @@ def test_029_a_relay_that_hangs_and_one_that_cannot_begin(machine):
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", unit)
     pid = machine.main_pid(unit)
-    time.sleep(2.5)
+    time.sleep(2)
     assert machine.main_pid(unit) == pid, "an idle relay gives signs of life"
     table, load = Table(), Load(machine, machine.root / "load", channel(1),
                                 signals.samples(100_000), rate=2_000)
@@ -498,9 +498,9 @@ def test_029_a_relay_that_hangs_and_one_that_cannot_begin(machine):
         .partition("ExecStart=\n")[2]))
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "start", "--no-block", unit)
-    time.sleep(3.5)
+    time.sleep(2.5)
     tries = machine.journal(unit, lines=2000).count("cannot listen")
-    assert 2 <= tries <= 4, machine.journal(unit)
+    assert 1 <= tries <= 4, machine.journal(unit)
     machine.run("ip", "link", "add", "absent", "type", "veth", "peer", "other")
     machine.run("ip", "link", "set", "absent", "up")
     wait_until(lambda: machine.show(unit, "ActiveState")[0] == "active", what="it to begin")
@@ -529,12 +529,14 @@ def prepare_manager(machine, channels, **service):
 def test_029_the_manager_tells_how_it_is(machine):
     prepare_manager(machine, {"engine": channel(1), "gears": channel(2)})
     text = lambda: machine.show(MANAGER, "StatusText")[0]  # noqa: E731
-    wait_until(lambda: text().startswith("2 channels: 0 running"), what="STATUS")
+    wait_until(lambda: text().startswith("2 channels: "), what="STATUS")
     assert machine.run("flotilla", "status", "--json").stdout.startswith("{"), "root finds it"
     pid = machine.main_pid(MANAGER)
     (uid,) = {machine.process(one).stat().st_uid
               for one in machine.run("pgrep", "flotilla").stdout.split()}
     assert uid != 0
+    # Longer than this machine grants to whoever has no capability.
+    assert "rb16777216," in machine.run("ss", "-ulnm", "sport = :29001").stdout
     # A reload is waited for; one that is refused fails, and nothing has changed.
     fleet = machine.root / "etc/flotilla/fleet.yaml"
     good = fleet.read_text()
@@ -556,6 +558,16 @@ def test_029_the_manager_tells_how_it_is(machine):
     machine.run("systemctl", "stop", MANAGER)
     assert machine.run("pgrep", "flotilla", check=False).stdout == ""
     assert machine.show(MANAGER, "Result", "ActiveState") == ["success", "inactive"]
+
+
+@pytest.mark.skipif(not LONG, reason="boots a virtual machine: make test-long")
+def test_029_in_a_virtual_machine():
+    done = subprocess.run([ROOT / "tests/systemd/vm", ROOT / "tests/systemd/check_manager"],
+                          capture_output=True, text=True, timeout=900)
+    if done.returncode == 77:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    print(done.stdout)
+    assert done.returncode == 0 and "datums 4000" in done.stdout, done.stdout + done.stderr
 
 
 def test_029_a_manager_that_hangs_is_replaced(machine):
