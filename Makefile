@@ -19,6 +19,7 @@ FUZZ_SECONDS ?= 60
 PYTEST_FLAGS ?=
 comma := ,
 share = $(DESTDIR)$(PREFIX)/share
+units = $(DESTDIR)$(PREFIX)/lib/systemd/system
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
 .PHONY: all demo test test-long test-programs fuzz fuzz-programs bench setup install deb clean
@@ -110,6 +111,10 @@ install: all
 	install -D -m 644 -t $(share)/flotilla etc/fleet.schema.json
 	install -D -m 644 -t $(share)/doc/flotilla README.md CHANGELOG.md LICENSE
 	install -D -m 644 -t $(share)/doc/flotilla/examples examples/fleet.yaml
+	install -D -m 644 -t $(units) etc/systemd/*.service etc/systemd/*.socket
+	sed -i 's|=/usr/bin/|=$(PREFIX)/bin/|' $(units)/flotilla.service $(units)/flotilla-relay@.service
+	install -D -m 644 etc/systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/flotilla.conf
+	install -D -m 644 etc/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/flotilla.conf
 	install -D -m 644 -t $(share)/doc/flotilla/examples/schemas examples/schemas/*.avsc
 
 deb:

@@ -28,7 +28,7 @@ _flotilla()
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local verb='' config='' options='' extended i
     local verbs='run check doctor status reload restart stop send listen cat info verify recover
-        schema'
+        units schema'
     local recordings='*.avro|*.avro.part'
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -57,6 +57,7 @@ _flotilla()
     info) options='--count --json' ;;
     verify) options='--json' ;;
     recover) options='-o --output --schema --json' ;;
+    units) options='-c --config -o --output' ;;
     schema) options='--json -o --output --time --sequence' ;;
     *) return ;;
     esac
@@ -68,6 +69,7 @@ _flotilla()
     *,-c | *,--config) _flotilla_files '*.yaml|*.yml' "$current" ;;
     send,--from) _flotilla_files "$recordings" "$current" ;;
     send,--schema | recover,--schema) _flotilla_files '*.avsc|*.json' "$current" ;;
+    units,-o | units,--output) _flotilla_files '' "$current" ;;
     schema,-o | schema,--output) _flotilla_files '*.layout' "$current" ;;
     recover,-o | recover,--output) _flotilla_files '*.avro' "$current" ;;
     *,--interface) _flotilla_words "$(cd /sys/class/net 2>/dev/null && echo *)" "$current" ;;

@@ -22,6 +22,7 @@ static const struct verb verbs[] = {
     {"info", "describes recordings", verb_info_help, verb_info},
     {"verify", "checks recordings, to the last byte", verb_verify_help, verb_verify},
     {"recover", "salvages what is intact of a damaged file", verb_recover_help, verb_recover},
+    {"units", "systemd units for a fleet without a manager", verb_units_help, verb_units},
     {"schema", "what a schema amounts to; compiles it", verb_schema_help, verb_schema},
 };
 

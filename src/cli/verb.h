@@ -22,6 +22,7 @@ extern const char verb_info_help[], verb_verify_help[], verb_recover_help[];
 extern const char verb_send_help[], verb_listen_help[], verb_cat_help[], verb_schema_help[];
 extern const char verb_run_help[], verb_check_help[], verb_status_help[], verb_reload_help[];
 extern const char verb_stop_help[], verb_restart_help[], verb_doctor_help[];
+extern const char verb_units_help[];
 
 int verb_run(int argc, char **argv);
 int verb_check(int argc, char **argv);
@@ -37,5 +38,6 @@ int verb_recover(int argc, char **argv);
 int verb_cat(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_schema(int argc, char **argv);
+int verb_units(int argc, char **argv);
 
 #endif

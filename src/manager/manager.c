@@ -17,6 +17,7 @@
 #include "manager/report.h"
 #include "manager/retention.h"
 #include "manager/store.h"
+#include "manager/supervisor.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/loop.h"
@@ -48,6 +49,7 @@ struct manager {
     struct fleet *fleet;
     struct control *control;
     struct retention *retention;
+    struct supervisor supervisor;
     struct loop_timer proof; /* armed while requests wait for what they have started */
     uint64_t proof_end_ns;
     uint64_t descriptor_limit;
@@ -138,7 +140,7 @@ static json_t *refuse_reload(const struct manager *manager, const char *text)
                      EXIT_CODE_CONFIG);
 }
 
-static json_t *reload(struct manager *manager)
+static json_t *put_in_force(struct manager *manager)
 {
     char *text = NULL;
     struct config *config = read_successor(manager, &text);
@@ -174,6 +176,14 @@ static json_t *reload(struct manager *manager)
     return changes.lists;
 }
 
+static json_t *reload(struct manager *manager)
+{
+    supervisor_reloading(&manager->supervisor);
+    json_t *reply = put_in_force(manager);
+    supervisor_reloaded(&manager->supervisor);
+    return reply;
+}
+
 /* ---- what comes in ---- */
 
 static void stop(struct manager *manager, const char *by)
@@ -182,6 +192,7 @@ static void stop(struct manager *manager, const char *by)
         return;
     manager->stopping = true;
     log_line("stopping (%s)", by);
+    supervisor_stopping(&manager->supervisor);
     /* Whoever waits for a change to be through waits no longer; from here on only those are held
      * that wait for the end. */
     control_release(manager->control, NULL);
@@ -407,6 +418,11 @@ static int open_parts(struct manager *manager)
     if (error == 0)
         error = loop_signals(manager->loop, caught, manager);
     options.loop = manager->loop;
+    if (error == 0) {
+        int unheard = supervisor_open(&manager->supervisor, manager->loop);
+        if (unheard < 0)
+            log_line("cannot talk to $NOTIFY_SOCKET: %s", strerror(-unheard));
+    }
     if (error == 0)
         error = fleet_open(&manager->fleet, &options);
     if (error == 0)
@@ -451,6 +467,7 @@ static int serve(struct manager *manager, bool renew)
                  manager->config->runtime);
         if (renew)
             fleet_renew(manager->fleet);
+        supervisor_ready(&manager->supervisor, manager->fleet);
         error = loop_run(manager->loop);
         while (error == 0 && manager->renewing) {
             become(manager);
@@ -480,6 +497,7 @@ static void close_parts(struct manager *manager)
 {
     json_t *last = NULL;
     loop_disarm(&manager->proof);
+    supervisor_close(&manager->supervisor);
     if (manager->fleet)
         last = report_end(manager->fleet);
     fleet_close(manager->fleet);

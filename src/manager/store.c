@@ -20,7 +20,7 @@
 #define ANSWER_WAIT_MS 2000u
 #define KEEP_WAIT_MS   50u /* for room in the queue of who keeps */
 #define SETTLE_WAIT_MS 500u
-#define HANGING_NS     (2 * NS_PER_S) /* nothing was taken for so long */
+#define HANGING_NS     (2 * NS_PER_S)   /* nothing was taken for so long */
 #define RESPAWN_NS     (50 * NS_PER_MS) /* one that ends so soon is followed at the next look */
 
 struct store {

@@ -84,6 +84,8 @@ long file_read_at(int descriptor, uint8_t *into, size_t bytes, uint64_t offset);
 int64_t file_bytes(int descriptor);
 /* Writes a small file as a whole: under another name, synced, renamed over `path`. */
 int file_write_whole(const char *path, struct span bytes);
+/* The same for everybody to read, in a folder for everybody to enter, made where it is missing. */
+int file_write_public(const char *path, struct span bytes);
 /* Closes a descriptor. */
 void descriptor_close(int descriptor);
 

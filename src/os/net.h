@@ -62,6 +62,12 @@ int net_open_receiver(const struct net_receive_options *options);
  * negative errno, and then it may be joined for both. Source: RFC 3678, 4.2 (full-state). */
 int net_rejoin(int descriptor, const struct net_receive_options *was,
                const struct net_receive_options *is);
+/* Makes of a bound socket that was handed down what net_open_receiver would have opened: whatever
+ * of it is missing is set, what is there already stays (a longer queue, what is queued). A group is
+ * joined, and for exactly the senders that the options name. To be called as often as one likes;
+ * before any sandbox, as it may make a socket. 0, -EPROTOTYPE if it is no UDP socket,
+ * -EADDRNOTAVAIL if it is bound to another address, or another negative errno. */
+int net_adopt_receiver(int descriptor, const struct net_receive_options *options);
 
 /* Opens a non-blocking sender for `to`'s family, leaving by `interface` with `ttl`; multicast is
  * looped back to listeners on this host. Returns the descriptor or a negative errno. */

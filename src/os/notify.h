@@ -9,8 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NOTIFY_NAME_BYTES_MAX                                                                      \
-    200 /* of a kept descriptor's name: no ':' and no control characters */
+#define NOTIFY_NAME_BYTES_MAX 200 /* of a kept descriptor's name: no ':' and no controls */
 
 struct notify {
     int descriptor; /* a datagram socket; -1: nobody listens */

@@ -2,15 +2,23 @@
  * flotilla-relay: one channel. Flags and signals around relay/relay.h. Ends with 0 when asked to
  * stop, 2 for wrong flags, 75 if another relay has the channel, 78 for settings that cannot work
  * here, 1 otherwise. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "channel/settings.h"
+#include "os/clock.h"
 #include "os/crash.h"
 #include "os/interrupt.h"
+#include "os/net.h"
+#include "os/notify.h"
 #include "os/output.h"
 #include "relay/relay.h"
+
+/* systemd starts the next relay at once, as a relay that was at work has to be followed at once.
+ * So one that could not even begin ends only after a while. */
+#define VAIN_PAUSE_NS (1 * NS_PER_S)
 
 static const char usage[] =
     "flotilla-relay: receives one channel, sends it on and records it\n"
@@ -26,6 +34,15 @@ static const char usage[] =
 static void note_crash(void *relay)
 {
     relay_note_crash(relay);
+}
+
+/* Under systemd, waits before a relay ends that could not begin; or until it is asked to stop.
+ * Returns `status`. */
+static int end_in_vain(const struct relay *relay, int status)
+{
+    if (notify_send(&relay->notify, "STATUS=Cannot start: see the log") != -ENOENT)
+        net_wait(interrupt_descriptor(), -1, VAIN_PAUSE_NS);
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -44,12 +61,16 @@ int main(int argc, char **argv)
     output_start();
     log_use(output_line);
     log_start("flotilla-relay", NULL);
+    int listening = notify_open(&relay.notify);
+    if (listening < 0 && listening != -ENOENT)
+        log_line("cannot talk to $NOTIFY_SOCKET: %s", strerror(-listening));
     settings_defaults(&relay.settings);
     if (settings_read_flags(&relay.settings, argc - 1, argv + 1, error, sizeof(error)) < 0 ||
         settings_validate(&relay.settings, error, sizeof(error)) < 0) {
         log_line("%s", error);
         log_line("try --help");
-        return EXIT_FLAGS;
+        interrupt_install();
+        return end_in_vain(&relay, EXIT_FLAGS);
     }
     log_start("flotilla-relay", relay.settings.name);
     interrupt_install();
@@ -58,7 +79,10 @@ int main(int argc, char **argv)
     if (status == 0) {
         status = relay_work(&relay);
         relay_report(&relay);
+    } else {
+        end_in_vain(&relay, status);
     }
     relay_close(&relay, status);
+    notify_close(&relay.notify);
     return status;
 }

@@ -628,6 +628,20 @@ static int take_batch(struct receiver *receiver)
     return taken;
 }
 
+/* A sign of life if one is due. How long may be waited before the next, at most `timeout_ns` (-1:
+ * for ever). Only from the loop that receives: a stalled disk is no reason to end a relay. */
+static int64_t beat(struct receiver *receiver, uint64_t now_ns, int64_t timeout_ns)
+{
+    if (receiver->beat_ns == 0)
+        return timeout_ns;
+    if (now_ns >= receiver->beat_due_ns) {
+        notify_send(receiver->notify, "WATCHDOG=1");
+        receiver->beat_due_ns = now_ns + receiver->beat_ns;
+    }
+    int64_t left_ns = (int64_t)(receiver->beat_due_ns - now_ns);
+    return timeout_ns < 0 || left_ns < timeout_ns ? left_ns : timeout_ns;
+}
+
 static int wait_for_data(struct receiver *receiver)
 {
     uint64_t now_ns = clock_monotonic_ns(), due = close_deadline(receiver);
@@ -636,7 +650,8 @@ static int wait_for_data(struct receiver *receiver)
         timeout_ns = 0;
     else if (due != UINT64_MAX && (timeout_ns < 0 || (int64_t)(due - now_ns) < timeout_ns))
         timeout_ns = (int64_t)(due - now_ns);
-    int ready = net_wait(receiver->descriptor, interrupt_descriptor(), timeout_ns);
+    int ready =
+        net_wait(receiver->descriptor, interrupt_descriptor(), beat(receiver, now_ns, timeout_ns));
     close_what_is_due(receiver, clock_monotonic_ns());
     if (ready == 0 && timeout_ns == (int64_t)IDLE_NS)
         rest(receiver);

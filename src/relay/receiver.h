@@ -14,6 +14,7 @@
 #include "channel/settings.h"
 #include "channel/staging.h"
 #include "os/net.h"
+#include "os/notify.h"
 #include "relay/decimator.h"
 #include "relay/writer.h"
 
@@ -24,6 +25,8 @@ struct receiver {
     struct writing *writing; /* NULL: nothing is recorded */
     int descriptor;
     struct net_outbox full, decimated; /* descriptor -1: no such stream */
+    const struct notify *notify;       /* told of a sign of life ... */
+    uint64_t beat_ns;                  /* ... at least so often; 0: never */
 
     /* Its own, set by receiver_prepare. */
     struct net_batch *batch;
@@ -42,6 +45,7 @@ struct receiver {
     uint32_t largest_batch;    /* messages, since memory was last given back */
     uint64_t reclaimed[LANES]; /* blocks whose slots have been taken back, of those written */
     bool touched;              /* there has been work since memory was last given back */
+    uint64_t beat_due_ns;      /* monotonic */
     uint32_t block_room;       /* the most bytes of a finished block */
     uint32_t alignment;
     struct receiver_state *next; /* the state being made, during a batch */

@@ -10,10 +10,14 @@
 
 #include "avro/envelope.h"
 #include "base/log.h"
+#include "os/clock.h"
 #include "os/file.h"
 #include "os/host.h"
 #include "os/inherit.h"
 #include "os/memory.h"
+
+#define KEEP_TRIES    100 /* to have the memory kept, while systemd is busy ... */
+#define KEEP_PAUSE_NS (10 * NS_PER_MS)
 
 static int load_layout(struct relay *relay)
 {
@@ -39,18 +43,18 @@ static int open_sockets(struct relay *relay)
     const struct channel_settings *settings = &relay->settings;
     struct receiver *receiver = &relay->receiver;
     char text[NET_ADDRESS_TEXT_BYTES];
-    receiver->descriptor = inherit_descriptor(INHERIT_RECEIVE);
-    if (receiver->descriptor < 0) {
-        struct net_receive_options options = {.listen = settings->listen,
-                                              .interface = settings->interface,
-                                              .sources = settings->sources,
-                                              .source_count = settings->source_count,
-                                              .queue_bytes = settings->receive_bytes};
-        receiver->descriptor = net_open_receiver(&options);
-    }
-    if (receiver->descriptor < 0) {
-        log_line("cannot listen on %s: %s", net_write_address(text, &settings->listen),
-                 strerror(-receiver->descriptor));
+    struct net_receive_options options = {.listen = settings->listen,
+                                          .interface = settings->interface,
+                                          .sources = settings->sources,
+                                          .source_count = settings->source_count,
+                                          .queue_bytes = settings->receive_bytes};
+    int inherited = inherit_descriptor(INHERIT_RECEIVE);
+    int status =
+        inherited < 0 ? net_open_receiver(&options) : net_adopt_receiver(inherited, &options);
+    receiver->descriptor = inherited < 0 ? status : inherited;
+    if (status < 0) {
+        log_line("cannot listen on %s%s: %s", net_write_address(text, &settings->listen),
+                 inherited < 0 ? "" : " with the socket that was handed down", strerror(-status));
         return EXIT_BROKEN;
     }
     struct {
@@ -77,12 +81,34 @@ static int open_sockets(struct relay *relay)
     return 0;
 }
 
+/* Has systemd keep the memory for the relay that follows, if it is there. Without, the relay works
+ * as well, but cannot be killed without a loss; so it is worth a wait. */
+static void keep_memory(const struct relay *relay, int descriptor)
+{
+    int status = notify_keep(&relay->notify, INHERIT_MEMORY, descriptor);
+    for (int try = 0; try < KEEP_TRIES && status == -EAGAIN; try++) {
+        clock_sleep_until(clock_monotonic_ns() + KEEP_PAUSE_NS);
+        status = notify_keep(&relay->notify, INHERIT_MEMORY, descriptor);
+    }
+    if (status < 0 && status != -ENOENT)
+        log_line("cannot have the channel's memory kept: %s; what it holds is lost if the relay is "
+                 "killed",
+                 strerror(-status));
+}
+
 /* Maps the channel's memory; what cannot be trusted is emptied, and said. */
 static int open_memory(struct relay *relay)
 {
     int descriptor = inherit_descriptor(INHERIT_MEMORY);
-    if (descriptor < 0)
-        descriptor = shared_memory_create(relay->settings.name, staging_bytes(&relay->settings));
+    size_t wanted = staging_bytes(&relay->settings);
+    if (descriptor >= 0 && shared_memory_bytes(descriptor) != (int64_t)wanted)
+        log_line("the memory that was handed down is of another size: --buffer holds from the next "
+                 "stop and start on");
+    if (descriptor < 0) {
+        descriptor = shared_memory_create(relay->settings.name, wanted);
+        if (descriptor >= 0)
+            keep_memory(relay, descriptor);
+    }
     int status = descriptor < 0 ? descriptor : shared_memory_claim(descriptor);
     if (status == -EWOULDBLOCK) {
         log_line("another relay has the channel: process %ld", shared_memory_holder(descriptor));
@@ -191,6 +217,8 @@ int relay_open(struct relay *relay)
     relay->receiver.settings = &relay->settings;
     relay->receiver.layout = &relay->layout;
     relay->receiver.staging = &relay->staging;
+    relay->receiver.notify = &relay->notify;
+    relay->receiver.beat_ns = notify_watchdog_ns() / 2;
     if (receiver_prepare(&relay->receiver) < 0) {
         log_line("out of memory");
         return EXIT_BROKEN;
@@ -214,7 +242,9 @@ int relay_work(struct relay *relay)
         writer_abandon(&relay->staging.lanes[i]);
         segment_give_up(&relay->staging.lanes[i]);
     }
+    notify_send(&relay->notify, "READY=1\nSTATUS=Receiving");
     int status = receiver_run(&relay->receiver);
+    notify_send(&relay->notify, "STOPPING=1\nSTATUS=Writing what was received");
     if (status < 0)
         log_line("cannot receive: %s", strerror(-status));
     if (relay->receiver.writing != NULL)

@@ -7,6 +7,7 @@
 #include "avro/layout.h"
 #include "channel/settings.h"
 #include "channel/staging.h"
+#include "os/notify.h"
 #include "relay/receiver.h"
 #include "relay/segment.h"
 #include "relay/writer.h"
@@ -22,6 +23,7 @@ enum relay_exit {
 
 /* The relay's parts, for one channel and one life of the process. */
 struct relay {
+    struct notify notify; /* to systemd, where no manager is */
     struct channel_settings settings;
     struct layout layout;
     struct staging staging;
@@ -32,8 +34,8 @@ struct relay {
     struct receiver receiver;
 };
 
-/* Opens everything that the settings ask for; all but the settings must be zero. 0 or an enum
- * relay_exit, and then the reason is logged. relay_close ends it in either case. */
+/* Opens everything that the settings ask for; all but the settings and `notify` must be zero. 0 or
+ * an enum relay_exit, and then the reason is logged. relay_close ends it in either case. */
 int relay_open(struct relay *relay);
 /* Goes on where the last relay stopped, and works until asked to stop (os/interrupt.h). An enum
  * relay_exit. */

@@ -666,8 +666,8 @@ int segment_sync(struct segment *segment)
     const struct writer_state *state = lane_writer(segment->lane);
     /* Removed or cut by somebody: what is in it, or behind its end, nobody can read. */
     int64_t there = status == 0 ? direct_file_size(&segment->file) : -1;
-    if (status == 0 && (!direct_file_linked(&segment->file) ||
-                        (there >= 0 && there < (int64_t)file_end(state))))
+    if (status == 0 &&
+        (!direct_file_linked(&segment->file) || (there >= 0 && there < (int64_t)file_end(state))))
         status = -ENOENT;
     if (status < 0)
         return status;

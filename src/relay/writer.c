@@ -147,11 +147,10 @@ static struct span finish_block(struct writer *writer, uint64_t number, uint64_t
         image = writer->page;
     }
     /* The receiver has done all but the rest of a page that was split over two files. */
-    uint32_t checksum =
-        image == writer->page
-            ? block_carry_checksum(0, image, 0, data_bytes)
-            : block_carry_checksum(block->data_checksum, image, block->checked_bytes,
-                                   block->data_bytes);
+    uint32_t checksum = image == writer->page
+                            ? block_carry_checksum(0, image, 0, data_bytes)
+                            : block_carry_checksum(block->data_checksum, image,
+                                                   block->checked_bytes, block->data_bytes);
     size_t bytes =
         block_finish_checked(image, data_bytes, count, block->arrival_ns, state->sync_marker,
                              writer->segment->folder->alignment, block_place(offset), checksum);

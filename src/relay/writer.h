@@ -29,7 +29,7 @@ struct writer {
      * they are written, and their datums with this layout, if it is not NULL. */
     uint64_t inherited;
     const struct layout *layout;
-    uint64_t phase_ns;    /* of rotation by age, below the age */
+    uint64_t phase_ns; /* of rotation by age, below the age */
 
     uint64_t unsynced_since_ns; /* monotonic: the oldest datum or name not yet synced; 0: none */
     uint64_t page_written_ns;   /* monotonic: when the open block was last written */

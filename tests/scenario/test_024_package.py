@@ -97,7 +97,11 @@ def test_024_what_is_in_it(package):
               share + "bash-completion/completions/flotilla",
               share + "zsh/vendor-completions/_flotilla", share + "flotilla/fleet.schema.json",
               share + "doc/flotilla/copyright", share + "doc/flotilla/changelog.gz",
-              share + "doc/flotilla/examples/fleet.yaml"]
+              share + "doc/flotilla/examples/fleet.yaml",
+              "/usr/lib/systemd/system/flotilla.service",
+              "/usr/lib/systemd/system/flotilla-relay@.service",
+              "/usr/lib/systemd/system/flotilla-relay@.socket",
+              "/usr/lib/sysusers.d/flotilla.conf", "/usr/lib/tmpfiles.d/flotilla.conf"]
     wanted += [share + f"doc/flotilla/examples/schemas/{path.name}"
                for path in (ROOT / "examples/schemas").glob("*.avsc")]
     assert set(wanted) <= set(listed)
@@ -155,6 +159,8 @@ def make_root(folder, packages):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if not target.is_symlink() and not target.exists():
                     shutil.copy2(source, target, follow_symlinks=False)
+    # Essential, so that no package need depend on it: what runs the package's own scripts.
+    shutil.copy2(Path("/bin/sh").resolve(), folder / "bin/sh")
     status = "\n".join(say("dpkg-query", "-s", name).stdout for name in packages)
     (folder / "var/lib/dpkg/status").write_text(status)
 

@@ -393,7 +393,7 @@ int64_t file_bytes(int descriptor)
     return end < 0 ? -errno : (int64_t)end;
 }
 
-int file_write_whole(const char *path, struct span bytes)
+static int write_whole(const char *path, struct span bytes, mode_t mode)
 {
     char temporary[4096];
     int length = snprintf(temporary, sizeof(temporary), "%s.%d~", path, (int)getpid());
@@ -402,7 +402,8 @@ int file_write_whole(const char *path, struct span bytes)
     int descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (descriptor < 0)
         return -errno;
-    int status = 0;
+    /* Whatever the user's mask says. */
+    int status = mode == 0640 || fchmod(descriptor, mode) == 0 ? 0 : -errno;
     while (bytes.bytes > 0 && status == 0) {
         ssize_t written = write(descriptor, bytes.at, bytes.bytes);
         if (written < 0 && errno != EINTR)
@@ -420,6 +421,25 @@ int file_write_whole(const char *path, struct span bytes)
     if (status < 0)
         unlink(temporary);
     return status;
+}
+
+int file_write_whole(const char *path, struct span bytes)
+{
+    return write_whole(path, bytes, 0640);
+}
+
+int file_write_public(const char *path, struct span bytes)
+{
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash != NULL ? (size_t)(slash - path) : 0;
+    if (length >= sizeof(folder))
+        return -ENAMETOOLONG;
+    memcpy(folder, path, length);
+    folder[length] = '\0';
+    if (length > 0 && mkdir(folder, 0755) == 0 && chmod(folder, 0755) < 0)
+        return -errno;
+    return write_whole(path, bytes, 0644); /* fails where the folder could not be made */
 }
 
 void descriptor_close(int descriptor)

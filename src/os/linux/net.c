@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -228,11 +229,11 @@ static int join(int descriptor, const struct address *group, unsigned interface,
 /* Whether a group is joined for whoever sends; else for single senders. */
 static bool joins_everybody(const struct net_receive_options *options)
 {
-    bool any_source = options->source_count == 0 || options->source_count > NET_JOINED_SOURCES_MAX;
+    bool everybody = options->source_count == 0 || options->source_count > NET_JOINED_SOURCES_MAX;
     for (uint32_t i = 0; i < options->source_count; i++)
         if (options->sources[i].bits < (options->sources[i].address.family == 4 ? 32 : 128))
-            any_source = true;
-    return any_source;
+            everybody = true;
+    return everybody;
 }
 
 static int join_all(int descriptor, const struct net_receive_options *options, unsigned interface)
@@ -303,6 +304,24 @@ int net_rejoin(int descriptor, const struct net_receive_options *was,
     return status;
 }
 
+/* What a receiver needs besides its queue, its address and its groups. */
+static void set_receiver_options(int descriptor, const struct address *listen)
+{
+    set_option(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, 1);
+    set_option(descriptor, SOL_SOCKET, SO_RXQ_OVFL, 1);
+    bool group = net_is_multicast(listen);
+    /* Two groups on one port: bound to the group's address, and told not to deliver what others
+     * on this host have joined (ip(7), IP_MULTICAST_ALL). A unicast address is ours alone: where
+     * the option stayed on, the next to bind it would get all datagrams. */
+    set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, group);
+    if (!group)
+        return;
+    if (listen->family == 4)
+        set_option(descriptor, IPPROTO_IP, NET_IP_MULTICAST_ALL, 0);
+    else
+        set_option(descriptor, IPPROTO_IPV6, NET_IPV6_MULTICAST_ALL, 0);
+}
+
 static int configure_receiver(int descriptor, const struct net_receive_options *options)
 {
     const struct address *listen = &options->listen;
@@ -311,24 +330,60 @@ static int configure_receiver(int descriptor, const struct net_receive_options *
     if (status < 0)
         return status;
     net_set_queue(descriptor, options->queue_bytes);
-    set_option(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, 1);
-    set_option(descriptor, SOL_SOCKET, SO_RXQ_OVFL, 1);
-
-    bool group = net_is_multicast(listen);
-    if (group) {
-        /* Two groups on one port: bound to the group's address, and told not to deliver what others
-         * on this host have joined (ip(7), IP_MULTICAST_ALL). */
-        set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
-        if (listen->family == 4)
-            set_option(descriptor, IPPROTO_IP, NET_IP_MULTICAST_ALL, 0);
-        else
-            set_option(descriptor, IPPROTO_IPV6, NET_IPV6_MULTICAST_ALL, 0);
-    }
+    set_receiver_options(descriptor, listen);
     struct sockaddr_storage address;
     socklen_t bytes = to_system(listen, interface, &address);
     if (bind(descriptor, (struct sockaddr *)&address, bytes) < 0)
         return -errno;
-    return group ? join_all(descriptor, options, interface) : 0;
+    return net_is_multicast(listen) ? join_all(descriptor, options, interface) : 0;
+}
+
+/* Whether the socket is UDP and bound to what the options name. 0 or a negative errno. */
+static int check_bound(int descriptor, const struct address *listen)
+{
+    int type = 0;
+    socklen_t bytes = sizeof(type);
+    if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &bytes) < 0)
+        return -errno;
+    struct sockaddr_storage name = {0};
+    struct address bound;
+    bytes = sizeof(name);
+    if (getsockname(descriptor, (struct sockaddr *)&name, &bytes) < 0)
+        return -errno;
+    from_system((const struct sockaddr_in6 *)(const void *)&name, &bound);
+    if (type != SOCK_DGRAM || bound.family == 0)
+        return -EPROTOTYPE;
+    return net_same_address(&bound, listen) ? 0 : -EADDRNOTAVAIL;
+}
+
+int net_adopt_receiver(int descriptor, const struct net_receive_options *options)
+{
+    unsigned interface;
+    int status = check_bound(descriptor, &options->listen);
+    if (status == 0)
+        status = find_interface(options->interface, &interface);
+    if (status < 0)
+        return status;
+    int flags = fcntl(descriptor, F_GETFL);
+    if (flags < 0 || fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    /* Never shorter than it is: whoever opened it may be allowed more than we are. The kernel
+     * doubles what it is asked for. */
+    uint64_t queue_bytes = net_queue_bytes(descriptor);
+    if (queue_bytes < 2 * options->queue_bytes &&
+        queue_bytes < net_queue_grant(options->queue_bytes))
+        net_set_queue(descriptor, options->queue_bytes);
+    set_receiver_options(descriptor, &options->listen);
+    if (!net_is_multicast(&options->listen))
+        return 0;
+    status = join_all(descriptor, options, interface);
+    /* Refused where it is joined already: for everybody, or for such a sender. Taken, it may be
+     * joined for others beside. */
+    if (status != 0 && status != -EADDRINUSE && status != -EADDRNOTAVAIL && status != -EINVAL)
+        return status;
+    if (options->listen.family == 6 && interface == 0)
+        return 0; /* the kernel compares with the interface that it chose, which we do not know */
+    return set_sources(descriptor, options, interface);
 }
 
 int net_open_receiver(const struct net_receive_options *options)

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: MIT
+ * flotilla units: what systemd needs to run a fleet's relays with no manager: for each channel a
+ * drop-in for flotilla-relay@NAME.socket and one for flotilla-relay@NAME.service, and beside the
+ * latter the compiled schema. Nothing is overwritten or removed that does not bear our mark.
+ * Channel names need no escaping: all that they can be made of may stand in a unit's name as it is,
+ * the instance ends at the last dot (a channel "a.service" is flotilla-relay@a.service.service),
+ * and folders of drop-ins for a prefix ("a-.service.d") are looked for by what stands before the
+ * "@". Sources: systemd.unit(5), systemd.syntax(7), systemd.service(5) on quoting,
+ * systemd.socket(5). */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "cli/options.h"
+#include "cli/verb.h"
+#include "manager/config.h"
+#include "os/file.h"
+#include "os/path.h"
+#include "os/process.h"
+
+const char verb_units_help[] =
+    "usage: flotilla units [-c FILE] [-o DIRECTORY]\n"
+    "\n"
+    "Makes of fleet.yaml what systemd needs to run its relays with no manager: drop-ins for\n"
+    "flotilla-relay@CHANNEL.socket and flotilla-relay@CHANNEL.service, and each channel's "
+    "compiled\n"
+    "schema. systemd then holds the sockets and the relays' memory, and follows a relay that dies\n"
+    "with another that goes on where it was.\n"
+    "\n"
+    "  flotilla units                               shows what would be written\n"
+    "  sudo flotilla units -o /etc/systemd/system   writes it, and tells how to go on\n"
+    "\n"
+    "  -c, --config FILE       the configuration; else ./fleet.yaml, else\n"
+    "                          /etc/flotilla/fleet.yaml\n"
+    "  -o, --output DIRECTORY  write there: a folder that systemd reads units from\n"
+    "\n"
+    "Run it again when fleet.yaml has changed: what has not changed stays as it is, and what it "
+    "had\n"
+    "made for channels that are gone is removed. Files of others are neither changed nor removed.\n"
+    "Exit: 0 done, 1 failed, 2 usage, 78 bad configuration.\n";
+
+#define UNITS_DIRECTORY  "/etc/systemd/system"
+#define UNITS_STATE      "/var/lib/flotilla" /* StateDirectory= of the template unit */
+#define UNITS_PREFIX     "flotilla-relay@"
+#define UNITS_FILE       "flotilla.conf"
+#define UNITS_LAYOUT     "flotilla.layout"
+#define UNITS_WORDS_MAX  64
+#define UNITS_TEXT_BYTES 8192
+#define UNITS_FILE_MAX   (16u << 20)
+
+enum change { CHANGE_NONE, CHANGE_NEW, CHANGE_OTHER };
+
+/* What is to be done with a channel's units. */
+struct unit_changes {
+    enum change socket, service;
+};
+
+struct gone {
+    char name[CHANNEL_NAME_BYTES_MAX + 1];
+};
+
+struct units {
+    const struct config *config;
+    char source[CHANNEL_PATH_BYTES_MAX]; /* of the configuration, absolute */
+    char directory[CHANNEL_PATH_BYTES_MAX];
+    char relay[CHANNEL_PATH_BYTES_MAX];
+    bool write;
+    struct unit_changes *changes; /* one a channel */
+    struct gone *gone;            /* channels that units were made for and that are no more */
+    size_t gone_count;
+};
+
+/* ---- text ---- */
+
+/* A value in quotes. systemd takes '%' for a specifier everywhere and '$' for a variable in command
+ * lines; both stand for themselves when doubled. */
+static void write_quoted(FILE *out, const char *text, bool command)
+{
+    fputc('"', out);
+    for (; *text; text++) {
+        if (*text == '%' || (command && *text == '$'))
+            fputc(*text, out);
+        if (*text == '"' || *text == '\\')
+            fputc('\\', out);
+        if ((unsigned char)*text < ' ' || *text == 127)
+            fprintf(out, "\\x%02x", (unsigned)(unsigned char)*text);
+        else
+            fputc(*text, out);
+    }
+    fputc('"', out);
+}
+
+static void write_mark(const struct units *units, FILE *out)
+{
+    fputs("# Made by 'flotilla units' from ", out);
+    for (const char *at = units->source; *at; at++)
+        fputc((unsigned char)*at < ' ' ? '?' : *at, out);
+    fputs("\n", out);
+}
+
+static bool is_link_local(const struct address *address)
+{
+    return address->family == 6 &&
+           ((address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80) ||
+            (address->bytes[0] == 0xff && (address->bytes[1] & 0x0f) == 2));
+}
+
+static void write_socket(const struct units *units, const struct channel_settings *settings,
+                         FILE *out)
+{
+    char text[NET_ADDRESS_TEXT_BYTES];
+    net_write_address(text, &settings->listen);
+    write_mark(units, out);
+    fprintf(out, "[Socket]\nListenDatagram=%s", text);
+    /* An address of a link means something only together with the link: "[x]:port%link". */
+    if (is_link_local(&settings->listen) && settings->interface[0] != '\0')
+        fprintf(out, "%%%%%s", settings->interface);
+    fprintf(out, "\n");
+    fprintf(out, "ReceiveBuffer=%" PRIu64 "\n", settings->receive_bytes);
+    /* The relay joins the group; named here, so that a change of it is one of the socket. */
+    if (net_is_multicast(&settings->listen))
+        fprintf(out, "# joined on %s\n",
+                settings->interface[0] ? settings->interface : "the route's interface");
+}
+
+static bool is_below(const char *path, const char *folder)
+{
+    size_t bytes = strlen(folder);
+    return strncmp(path, folder, bytes) == 0 && (path[bytes] == '/' || path[bytes] == '\0');
+}
+
+/* 0, or -ENOSPC. */
+static int write_service(const struct units *units, const struct config_channel *channel,
+                         const char *layout, FILE *out)
+{
+    struct channel_settings settings = channel->settings;
+    char text[UNITS_TEXT_BYTES], *words[UNITS_WORDS_MAX];
+    snprintf(settings.layout, sizeof settings.layout, "%s", layout);
+    int count = settings_write_flags(&settings, text, sizeof text, words, UNITS_WORDS_MAX);
+    if (count < 0)
+        return count;
+    write_mark(units, out);
+    fputs("[Service]\nExecStart=\nExecStart=", out);
+    write_quoted(out, units->relay, true);
+    for (int i = 0; i < count; i++) {
+        fputs(" \\\n    ", out);
+        write_quoted(out, words[i], true);
+    }
+    fputc('\n', out);
+    if (settings.directory[0] && !is_below(units->config->directory, UNITS_STATE)) {
+        fputs("ReadWritePaths=", out);
+        write_quoted(out, units->config->directory, false);
+        fputc('\n', out);
+    }
+    if (channel->limit_memory_bytes)
+        fprintf(out, "MemoryMax=%" PRIu64 "\n", channel->limit_memory_bytes);
+    if (channel->limit_cpu_percent > 0)
+        fprintf(out, "CPUQuota=%.10g%%\n", channel->limit_cpu_percent);
+    return 0;
+}
+
+/* ---- files ---- */
+
+static int tell(const char *path, int status)
+{
+    fprintf(stderr, "flotilla units: %s: %s\n", path, file_error_text(status));
+    return status;
+}
+
+static bool is_ours(struct span bytes)
+{
+    static const char mark[] = "# Made by 'flotilla units'";
+    return bytes.bytes >= sizeof mark - 1 && memcmp(bytes.at, mark, sizeof mark - 1) == 0;
+}
+
+/* Writes or shows a file. 0, or a negative errno after telling. */
+static int put(const struct units *units, const char *path, struct span bytes, bool layout,
+               enum change *change)
+{
+    if (!units->write) {
+        printf("# %s\n", path);
+        if (layout)
+            printf("# the compiled schema, %zu bytes\n\n", bytes.bytes);
+        else
+            printf("%.*s\n", (int)bytes.bytes, (const char *)bytes.at);
+        return 0;
+    }
+    uint8_t *present = NULL;
+    size_t present_bytes = 0;
+    int status = file_read_whole(path, UNITS_FILE_MAX, &present, &present_bytes);
+    bool same =
+        status == 0 && present_bytes == bytes.bytes && memcmp(present, bytes.at, bytes.bytes) == 0;
+    bool foreign = status == 0 && !layout && !is_ours((struct span){present, present_bytes});
+    bool missing = status == -ENOENT;
+    free(present);
+    if (status < 0 && !missing)
+        return tell(path, status);
+    if (foreign) {
+        fprintf(stderr, "flotilla units: %s was not made by this command; it stays as it is\n",
+                path);
+        return -EEXIST;
+    }
+    if (same)
+        return 0;
+    status = file_write_public(path, bytes);
+    if (status < 0)
+        return tell(path, status);
+    if (*change != CHANGE_NEW)
+        *change = missing ? CHANGE_NEW : CHANGE_OTHER;
+    printf("%s %s\n", missing ? "made   " : "changed", path);
+    return 0;
+}
+
+static int unit_path(const struct units *units, const char *name, const char *kind,
+                     const char *file, char path[CHANNEL_PATH_BYTES_MAX])
+{
+    int used = snprintf(path, CHANNEL_PATH_BYTES_MAX, "%s/" UNITS_PREFIX "%s.%s.d%s%s",
+                        units->directory, name, kind, file[0] ? "/" : "", file);
+    return used < 0 || used >= CHANNEL_PATH_BYTES_MAX ? tell(units->directory, -ENAMETOOLONG) : 0;
+}
+
+static int put_text(const struct units *units, const struct config_channel *channel,
+                    const char *kind, enum change *change)
+{
+    char path[CHANNEL_PATH_BYTES_MAX], layout[CHANNEL_PATH_BYTES_MAX], *text = NULL;
+    size_t bytes = 0;
+    const char *name = channel->settings.name;
+    bool service = strcmp(kind, "service") == 0;
+    int status = unit_path(units, name, kind, UNITS_FILE, path);
+    if (status == 0)
+        status = unit_path(units, name, "service", UNITS_LAYOUT, layout);
+    if (status < 0)
+        return status;
+    FILE *out = open_memstream(&text, &bytes);
+    if (!out)
+        return tell(path, -ENOMEM);
+    if (service)
+        status = write_service(units, channel, layout, out);
+    else
+        write_socket(units, &channel->settings, out);
+    if (fclose(out) != 0 && status == 0)
+        status = -ENOMEM;
+    status = status < 0
+                 ? tell(path, status)
+                 : put(units, path, (struct span){(const uint8_t *)text, bytes}, false, change);
+    free(text);
+    if (status == 0 && service)
+        status = put(units, layout, (struct span){channel->layout_image, channel->layout_bytes},
+                     true, change);
+    return status;
+}
+
+/* ---- what is no more ---- */
+
+/* Whether the folder's drop-in was made by us from this configuration. */
+static bool was_made(const struct units *units, const char *path)
+{
+    uint8_t *bytes;
+    size_t count, mark_bytes;
+    char *mark = NULL;
+    bool made = false;
+    if (file_read_whole(path, UNITS_FILE_MAX, &bytes, &count) < 0)
+        return false;
+    FILE *out = open_memstream(&mark, &mark_bytes);
+    if (out) {
+        write_mark(units, out);
+        made = fclose(out) == 0 && count >= mark_bytes && memcmp(bytes, mark, mark_bytes) == 0;
+    }
+    free(mark);
+    free(bytes);
+    return made;
+}
+
+static int note_gone(void *context, const char *entry)
+{
+    static const char ending[] = ".service.d";
+    struct units *units = context;
+    size_t bytes = strlen(entry), around = strlen(UNITS_PREFIX) + strlen(ending);
+    char name[CHANNEL_NAME_BYTES_MAX + 1], path[CHANNEL_PATH_BYTES_MAX];
+    if (bytes <= around || bytes - around > CHANNEL_NAME_BYTES_MAX ||
+        strncmp(entry, UNITS_PREFIX, strlen(UNITS_PREFIX)) != 0 ||
+        strcmp(entry + bytes - strlen(ending), ending) != 0)
+        return 0;
+    snprintf(name, sizeof name, "%.*s", (int)(bytes - around), entry + strlen(UNITS_PREFIX));
+    if (config_channel(units->config, name) ||
+        unit_path(units, name, "service", UNITS_FILE, path) < 0 || !was_made(units, path))
+        return 0;
+    struct gone *more = realloc(units->gone, (units->gone_count + 1) * sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    units->gone = more;
+    memcpy(units->gone[units->gone_count++].name, name, sizeof name);
+    return 0;
+}
+
+static int remove_path(const char *path)
+{
+    if (remove(path) < 0)
+        return errno == ENOENT ? 0 : tell(path, -errno);
+    printf("removed %s\n", path);
+    return 0;
+}
+
+static int remove_gone(const struct units *units, const char *name)
+{
+    static const char *const files[][2] = {{"socket", UNITS_FILE},
+                                           {"service", UNITS_LAYOUT},
+                                           {"service", UNITS_FILE}}; /* the mark goes last */
+    char path[CHANNEL_PATH_BYTES_MAX];
+    for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
+        if (unit_path(units, name, files[i][0], files[i][1], path) < 0)
+            return -ENAMETOOLONG;
+        if (strcmp(files[i][0], "socket") == 0 && !was_made(units, path))
+            continue;
+        int status = remove_path(path);
+        if (status < 0)
+            return status;
+    }
+    for (size_t i = 0; i < 2; i++)
+        if (unit_path(units, name, files[i][0], "", path) == 0)
+            remove(path); /* stays where somebody else has something in it */
+    return 0;
+}
+
+/* 0, or a negative errno after telling. */
+static int sweep(struct units *units)
+{
+    int folder = folder_open(units->directory);
+    if (folder < 0)
+        return tell(units->directory, folder);
+    int status = folder_list(folder, note_gone, units);
+    descriptor_close(folder);
+    if (status < 0)
+        return tell(units->directory, status);
+    for (size_t i = 0; i < units->gone_count && status == 0; i++)
+        status = remove_gone(units, units->gone[i].name);
+    return status;
+}
+
+/* ---- how to go on ---- */
+
+static void print_command(const char *command, const char *name, bool *begun)
+{
+    if (!*begun)
+        printf("  systemctl %s", command);
+    *begun = true;
+    printf(" \\\n    " UNITS_PREFIX "%s.socket " UNITS_PREFIX "%s.service", name, name);
+}
+
+static void end_command(bool begun)
+{
+    if (begun)
+        printf("\n");
+}
+
+static const char *name_at(const struct units *units, uint32_t index)
+{
+    return units->config->channels[index].settings.name;
+}
+
+static void print_commands(const struct units *units)
+{
+    const struct config *config = units->config;
+    bool stop = false, enable = false, restart = false, records = false;
+    printf("\n%s\n", units->write ? "To put it in force:" : "Then, to put it in force:");
+    for (uint32_t i = 0; i < config->channel_count; i++)
+        records = records || config->channels[i].settings.directory[0];
+    if (records && !is_below(config->directory, UNITS_STATE)) {
+        printf("  install -d -o flotilla -g flotilla -m 750 ");
+        write_quoted(stdout, config->directory, false);
+        printf("\n");
+    }
+    printf("  systemctl daemon-reload\n");
+    bool gone = false;
+    for (size_t i = 0; i < units->gone_count; i++)
+        print_command("disable --now", units->gone[i].name, &gone);
+    end_command(gone);
+    /* A socket cannot be opened anew while its relay holds the old one. */
+    for (uint32_t i = 0; i < config->channel_count; i++)
+        if (units->changes[i].socket == CHANGE_OTHER)
+            print_command("stop", name_at(units, i), &stop);
+    end_command(stop);
+    for (uint32_t i = 0; i < config->channel_count; i++)
+        if (!units->write || units->changes[i].socket != CHANGE_NONE ||
+            units->changes[i].service == CHANGE_NEW)
+            print_command("enable --now", name_at(units, i), &enable);
+    end_command(enable);
+    for (uint32_t i = 0; i < config->channel_count; i++)
+        if (units->changes[i].socket == CHANGE_NONE && units->changes[i].service == CHANGE_OTHER) {
+            printf(restart ? " \\\n    " UNITS_PREFIX "%s.service"
+                           : "  systemctl restart \\\n    " UNITS_PREFIX "%s.service",
+                   name_at(units, i));
+            restart = true;
+        }
+    end_command(restart);
+}
+
+static bool is_changed(const struct units *units)
+{
+    bool changed = units->gone_count > 0;
+    for (uint32_t i = 0; i < units->config->channel_count; i++)
+        changed = changed || units->changes[i].socket || units->changes[i].service;
+    return changed;
+}
+
+/* ---- the verb ---- */
+
+static int make_all(struct units *units)
+{
+    int status = 0;
+    for (uint32_t i = 0; i < units->config->channel_count && status == 0; i++) {
+        const struct config_channel *channel = &units->config->channels[i];
+        status = put_text(units, channel, "socket", &units->changes[i].socket);
+        if (status == 0)
+            status = put_text(units, channel, "service", &units->changes[i].service);
+    }
+    if (status == 0 && units->write)
+        status = sweep(units);
+    if (status == 0 && units->write && !is_changed(units))
+        printf("nothing has changed\n");
+    else if (status == 0)
+        print_commands(units);
+    return status;
+}
+
+/* Where everything is, as systemd has to be told: by absolute paths. 0 or a negative errno after
+ * telling. */
+static int find_places(struct units *units, const char *output)
+{
+    char folder[CHANNEL_PATH_BYTES_MAX], inside[CHANNEL_PATH_BYTES_MAX + 2];
+    const char *file = units->config->file, *slash = strrchr(file, '/');
+    int status = path_folder(file, folder, sizeof folder);
+    if (status == 0)
+        status = path_join(folder, slash ? slash + 1 : file, units->source, sizeof units->source);
+    if (status < 0)
+        return tell(file, status);
+    if (process_find_program("flotilla-relay", units->relay, sizeof units->relay) < 0) {
+        fputs("flotilla units: flotilla-relay is neither beside this program nor in PATH\n",
+              stderr);
+        return -ENOENT;
+    }
+    snprintf(units->directory, sizeof units->directory, UNITS_DIRECTORY);
+    if (!output)
+        return 0;
+    snprintf(inside, sizeof inside, "%s/.", output);
+    status = path_folder(inside, units->directory, sizeof units->directory);
+    return status < 0 ? tell(output, status) : 0;
+}
+
+int verb_units(int argc, char **argv)
+{
+    const char *given = NULL, *output = NULL;
+    const struct option_rule rules[] = {
+        {.name = "config", .letter = 'c', .kind = OPTION_TEXT, .into = &given},
+        {.name = "output", .letter = 'o', .kind = OPTION_TEXT, .into = &output},
+    };
+    int words = options_read(rules, ARRAY_COUNT(rules), argc, argv);
+    if (words < 0)
+        return EXIT_USAGE;
+    if (words > 0)
+        return verb_usage(argv[0], "unexpected argument \"%s\"; a folder is given with -o",
+                          argv[1]);
+    struct config *config;
+    if (config_read(config_find(given), &config, stderr) < 0)
+        return EXIT_CONFIG;
+    struct units units = {.config = config, .write = output != NULL};
+    units.changes = calloc(config->channel_count + 1, sizeof *units.changes);
+    int status = units.changes ? find_places(&units, output) : tell(config->file, -ENOMEM);
+    if (status == 0)
+        status = make_all(&units);
+    free(units.changes);
+    free(units.gone);
+    config_free(config);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "flotilla units: cannot write: %s\n", strerror(errno));
+        return EXIT_FAILED;
+    }
+    return status < 0 ? EXIT_FAILED : EXIT_OK;
+}
