@@ -73,6 +73,7 @@ struct receiver_state {
     uint32_t window_copy;       /* which of the two accumulator areas is in force */
     uint64_t window_time;       /* bits of the time field of the window's first datum ... */
     uint32_t window_time_known; /* ... if it had one */
+    uint32_t coalesced;         /* datagrams in the newest message */
 };
 
 /* What the writing thread has done in a lane. The file is the one being written, if `file_open`. */

@@ -110,6 +110,23 @@ static int open_sockets(struct relay *relay)
     return 0;
 }
 
+/* Coalesced datagrams in and out, where that works here. A socket that outlived another relay may
+ * coalesce already; what is queued in it must be taken as it came. */
+static void set_offload(struct relay *relay)
+{
+    struct receiver *receiver = &relay->receiver;
+    struct net_outbox *outboxes[] = {&receiver->full, &receiver->decimated};
+    struct net_offload offload = {.drops_are_messages = true};
+    if (relay->settings.offload == OFFLOAD_AUTO)
+        net_probe_offload(&offload);
+    for (size_t i = 0; i < sizeof(outboxes) / sizeof(outboxes[0]); i++)
+        outboxes[i]->segments =
+            net_is_multicast(&outboxes[i]->to) ? offload.send_group : offload.send;
+    receiver->coalesced_drops = offload.drops_are_messages;
+    if (!offload.receive || net_coalesce(receiver->descriptor) < 0)
+        receiver->coalesces_still = net_is_coalescing(receiver->descriptor);
+}
+
 /* Maps the channel's memory; what cannot be trusted is emptied, and said. */
 static int open_memory(struct relay *relay)
 {
@@ -202,6 +219,8 @@ static int open_all(struct relay *relay)
         status = open_sockets(relay);
     if (status == 0)
         status = open_memory(relay);
+    if (status == 0)
+        set_offload(relay);
     if (status == 0)
         status = open_recording(relay);
     if (status != 0)

@@ -24,6 +24,8 @@ struct receiver {
     struct writing *writing; /* NULL: nothing is recorded */
     int descriptor;
     struct net_outbox full, decimated; /* descriptor -1: no such stream */
+    bool coalesced_drops; /* the kernel counts a coalesced message that it drops once */
+    bool coalesces_still; /* though it should not: the socket outlives relays */
 
     /* Its own, set by receiver_prepare. */
     struct net_batch *batch;
@@ -39,7 +41,8 @@ struct receiver {
     uint32_t *free_slots; /* a stack */
     uint32_t free_count;
     uint8_t *slot_dirty;       /* by slot: it has memory */
-    uint32_t largest_batch;    /* messages, since memory was last given back */
+    uint32_t messages_wanted;  /* in the next batch */
+    uint32_t largest_batch;    /* pages touched in the batch's buffers since memory was given back */
     uint64_t reclaimed[LANES]; /* blocks whose slots have been taken back, of those written */
     bool touched;              /* there has been work since memory was last given back */
     uint32_t block_room;       /* the most bytes of a finished block */
