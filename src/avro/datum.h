@@ -12,23 +12,23 @@
 /* Why a datagram was turned away. The names are in datum_reject_name(). */
 enum reject {
     REJECT_NONE,
-    REJECT_TRUNCATED,  /* the bytes end inside a datum */
-    REJECT_TRAILING,   /* bytes are left over that cannot be a datum */
-    REJECT_VARINT,     /* an int or long that does not fit its type */
-    REJECT_BOOLEAN,    /* neither 0 nor 1 */
-    REJECT_LENGTH,     /* a negative length */
-    REJECT_UTF8,       /* a string that is not UTF-8 */
-    REJECT_ENUM,       /* no such symbol */
-    REJECT_UNION,      /* no such branch */
-    REJECT_COUNT,      /* an array or map that claims more items than can be there */
-    REJECT_BLOCK_SIZE, /* an array or map block whose byte count is wrong */
-    REJECT_DEPTH,      /* nested deeper than LAYOUT_DEPTH_MAX */
-    REJECT_EMPTY,      /* a datagram without bytes */
-    REJECT_OVERSIZE,   /* a datagram the receive buffer could not hold */
-    REJECT_SOURCE,     /* a sender that `sources` does not name */
-    REJECT_FRAMING,    /* not in the channel's encoding */
+    REJECT_TRUNCATED,   /* the bytes end inside a datum */
+    REJECT_TRAILING,    /* bytes are left over that cannot be a datum */
+    REJECT_VARINT,      /* an int or long that does not fit its type */
+    REJECT_BOOLEAN,     /* neither 0 nor 1 */
+    REJECT_LENGTH,      /* a negative length */
+    REJECT_UTF8,        /* a string that is not UTF-8 */
+    REJECT_ENUM,        /* no such symbol */
+    REJECT_UNION,       /* no such branch */
+    REJECT_COUNT,       /* an array or map that claims more items than can be there */
+    REJECT_BLOCK_SIZE,  /* an array or map block whose byte count is wrong */
+    REJECT_DEPTH,       /* nested deeper than LAYOUT_DEPTH_MAX */
+    REJECT_EMPTY,       /* a datagram without bytes */
+    REJECT_OVERSIZE,    /* a datagram the receive buffer could not hold */
+    REJECT_SOURCE,      /* a sender that `sources` does not name */
+    REJECT_FRAMING,     /* not in the channel's encoding */
     REJECT_FINGERPRINT, /* single-object encoding of another schema */
-    REJECT_SCHEMA_ID,  /* Confluent encoding with another schema's id */
+    REJECT_SCHEMA_ID,   /* Confluent encoding with another schema's id */
     REJECT_REASONS
 };
 

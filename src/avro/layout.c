@@ -95,8 +95,8 @@ static bool add_steps(struct layout *layout, uint32_t index, uint32_t depth, uin
     case LAYOUT_LONG:
         if (sequence)
             layout->sequence_step = layout->step_count;
-        return add_step(layout,
-                        node->kind == LAYOUT_INT ? LAYOUT_STEP_INT : LAYOUT_STEP_LONG, 0, depth);
+        return add_step(layout, node->kind == LAYOUT_INT ? LAYOUT_STEP_INT : LAYOUT_STEP_LONG, 0,
+                        depth);
     case LAYOUT_ENUM:
         return add_step(layout, LAYOUT_STEP_ENUM, node->count, depth);
     case LAYOUT_BYTES:

@@ -103,7 +103,7 @@ struct layout {
     uint64_t fingerprint;
 
     /* Made when it is loaded. */
-    bool is_fixed;          /* every datum has `fixed_bytes`, and any such bytes are one */
+    bool is_fixed; /* every datum has `fixed_bytes`, and any such bytes are one */
     uint32_t fixed_bytes;
     uint32_t step_count;    /* 0 also if there would be too many */
     uint32_t sequence_step; /* the step that is the sequence leaf, or LAYOUT_NO_STEP */

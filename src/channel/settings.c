@@ -46,12 +46,19 @@ static const char *const offload_names[] = {
     [OFFLOAD_OFF + 1] = NULL,
 };
 
+static const char *const latency_names[] = {
+    [LATENCY_OFF] = "off",
+    [LATENCY_ON] = "on",
+    [LATENCY_ON + 1] = NULL,
+};
+
 /* VALUE_CHOICE and VALUE_COUNT write through pointers of these sizes. */
 _Static_assert(sizeof(enum algorithm) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum direct_mode) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum encoding) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum on_invalid) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum offload) == sizeof(int), "an enum is an int");
+_Static_assert(sizeof(enum latency_mode) == sizeof(int), "an enum is an int");
 
 struct flag {
     const char *name; /* without "--" */
@@ -121,6 +128,10 @@ static const struct flag flags[] = {
      FLAG(offload),
      {.kind = VALUE_CHOICE, .choices = offload_names},
      "whether datagrams are taken and sent coalesced where the system can"},
+    {"latency",
+     FLAG(latency),
+     {.kind = VALUE_CHOICE, .choices = latency_names},
+     "whether the time from arrival to sending is measured, for status"},
     {"direct-io",
      FLAG(direct_io),
      {.kind = VALUE_CHOICE, .choices = direct_mode_names},

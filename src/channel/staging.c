@@ -2,7 +2,7 @@
  * The memory of one channel. Relies on its size being sealed and on one writer for each state.
  *
  *   what                     bytes                        touched at rest
- *   struct staging_shared    one page or two              all
+ *   struct staging_shared    three pages                  all
  *   queues of closed blocks  640 for each slot and lane   a page each, more with time
  *   accumulators, twice      32 for each of 65,536 leaves what the schema has
  *   receive batch            32 messages of 64 KiB        a page a message
@@ -37,13 +37,14 @@ struct staging_shared {
         uint32_t checksum;                                 /* of the words above */
     } fixed;
 
-    uint32_t layout_checksum, factor, algorithm, recording, alignment, zero;
+    uint32_t layout_checksum, factor, algorithm, recording, alignment, latency_on;
     uint64_t receive_queue_bytes, buffer_limit_bytes;
     char directory[CHANNEL_PATH_BYTES_MAX];
 
     _Alignas(64) _Atomic uint64_t receiver_version; /* the copy in force is this & 1 */
     _Atomic uint64_t in_flight;                     /* number of the newest batch asked for */
     struct receiver_state receiver[2];
+    struct latency latency[2]; /* changed only where it is measured */
 
     struct lane_shared lanes[LANES];
 };
@@ -196,7 +197,7 @@ static bool is_staging_sound(const struct staging *staging)
     const struct receiver_state *receiver = staging_receiver(staging);
     const struct writer_state *writer = lane_writer(&staging->lanes[LANE_DATUMS]);
     struct slot_use use = {.slot = UINT32_MAX};
-    if (receiver->window_copy > 1 ||
+    if (receiver->window_copy > 1 || receiver->latency_copy > 1 ||
         receiver->datums_unrecorded + writer->datums_recorded + writer->datums_unrecorded >
             receiver->datums_accepted)
         return false;
@@ -359,6 +360,21 @@ void staging_copy_receiver(const struct staging *staging, struct receiver_state 
     copy_in_force(&shared->receiver_version, shared->receiver, sizeof(*copy), copy);
 }
 
+/* As staging_copy_receiver, with the histogram in force: it too is changed only after the next
+ * commit. */
+static void copy_with_latency(const struct staging *staging, struct receiver_state *copy,
+                              struct latency *latency)
+{
+    struct staging_shared *shared = staging->shared;
+    uint64_t before;
+    do {
+        before = atomic_load_explicit(&shared->receiver_version, memory_order_acquire);
+        *copy = shared->receiver[before & 1];
+        *latency = shared->latency[copy->latency_copy & 1];
+        atomic_thread_fence(memory_order_acquire);
+    } while (atomic_load_explicit(&shared->receiver_version, memory_order_relaxed) != before);
+}
+
 void lane_copy_receiver(const struct lane *lane, struct lane_state *copy)
 {
     struct receiver_state whole;
@@ -412,6 +428,14 @@ bool staging_flight_pending(const struct staging *staging)
            staging_receiver(staging)->batches + 1;
 }
 
+struct latency *staging_latency_begin(struct staging *staging, struct receiver_state *next)
+{
+    struct latency *latency = staging->shared->latency;
+    latency[1 - next->latency_copy] = latency[next->latency_copy];
+    next->latency_copy = 1 - next->latency_copy;
+    return &latency[next->latency_copy];
+}
+
 /* ---- what others read ---- */
 
 bool staging_layout_changed(const struct staging *staging, uint32_t layout_checksum)
@@ -448,6 +472,7 @@ void staging_note_start(struct staging *staging, const struct channel_settings *
     shared->algorithm = (uint32_t)settings->algorithm;
     shared->alignment = alignment;
     shared->recording = settings->directory[0] != '\0';
+    shared->latency_on = settings->latency == LATENCY_ON;
     shared->receive_queue_bytes = receive_queue_bytes;
     shared->buffer_limit_bytes = (uint64_t)staging->slot_count * BLOCK_BYTES_MAX;
     snprintf(shared->directory, sizeof(shared->directory), "%s", settings->directory);
@@ -458,10 +483,11 @@ void staging_read(const struct staging *staging, struct counters *counters)
     const struct staging_shared *shared = staging->shared;
     struct receiver_state receiver;
     struct writer_state writer;
+    struct latency latency;
     /* The writer first: what it has recorded by then, the receiver has accepted by now. */
     const struct lane *lane = &staging->lanes[LANE_DATUMS];
     lane_copy_writer(lane, &writer);
-    staging_copy_receiver(staging, &receiver);
+    copy_with_latency(staging, &receiver, &latency);
     const struct lane_state *state = &receiver.lane[LANE_DATUMS];
     memset(counters, 0, sizeof(*counters));
     counters->datagrams_received = receiver.datagrams_received;
@@ -497,6 +523,8 @@ void staging_read(const struct staging *staging, struct counters *counters)
     counters->unsynced_datums =
         counters->datums_accepted - counters->datums_recorded - counters->datums_unrecorded;
     counters->recording = shared->recording != 0;
+    counters->latency_on = shared->latency_on != 0;
+    latency_figures(&latency, &counters->latency);
     counters->direct_io = writer.file_direct != 0;
     counters->write_errno = (int)writer.write_errno;
     if (writer.file_open && writer.file_bytes > 0)

@@ -22,6 +22,7 @@
 #include "avro/block.h"
 #include "avro/datum.h"
 #include "channel/counters.h"
+#include "channel/latency.h"
 #include "channel/settings.h"
 #include "os/net.h"
 
@@ -74,6 +75,8 @@ struct receiver_state {
     uint64_t window_time;       /* bits of the time field of the window's first datum ... */
     uint32_t window_time_known; /* ... if it had one */
     uint32_t coalesced;         /* datagrams in the newest message */
+    uint32_t latency_copy;      /* which of the two histograms is in force */
+    uint32_t zero;
 };
 
 /* What the writing thread has done in a lane. The file is the one being written, if `file_open`. */
@@ -199,6 +202,10 @@ static inline struct staging_block *lane_entry(const struct lane *lane, uint64_t
 void staging_flight_begin(struct staging *staging);
 /* Whether a batch was in flight when the last relay ended. */
 bool staging_flight_pending(const struct staging *staging);
+
+/* The histogram to change in this batch, made equal to the one in force; it comes in force with the
+ * state. Between staging_receiver_begin and _commit. */
+struct latency *staging_latency_begin(struct staging *staging, struct receiver_state *next);
 
 /* Whether what is staged or in an open file was checked with another layout. */
 bool staging_layout_changed(const struct staging *staging, uint32_t layout_checksum);

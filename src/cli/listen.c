@@ -135,8 +135,8 @@ static int print_datagram(struct listener *listener, const struct net_message *m
         fprintf(stderr,
                 "flotilla listen: a datagram of %zu bytes from %s is not valid: %s at byte "
                 "%zu\n",
-                message->bytes.bytes, source_text(source, message),
-                datum_reject_name(reason), message->bytes.bytes - rest.bytes + bytes);
+                message->bytes.bytes, source_text(source, message), datum_reject_name(reason),
+                message->bytes.bytes - rest.bytes + bytes);
     }
     return EXIT_OK;
 }

@@ -76,11 +76,11 @@ void net_set_queue(int descriptor, uint64_t bytes);
  * are coalesced, of messages (see net_offload.drops_are_messages). */
 uint32_t net_dropped(int descriptor);
 
-/* What of segmentation offload works here. Found out by doing it, never by version: kernels, drivers
- * and containers differ. */
+/* What of segmentation offload works here. Found out by doing it, never by version: kernels,
+ * drivers and containers differ. */
 struct net_offload {
     bool receive;            /* a receiver may ask for coalesced datagrams */
-    bool send, send_group;   /* a run of datagrams may be sent as one message: unicast, multicast */
+    bool send, send_group;   /* a run of datagrams may go as one message: unicast, multicast */
     bool drops_are_messages; /* a coalesced message that is dropped counts once */
 };
 /* Tries it on the loopback interface over IPv4 with sockets of its own, in far less than a
@@ -104,8 +104,8 @@ struct net_batch *net_batch_place(void *memory, uint32_t messages);
 /* Marks all messages as empty. To be called before net_batch_receive, behind the caller's own note
  * that a batch is in flight. */
 void net_batch_clear(struct net_batch *batch);
-/* Takes up to `messages` (at most what it was placed with) that are queued, without waiting. Returns
- * how many, 0 if none, or a negative errno. */
+/* Takes up to `messages` (at most what it was placed with) that are queued, without waiting.
+ * Returns how many, 0 if none, or a negative errno. */
 int net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages);
 /* How many messages the last net_batch_receive took, also if it never returned. */
 uint32_t net_batch_taken(const struct net_batch *batch);
@@ -120,7 +120,7 @@ struct net_message {
     uint64_t arrival_ns; /* realtime, by the kernel; 0 if it gave none */
     uint32_t dropped;    /* net_dropped as of this message */
     bool dropped_known;
-    bool truncated; /* it was longer than the buffer */
+    bool truncated;   /* it was longer than the buffer */
     const void *name; /* the system's form of the source */
 };
 /* Describes message `index` < net_batch_taken. The bytes stay valid until the next clear. */
@@ -166,7 +166,8 @@ struct net_outbox {
     uint64_t sent, errors; /* datagrams; rise; the owner reads and keeps them */
     int last_errno;        /* positive errno of the newest error */
     uint32_t refusals;     /* of segmented messages */
-    uint32_t refused_bytes; /* 0, or datagrams of this size and more do not go segmented: path MTU */
+    uint32_t
+        refused_bytes; /* 0, or datagrams of this size and more do not go segmented: path MTU */
 };
 /* Adds a datagram (its bytes stay the caller's until the flush); flushes when full. */
 void net_outbox_add(struct net_outbox *outbox, struct span datagram);

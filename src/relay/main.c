@@ -117,13 +117,15 @@ static void set_offload(struct relay *relay)
     struct receiver *receiver = &relay->receiver;
     struct net_outbox *outboxes[] = {&receiver->full, &receiver->decimated};
     struct net_offload offload = {.drops_are_messages = true};
-    if (relay->settings.offload == OFFLOAD_AUTO)
+    /* In this order: the kernel patches itself when its first socket coalesces and its last one no
+     * longer does, which takes longer than all of the probe. */
+    if (relay->settings.offload == OFFLOAD_AUTO && net_coalesce(receiver->descriptor) == 0)
         net_probe_offload(&offload);
     for (size_t i = 0; i < sizeof(outboxes) / sizeof(outboxes[0]); i++)
         outboxes[i]->segments =
             net_is_multicast(&outboxes[i]->to) ? offload.send_group : offload.send;
     receiver->coalesced_drops = offload.drops_are_messages;
-    if (!offload.receive || net_coalesce(receiver->descriptor) < 0)
+    if (!offload.receive)
         receiver->coalesces_still = net_is_coalescing(receiver->descriptor);
 }
 

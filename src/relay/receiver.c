@@ -30,9 +30,9 @@
 #define BATCH_BYTES (512u << 10)
 /* Datagrams of a batch whose check is remembered until they are staged. With 32 messages of at most
  * 64 datagrams (128 in newer kernels) there are hardly ever more; those are checked again. */
-#define OUTCOMES_MAX 2048u
-#define DECIMATED_ROOM   (256u << 10)
-#define UDP_PAYLOAD_MAX  65507u
+#define OUTCOMES_MAX    2048u
+#define DECIMATED_ROOM  (256u << 10)
+#define UDP_PAYLOAD_MAX 65507u
 /* Rejects that are kept; beyond, they are only counted. */
 #define REJECTS_PER_SECOND 100u
 #define REJECT_BYTES_MAX   (64ull << 20) /* in the life of the channel's memory */
@@ -326,7 +326,7 @@ struct cursor {
 
     const struct net_message *message;
     struct span datagram;
-    uint32_t index; /* in the batch, over all its messages */
+    uint32_t index;   /* in the batch, over all its messages */
     bool first, last; /* of its message */
 };
 
@@ -349,8 +349,8 @@ static bool cursor_next(struct cursor *cursor)
 
 /* What the check of a datagram said. */
 struct outcome {
-    uint8_t reason; /* enum reject */
-    bool single;    /* it is one datum, with what stands before it */
+    uint8_t reason;  /* enum reject */
+    bool single;     /* it is one datum, with what stands before it */
     uint16_t offset; /* of the fault in it */
 };
 
@@ -440,8 +440,8 @@ static bool is_reject_kept(const struct receiver *receiver, enum reject reason, 
 }
 
 /* Sets a datagram aside in the file of rejects. */
-static void keep_reject(struct receiver *receiver, const struct cursor *at,
-                        struct outcome outcome, uint64_t now_ns)
+static void keep_reject(struct receiver *receiver, const struct cursor *at, struct outcome outcome,
+                        uint64_t now_ns)
 {
     struct receiver_state *next = receiver->next;
     uint64_t arrival_ns = at->message->arrival_ns, second = arrival_ns / NS_PER_S;
@@ -521,6 +521,20 @@ static uint32_t messages_to_want(uint32_t taken, uint32_t pages)
     return want < 1 ? 1 : want < STAGING_BATCH_MESSAGES ? want : STAGING_BATCH_MESSAGES;
 }
 
+/* From the kernel's arrival time until now, when the batch has been sent or else staged. Realtime
+ * may be set back in between: that took no time. */
+static void note_latency(struct receiver *receiver, const struct net_message *messages,
+                         uint32_t count)
+{
+    struct latency *latency = staging_latency_begin(receiver->staging, receiver->next);
+    uint64_t now_ns = clock_realtime_ns();
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t arrival_ns = messages[i].arrival_ns;
+        latency_add(latency, now_ns > arrival_ns ? (now_ns - arrival_ns) / 1000 : 0,
+                    net_message_count(&messages[i]));
+    }
+}
+
 static void do_batch(struct receiver *receiver, uint32_t taken)
 {
     struct staging *staging = receiver->staging;
@@ -557,6 +571,9 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
             net_outbox_add(&receiver->full, at.datagram);
     }
     net_outbox_flush(&receiver->full);
+    bool measured = receiver->settings->latency == LATENCY_ON;
+    if (measured && receiver->full.descriptor >= 0)
+        note_latency(receiver, messages, taken);
 
     uint64_t now_ns = clock_monotonic_ns();
     for (struct cursor at = start; cursor_next(&at);) {
@@ -580,6 +597,8 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
     net_outbox_flush(&receiver->decimated);
     receiver->decimated_used = 0;
 
+    if (measured && receiver->full.descriptor < 0)
+        note_latency(receiver, messages, taken);
     if (taken > 0)
         next->last_arrival_ns = messages[taken - 1].arrival_ns;
     next->datagrams_sent_full += receiver->full.sent - full_sent;
@@ -757,8 +776,7 @@ int receiver_run(struct receiver *receiver)
             close_what_is_due(receiver, clock_monotonic_ns());
     }
     uint64_t drain_until_ns = clock_monotonic_ns() + DRAIN_NS;
-    while (status >= 0 && clock_monotonic_ns() < drain_until_ns &&
-           take_batch(receiver, &full) > 0)
+    while (status >= 0 && clock_monotonic_ns() < drain_until_ns && take_batch(receiver, &full) > 0)
         continue;
     rest(receiver);
     receiver_close_block(receiver);

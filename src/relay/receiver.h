@@ -40,9 +40,9 @@ struct receiver {
     bool wants_leaves;
     uint32_t *free_slots; /* a stack */
     uint32_t free_count;
-    uint8_t *slot_dirty;       /* by slot: it has memory */
-    uint32_t messages_wanted;  /* in the next batch */
-    uint32_t largest_batch;    /* pages touched in the batch's buffers since memory was given back */
+    uint8_t *slot_dirty;      /* by slot: it has memory */
+    uint32_t messages_wanted; /* in the next batch */
+    uint32_t largest_batch;   /* pages touched in the batch's buffers since memory was given back */
     uint64_t reclaimed[LANES]; /* blocks whose slots have been taken back, of those written */
     bool touched;              /* there has been work since memory was last given back */
     uint32_t block_room;       /* the most bytes of a finished block */

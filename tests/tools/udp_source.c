@@ -2,9 +2,9 @@
  * A paced sender for tests: sends the datagrams of a file to one address on an absolute schedule.
  * The load is open-loop: it never waits for a receiver, and what is late is sent at once, so that
  * the number sent is the number asked for. The file holds datagrams, each behind its length as a
- * 32-bit little-endian number. With --segment, runs of equal-sized ones (the last may be shorter) go
- * coalesced (UDP_SEGMENT), as from a sender with segmentation offload.
- * Prints one JSON object at the end. Linux only. */
+ * 32-bit little-endian number. With --segment, runs of one size (the last may be shorter) go
+ * coalesced (UDP_SEGMENT), as from a sender with segmentation offload. Prints one JSON object at
+ * the end. Linux only. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,9 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BATCH_MAX      64
-#define UDP_SEGMENT_   103
-#define SEGMENTED_MAX  65507u
+#define BATCH_MAX     64
+#define UDP_SEGMENT_  103
+#define SEGMENTED_MAX 65507u
 
 static volatile sig_atomic_t stop;
 
@@ -104,14 +104,10 @@ static int open_sender(int family, const char *interface)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"to", required_argument, NULL, 't'},
-        {"from", required_argument, NULL, 'f'},
-        {"file", required_argument, NULL, 'i'},
-        {"rate", required_argument, NULL, 'r'},
-        {"count", required_argument, NULL, 'c'},
-        {"interface", required_argument, NULL, 'd'},
-        {"segment", required_argument, NULL, 's'},
-        {NULL, 0, NULL, 0},
+        {"to", required_argument, NULL, 't'},      {"from", required_argument, NULL, 'f'},
+        {"file", required_argument, NULL, 'i'},    {"rate", required_argument, NULL, 'r'},
+        {"count", required_argument, NULL, 'c'},   {"interface", required_argument, NULL, 'd'},
+        {"segment", required_argument, NULL, 's'}, {NULL, 0, NULL, 0},
     };
     const char *to_text = NULL, *from_text = NULL, *path = NULL, *interface = "lo";
     double rate = 0;
@@ -134,8 +130,7 @@ int main(int argc, char **argv)
         else
             to_text = path = NULL, optind = argc;
     }
-    if (!to_text || !path || optind < argc || rate < 0 || segment < 1 ||
-        segment > BATCH_MAX) {
+    if (!to_text || !path || optind < argc || rate < 0 || segment < 1 || segment > BATCH_MAX) {
         fprintf(stderr, "usage: udp_source --to ADDRESS:PORT --file DATAGRAMS [--rate HZ]\n"
                         "           [--count N] [--interface lo] [--from ADDRESS:0]\n"
                         "           [--segment N]\n"
@@ -207,8 +202,8 @@ int main(int argc, char **argv)
         }
         if (due > count)
             due = count;
-        unsigned batch = 0;
-        for (; batch < BATCH_MAX && done + batch < due; batch++) {
+        unsigned batch = 0, most = BATCH_MAX - BATCH_MAX % (unsigned)segment;
+        for (; batch < most && done + batch < due; batch++) {
             uint32_t length;
             if (at == bytes)
                 at = 0;

@@ -592,11 +592,11 @@ void net_outbox_add(struct net_outbox *outbox, struct span datagram)
     if (outbox->count == NET_OUTBOX_MAX || outbox->part_count == OUTBOX_PARTS_MAX)
         net_outbox_flush(outbox);
     outbox->parts[outbox->part_count++] = datagram;
-    outbox->runs[outbox->count++] = (struct net_outbox_run){.parts = 1,
-                                                            .datagrams = 1,
-                                                            .segment_bytes =
-                                                                (uint32_t)datagram.bytes,
-                                                            .bytes = (uint32_t)datagram.bytes};
+    outbox->runs[outbox->count++] =
+        (struct net_outbox_run){.parts = 1,
+                                .datagrams = 1,
+                                .segment_bytes = (uint32_t)datagram.bytes,
+                                .bytes = (uint32_t)datagram.bytes};
 }
 
 /* Messages on their way to one sendmmsg. */
@@ -851,8 +851,7 @@ static bool probe_open(struct probe *probe, const struct address *at)
     if (!net_is_multicast(at))
         return true;
     unsigned loopback = net_interface_index("lo");
-    return loopback != 0 &&
-           set_option(probe->receiver, IPPROTO_IP, NET_IP_MULTICAST_ALL, 0) == 0 &&
+    return loopback != 0 && set_option(probe->receiver, IPPROTO_IP, NET_IP_MULTICAST_ALL, 0) == 0 &&
            join(probe->receiver, at, loopback, NULL) == 0 &&
            configure_sender(probe->sender, at, loopback, 0) == 0;
 }
