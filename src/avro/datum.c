@@ -45,14 +45,35 @@ struct walk {
     uint32_t leaf_count;
 };
 
+#define HIGH_BITS 0x8080808080808080ull
+
+/* False also says nothing: it may be UTF-8 all the same. */
+static inline bool is_ascii(const uint8_t *at, size_t bytes)
+{
+    uint64_t word, found = 0;
+    if (bytes < 8) {
+        for (size_t i = 0; i < bytes; i++)
+            found |= at[i];
+        return !(found & 0x80);
+    }
+    for (size_t i = 0; i + 8 < bytes; i += 8) {
+        memcpy(&word, at + i, 8);
+        found |= word;
+    }
+    memcpy(&word, at + bytes - 8, 8); /* may overlap the one before */
+    return !((found | word) & HIGH_BITS);
+}
+
 /* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 static bool is_utf8(const uint8_t *at, const uint8_t *end)
 {
+    if (is_ascii(at, (size_t)(end - at)))
+        return true;
     while (at < end) {
         if (end - at >= 8) {
             uint64_t word;
             memcpy(&word, at, 8);
-            if (!(word & 0x8080808080808080ull)) {
+            if (!(word & HIGH_BITS)) {
                 at += 8;
                 continue;
             }
@@ -318,7 +339,7 @@ static inline unsigned short_varint_bytes(const struct walk *walk)
     if (walk->end - walk->at < 8)
         return 0;
     memcpy(&word, walk->at, 8);
-    ends = ~word & 0x8080808080808080ull;
+    ends = ~word & HIGH_BITS;
     return ends == 0 ? 0 : (unsigned)__builtin_ctzll(ends) / 8 + 1;
 }
 

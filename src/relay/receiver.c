@@ -372,8 +372,6 @@ static bool is_source_allowed(const struct channel_settings *settings,
                               const struct net_message *message)
 {
     struct address source;
-    if (settings->source_count == 0)
-        return true;
     net_message_source(message, &source);
     for (uint32_t i = 0; i < settings->source_count; i++)
         if (net_prefix_covers(&settings->sources[i], &source))
@@ -388,14 +386,15 @@ static struct outcome check_datums(const struct receiver *receiver, struct span 
     uint32_t datums = 0;
     do {
         size_t bytes = 0;
-        enum reject reason = framing_check(&receiver->framing, left);
+        uint32_t prefix_bytes = receiver->framing.prefix_bytes;
+        enum reject reason =
+            prefix_bytes == 0 ? REJECT_NONE : framing_check(&receiver->framing, left);
         if (reason == REJECT_NONE) {
-            left.at += receiver->framing.prefix_bytes;
-            left.bytes -= receiver->framing.prefix_bytes;
+            left.at += prefix_bytes;
+            left.bytes -= prefix_bytes;
             reason = datum_check(receiver->layout, left, &bytes);
         }
-        if (reason == REJECT_NONE && bytes == 0 && left.bytes > 0 &&
-            receiver->framing.prefix_bytes == 0)
+        if (reason == REJECT_NONE && bytes == 0 && left.bytes > 0 && prefix_bytes == 0)
             reason = REJECT_TRAILING;
         if (reason != REJECT_NONE)
             return (struct outcome){.reason =
@@ -411,7 +410,7 @@ static struct outcome check_datums(const struct receiver *receiver, struct span 
 /* Whether a datagram may pass: from an allowed sender, whole, and valid. */
 static struct outcome check_datagram(const struct receiver *receiver, const struct cursor *at)
 {
-    if (!is_source_allowed(receiver->settings, at->message))
+    if (receiver->settings->source_count > 0 && !is_source_allowed(receiver->settings, at->message))
         return (struct outcome){.reason = REJECT_SOURCE};
     if (at->message->truncated && at->last)
         return (struct outcome){.reason = REJECT_OVERSIZE};

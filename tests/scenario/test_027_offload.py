@@ -264,7 +264,8 @@ def pair(needs_root):
             run("ip", "-n", name, "link", "set", "lo", "up")
         run("ip", "link", "add", "veth0", "netns", near, "type", "veth", "peer", "name", "veth1",
             "netns", far)
-        for name, link, address in ((near, "veth0", "10.27.0.1/24"), (far, "veth1", "10.27.0.2/24")):
+        for name, link, address in ((near, "veth0", "10.27.0.1/24"),
+                                    (far, "veth1", "10.27.0.2/24")):
             run("ip", "-n", name, "addr", "add", address, "dev", link)
             run("ip", "-n", name, "link", "set", link, "up")
             run("ip", "-n", name, "route", "add", "224.0.0.0/4", "dev", link)

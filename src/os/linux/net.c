@@ -38,7 +38,9 @@ enum {
     /* Kernels before 5.16 count headers as well, and fail at exactly 64. */
     SEGMENTS_MAX = 60,
     SEGMENTED_BYTES_MAX = 65507,
-    RUN_MIN = 4,      /* a shorter run is cheaper one by one; measured, see net_outbox_flush */
+    /* Two are enough to gain: 0.48 to 0.83 of the time of two sends, and 0.04 to 0.5 for 50,
+     * measured on loopback and veth, to receivers that coalesce and that do not. */
+    RUN_MIN = 2,
     REFUSALS_MAX = 8, /* then it is not a matter of size */
 };
 #define MESSAGE_NOT_TAKEN 0xffffffffu
