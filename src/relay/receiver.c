@@ -26,8 +26,9 @@
 #define FULL_BATCHES_MAX 16              /* without a look at the signals */
 #define SLOTS_KEPT       3u
 #define PAGES_KEPT       4u
-/* So much of a batch stays in the cache between being received, sent and staged. */
-#define BATCH_BYTES (512u << 10)
+/* So much of a batch stays in the cache between being received, sent and staged. Measured with
+ * 64 KiB messages: 223 ns a datagram of 1,200 bytes, 232 with twice as much, 266 with all 32. */
+#define BATCH_BYTES (256u << 10)
 /* Datagrams of a batch whose check is remembered until they are staged. With 32 messages of at most
  * 64 datagrams (128 in newer kernels) there are hardly ever more; those are checked again. */
 #define OUTCOMES_MAX    2048u
@@ -645,7 +646,7 @@ void receiver_resume(struct receiver *receiver)
     if (staging_flight_pending(receiver->staging)) {
         uint32_t taken = net_batch_taken(receiver->batch);
         if (taken > 0)
-            log_line("doing %u datagrams that were in flight when the last relay ended", taken);
+            log_line("doing %u messages that were in flight when the last relay ended", taken);
         do_batch(receiver, taken);
     }
     receiver_close_block(receiver);

@@ -298,7 +298,10 @@ static int configure_sender(int descriptor, const struct address *to, unsigned i
                             uint32_t ttl)
 {
     int status = 0, hops = (int)ttl;
-    set_option(descriptor, SOL_SOCKET, SO_SNDBUF, SEND_QUEUE_BYTES);
+    /* Past the system's limit where allowed: what does not fit is lost, and a segmented message
+     * takes 64 KiB of it at once. */
+    if (set_option(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, SEND_QUEUE_BYTES) < 0)
+        set_option(descriptor, SOL_SOCKET, SO_SNDBUF, SEND_QUEUE_BYTES);
     if (to->family == 4) {
         status = set_option(descriptor, IPPROTO_IP, IP_MULTICAST_TTL, hops);
         if (status == 0 && hops > 0)
@@ -766,9 +769,8 @@ int net_coalesce(int descriptor)
 
 int net_coalesce_not(int descriptor)
 {
-    struct pollfd wanted = {.fd = descriptor, .events = POLLIN};
     int status = set_option(descriptor, IPPROTO_UDP, NET_UDP_GRO, 0);
-    if (status < 0 || poll(&wanted, 1, 0) == 0)
+    if (status < 0 || net_wait(descriptor, -1, 0) == 0)
         return status;
     status = net_coalesce(descriptor);
     return status < 0 ? status : -EAGAIN;
