@@ -784,7 +784,7 @@ bool net_is_coalescing(int descriptor)
 }
 
 /* What is sent to try it: three datagrams, the last one shorter. */
-enum { PROBE_SEGMENT = 100, PROBE_BYTES = 240, PROBE_PATIENCE_MS = 50, PROBE_DROPS_MAX = 64 };
+enum { PROBE_SEGMENT = 100, PROBE_BYTES = 240, PROBE_PATIENCE_MS = 20, PROBE_DROPS_MAX = 64 };
 
 struct probe {
     int receiver, sender;
