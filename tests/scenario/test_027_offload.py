@@ -317,7 +317,8 @@ def test_027_refused(pair, seed, how):
     sent = signals.samples(20_000, pad=1200)
     addresses = Addresses()
     with Fleet({"c": {"schema": signals.SCHEMA, "full": f"10.27.0.2:{addresses.port()}",
-                      "listen": addresses.unicast(), "interface": "veth0"}},
+                      "listen": addresses.unicast(), "interface": "veth0",
+                      "receive_queue": "64MiB"}},
                inside=["ip", "netns", "exec", near], addresses=addresses) as fleet:
         pid = fleet.channel("c")["pid"]
         log = fleet.folder / "trace"
@@ -329,7 +330,9 @@ def test_027_refused(pair, seed, how):
             full = fleet.sink(fleet.address("c", "full"), interface="veth1")
             fleet._inside = ["ip", "netns", "exec", near]
             for part in (sent[:10_000], sent[10_000:]):
-                fleet.source("c", part, rate=10_000, segment=50).finish()
+                # As fast as it goes: so the first message, which meets the fault, holds 50.
+                fleet.source("c", part, segment=50).finish()
+                fleet.settle()
             channel = fleet.settle({"c": len(sent)})["c"]
         finally:
             tracer.terminate()
