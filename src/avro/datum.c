@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * The walk over one datum. Relies on a layout that layout_load has proved sound.
  * One recursive function, inlined twice: with and without the list of leaves. Each step of depth is
- * counted, so the stack it takes is bounded (about 130 bytes a level). */
+ * counted, so the stack it takes is bounded (about 130 bytes a level). In front of it the layout's
+ * steps, which only tell whether a datum is sound; what is not is walked again for the reason. */
 #include "avro/datum.h"
 
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/varint.h"
 
 static const char *const reject_names[REJECT_REASONS] = {
@@ -44,14 +46,35 @@ struct walk {
     uint32_t leaf_count;
 };
 
+#define HIGH_BITS 0x8080808080808080ull
+
+/* False also says nothing: it may be UTF-8 all the same. */
+static inline bool is_ascii(const uint8_t *at, size_t bytes)
+{
+    uint64_t word, found = 0;
+    if (bytes < 8) {
+        for (size_t i = 0; i < bytes; i++)
+            found |= at[i];
+        return !(found & 0x80);
+    }
+    for (size_t i = 0; i + 8 < bytes; i += 8) {
+        memcpy(&word, at + i, 8);
+        found |= word;
+    }
+    memcpy(&word, at + bytes - 8, 8); /* may overlap the one before */
+    return !((found | word) & HIGH_BITS);
+}
+
 /* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 static bool is_utf8(const uint8_t *at, const uint8_t *end)
 {
+    if (is_ascii(at, (size_t)(end - at)))
+        return true;
     while (at < end) {
         if (end - at >= 8) {
             uint64_t word;
             memcpy(&word, at, 8);
-            if (!(word & 0x8080808080808080ull)) {
+            if (!(word & HIGH_BITS)) {
                 at += 8;
                 continue;
             }
@@ -299,6 +322,13 @@ static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t de
         for (uint32_t i = 0; i < node->count; i++) {
             uint32_t link = layout->links[node->first + i];
             bool inner = listing && !(link & LAYOUT_LINK_REENTRY);
+            if (inner && layout->nodes[link].kind == LAYOUT_DOUBLE && walk->end - walk->at >= 8) {
+                double value; /* the most common leaf, without a call */
+                memcpy(&value, walk->at, 8);
+                walk->at += 8;
+                walk_note_leaf(walk, &layout->nodes[link], leaf++, walk->at - 8, 0, value);
+                continue;
+            }
             reason = walk_node(walk, link & ~LAYOUT_LINK_REENTRY, depth + 1, leaf, inner);
             if (reason != REJECT_NONE)
                 return reason;
@@ -309,13 +339,96 @@ static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t de
     }
 }
 
+/* Skips a varint of up to 8 bytes, all of which fit a long; 0 if it is longer or near the end, and
+ * then nothing is said. */
+static inline unsigned short_varint_bytes(const struct walk *walk)
+{
+    uint64_t word, ends;
+    if (walk->end - walk->at < 8)
+        return 0;
+    memcpy(&word, walk->at, 8);
+    ends = ~word & HIGH_BITS;
+    return ends == 0 ? 0 : (unsigned)__builtin_ctzll(ends) / 8 + 1;
+}
+
+static bool run_steps(struct walk *walk, uint32_t step_count)
+{
+    const struct layout_step *step = walk->layout->steps;
+    int64_t integer;
+    for (const struct layout_step *end = step + step_count; step < end; step++) {
+        enum reject reason = REJECT_NONE;
+        const uint8_t *content;
+        unsigned bytes;
+        switch ((enum layout_step_kind)step->kind) {
+        case LAYOUT_STEP_SKIP:
+            reason = walk_skip(walk, step->value);
+            break;
+        case LAYOUT_STEP_INT:
+            bytes = short_varint_bytes(walk);
+            if (bytes > 0 && bytes < 5) /* 28 bits fit for sure */
+                walk->at += bytes;
+            else
+                reason = walk_int(walk, &integer);
+            break;
+        case LAYOUT_STEP_LONG:
+            bytes = short_varint_bytes(walk);
+            if (bytes > 0)
+                walk->at += bytes;
+            else
+                reason = walk_long(walk, &integer);
+            break;
+        case LAYOUT_STEP_BOOLEAN:
+            if (walk->at >= walk->end || *walk->at > 1)
+                return false;
+            walk->at++;
+            break;
+        case LAYOUT_STEP_ENUM:
+            reason = walk_int(walk, &integer);
+            if (reason == REJECT_NONE && (integer < 0 || integer >= (int64_t)step->value))
+                return false;
+            break;
+        case LAYOUT_STEP_BYTES:
+            reason = walk_length(walk, &content);
+            break;
+        case LAYOUT_STEP_STRING:
+            reason = walk_string(walk);
+            break;
+        case LAYOUT_STEP_NODE:
+            reason = walk_node(walk, step->value, step->depth, 0, false);
+            break;
+        }
+        if (reason != REJECT_NONE)
+            return false;
+    }
+    return true;
+}
+
 enum reject datum_check(const struct layout *layout, struct span bytes, size_t *datum_bytes)
 {
     struct walk walk = {
         .layout = layout, .start = bytes.at, .at = bytes.at, .end = bytes.at + bytes.bytes};
+    if (layout->step_count > 0) {
+        if (run_steps(&walk, layout->step_count)) {
+            *datum_bytes = (size_t)(walk.at - walk.start);
+            return REJECT_NONE;
+        }
+        walk.at = bytes.at;
+        walk.empty_items = 0;
+    }
     enum reject reason = walk_node(&walk, layout->root, 0, 0, false);
     *datum_bytes = (size_t)(walk.at - walk.start);
     return reason;
+}
+
+int64_t datum_sequence(const struct layout *layout, struct span datum)
+{
+    struct walk walk = {
+        .layout = layout, .start = datum.at, .at = datum.at, .end = datum.at + datum.bytes};
+    int64_t value = 0;
+    bool sound = layout->sequence_step < layout->step_count &&
+                 run_steps(&walk, layout->sequence_step) && walk_long(&walk, &value) == REJECT_NONE;
+    CHECK(sound);
+    return value;
 }
 
 enum reject datum_leaves(const struct layout *layout, struct span bytes, size_t *datum_bytes,

@@ -53,6 +53,10 @@ struct leaf {
  * returns the reason and sets `*datum_bytes` to the fault's offset. */
 enum reject datum_check(const struct layout *layout, struct span bytes, size_t *datum_bytes);
 
+/* The value of the layout's sequence leaf, for a layout whose sequence_step is known; of a datum
+ * that datum_check has passed. Reads no further. */
+int64_t datum_sequence(const struct layout *layout, struct span datum);
+
 /* As datum_check, and lists the numeric leaves that are present, in the order of their bytes, into
  * `leaves` (room for layout->leaf_count); `*leaf_count` says how many. Numbers inside arrays, maps
  * and recursive re-entries are not listed. */

@@ -56,6 +56,82 @@ static int layout_check_node(const struct layout *layout, const struct layout_no
     }
 }
 
+static bool add_step(struct layout *layout, enum layout_step_kind kind, uint32_t value,
+                     uint32_t depth)
+{
+    struct layout_step *last =
+        layout->step_count > 0 ? &layout->steps[layout->step_count - 1] : NULL;
+    if (kind == LAYOUT_STEP_SKIP && last != NULL && last->kind == LAYOUT_STEP_SKIP &&
+        value <= UINT32_MAX - last->value) {
+        last->value += value;
+        return true;
+    }
+    if (layout->step_count == LAYOUT_STEPS_MAX)
+        return false;
+    layout->steps[layout->step_count++] =
+        (struct layout_step){.kind = (uint8_t)kind, .depth = (uint8_t)depth, .value = value};
+    return true;
+}
+
+/* Appends the steps of a node. False if it cannot be straightened out. */
+static bool add_steps(struct layout *layout, uint32_t index, uint32_t depth, uint32_t *leaf)
+{
+    const struct layout_node *node = &layout->nodes[index];
+    bool sequence = *leaf == layout->sequence_leaf && node->leaves == 1;
+    if (node->kind != LAYOUT_RECORD)
+        *leaf += node->leaves;
+    switch (node->kind) {
+    case LAYOUT_NULL:
+        return true;
+    case LAYOUT_FLOAT:
+        return add_step(layout, LAYOUT_STEP_SKIP, 4, depth);
+    case LAYOUT_DOUBLE:
+        return add_step(layout, LAYOUT_STEP_SKIP, 8, depth);
+    case LAYOUT_FIXED:
+        return node->count == 0 || add_step(layout, LAYOUT_STEP_SKIP, node->count, depth);
+    case LAYOUT_BOOLEAN:
+        return add_step(layout, LAYOUT_STEP_BOOLEAN, 0, depth);
+    case LAYOUT_INT:
+    case LAYOUT_LONG:
+        if (sequence)
+            layout->sequence_step = layout->step_count;
+        return add_step(layout, node->kind == LAYOUT_INT ? LAYOUT_STEP_INT : LAYOUT_STEP_LONG, 0,
+                        depth);
+    case LAYOUT_ENUM:
+        return add_step(layout, LAYOUT_STEP_ENUM, node->count, depth);
+    case LAYOUT_BYTES:
+        return add_step(layout, LAYOUT_STEP_BYTES, 0, depth);
+    case LAYOUT_STRING:
+        return add_step(layout, LAYOUT_STEP_STRING, 0, depth);
+    case LAYOUT_RECORD:
+        if (depth >= LAYOUT_DEPTH_MAX)
+            return false;
+        for (uint32_t i = 0; i < node->count; i++) {
+            uint32_t link = layout->links[node->first + i];
+            if (link & LAYOUT_LINK_REENTRY
+                    ? !add_step(layout, LAYOUT_STEP_NODE, link & ~LAYOUT_LINK_REENTRY, depth + 1)
+                    : !add_steps(layout, link, depth + 1, leaf))
+                return false;
+        }
+        return true;
+    default:
+        return add_step(layout, LAYOUT_STEP_NODE, index, depth);
+    }
+}
+
+static void make_steps(struct layout *layout)
+{
+    uint32_t leaf = 0;
+    layout->sequence_step = LAYOUT_NO_STEP;
+    if (!add_steps(layout, layout->root, 0, &leaf)) {
+        layout->step_count = 0;
+        layout->sequence_step = LAYOUT_NO_STEP;
+    } else if (layout->step_count == 1 && layout->steps[0].kind == LAYOUT_STEP_SKIP) {
+        layout->is_fixed = true;
+        layout->fixed_bytes = layout->steps[0].value;
+    }
+}
+
 int layout_load(struct layout *layout, struct span image)
 {
     struct layout_header header;
@@ -107,5 +183,6 @@ int layout_load(struct layout *layout, struct span image)
         if (status < 0)
             return status;
     }
+    make_steps(layout);
     return 0;
 }

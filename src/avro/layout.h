@@ -77,6 +77,24 @@ struct layout_header {
     uint32_t zero;
 };
 
+/* The same walk straightened out, records and all, for the common case that a datum is sound. */
+enum layout_step_kind {
+    LAYOUT_STEP_SKIP, /* value: bytes of any content: adjacent floats, doubles and fixed in one */
+    LAYOUT_STEP_INT,
+    LAYOUT_STEP_LONG,
+    LAYOUT_STEP_BOOLEAN,
+    LAYOUT_STEP_ENUM, /* value: its symbols */
+    LAYOUT_STEP_BYTES,
+    LAYOUT_STEP_STRING,
+    LAYOUT_STEP_NODE /* value: a union, array, map or re-entered record to be walked, at `depth` */
+};
+struct layout_step {
+    uint8_t kind, depth;
+    uint16_t zero;
+    uint32_t value;
+};
+#define LAYOUT_STEPS_MAX 128u
+
 struct layout {
     const struct layout_node *nodes;
     const uint32_t *links;
@@ -84,7 +102,15 @@ struct layout {
     uint32_t root, node_count, link_count, leaf_count, time_leaf, sequence_leaf;
     uint32_t checksum;
     uint64_t fingerprint;
+
+    /* Made when it is loaded. */
+    bool is_fixed; /* every datum has `fixed_bytes`, and any such bytes are one */
+    uint32_t fixed_bytes;
+    uint32_t step_count;    /* 0 also if there would be too many */
+    uint32_t sequence_step; /* the step that is the sequence leaf, or LAYOUT_NO_STEP */
+    struct layout_step steps[LAYOUT_STEPS_MAX];
 };
+#define LAYOUT_NO_STEP 0xffffffffu
 
 /* Opens `image` (4-byte aligned) after checking every index, count and the checksum in it, so that
  * a walk can trust it. `layout` points into `image`, which must outlive it. -EINVAL if anything is

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "avro/datum.h"
+#include "channel/latency.h"
 
 struct counters {
     uint64_t datagrams_received; /* taken from the socket */
@@ -38,6 +39,8 @@ struct counters {
     uint64_t unsynced_datums;     /* accepted, not yet counted as recorded or unrecorded */
     bool recording;               /* the channel records at all */
     bool direct_io;               /* the open file bypasses the page cache */
+    bool latency_on;              /* it is measured now; what was measured stays */
+    struct latency_figures latency;
     int write_errno; /* positive errno of the last write, while writing fails; else 0 */
     char file[1200]; /* path of the open file; "" when none is open */
 };

@@ -40,11 +40,25 @@ static const char *const direct_mode_names[] = {
     [DIRECT_OFF + 1] = NULL,
 };
 
+static const char *const offload_names[] = {
+    [OFFLOAD_AUTO] = "auto",
+    [OFFLOAD_OFF] = "off",
+    [OFFLOAD_OFF + 1] = NULL,
+};
+
+static const char *const latency_names[] = {
+    [LATENCY_OFF] = "off",
+    [LATENCY_ON] = "on",
+    [LATENCY_ON + 1] = NULL,
+};
+
 /* VALUE_CHOICE and VALUE_COUNT write through pointers of these sizes. */
 _Static_assert(sizeof(enum algorithm) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum direct_mode) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum encoding) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum on_invalid) == sizeof(int), "an enum is an int");
+_Static_assert(sizeof(enum offload) == sizeof(int), "an enum is an int");
+_Static_assert(sizeof(enum latency_mode) == sizeof(int), "an enum is an int");
 
 struct flag {
     const char *name; /* without "--" */
@@ -110,6 +124,14 @@ static const struct flag flags[] = {
      FLAG(receive_bytes),
      {.kind = VALUE_BYTES, .low = 4096, .high = 1u << 30},
      "queue to ask the kernel for"},
+    {"offload",
+     FLAG(offload),
+     {.kind = VALUE_CHOICE, .choices = offload_names},
+     "whether datagrams are taken and sent coalesced where the system can"},
+    {"latency",
+     FLAG(latency),
+     {.kind = VALUE_CHOICE, .choices = latency_names},
+     "whether the time from arrival to sending is measured, for status"},
     {"direct-io",
      FLAG(direct_io),
      {.kind = VALUE_CHOICE, .choices = direct_mode_names},
@@ -152,6 +174,7 @@ void settings_defaults(struct channel_settings *settings)
     settings->ttl = 1;
     settings->buffer_bytes = 64ull << 20;
     settings->receive_bytes = 8ull << 20;
+    settings->offload = OFFLOAD_AUTO;
     settings->direct_io = DIRECT_AUTO;
     settings->sync_ms = 1000;
     settings->rotate_bytes = 1ull << 30;

@@ -18,6 +18,8 @@
 
 enum algorithm { ALGORITHM_DOWNSAMPLE, ALGORITHM_AVERAGE, ALGORITHM_MIN_MAX, ALGORITHM_RMS };
 enum on_invalid { ON_INVALID_QUARANTINE, ON_INVALID_DROP };
+enum offload { OFFLOAD_AUTO, OFFLOAD_OFF };
+enum latency_mode { LATENCY_OFF, LATENCY_ON };
 enum direct_mode { DIRECT_AUTO, DIRECT_REQUIRED, DIRECT_OFF };
 
 struct channel_settings {
@@ -37,6 +39,8 @@ struct channel_settings {
     uint32_t ttl;           /* 0 to 255 */
     uint64_t buffer_bytes;  /* limit of the memory that bridges a disk stall */
     uint64_t receive_bytes; /* socket queue to ask for */
+    enum offload offload;
+    enum latency_mode latency;
     enum direct_mode direct_io;
     uint64_t sync_ms;
     uint64_t rotate_bytes;  /* 0: never by size */

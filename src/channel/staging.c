@@ -3,7 +3,7 @@
  *
  *   what                     bytes                        touched at rest
  *   ledger                   8 pages                      two
- *   struct staging_shared    two pages                    all
+ *   struct staging_shared    three pages                  all
  *   queues of closed blocks  896 for each slot and lane   a page each, more with time
  *   accumulators, twice      32 for each of 65,536 leaves what the schema has
  *   receive batch            32 messages of 64 KiB        a page a message
@@ -40,7 +40,7 @@ struct staging_shared {
         uint32_t checksum;                                 /* of the words above */
     } fixed;
 
-    uint32_t layout_checksum, factor, algorithm, recording, alignment, zero;
+    uint32_t layout_checksum, factor, algorithm, recording, alignment, latency_on;
     uint64_t receive_queue_bytes, buffer_limit_bytes;
     char directory[CHANNEL_PATH_BYTES_MAX];
 
@@ -48,6 +48,7 @@ struct staging_shared {
     _Atomic uint64_t in_flight;                     /* number of the newest batch asked for */
     _Atomic uint32_t mark;                          /* the datagram of it that is looked at */
     struct receiver_state receiver[2];
+    struct latency latency[2]; /* changed only where it is measured */
 
     struct lane_shared lanes[LANES];
 
@@ -230,7 +231,7 @@ static bool is_staging_sound(const struct staging *staging)
     struct slot_use use = {.slot = UINT32_MAX};
     if (staging->shared->receiver_version != 0 && receiver->checksum != receiver_checksum(receiver))
         return false;
-    if (receiver->window_copy > 1 ||
+    if (receiver->window_copy > 1 || receiver->latency_copy > 1 ||
         receiver->datums_unrecorded + writer->datums_recorded + writer->datums_unrecorded >
             receiver->datums_accepted)
         return false;
@@ -418,6 +419,21 @@ void staging_copy_receiver(const struct staging *staging, struct receiver_state 
     copy_in_force(&shared->receiver_version, shared->receiver, sizeof(*copy), copy);
 }
 
+/* As staging_copy_receiver, with the histogram in force: it too is changed only after the next
+ * commit. */
+static void copy_with_latency(const struct staging *staging, struct receiver_state *copy,
+                              struct latency *latency)
+{
+    struct staging_shared *shared = staging->shared;
+    uint64_t before;
+    do {
+        before = atomic_load_explicit(&shared->receiver_version, memory_order_acquire);
+        *copy = shared->receiver[before & 1];
+        *latency = shared->latency[copy->latency_copy & 1];
+        atomic_thread_fence(memory_order_acquire);
+    } while (atomic_load_explicit(&shared->receiver_version, memory_order_relaxed) != before);
+}
+
 void lane_copy_receiver(const struct lane *lane, struct lane_state *copy)
 {
     struct receiver_state whole;
@@ -513,6 +529,16 @@ bool staging_is_poison(const struct staging *staging, uint32_t index)
            (staging->shared->poison[index / 8] >> index % 8) & 1;
 }
 
+/* ---- latency ---- */
+
+struct latency *staging_latency_begin(struct staging *staging, struct receiver_state *next)
+{
+    struct latency *latency = staging->shared->latency;
+    latency[1 - next->latency_copy] = latency[next->latency_copy];
+    next->latency_copy = 1 - next->latency_copy;
+    return &latency[next->latency_copy];
+}
+
 /* ---- what others read ---- */
 
 bool staging_layout_changed(const struct staging *staging, uint32_t layout_checksum)
@@ -549,6 +575,7 @@ void staging_note_start(struct staging *staging, const struct channel_settings *
     shared->algorithm = (uint32_t)settings->algorithm;
     shared->alignment = alignment;
     shared->recording = settings->directory[0] != '\0';
+    shared->latency_on = settings->latency == LATENCY_ON;
     shared->receive_queue_bytes = receive_queue_bytes;
     shared->buffer_limit_bytes = (uint64_t)staging->slot_count * BLOCK_BYTES_MAX;
     snprintf(shared->directory, sizeof(shared->directory), "%s", settings->directory);
@@ -559,10 +586,11 @@ void staging_read(const struct staging *staging, struct counters *counters)
     const struct staging_shared *shared = staging->shared;
     struct receiver_state receiver;
     struct writer_state writer;
+    struct latency latency;
     /* The writer first: what it has recorded by then, the receiver has accepted by now. */
     const struct lane *lane = &staging->lanes[LANE_DATUMS];
     lane_copy_writer(lane, &writer);
-    staging_copy_receiver(staging, &receiver);
+    copy_with_latency(staging, &receiver, &latency);
     const struct lane_state *state = &receiver.lane[LANE_DATUMS];
     memset(counters, 0, sizeof(*counters));
     counters->datagrams_received = receiver.datagrams_received;
@@ -598,6 +626,8 @@ void staging_read(const struct staging *staging, struct counters *counters)
     counters->unsynced_datums =
         counters->datums_accepted - counters->datums_recorded - counters->datums_unrecorded;
     counters->recording = shared->recording != 0;
+    counters->latency_on = shared->latency_on != 0;
+    latency_figures(&latency, &counters->latency);
     counters->direct_io = writer.file_direct != 0;
     counters->write_errno = (int)writer.write_errno;
     if (writer.file_open && writer.file_bytes > 0)

@@ -23,6 +23,7 @@
 #include "avro/block.h"
 #include "avro/datum.h"
 #include "channel/counters.h"
+#include "channel/latency.h"
 #include "channel/ledger.h"
 #include "channel/settings.h"
 #include "os/net.h"
@@ -43,10 +44,10 @@
 struct staging_block {
     uint32_t slot, offset; /* where its image begins; the offset is page aligned */
     uint32_t data_bytes;
-    uint32_t last;       /* the slot holds no block behind this one */
-    uint64_t count;      /* datums */
-    uint64_t arrival_ns; /* realtime of its first datum */
-    uint64_t since_ns;   /* monotonic: when its first datum came in */
+    uint32_t last;          /* the slot holds no block behind this one */
+    uint64_t count;         /* datums */
+    uint64_t arrival_ns;    /* realtime of its first datum */
+    uint64_t since_ns;      /* monotonic: when its first datum came in */
     uint32_t data_checksum; /* of its first `checked_bytes` (block_carry_checksum) */
     uint32_t checked_bytes;
     uint32_t zero, checksum; /* of the words above, once it is closed (staging_seal_block) */
@@ -83,6 +84,8 @@ struct receiver_state {
     uint32_t window_copy;       /* which of the two accumulator areas is in force */
     uint64_t window_time;       /* bits of the time field of the window's first datum ... */
     uint32_t window_time_known; /* ... if it had one */
+    uint32_t coalesced;         /* datagrams in the newest message */
+    uint32_t latency_copy;      /* which of the two histograms is in force */
     uint32_t checksum;          /* of all above; made by the commit */
 };
 
@@ -236,6 +239,10 @@ bool staging_has_poison(const struct staging *staging);
 
 /* Makes the checksum of a block that is about to be closed. */
 void staging_seal_block(struct staging_block *block);
+
+/* The histogram to change in this batch, made equal to the one in force; it comes in force with the
+ * state. Between staging_receiver_begin and _commit. */
+struct latency *staging_latency_begin(struct staging *staging, struct receiver_state *next);
 
 /* Whether what is staged or in an open file was checked with another layout. */
 bool staging_layout_changed(const struct staging *staging, uint32_t layout_checksum);

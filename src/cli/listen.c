@@ -51,6 +51,13 @@ struct listener {
     struct json_text text;
 };
 
+static char *source_text(char text[NET_ADDRESS_TEXT_BYTES], const struct net_message *message)
+{
+    struct address source;
+    net_message_source(message, &source);
+    return net_write_address(text, &source);
+}
+
 static void add_origin(struct json_text *text, const struct net_message *message)
 {
     char words[CLOCK_TEXT_BYTES + NET_ADDRESS_TEXT_BYTES + 16], source[NET_ADDRESS_TEXT_BYTES];
@@ -58,7 +65,7 @@ static void add_origin(struct json_text *text, const struct net_message *message
     clock_calendar(message->arrival_ns ? message->arrival_ns : clock_realtime_ns(), &at);
     int bytes = snprintf(words, sizeof(words), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ %s ", at.year,
                          at.month, at.day, at.hour, at.minute, at.second, at.nanosecond / 1000,
-                         net_write_address(source, &message->source));
+                         source_text(source, message));
     json_text_add(text, words, bytes > 0 ? (size_t)bytes : 0);
 }
 
@@ -67,7 +74,7 @@ static int print_opaque(struct listener *listener, const struct net_message *mes
 {
     uint8_t datum[ENVELOPE_FRONT_BYTES_MAX + NET_DATAGRAM_BYTES_MAX];
     char source[NET_ADDRESS_TEXT_BYTES];
-    net_write_address(source, &message->source);
+    source_text(source, message);
     size_t front = opaque_write_front(datum, message->arrival_ns,
                                       (struct span){(const uint8_t *)source, strlen(source)},
                                       message->bytes.bytes);
@@ -128,8 +135,8 @@ static int print_datagram(struct listener *listener, const struct net_message *m
         fprintf(stderr,
                 "flotilla listen: a datagram of %zu bytes from %s is not valid: %s at byte "
                 "%zu\n",
-                message->bytes.bytes, net_write_address(source, &message->source),
-                datum_reject_name(reason), message->bytes.bytes - rest.bytes + bytes);
+                message->bytes.bytes, source_text(source, message), datum_reject_name(reason),
+                message->bytes.bytes - rest.bytes + bytes);
     }
     return EXIT_OK;
 }
@@ -151,7 +158,7 @@ static int listen_on(struct listener *listener, int descriptor, struct net_batch
         if (ready == 0 || ready == -EINTR)
             continue;
         net_batch_clear(batch);
-        int taken = ready < 0 ? ready : net_batch_receive(batch, descriptor);
+        int taken = ready < 0 ? ready : net_batch_receive(batch, descriptor, LISTEN_MESSAGES);
         if (taken < 0) {
             fprintf(stderr, "flotilla listen: receiving failed: %s\n", strerror(-taken));
             return EXIT_FAILED;

@@ -178,6 +178,27 @@ static void print_file(const char *path, int used, uint32_t columns)
         printf("%s\n", file);
 }
 
+/* A line for each channel that measures it. */
+static void print_latencies(const json_t *channels)
+{
+    bool first = true;
+    size_t index;
+    json_t *channel;
+    json_array_foreach(channels, index, channel)
+    {
+        const json_t *latency = json_object_get(channel, "latency");
+        if (!latency)
+            continue;
+        printf("%s%s: from arrival to sending: p50 %" JSON_INTEGER_FORMAT
+               " us, p95 %" JSON_INTEGER_FORMAT " us, p99 %" JSON_INTEGER_FORMAT
+               " us, p99.9 %" JSON_INTEGER_FORMAT " us, longest %" JSON_INTEGER_FORMAT " us\n",
+               first ? "\n" : "", text(channel, "name"), number(latency, "p50_us"),
+               number(latency, "p95_us"), number(latency, "p99_us"), number(latency, "p999_us"),
+               number(latency, "max_us"));
+        first = false;
+    }
+}
+
 static void print_table(const json_t *reply, const struct before *before, uint64_t now_ns,
                         uint32_t columns)
 {
@@ -233,6 +254,7 @@ static void print_table(const json_t *reply, const struct before *before, uint64
                text(rows[i].channel, "state"), reason);
         first = false;
     }
+    print_latencies(channels);
     free(rows);
 }
 

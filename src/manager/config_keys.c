@@ -29,10 +29,14 @@
 
 _Static_assert(sizeof(enum encoding) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum on_invalid) == sizeof(int), "an enum is an int");
+_Static_assert(sizeof(enum offload) == sizeof(int), "an enum is an int");
+_Static_assert(sizeof(enum latency_mode) == sizeof(int), "an enum is an int");
 
 static const char *const direct_io_names[] = {"auto", "required", "off", NULL};
 static const char *const algorithm_names[] = {"downsample", "average", "min-max", "rms", NULL};
 static const char *const encoding_names[] = {"datum", "single-object", "confluent", "opaque", NULL};
+static const char *const offload_names[] = {"auto", "off", NULL};
+static const char *const latency_names[] = {"off", "on", NULL};
 static const char *const on_invalid_names[] = {"quarantine", "drop", NULL};
 
 static const struct config_key rotate_keys[] = {
@@ -235,6 +239,14 @@ const struct config_key config_channel_keys[] = {
      .form = {.kind = VALUE_BYTES, .low = 4096, .high = 1u << 30},
      .offset = SETTINGS(receive_bytes),
      .help = "queue to ask the kernel for: what arrives while a relay is replaced waits there"},
+    {.name = "offload",
+     .form = {.kind = VALUE_CHOICE, .choices = offload_names},
+     .offset = SETTINGS(offload),
+     .help = "whether datagrams are taken and sent coalesced where the system can"},
+    {.name = "latency",
+     .form = {.kind = VALUE_CHOICE, .choices = latency_names},
+     .offset = SETTINGS(latency),
+     .help = "whether the time from arrival to sending is measured, for status"},
     {.name = "limits",
      .kind = KEY_MAP,
      .keys = limits_keys,

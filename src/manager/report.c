@@ -32,6 +32,14 @@ static json_t *report_text(const char *text)
     return json_string(plain);
 }
 
+static json_t *report_latency(const struct latency_figures *figures)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "count", (json_int_t)figures->count,
+                     "p50_us", (json_int_t)figures->p50_us, "p95_us", (json_int_t)figures->p95_us,
+                     "p99_us", (json_int_t)figures->p99_us, "p999_us", (json_int_t)figures->p999_us,
+                     "max_us", (json_int_t)figures->max_us);
+}
+
 static json_t *report_channel(const struct channel *channel)
 {
     struct channel_view view;
@@ -64,6 +72,8 @@ static json_t *report_channel(const struct channel *channel)
     json_object_set_new(report, "buffer_limit_bytes",
                         json_integer((json_int_t)counters->buffer_limit_bytes));
     json_object_set_new(report, "receive_budget_seconds", json_real(view.budget_seconds));
+    if (counters->latency_on || counters->latency.count > 0)
+        json_object_set_new(report, "latency", report_latency(&counters->latency));
     json_object_set_new(report, "rate", json_real(view.rate));
     return report;
 }

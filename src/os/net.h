@@ -85,8 +85,28 @@ uint64_t net_cookie(int descriptor);
 /* Asks for another receive queue, as net_receive_options.queue_bytes. What is queued stays queued.
  */
 void net_set_queue(int descriptor, uint64_t bytes);
-/* Datagrams dropped on this socket since it was opened, modulo 2^32; 0 if unknown. */
+/* Drops on this socket since it was opened, modulo 2^32; 0 if unknown. Of datagrams, or, where they
+ * are coalesced, of messages (see net_offload.drops_are_messages). */
 uint32_t net_dropped(int descriptor);
+
+/* What of segmentation offload works here. Found out by doing it, never by version: kernels,
+ * drivers and containers differ. */
+struct net_offload {
+    bool receive;            /* a receiver may ask for coalesced datagrams */
+    bool send, send_group;   /* a run of datagrams may go as one message: unicast, multicast */
+    bool drops_are_messages; /* a coalesced message that is dropped counts once */
+};
+/* Tries it on the loopback interface over IPv4 with sockets of its own, in far less than a
+ * millisecond; what cannot be tried does not work. Leaves nothing behind. */
+void net_probe_offload(struct net_offload *offload);
+
+/* Has a receiver take coalesced datagrams (UDP_GRO). 0 or a negative errno. */
+int net_coalesce(int descriptor);
+/* Has it take them one by one again. Call it when the queue is empty: what is queued coalesced
+ * would come without the size of its datagrams. -EAGAIN if something came in between: it coalesces
+ * still; receive and try again. */
+int net_coalesce_not(int descriptor);
+bool net_is_coalescing(int descriptor);
 
 /* A batch of receive buffers that lives in memory the caller provides, page aligned, so that it
  * can be shared and outlive the process: what was received can be told after a SIGKILL. */
@@ -97,9 +117,9 @@ struct net_batch *net_batch_place(void *memory, uint32_t messages);
 /* Marks all messages as empty. To be called before net_batch_receive, behind the caller's own note
  * that a batch is in flight. */
 void net_batch_clear(struct net_batch *batch);
-/* Takes up to all messages that are queued, without waiting. Returns how many, 0 if none, or a
- * negative errno. */
-int net_batch_receive(struct net_batch *batch, int descriptor);
+/* Takes up to `messages` (at most what it was placed with) that are queued, without waiting.
+ * Returns how many, 0 if none, or a negative errno. */
+int net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages);
 /* How many messages the last net_batch_receive took, also if it never returned. */
 uint32_t net_batch_taken(const struct net_batch *batch);
 
@@ -108,24 +128,59 @@ void net_batch_release(struct net_batch *batch);
 
 struct net_message {
     struct span bytes;
-    struct address source;
+    /* 0: one datagram. Else several of this size, back to back; the last may be shorter. */
+    uint32_t segment_bytes;
     uint64_t arrival_ns; /* realtime, by the kernel; 0 if it gave none */
     uint32_t dropped;    /* net_dropped as of this message */
     bool dropped_known;
-    bool truncated; /* it was longer than the buffer */
+    bool truncated;   /* it was longer than the buffer */
+    const void *name; /* the system's form of the source */
 };
 /* Describes message `index` < net_batch_taken. The bytes stay valid until the next clear. */
 void net_batch_message(const struct net_batch *batch, uint32_t index, struct net_message *message);
+/* Who sent it. */
+void net_message_source(const struct net_message *message, struct address *source);
 
-/* Datagrams gathered for one destination and sent together. */
-#define NET_OUTBOX_MAX 64
+/* The datagram that begins at `offset` of a message; the next one is behind it. */
+static inline struct span net_message_datagram(const struct net_message *message, size_t offset)
+{
+    size_t left = message->bytes.bytes - offset;
+    return (struct span){message->bytes.at + offset,
+                         message->segment_bytes == 0 || left < message->segment_bytes
+                             ? left
+                             : message->segment_bytes};
+}
+static inline uint32_t net_message_count(const struct net_message *message)
+{
+    return message->segment_bytes == 0
+               ? 1
+               : (uint32_t)((message->bytes.bytes + message->segment_bytes - 1) /
+                            message->segment_bytes);
+}
+
+/* Datagrams gathered for one destination and sent together. With `segments`, a run of equal-sized
+ * ones (the last may be shorter) goes as one message that the system takes apart; where it refuses,
+ * the same datagrams go one by one at once, and it is not asked again for such. */
+#define NET_OUTBOX_MAX 64 /* runs; without `segments` a run is one datagram */
+struct net_outbox_run {
+    uint32_t parts; /* of memory */
+    uint32_t datagrams;
+    uint32_t segment_bytes; /* of each datagram but the last */
+    uint32_t bytes;
+    bool ended; /* by a shorter datagram */
+};
 struct net_outbox {
     int descriptor; /* -1: nothing is ever sent */
     struct address to;
-    uint32_t count;
-    struct span datagrams[NET_OUTBOX_MAX];
-    uint64_t sent, errors; /* rise; the owner reads and keeps them */
+    bool segments;
+    uint32_t count, part_count;
+    struct net_outbox_run runs[NET_OUTBOX_MAX];
+    struct span parts[2 * NET_OUTBOX_MAX];
+    uint64_t sent, errors; /* datagrams; rise; the owner reads and keeps them */
     int last_errno;        /* positive errno of the newest error */
+    uint32_t refusals;     /* of segmented messages */
+    uint32_t
+        refused_bytes; /* 0, or datagrams of this size and more do not go segmented: path MTU */
 };
 /* Adds a datagram (its bytes stay the caller's until the flush); flushes when full. */
 void net_outbox_add(struct net_outbox *outbox, struct span datagram);

@@ -25,6 +25,8 @@ struct receiver {
     struct writing *writing; /* NULL: nothing is recorded */
     int descriptor;
     struct net_outbox full, decimated; /* descriptor -1: no such stream */
+    bool coalesced_drops; /* the kernel counts a coalesced message that it drops once */
+    bool coalesces_still; /* though it should not: the socket outlives relays */
     const struct notify *notify;       /* told of a sign of life ... */
     uint64_t beat_ns;                  /* ... at least so often; 0: never */
 
@@ -41,8 +43,9 @@ struct receiver {
     bool wants_leaves;
     uint32_t *free_slots; /* a stack */
     uint32_t free_count;
-    uint8_t *slot_dirty;       /* by slot: it has memory */
-    uint32_t largest_batch;    /* messages, since memory was last given back */
+    uint8_t *slot_dirty;      /* by slot: it has memory */
+    uint32_t messages_wanted; /* in the next batch */
+    uint32_t largest_batch;   /* pages touched in the batch's buffers since memory was given back */
     uint64_t reclaimed[LANES]; /* blocks whose slots have been taken back, of those written */
     bool touched;              /* there has been work since memory was last given back */
     uint64_t beat_due_ns;      /* monotonic */

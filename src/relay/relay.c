@@ -81,6 +81,25 @@ static int open_sockets(struct relay *relay)
     return 0;
 }
 
+/* Coalesced datagrams in and out, where that works here. A socket that outlived another relay may
+ * coalesce already; what is queued in it must be taken as it came. */
+static void set_offload(struct relay *relay)
+{
+    struct receiver *receiver = &relay->receiver;
+    struct net_outbox *outboxes[] = {&receiver->full, &receiver->decimated};
+    struct net_offload offload = {.drops_are_messages = true};
+    /* In this order: the kernel patches itself when its first socket coalesces and its last one no
+     * longer does, which takes longer than all of the probe. */
+    if (relay->settings.offload == OFFLOAD_AUTO && net_coalesce(receiver->descriptor) == 0)
+        net_probe_offload(&offload);
+    for (size_t i = 0; i < sizeof(outboxes) / sizeof(outboxes[0]); i++)
+        outboxes[i]->segments =
+            net_is_multicast(&outboxes[i]->to) ? offload.send_group : offload.send;
+    receiver->coalesced_drops = offload.drops_are_messages;
+    if (!offload.receive)
+        receiver->coalesces_still = net_is_coalescing(receiver->descriptor);
+}
+
 /* Has systemd keep the memory for the relay that follows, if it is there. Without, the relay works
  * as well, but cannot be killed without a loss; so it is worth a wait. */
 static void keep_memory(const struct relay *relay, int descriptor)
@@ -210,6 +229,8 @@ int relay_open(struct relay *relay)
         status = open_sockets(relay);
     if (status == 0)
         status = open_memory(relay);
+    if (status == 0)
+        set_offload(relay);
     if (status == 0)
         status = open_recording(relay);
     if (status != 0)

@@ -51,7 +51,8 @@ channels:
     colour: blue
 """, """\
 fleet.yaml:6:5: unknown key "colour"; known here: listen, interface, sources, schema, encoding, \
-schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, limits
+schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, \
+offload, latency, limits
     colour: blue
     ^
 """),
@@ -298,7 +299,8 @@ channels:
     <<: {ttl: 3}
 """, """\
 fleet.yaml:6:5: unknown key "<<"; known here: listen, interface, sources, schema, encoding, \
-schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, limits
+schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, \
+offload, latency, limits
     <<: {ttl: 3}
     ^
 """),
@@ -644,13 +646,14 @@ schema: s.avsc, xyzzy: 1}, c2: {listen: 239.10.0.1:3, schema: s.avsc, xyzzy: 1},
 c5: {listen: 239.10.0.1:6, schema: s.avsc, xyzzy: 1}}
 """, """\
 fleet.yaml:2:55: unknown key "xyzzy"; known here: listen, interface, sources, schema, encoding, \
-schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, limits
+schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, \
+offload, latency, limits
 channels: {c0: {listen: 239.10.0.1:1, schema: s.avsc, xyzzy: 1}, c1: {listen: 239.10.0.1:2, \
 schema: s.avsc, xyzzy: 1}, c2: {listen: 23...
                                                       ^
 fleet.yaml:2:109: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
 encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
-receive_queue, limits
+receive_queue, offload, latency, limits
 channels: {c0: {listen: 239.10.0.1:1, schema: s.avsc, xyzzy: 1}, c1: {listen: 239.10.0.1:2, \
 schema: s.avsc, xyzzy: 1}, c2: {listen: 239.10.0.1:3, schema: s.avsc, xyzzy: 1}, c3: {listen: \
 23...
@@ -658,28 +661,28 @@ schema: s.avsc, xyzzy: 1}, c2: {listen: 239.10.0.1:3, schema: s.avsc, xyzzy: 1},
             ^
 fleet.yaml:2:163: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
 encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
-receive_queue, limits
+receive_queue, offload, latency, limits
 ...}, c1: {listen: 239.10.0.1:2, schema: s.avsc, xyzzy: 1}, c2: {listen: 239.10.0.1:3, schema: \
 s.avsc, xyzzy: 1}, c3: {listen: 239.10.0.1:4, schema: s.avsc, xyzzy: 1}, c4: {listen: 23...
                                                                                                 \
        ^
 fleet.yaml:2:217: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
 encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
-receive_queue, limits
+receive_queue, offload, latency, limits
 ...}, c2: {listen: 239.10.0.1:3, schema: s.avsc, xyzzy: 1}, c3: {listen: 239.10.0.1:4, schema: \
 s.avsc, xyzzy: 1}, c4: {listen: 239.10.0.1:5, schema: s.avsc, xyzzy: 1}, c5: {listen: 23...
                                                                                                 \
        ^
 fleet.yaml:2:271: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
 encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
-receive_queue, limits
+receive_queue, offload, latency, limits
 ...}, c3: {listen: 239.10.0.1:4, schema: s.avsc, xyzzy: 1}, c4: {listen: 239.10.0.1:5, schema: \
 s.avsc, xyzzy: 1}, c5: {listen: 239.10.0.1:6, schema: s.avsc, xyzzy: 1}}
                                                                                                 \
        ^
 fleet.yaml:2:325: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
 encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
-receive_queue, limits
+receive_queue, offload, latency, limits
 ...}, c4: {listen: 239.10.0.1:5, schema: s.avsc, xyzzy: 1}, c5: {listen: 239.10.0.1:6, schema: \
 s.avsc, xyzzy: 1}}
                                                                                                 \
@@ -860,6 +863,8 @@ channels:
     on_invalid: drop
     buffer: 3MiB
     receive_queue: 212992B
+    offload: off
+    latency: on
   second.one-2_3:
     listen: "[ff15::7]:26000"
     interface: lo
@@ -899,6 +904,8 @@ channels:
     on_invalid: drop
     buffer: 3MiB
     receive_queue: 208KiB
+    offload: off
+    latency: on
   second.one-2_3:
     listen: "[ff15::7]:26000"
     interface: lo
@@ -911,6 +918,8 @@ channels:
     on_invalid: quarantine
     buffer: 64MiB
     receive_queue: 8MiB
+    offload: auto
+    latency: off
 """
 
 

@@ -2,7 +2,9 @@
  * A paced sender for tests: sends the datagrams of a file to one address on an absolute schedule.
  * The load is open-loop: it never waits for a receiver, and what is late is sent at once, so that
  * the number sent is the number asked for. The file holds datagrams, each behind its length as a
- * 32-bit little-endian number. Prints one JSON object at the end. Linux only. */
+ * 32-bit little-endian number. With --segment, runs of one size (the last may be shorter) go
+ * coalesced (UDP_SEGMENT), as from a sender with segmentation offload. Prints one JSON object at
+ * the end. Linux only. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BATCH_MAX 64
+#define BATCH_MAX     64
+#define UDP_SEGMENT_  103
+#define SEGMENTED_MAX 65507u
 
 static volatile sig_atomic_t stop;
 
@@ -100,17 +104,14 @@ static int open_sender(int family, const char *interface)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"to", required_argument, NULL, 't'},
-        {"from", required_argument, NULL, 'f'},
-        {"file", required_argument, NULL, 'i'},
-        {"rate", required_argument, NULL, 'r'},
-        {"count", required_argument, NULL, 'c'},
-        {"interface", required_argument, NULL, 'd'},
-        {NULL, 0, NULL, 0},
+        {"to", required_argument, NULL, 't'},      {"from", required_argument, NULL, 'f'},
+        {"file", required_argument, NULL, 'i'},    {"rate", required_argument, NULL, 'r'},
+        {"count", required_argument, NULL, 'c'},   {"interface", required_argument, NULL, 'd'},
+        {"segment", required_argument, NULL, 's'}, {NULL, 0, NULL, 0},
     };
     const char *to_text = NULL, *from_text = NULL, *path = NULL, *interface = "lo";
     double rate = 0;
-    uint64_t count = 0;
+    uint64_t count = 0, segment = 1;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 't')
             to_text = optarg;
@@ -124,14 +125,18 @@ int main(int argc, char **argv)
             count = strtoull(optarg, NULL, 10);
         else if (option == 'd')
             interface = optarg;
+        else if (option == 's')
+            segment = strtoull(optarg, NULL, 10);
         else
             to_text = path = NULL, optind = argc;
     }
-    if (!to_text || !path || optind < argc || rate < 0) {
+    if (!to_text || !path || optind < argc || rate < 0 || segment < 1 || segment > BATCH_MAX) {
         fprintf(stderr, "usage: udp_source --to ADDRESS:PORT --file DATAGRAMS [--rate HZ]\n"
                         "           [--count N] [--interface lo] [--from ADDRESS:0]\n"
+                        "           [--segment N]\n"
                         "  --rate 0 (the default) is as fast as it goes;\n"
-                        "  --count beyond the file's begins it again; default: the file once\n");
+                        "  --count beyond the file's begins it again; default: the file once;\n"
+                        "  --segment N sends up to N (at most 64) of one size as one message\n");
         return 2;
     }
     struct sigaction action = {.sa_handler = on_stop};
@@ -174,6 +179,11 @@ int main(int argc, char **argv)
 
     struct iovec parts[BATCH_MAX];
     struct mmsghdr messages[BATCH_MAX];
+    unsigned datagrams[BATCH_MAX]; /* in each message */
+    union {
+        char bytes[CMSG_SPACE(sizeof(uint16_t))];
+        struct cmsghdr align;
+    } control[BATCH_MAX];
     uint64_t sent = 0, errors = 0, payload = 0, late_ns = 0, begun = now_ns();
     size_t at = 0;
     while (sent + errors < count && !stop) {
@@ -192,8 +202,8 @@ int main(int argc, char **argv)
         }
         if (due > count)
             due = count;
-        unsigned batch = 0;
-        for (; batch < BATCH_MAX && done + batch < due; batch++) {
+        unsigned batch = 0, most = BATCH_MAX - BATCH_MAX % (unsigned)segment;
+        for (; batch < most && done + batch < due; batch++) {
             uint32_t length;
             if (at == bytes)
                 at = 0;
@@ -203,18 +213,38 @@ int main(int argc, char **argv)
                 (struct iovec){.iov_base = (void *)(uintptr_t)(data + at), .iov_len = length};
             at += length;
             payload += length;
-            messages[batch] =
-                (struct mmsghdr){.msg_hdr = {.msg_iov = &parts[batch], .msg_iovlen = 1}};
         }
-        for (unsigned gone = 0; gone < batch;) {
-            int took = sendmmsg(descriptor, messages + gone, batch - gone, 0);
+        unsigned count_of = 0; /* messages */
+        for (unsigned first = 0; first < batch; count_of++) {
+            size_t size = parts[first].iov_len, whole = size;
+            unsigned n = 1;
+            while (size > 0 && n < segment && first + n < batch &&
+                   parts[first + n - 1].iov_len == size && parts[first + n].iov_len <= size &&
+                   parts[first + n].iov_len > 0 &&
+                   whole + parts[first + n].iov_len <= SEGMENTED_MAX)
+                whole += parts[first + n++].iov_len;
+            struct msghdr *header = &messages[count_of].msg_hdr;
+            *header = (struct msghdr){.msg_iov = &parts[first], .msg_iovlen = n};
+            if (n > 1) {
+                header->msg_control = control[count_of].bytes;
+                header->msg_controllen = sizeof(control[count_of].bytes);
+                struct cmsghdr *note = CMSG_FIRSTHDR(header);
+                *note = (struct cmsghdr){.cmsg_level = IPPROTO_UDP,
+                                         .cmsg_type = UDP_SEGMENT_,
+                                         .cmsg_len = CMSG_LEN(sizeof(uint16_t))};
+                memcpy(CMSG_DATA(note), &(uint16_t){(uint16_t)size}, sizeof(uint16_t));
+            }
+            datagrams[count_of] = n;
+            first += n;
+        }
+        for (unsigned gone = 0; gone < count_of;) {
+            int took = sendmmsg(descriptor, messages + gone, count_of - gone, 0);
             if (took > 0) {
-                gone += (unsigned)took;
-                sent += (unsigned)took;
+                for (; took > 0; took--)
+                    sent += datagrams[gone++];
             } else if (errno != EINTR && errno != ECONNREFUSED) {
                 /* A refusal is news of an earlier datagram: nobody listened. Send this one. */
-                errors++;
-                gone++;
+                errors += datagrams[gone++];
             }
         }
     }

@@ -182,16 +182,29 @@ static void test_random_bytes(void **state)
         "{\"type\":\"record\",\"name\":\"T\",\"fields\":[{\"name\":\"c\",\"type\":"
         "{\"type\":\"array\",\"items\":\"T\"}},{\"name\":\"n\",\"type\":\"null\"}]}",
     };
+    /* Every kind of step, and the two walks that read a sequence. */
+    static const char steps[] =
+        "{\"type\":\"record\",\"name\":\"R\",\"fields\":["
+        "{\"name\":\"i\",\"type\":\"int\"},{\"name\":\"b\",\"type\":\"boolean\"},"
+        "{\"name\":\"n\",\"type\":{\"type\":\"record\",\"name\":\"N\",\"fields\":["
+        "{\"name\":\"f\",\"type\":{\"type\":\"fixed\",\"name\":\"F\",\"size\":3}},"
+        "{\"name\":\"x\",\"type\":\"float\"},{\"name\":\"q\",\"type\":\"long\"}]}},"
+        "{\"name\":\"e\",\"type\":{\"type\":\"enum\",\"name\":\"E\",\"symbols\":"
+        "[\"a\",\"b\",\"c\"]}},"
+        "{\"name\":\"u\",\"type\":[\"null\",\"long\",\"R\"]},"
+        "{\"name\":\"s\",\"type\":\"string\"},{\"name\":\"y\",\"type\":\"bytes\"}]}";
+    uint32_t sequences = 0;
     srand(20260101);
-    for (size_t s = 0; s < 3; s++) {
+    for (size_t s = 0; s < 4; s++) {
         struct compiled compiled;
-        compile(&compiled, schemas[s], NULL, NULL);
+        compile(&compiled, s < 3 ? schemas[s] : steps, NULL, s < 3 ? NULL : "n.q");
+        assert_int_equal(compiled.layout.sequence_step == LAYOUT_NO_STEP, s < 3);
         struct leaf *leaves = calloc(compiled.layout.leaf_count + 1, sizeof(*leaves));
         for (int round = 0; round < 100000; round++) {
             uint8_t *bytes = malloc(64);
             size_t length = (size_t)rand() % 64, at, again;
             for (size_t i = 0; i < length; i++)
-                bytes[i] = (uint8_t)(rand() % 3 ? rand() % 8 : rand());
+                bytes[i] = (uint8_t)(rand() % (s < 3 ? 3 : 6) ? rand() % 8 : rand());
             uint32_t count;
             enum reject one = datum_check(&compiled.layout, (struct span){bytes, length}, &at);
             enum reject two = datum_leaves(&compiled.layout, (struct span){bytes, length}, &again,
@@ -199,9 +212,58 @@ static void test_random_bytes(void **state)
             assert_int_equal(one, two);
             assert_int_equal(at, again);
             assert_true(at <= length);
+            for (uint32_t i = 0; one == REJECT_NONE && i < count; i++)
+                if (leaves[i].index == compiled.layout.sequence_leaf) {
+                    int64_t value = datum_sequence(&compiled.layout, (struct span){bytes, at});
+                    assert_true(value == leaves[i].value.integer);
+                    sequences++;
+                }
             free(bytes);
         }
         free(leaves);
+        free(compiled.image);
+    }
+    assert_true(sequences > 100);
+}
+
+/* Whatever bytes of the one size there is are a datum, and no others. */
+static void test_fixed_layouts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema;
+        uint32_t bytes; /* 0: not of one size */
+    } cases[] = {
+        {"\"double\"", 8},
+        {"{\"type\":\"fixed\",\"name\":\"F\",\"size\":70000}", 70000},
+        {"{\"type\":\"record\",\"name\":\"R\",\"fields\":["
+         "{\"name\":\"a\",\"type\":\"double\"},{\"name\":\"o\",\"type\":\"null\"},"
+         "{\"name\":\"v\",\"type\":{\"type\":\"record\",\"name\":\"V\",\"fields\":["
+         "{\"name\":\"x\",\"type\":\"float\"},{\"name\":\"y\",\"type\":\"float\"}]}},"
+         "{\"name\":\"w\",\"type\":\"V\"}]}",
+         24},
+        {"\"null\"", 0},
+        {"\"boolean\"", 0},
+        {"{\"type\":\"record\",\"name\":\"R\",\"fields\":["
+         "{\"name\":\"a\",\"type\":\"double\"},{\"name\":\"b\",\"type\":\"int\"}]}",
+         0},
+    };
+    static uint8_t bytes[70001];
+    memset(bytes, 0xff, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct compiled compiled;
+        size_t at;
+        compile(&compiled, cases[i].schema, NULL, NULL);
+        const struct layout *layout = &compiled.layout;
+        assert_int_equal(layout->is_fixed, cases[i].bytes > 0);
+        assert_int_equal(layout->fixed_bytes, cases[i].bytes);
+        if (layout->is_fixed) {
+            struct span datum = {bytes, cases[i].bytes};
+            assert_int_equal(datum_check(layout, datum, &at), REJECT_NONE);
+            assert_int_equal(at, datum.bytes);
+            datum.bytes--;
+            assert_int_equal(datum_check(layout, datum, &at), REJECT_TRUNCATED);
+        }
         free(compiled.image);
     }
 }
@@ -229,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_leaves_are_numbered_by_path),
         cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_fixed_layouts),
         cmocka_unit_test(test_damaged_layouts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,8 @@ static void assert_same(const struct channel_settings *a, const struct channel_s
     assert_int_equal(a->ttl, b->ttl);
     assert_true(a->buffer_bytes == b->buffer_bytes);
     assert_true(a->receive_bytes == b->receive_bytes);
+    assert_int_equal(a->offload, b->offload);
+    assert_int_equal(a->latency, b->latency);
     assert_int_equal(a->direct_io, b->direct_io);
     assert_true(a->sync_ms == b->sync_ms);
     assert_true(a->rotate_bytes == b->rotate_bytes);
@@ -99,6 +101,10 @@ static const char *const all_flags[] = {
     "16MiB",
     "--receive-queue",
     "2MiB",
+    "--offload",
+    "off",
+    "--latency",
+    "on",
     "--direct-io",
     "required",
     "--sync",
@@ -132,6 +138,8 @@ static void test_every_flag(void **state)
     assert_int_equal(settings.ttl, 3);
     assert_true(settings.buffer_bytes == 16777216);
     assert_true(settings.receive_bytes == 2097152);
+    assert_int_equal(settings.offload, OFFLOAD_OFF);
+    assert_int_equal(settings.latency, LATENCY_ON);
     assert_int_equal(settings.direct_io, DIRECT_REQUIRED);
     assert_true(settings.sync_ms == 100);
     assert_true(settings.rotate_bytes == 1610612736);
@@ -139,7 +147,7 @@ static void test_every_flag(void **state)
     assert_int_equal(settings_validate(&settings, error, sizeof error), 0);
 
     int count = settings_write_flags(&settings, text, sizeof text, words, WORDS_MAX);
-    assert_int_equal(count, 18);
+    assert_int_equal(count, 20);
     assert_string_equal(words[1], "--layout=/run/a b/engine.layout");
     assert_string_equal(words[9], "--factor=50");
     settings_defaults(&again);
@@ -394,6 +402,8 @@ static void test_ranges_agree(void **state)
         {"ttl", "ttl", false},
         {"buffer", "buffer", false},
         {"receive_queue", "receive-queue", false},
+        {"offload", "offload", false},
+        {"latency", "latency", false},
     };
     for (size_t i = 0; i < ARRAY_COUNT(pairs); i++) {
         const struct config_key *key =

@@ -29,8 +29,20 @@ enum {
     NET_IP_UNICAST_IF = 50,
     NET_IPV6_MULTICAST_ALL = 29,
     NET_IPV6_UNICAST_IF = 76,
+    NET_UDP_SEGMENT = 103,
+    NET_UDP_GRO = 104,
     SEND_QUEUE_BYTES = 4 << 20,
     CONTROL_BYTES = 128,
+    /* Buffers begin an odd number of cache lines apart. With 64 KiB between them, the first lines
+     * of all messages would fall into one set of the cache. */
+    BUFFER_STEP_BYTES = NET_DATAGRAM_BYTES_MAX + 17 * 64,
+    /* Kernels before 5.16 count headers as well, and fail at exactly 64. */
+    SEGMENTS_MAX = 60,
+    SEGMENTED_BYTES_MAX = 65507,
+    /* Two are enough to gain: 0.48 to 0.83 of the time of two sends, and 0.04 to 0.5 for 50,
+     * measured on loopback and veth, to receivers that coalesce and that do not. */
+    RUN_MIN = 2,
+    REFUSALS_MAX = 8, /* then it is not a matter of size */
 };
 #define MESSAGE_NOT_TAKEN 0xffffffffu
 
@@ -403,7 +415,10 @@ static int configure_sender(int descriptor, const struct address *to, unsigned i
                             uint32_t ttl)
 {
     int status = 0, hops = (int)ttl;
-    set_option(descriptor, SOL_SOCKET, SO_SNDBUF, SEND_QUEUE_BYTES);
+    /* Past the system's limit where allowed: what does not fit is lost, and a segmented message
+     * takes 64 KiB of it at once. */
+    if (set_option(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, SEND_QUEUE_BYTES) < 0)
+        set_option(descriptor, SOL_SOCKET, SO_SNDBUF, SEND_QUEUE_BYTES);
     if (to->family == 4) {
         status = set_option(descriptor, IPPROTO_IP, IP_MULTICAST_TTL, hops);
         if (status == 0 && hops > 0)
@@ -531,7 +546,7 @@ static struct net_batch_parts net_batch_parts(void *memory, uint32_t messages)
     at += messages * CONTROL_BYTES;
     at = (at + 4095) / 4096 * 4096;
     parts.buffers = base + at;
-    parts.bytes = at + (size_t)messages * NET_DATAGRAM_BYTES_MAX;
+    parts.bytes = at + (size_t)messages * BUFFER_STEP_BYTES;
     return parts;
 }
 
@@ -548,8 +563,8 @@ struct net_batch *net_batch_place(void *memory, uint32_t messages)
      * as it is; the addresses in it are this process's own. */
     for (uint32_t i = 0; i < messages; i++) {
         struct msghdr *header = &batch->headers[i].msg_hdr;
-        parts.vectors[i] = (struct iovec){parts.buffers + (size_t)i * NET_DATAGRAM_BYTES_MAX,
-                                          NET_DATAGRAM_BYTES_MAX};
+        parts.vectors[i] =
+            (struct iovec){parts.buffers + (size_t)i * BUFFER_STEP_BYTES, NET_DATAGRAM_BYTES_MAX};
         struct msghdr kept = *header;
         memset(header, 0, sizeof(*header)); /* padding too, which the kernel reads as lengths */
         header->msg_namelen = kept.msg_namelen;
@@ -578,10 +593,10 @@ void net_batch_clear(struct net_batch *batch)
     }
 }
 
-int net_batch_receive(struct net_batch *batch, int descriptor)
+int net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages)
 {
-    long taken =
-        syscall(SYS_recvmmsg, descriptor, batch->headers, batch->messages, MSG_DONTWAIT, NULL);
+    CHECK(messages <= batch->messages);
+    long taken = syscall(SYS_recvmmsg, descriptor, batch->headers, messages, MSG_DONTWAIT, NULL);
     if (taken >= 0)
         return (int)taken;
     return errno == EAGAIN || errno == EINTR ? 0 : -errno;
@@ -599,9 +614,11 @@ void net_batch_release(struct net_batch *batch)
 {
     struct net_batch_parts parts = net_batch_parts(batch, batch->messages);
     net_batch_clear(batch);
-    madvise(parts.buffers, (size_t)batch->messages * NET_DATAGRAM_BYTES_MAX, MADV_REMOVE);
+    madvise(parts.buffers, (size_t)batch->messages * BUFFER_STEP_BYTES, MADV_REMOVE);
 }
 
+/* Complete for every message that net_batch_taken counts: the kernel writes msg_len last, when the
+ * bytes, the source and the control data of that message stand (do_recvmmsg). */
 void net_batch_message(const struct net_batch *batch, uint32_t index, struct net_message *message)
 {
     const struct mmsghdr *entry = &batch->headers[index];
@@ -612,23 +629,33 @@ void net_batch_message(const struct net_batch *batch, uint32_t index, struct net
     message->truncated = (header.msg_flags & MSG_TRUNC) != 0 || bytes > NET_DATAGRAM_BYTES_MAX;
     message->bytes = (struct span){header.msg_iov->iov_base,
                                    bytes > NET_DATAGRAM_BYTES_MAX ? NET_DATAGRAM_BYTES_MAX : bytes};
-    from_system(header.msg_name, &message->source);
+    message->name = header.msg_name;
     if (header.msg_controllen > CONTROL_BYTES)
         header.msg_controllen = 0;
     for (struct cmsghdr *note = CMSG_FIRSTHDR(&header); note != NULL;
          note = CMSG_NXTHDR(&header, note)) {
-        if (note->cmsg_level != SOL_SOCKET)
-            continue;
-        if (note->cmsg_type == SO_TIMESTAMPNS &&
+        if (note->cmsg_level == SOL_SOCKET && note->cmsg_type == SO_TIMESTAMPNS &&
             note->cmsg_len >= CMSG_LEN(sizeof(struct timespec))) {
             struct timespec at;
             memcpy(&at, CMSG_DATA(note), sizeof(at));
             message->arrival_ns = (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
-        } else if (note->cmsg_type == SO_RXQ_OVFL && note->cmsg_len >= CMSG_LEN(sizeof(uint32_t))) {
+        } else if (note->cmsg_level == SOL_SOCKET && note->cmsg_type == SO_RXQ_OVFL &&
+                   note->cmsg_len >= CMSG_LEN(sizeof(uint32_t))) {
             memcpy(&message->dropped, CMSG_DATA(note), sizeof(uint32_t));
             message->dropped_known = true;
+        } else if (note->cmsg_level == IPPROTO_UDP && note->cmsg_type == NET_UDP_GRO &&
+                   note->cmsg_len >= CMSG_LEN(sizeof(int))) {
+            int segment;
+            memcpy(&segment, CMSG_DATA(note), sizeof(segment));
+            if (segment > 0 && (size_t)segment < message->bytes.bytes)
+                message->segment_bytes = (uint32_t)segment;
         }
     }
+}
+
+void net_message_source(const struct net_message *message, struct address *source)
+{
+    from_system(message->name, source);
 }
 
 int net_wait(int descriptor, int other, int64_t timeout_ns)
@@ -645,43 +672,359 @@ int net_wait(int descriptor, int other, int64_t timeout_ns)
 
 /* ---- sending ---- */
 
+#define OUTBOX_PARTS_MAX (sizeof(((struct net_outbox *)0)->parts) / sizeof(struct span))
+
+/* Whether a run of this size may go as one message, for all that is known. */
+static bool may_segment(const struct net_outbox *outbox, const struct net_outbox_run *run)
+{
+    return outbox->segments &&
+           (outbox->refused_bytes == 0 || run->segment_bytes < outbox->refused_bytes);
+}
+
+/* Appends to the newest run, if it can take the datagram. */
+static bool run_append(struct net_outbox *outbox, struct span datagram)
+{
+    if (!outbox->segments || outbox->count == 0 || datagram.bytes == 0)
+        return false;
+    struct net_outbox_run *run = &outbox->runs[outbox->count - 1];
+    if (run->ended || datagram.bytes > run->segment_bytes || run->datagrams == SEGMENTS_MAX ||
+        run->bytes + datagram.bytes > SEGMENTED_BYTES_MAX || !may_segment(outbox, run))
+        return false;
+    struct span *part = &outbox->parts[outbox->part_count - 1];
+    if (part->at + part->bytes == datagram.at) {
+        part->bytes += datagram.bytes;
+    } else {
+        if (outbox->part_count == OUTBOX_PARTS_MAX)
+            return false;
+        outbox->parts[outbox->part_count++] = datagram;
+        run->parts++;
+    }
+    run->datagrams++;
+    run->bytes += (uint32_t)datagram.bytes;
+    run->ended = datagram.bytes < run->segment_bytes;
+    return true;
+}
+
 void net_outbox_add(struct net_outbox *outbox, struct span datagram)
 {
-    if (outbox->count == NET_OUTBOX_MAX)
+    if (run_append(outbox, datagram))
+        return;
+    if (outbox->count == NET_OUTBOX_MAX || outbox->part_count == OUTBOX_PARTS_MAX)
         net_outbox_flush(outbox);
-    outbox->datagrams[outbox->count++] = datagram;
+    outbox->parts[outbox->part_count++] = datagram;
+    outbox->runs[outbox->count++] =
+        (struct net_outbox_run){.parts = 1,
+                                .datagrams = 1,
+                                .segment_bytes = (uint32_t)datagram.bytes,
+                                .bytes = (uint32_t)datagram.bytes};
+}
+
+/* Messages on their way to one sendmmsg. */
+struct outgoing {
+    struct sockaddr_storage to;
+    socklen_t to_bytes;
+    uint32_t count, vector_count;
+    struct mmsghdr headers[NET_OUTBOX_MAX];
+    struct iovec vectors[OUTBOX_PARTS_MAX];
+    const struct net_outbox_run *runs[NET_OUTBOX_MAX]; /* NULL: one datagram */
+    const struct span *parts[NET_OUTBOX_MAX];          /* of the run */
+    union {
+        char bytes[CMSG_SPACE(sizeof(uint16_t))];
+        struct cmsghdr align;
+    } control[NET_OUTBOX_MAX];
+};
+
+static void outgoing_start(struct outgoing *outgoing, const struct net_outbox *outbox)
+{
+    outgoing->to_bytes = to_system(&outbox->to, 0, &outgoing->to);
+    outgoing->count = 0;
+    outgoing->vector_count = 0;
+}
+
+/* Adds a message of `part_count` parts; as a run, if `run` is not NULL. */
+static void outgoing_add(struct outgoing *outgoing, const struct span *parts, uint32_t part_count,
+                         const struct net_outbox_run *run)
+{
+    uint32_t index = outgoing->count++;
+    struct msghdr *header = &outgoing->headers[index].msg_hdr;
+    CHECK(index < NET_OUTBOX_MAX && outgoing->vector_count + part_count <= OUTBOX_PARTS_MAX);
+    memset(header, 0, sizeof(*header));
+    header->msg_name = &outgoing->to;
+    header->msg_namelen = outgoing->to_bytes;
+    header->msg_iov = &outgoing->vectors[outgoing->vector_count];
+    header->msg_iovlen = part_count;
+    for (uint32_t i = 0; i < part_count; i++)
+        outgoing->vectors[outgoing->vector_count++] =
+            (struct iovec){(void *)(uintptr_t)parts[i].at, parts[i].bytes};
+    outgoing->runs[index] = run;
+    outgoing->parts[index] = parts;
+    if (run == NULL)
+        return;
+    uint16_t segment = (uint16_t)run->segment_bytes;
+    header->msg_control = outgoing->control[index].bytes;
+    header->msg_controllen = sizeof(outgoing->control[index].bytes);
+    struct cmsghdr *note = CMSG_FIRSTHDR(header);
+    note->cmsg_level = IPPROTO_UDP;
+    note->cmsg_type = NET_UDP_SEGMENT;
+    note->cmsg_len = CMSG_LEN(sizeof(segment));
+    memcpy(CMSG_DATA(note), &segment, sizeof(segment));
+}
+
+static void outgoing_send(struct net_outbox *outbox, struct outgoing *outgoing);
+
+/* Adds a run's datagrams one by one; sends whenever there is no more room. */
+static void outgoing_add_plain(struct net_outbox *outbox, struct outgoing *outgoing,
+                               const struct net_outbox_run *run, const struct span *parts)
+{
+    for (uint32_t i = 0; i < run->parts; i++) {
+        struct span left = parts[i];
+        do {
+            struct span one = left;
+            if (one.bytes > run->segment_bytes)
+                one.bytes = run->segment_bytes;
+            if (outgoing->count == NET_OUTBOX_MAX || outgoing->vector_count == OUTBOX_PARTS_MAX)
+                outgoing_send(outbox, outgoing);
+            outgoing_add(outgoing, &one, 1, NULL);
+            left.at += one.bytes;
+            left.bytes -= one.bytes;
+        } while (left.bytes > 0);
+    }
+}
+
+/* Sends a run one by one; false if nothing of it could be sent so either. */
+static bool send_plain(struct net_outbox *outbox, const struct net_outbox_run *run,
+                       const struct span *parts)
+{
+    struct outgoing outgoing;
+    uint64_t sent = outbox->sent;
+    outgoing_start(&outgoing, outbox);
+    outgoing_add_plain(outbox, &outgoing, run, parts);
+    outgoing_send(outbox, &outgoing);
+    return outbox->sent > sent;
+}
+
+/* A segmented message that the system refused may still do as single datagrams: EMSGSIZE or EINVAL
+ * with datagrams larger than the path lets through whole (plain ones are fragmented), EIO from a
+ * device without checksum offload. With its queues full (EAGAIN, ENOBUFS) there is nothing to be
+ * gained. What is remembered is what plain sending has shown to be segmentation's fault. */
+static void send_refused(struct net_outbox *outbox, const struct net_outbox_run *run,
+                         const struct span *parts, int error)
+{
+    if (!send_plain(outbox, run, parts))
+        return;
+    bool by_size = error == EMSGSIZE || error == EINVAL;
+    outbox->refused_bytes = run->segment_bytes;
+    if (!by_size || ++outbox->refusals == REFUSALS_MAX)
+        outbox->segments = false;
+}
+
+static void outgoing_send(struct net_outbox *outbox, struct outgoing *outgoing)
+{
+    uint32_t first = 0, count = outgoing->count;
+    outgoing->count = 0;
+    outgoing->vector_count = 0;
+    while (first < count) {
+        const struct net_outbox_run *run = outgoing->runs[first];
+        if (run != NULL && !may_segment(outbox, run)) { /* known since a moment ago */
+            send_plain(outbox, run, outgoing->parts[first++]);
+            continue;
+        }
+        long sent = syscall(SYS_sendmmsg, outbox->descriptor, outgoing->headers + first,
+                            count - first, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent > 0) {
+            for (; sent > 0; sent--, first++)
+                outbox->sent += outgoing->runs[first] ? outgoing->runs[first]->datagrams : 1;
+            continue;
+        }
+        int error = errno;
+        if (error == EINTR)
+            continue;
+        /* The error is of the first message; those behind it may fare better. */
+        if (run != NULL && error != EAGAIN && error != ENOBUFS) {
+            send_refused(outbox, run, outgoing->parts[first], error);
+        } else {
+            outbox->last_errno = error;
+            outbox->errors += run ? run->datagrams : 1;
+        }
+        first++;
+    }
 }
 
 void net_outbox_flush(struct net_outbox *outbox)
 {
-    uint32_t count = outbox->count, first = 0;
+    uint32_t count = outbox->count;
+    const struct span *parts = outbox->parts;
     outbox->count = 0;
+    outbox->part_count = 0;
     if (count == 0 || outbox->descriptor < 0)
         return;
-    struct sockaddr_storage to;
-    socklen_t to_bytes = to_system(&outbox->to, 0, &to);
-    struct mmsghdr headers[NET_OUTBOX_MAX];
-    struct iovec vectors[NET_OUTBOX_MAX];
-    memset(headers, 0, count * sizeof(headers[0]));
+    struct outgoing outgoing;
+    outgoing_start(&outgoing, outbox);
     for (uint32_t i = 0; i < count; i++) {
-        vectors[i] =
-            (struct iovec){(void *)(uintptr_t)outbox->datagrams[i].at, outbox->datagrams[i].bytes};
-        headers[i].msg_hdr.msg_name = &to;
-        headers[i].msg_hdr.msg_namelen = to_bytes;
-        headers[i].msg_hdr.msg_iov = &vectors[i];
-        headers[i].msg_hdr.msg_iovlen = 1;
-    }
-    while (first < count) {
-        long sent = syscall(SYS_sendmmsg, outbox->descriptor, headers + first, count - first,
-                            MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent > 0) {
-            outbox->sent += (uint64_t)sent;
-            first += (uint32_t)sent;
-        } else if (errno != EINTR) {
-            /* The error is of the first message; those behind it may fare better. */
-            outbox->last_errno = errno;
-            outbox->errors++;
-            first++;
+        const struct net_outbox_run *run = &outbox->runs[i];
+        if (run->datagrams < RUN_MIN || !may_segment(outbox, run)) {
+            outgoing_add_plain(outbox, &outgoing, run, parts);
+        } else {
+            if (outgoing.count == NET_OUTBOX_MAX ||
+                outgoing.vector_count + run->parts > OUTBOX_PARTS_MAX)
+                outgoing_send(outbox, &outgoing);
+            outgoing_add(&outgoing, parts, run->parts, run);
         }
+        parts += run->parts;
+    }
+    outgoing_send(outbox, &outgoing);
+}
+
+/* ---- offload ---- */
+
+int net_coalesce(int descriptor)
+{
+    return set_option(descriptor, IPPROTO_UDP, NET_UDP_GRO, 1);
+}
+
+int net_coalesce_not(int descriptor)
+{
+    int status = set_option(descriptor, IPPROTO_UDP, NET_UDP_GRO, 0);
+    if (status < 0 || net_wait(descriptor, -1, 0) == 0)
+        return status;
+    status = net_coalesce(descriptor);
+    return status < 0 ? status : -EAGAIN;
+}
+
+bool net_is_coalescing(int descriptor)
+{
+    int on = 0;
+    socklen_t size = sizeof(on);
+    return getsockopt(descriptor, IPPROTO_UDP, NET_UDP_GRO, &on, &size) == 0 && on != 0;
+}
+
+/* What is sent to try it: three datagrams, the last one shorter. */
+enum { PROBE_SEGMENT = 100, PROBE_BYTES = 240, PROBE_PATIENCE_MS = 20, PROBE_DROPS_MAX = 64 };
+
+struct probe {
+    int receiver, sender;
+    uint8_t pattern[PROBE_BYTES];
+    struct net_outbox outbox;
+};
+
+static void probe_send(struct probe *probe)
+{
+    struct net_outbox *outbox = &probe->outbox;
+    for (size_t at = 0; at < PROBE_BYTES; at += PROBE_SEGMENT) {
+        size_t left = PROBE_BYTES - at;
+        struct span one = {probe->pattern + at, left < PROBE_SEGMENT ? left : PROBE_SEGMENT};
+        net_outbox_add(outbox, one);
+    }
+    struct outgoing outgoing;
+    outgoing_start(&outgoing, outbox);
+    outgoing_add(&outgoing, outbox->parts, outbox->part_count, outbox->runs);
+    outbox->count = outbox->part_count = 0;
+    outgoing_send(outbox, &outgoing);
+}
+
+/* Whether the next message is what stands at `at` of the pattern, of `bytes`, in parts of
+ * `segment_bytes` (0: in one). */
+static bool probe_receives(const struct probe *probe, size_t at, size_t bytes, int segment_bytes)
+{
+    uint8_t got[PROBE_BYTES + 1];
+    union {
+        char bytes[CONTROL_BYTES];
+        struct cmsghdr align;
+    } control;
+    struct iovec vector = {got, sizeof(got)};
+    struct msghdr header = {.msg_iov = &vector,
+                            .msg_iovlen = 1,
+                            .msg_control = control.bytes,
+                            .msg_controllen = sizeof(control.bytes)};
+    struct pollfd wanted = {.fd = probe->receiver, .events = POLLIN};
+    ssize_t count = recvmsg(probe->receiver, &header, MSG_DONTWAIT);
+    if (count < 0 && poll(&wanted, 1, PROBE_PATIENCE_MS) > 0)
+        count = recvmsg(probe->receiver, &header, MSG_DONTWAIT);
+    int segment = 0;
+    for (struct cmsghdr *note = count < 0 ? NULL : CMSG_FIRSTHDR(&header); note != NULL;
+         note = CMSG_NXTHDR(&header, note))
+        if (note->cmsg_level == IPPROTO_UDP && note->cmsg_type == NET_UDP_GRO)
+            memcpy(&segment, CMSG_DATA(note), sizeof(segment));
+    return count == (ssize_t)bytes && memcmp(got, probe->pattern + at, bytes) == 0 &&
+           segment == segment_bytes;
+}
+
+/* Opens both ends: the receiver on a port that the system chooses, so that no two probes meet. */
+static bool probe_open(struct probe *probe, const struct address *at)
+{
+    struct sockaddr_storage to;
+    socklen_t to_bytes = to_system(at, 0, &to);
+    struct net_outbox *outbox = &probe->outbox;
+    probe->receiver = open_socket(4);
+    probe->sender = open_socket(4);
+    outbox->descriptor = probe->sender;
+    outbox->segments = true;
+    outbox->to = *at;
+    for (size_t i = 0; i < PROBE_BYTES; i++)
+        probe->pattern[i] = (uint8_t)(i * 7 + 1);
+    if (probe->receiver < 0 || probe->sender < 0 ||
+        bind(probe->receiver, (struct sockaddr *)&to, to_bytes) < 0 ||
+        getsockname(probe->receiver, (struct sockaddr *)&to, &to_bytes) < 0)
+        return false;
+    outbox->to.port = ntohs(((struct sockaddr_in *)(void *)&to)->sin_port);
+    if (!net_is_multicast(at))
+        return true;
+    unsigned loopback = net_interface_index("lo");
+    return loopback != 0 && set_option(probe->receiver, IPPROTO_IP, NET_IP_MULTICAST_ALL, 0) == 0 &&
+           join(probe->receiver, at, loopback, NULL) == 0 &&
+           configure_sender(probe->sender, at, loopback, 0) == 0;
+}
+
+static void probe_close(struct probe *probe)
+{
+    if (probe->receiver >= 0)
+        close(probe->receiver);
+    if (probe->sender >= 0)
+        close(probe->sender);
+}
+
+/* Sends to a receiver with the smallest queue until it drops, and looks by how much it counts. */
+static bool probe_drops_are_messages(struct probe *probe)
+{
+    set_option(probe->receiver, SOL_SOCKET, SO_RCVBUF, 1);
+    for (int i = 0; i < PROBE_DROPS_MAX; i++) {
+        probe_send(probe);
+        uint32_t dropped = net_dropped(probe->receiver);
+        if (dropped > 0)
+            return dropped == 1;
+    }
+    return true;
+}
+
+/* Segmented arrives as single datagrams; and, once asked for, coalesced in one message. */
+static void probe_at(const struct address *at, bool *send, bool *receive, bool *drops_are_messages)
+{
+    struct probe probe = {0};
+    *send = *receive = false;
+    if (probe_open(&probe, at)) {
+        probe_send(&probe);
+        *send = probe.outbox.segments && probe.outbox.refusals == 0 &&
+                probe_receives(&probe, 0, PROBE_SEGMENT, 0) &&
+                probe_receives(&probe, PROBE_SEGMENT, PROBE_SEGMENT, 0) &&
+                probe_receives(&probe, 2 * PROBE_SEGMENT, PROBE_BYTES - 2 * PROBE_SEGMENT, 0);
+        if (*send && net_coalesce(probe.receiver) == 0) {
+            probe_send(&probe);
+            *receive = probe_receives(&probe, 0, PROBE_BYTES, PROBE_SEGMENT);
+            *drops_are_messages = probe_drops_are_messages(&probe);
+        }
+    }
+    probe_close(&probe);
+}
+
+void net_probe_offload(struct net_offload *offload)
+{
+    struct address loopback = {.family = 4, .bytes = {127, 0, 0, 1}};
+    struct address group = {.family = 4, .bytes = {239, 255, 70, 76}};
+    bool receive_group;
+    *offload = (struct net_offload){.drops_are_messages = true};
+    probe_at(&loopback, &offload->send, &offload->receive, &offload->drops_are_messages);
+    if (offload->send) {
+        probe_at(&group, &offload->send_group, &receive_group, &offload->drops_are_messages);
+        offload->receive = offload->receive && (receive_group || !offload->send_group);
     }
 }

@@ -344,7 +344,8 @@ class Fleet:
         made) to the channel's input. Ended with the fleet; finish() gives what it did."""
         return self._source(self.address(name), datagrams, rate, count, **keys)
 
-    def _source(self, to, datagrams, rate=0, count=None, interface="lo", sender=None):
+    def _source(self, to, datagrams, rate=0, count=None, interface="lo", sender=None,
+                segment=None):
         if not isinstance(datagrams, (str, Path)):
             path = self.folder / f"datagrams-{len(self._children)}"
             write_datagrams(path, datagrams)
@@ -353,6 +354,7 @@ class Fleet:
                    interface]
         command += ["--count", count] if count is not None else []
         command += ["--from", sender] if sender else []
+        command += ["--segment", segment] if segment else []
         child = subprocess.Popen(self._inside + [str(word) for word in command],
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._children.append(child)
