@@ -51,9 +51,15 @@ static void note_error(struct writer *writer, int error)
     writer->retry_at_ns = error == 0 ? 0 : clock_monotonic_ns() + RETRY_NS;
 }
 
+/* A file that the state calls open is open here only once it has been gone on with. */
+static bool is_open(const struct writer *writer)
+{
+    return writer->segment->resumed && lane_writer(writer->lane)->file_open;
+}
+
 static bool ensure_open(struct writer *writer)
 {
-    if (lane_writer(writer->lane)->file_open)
+    if (is_open(writer))
         return true;
     if (writer->same_file)
         return false;
@@ -227,7 +233,7 @@ static void write_open_page(struct writer *writer)
     if (receiver.closed != number || receiver.open.count == 0 ||
         receiver.open.data_bytes > block_data_max(BLOCK_PAGE_BYTES))
         return;
-    if (state->file_open && state->open_datums <= state->early_datums &&
+    if (is_open(writer) && state->open_datums <= state->early_datums &&
         must_rotate(writer, state, BLOCK_PAGE_BYTES))
         end_file(writer);
     if (!ensure_open(writer))
@@ -261,6 +267,8 @@ static void sync_file(struct writer *writer)
 {
     const struct writer_state *state = lane_writer(writer->lane);
     if (state->file_open && state->unsynced_datums > 0) {
+        if (!ensure_open(writer)) /* not gone on with yet */
+            return;
         int status = segment_sync(writer->segment);
         if (status < 0)
             fail_write(writer, -status, 0);
@@ -275,7 +283,7 @@ static uint64_t file_deadline(const struct writer *writer)
     uint64_t due = UINT64_MAX;
     if (writer->unsynced_since_ns != 0)
         due = writer->unsynced_since_ns + writer->settings->sync_ms * NS_PER_MS / 8 * 7;
-    if (state->file_open && writer->settings->rotate_age_ms > 0) {
+    if (is_open(writer) && writer->settings->rotate_age_ms > 0) {
         uint64_t age = state->file_opened_ns + writer->settings->rotate_age_ms * NS_PER_MS;
         if (age < due)
             due = age;
@@ -318,7 +326,7 @@ static void do_what_is_due(struct writer *writer, uint64_t now_ns)
     if (writer->unsynced_since_ns != 0 && now_ns >= writer->unsynced_since_ns + sync_ns / 8 * 7)
         sync_file(writer);
     state = lane_writer(writer->lane);
-    if (state->file_open && writer->settings->rotate_age_ms > 0 &&
+    if (is_open(writer) && writer->settings->rotate_age_ms > 0 &&
         now_ns >= state->file_opened_ns + writer->settings->rotate_age_ms * NS_PER_MS) {
         end_file(writer);
     }
@@ -416,7 +424,7 @@ void writer_drain(struct writer *writer)
         attempts = write_blocks(writer, closed) ? 0 : attempts + 1;
     }
     writer_abandon(lane);
-    if (lane_writer(lane)->file_open)
+    if (is_open(writer))
         segment_end(writer->segment, 0);
 }
 

@@ -26,7 +26,7 @@ struct inode {
     size_t count, durable_count, room;
     uint64_t reserved_end;
     uint32_t links, opened;
-    bool torn;
+    bool torn, harmed; /* a write was cut short; somebody cut it */
 };
 struct entry {
     char name[NAME_BYTES];
@@ -629,7 +629,7 @@ bool disk_file_at(uint32_t index, struct disk_file *file)
                                .count = inode->count,
                                .durable = inode->durable,
                                .durable_count = inode->durable_count,
-                               .torn = inode->torn};
+                               .torn = inode->torn || inode->harmed};
     return true;
 }
 
@@ -659,7 +659,7 @@ void disk_cut(const char *name, size_t bytes)
     struct inode *inode = &inodes[folder.entries[at].inode];
     memset(inode->bytes + bytes, 0, inode->count - bytes);
     inode->count = bytes;
-    inode->torn = true;
+    inode->harmed = true; /* what is being written now may leave a hole */
 }
 
 void disk_lose_folder(void)

@@ -56,6 +56,8 @@ void model_memory_lost(const struct staging *staging, bool power);
 void model_garbled(void);
 /* A file is about to be removed (`bytes` 0) or cut to so many bytes. */
 void model_file_lost(const char *name, size_t bytes);
+/* The socket is about to be replaced by another. */
+void model_socket_lost(const struct staging *staging);
 /* Something happened after which a file may hold more than is counted. */
 void model_inexact(void);
 
@@ -63,6 +65,8 @@ void model_inexact(void);
 void model_look(void);
 /* Whether all that came is accounted for, so that model_check may be called. */
 bool model_is_settled(const struct staging *staging);
+/* Says what is not. */
+_Noreturn void model_fail_unsettled(const struct staging *staging, uint64_t waited_ns);
 /* Everything that must hold at a quiet moment. */
 void model_check(const struct staging *staging);
 /* How long ago the oldest datum was handed over that is not yet recorded; 0: all are. */

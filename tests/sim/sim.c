@@ -262,8 +262,7 @@ static void settle(void)
     if (!net_is_idle())
         fail("the relay does not receive");
     if (!model_is_settled(&sim.staging))
-        fail("not all is accounted for, %.3f s after the last fault",
-             (double)(2 * sync_ns + 3 * NS_PER_S) / 1e9);
+        model_fail_unsettled(&sim.staging, 2 * sync_ns + 3 * NS_PER_S);
     model_check(&sim.staging);
 }
 
@@ -431,8 +430,11 @@ static void phase(void)
         lose_memory(true);
     else if (kind < 26)
         lose_memory(false);
-    else if (kind < 30)
-        net_socket_new(random_spread(20000, 4 << 20)); /* see below: only where none is queued */
+    else if (kind < 30) {
+        kill_now();
+        model_socket_lost(&sim.staging);
+        net_socket_new(random_spread(20000, 4 << 20));
+    }
     if (random_chance(100000) && sim.alive) {
         stop();
         live_until(machine.now_ns + NS_PER_MS);
