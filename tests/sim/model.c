@@ -64,7 +64,7 @@ static struct {
     uint32_t datagram_count, datum_count, expected_count, rejected_count;
     int64_t sequence;
     struct sent_stream streams[STREAMS];
-    bool may_rewind, loose, exact;
+    bool may_rewind, loose, exact, harmed;
     /* Of this epoch. */
     uint32_t epoch_expected, epoch_rejected, epoch_full, epoch_decimated;
     uint64_t received, accepted, bytes, reasons[REJECT_REASONS + 1], gaps;
@@ -465,6 +465,11 @@ void model_socket_lost(const struct staging *staging)
     model.newest_drops = 0;
 }
 
+void model_harmed(void)
+{
+    model.harmed = true;
+}
+
 void model_inexact(void)
 {
     model.exact = false;
@@ -781,7 +786,7 @@ static void check_counters(const struct staging *staging, const struct walk *wal
                 counters.datums_recorded);
         must_be("rejects found in the files, of those recorded", walk->rejects_found_epoch,
                 rejects.datums_recorded);
-    } else if (there_in_epoch(walk->number) < counters.datums_recorded) {
+    } else if (!model.harmed && there_in_epoch(walk->number) < counters.datums_recorded) {
         fail("%" PRIu64 " datums are recorded, %" PRIu64 " are in the files",
              counters.datums_recorded, there_in_epoch(walk->number));
     }
@@ -828,11 +833,12 @@ void model_memory_lost(const struct staging *staging, bool power)
     if (power) {
         walk_all(&durable, true);
         uint64_t there = there_in_epoch(durable.number);
-        if (!model.loose && there < counters.datums_recorded)
+        if (!model.loose && !model.harmed && there < counters.datums_recorded)
             fail("%" PRIu64 " datums are recorded, %" PRIu64 " survive a power cut",
                  counters.datums_recorded, there);
-        for (uint32_t i = model.epoch_expected; i < model.expected_count; i++)
-            expected[i].must = expected[i].seen == durable.number;
+        for (uint32_t i = 0; i < model.expected_count; i++)
+            expected[i].must = (expected[i].must || i >= model.epoch_expected) &&
+                               expected[i].seen == durable.number;
     }
     walk_all(&now, false);
     for (uint32_t i = model.epoch_expected; i < model.expected_count; i++)
@@ -840,7 +846,8 @@ void model_memory_lost(const struct staging *staging, bool power)
     model.epoch_expected = model.expected_count;
     model.epoch_rejected = model.rejected_count;
     model.received = model.accepted = model.bytes = model.gaps = 0;
-    model.dropped = 0;
+    model.dropped = model.newest_drops = 0;
+    model.harmed = false;
     memset(model.reasons, 0, sizeof(model.reasons));
     model.sequence_known = false;
     model.window = model.expected_count;

@@ -58,6 +58,8 @@ void model_garbled(void);
 void model_file_lost(const char *name, size_t bytes);
 /* The socket is about to be replaced by another. */
 void model_socket_lost(const struct staging *staging);
+/* A file was cut while it may have been written to: what is written behind the hole is lost. */
+void model_harmed(void);
 /* Something happened after which a file may hold more than is counted. */
 void model_inexact(void);
 

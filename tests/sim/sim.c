@@ -358,6 +358,10 @@ static void somebody(void)
         disk_remove(name);
         events.files_removed++;
     } else {
+        if (random_chance(500000))
+            kill_now();
+        else
+            model_harmed();
         size_t bytes = random_chance(500000) ? random_below(file.count / 4096 + 1) * 4096
                                              : random_below(file.count + 1);
         model_file_lost(name, bytes);
@@ -399,9 +403,9 @@ static void phase(void)
     memset(&machine.faults, 0, sizeof(machine.faults));
     uint64_t until_ns = machine.now_ns + phase_ns(&traffic);
     uint64_t kind = random_below(100);
-    sim.healthy = kind < 15 && sim.settings.directory[0] != '\0';
-    if (sim.healthy) {
+    if (kind < 15 && sim.settings.directory[0] != '\0') {
         settle();
+        sim.healthy = true;
         net_traffic(&traffic);
         sim.healthy_since_ns = machine.now_ns;
         live_until(machine.now_ns + (until_ns - machine.now_ns));
