@@ -22,7 +22,7 @@
 #define FILES_BASE   (1 << 20)
 
 struct inode {
-    uint8_t *bytes, *durable, *dirty; /* dirty: a byte a page */
+    uint8_t *bytes, *durable, *dirty; /* dirty: a byte a page, DIRTY or FAILED */
     size_t count, durable_count, room;
     uint64_t reserved_end;
     uint32_t links, opened;
@@ -40,6 +40,8 @@ struct change {
     char from[NAME_BYTES], to[NAME_BYTES]; /* from "": made; to "": removed */
     int inode;
 };
+
+enum { DIRTY = 1, FAILED = 2 };
 
 static struct inode inodes[INODES_MAX];
 static int inode_count;
@@ -363,7 +365,7 @@ static void put(struct inode *inode, const uint8_t *from, uint64_t offset, size_
 {
     inode_room(inode, offset + bytes);
     memcpy(inode->bytes + offset, from, bytes);
-    memset(inode->dirty + offset / PAGE, 1, (offset + bytes - 1) / PAGE - offset / PAGE + 1);
+    memset(inode->dirty + offset / PAGE, DIRTY, (offset + bytes - 1) / PAGE - offset / PAGE + 1);
     if (offset + bytes > inode->count)
         inode->count = offset + bytes;
 }
@@ -508,9 +510,12 @@ int direct_file_sync(struct direct_file *file)
     work_on_disk(400000);
     bool fails = fault(machine.faults.sync);
     for (size_t page = 0; page < inode->room / PAGE; page++) {
-        if (inode->dirty[page] && !fails)
+        if (inode->dirty[page] != DIRTY)
+            continue;
+        if (!fails)
             memcpy(inode->durable + page * PAGE, inode->bytes + page * PAGE, PAGE);
-        inode->dirty[page] = 0; /* a failed sync is told of once, and the pages count as clean */
+        /* A failed sync is told of once; later ones pass over its pages. */
+        inode->dirty[page] = fails ? FAILED : 0;
     }
     if (fails) {
         events.sync_errors++;
@@ -576,8 +581,12 @@ void disk_life_ends(void)
     }
     in_flight.active = false;
     memset(opened, 0, sizeof(opened));
-    for (int i = 0; i < inode_count; i++)
+    for (int i = 0; i < inode_count; i++) {
         inodes[i].opened = 0;
+        /* Killed before it could note that a sync had failed: nobody can know, so be kind. */
+        for (size_t page = 0; page < inodes[i].room / PAGE; page++)
+            inodes[i].dirty[page] = inodes[i].dirty[page] != 0 ? DIRTY : 0;
+    }
     locked = false;
 }
 
@@ -600,7 +609,7 @@ void disk_power_cut(void)
         if (size < least)
             size = least;
         for (size_t page = 0; page < inode->room / PAGE; page++) {
-            if (inode->dirty[page] && random_chance(keeps))
+            if (inode->dirty[page] == DIRTY && random_chance(keeps))
                 memcpy(inode->durable + page * PAGE, inode->bytes + page * PAGE, PAGE);
             else if (inode->dirty[page])
                 inode->torn = true, events.pages_lost++;

@@ -149,7 +149,7 @@ int net_batch_receive(struct net_batch *batch, int descriptor)
 {
     seam("receive", 1000);
     MUST(descriptor == DESCRIPTOR_RECEIVE);
-    model_call();
+    world_call();
     if (fault(machine.faults.receive)) {
         static const int errors[] = {ENOMEM, ENOBUFS, ECONNREFUSED};
         events.receive_errors++;

@@ -64,11 +64,12 @@ static struct {
     uint32_t datagram_count, datum_count, expected_count, rejected_count;
     int64_t sequence;
     struct sent_stream streams[STREAMS];
-    bool may_rewind, loose, exact, harmed;
+    bool loose, exact, harmed;
     /* Of this epoch. */
     uint32_t epoch_expected, epoch_rejected, epoch_full, epoch_decimated;
     uint64_t received, accepted, bytes, reasons[REJECT_REASONS + 1], gaps;
     uint64_t dropped, newest_drops; /* before this socket; on it, as told */
+    uint64_t batches; /* in force when the newest call began */
     int64_t newest_sequence;
     bool sequence_known;
     uint32_t window; /* the first datum of it, in expected */
@@ -371,8 +372,9 @@ static bool has_stream(enum stream stream)
                                  : model.settings.decimated.family != 0;
 }
 
-void model_call(void)
+void model_call(const struct staging *staging)
 {
+    model.batches = staging_receiver(staging)->batches;
     for (int i = 0; i < STREAMS && !model.loose; i++) {
         struct sent_stream *stream = &model.streams[i];
         pass_oversize(stream);
@@ -381,7 +383,6 @@ void model_call(void)
                  i == 0 ? "full" : "decimated", stream->count - stream->sent);
         stream->rewind = stream->count;
     }
-    model.may_rewind = false;
 }
 
 void model_handed(uint32_t number)
@@ -432,25 +433,20 @@ void model_sent(enum stream index, struct span bytes, bool taken)
         stream->sent++;
         return;
     }
-    /* After a kill, and before the next call for datagrams, the batch is begun again. */
-    if (model.may_rewind && stream->rewind < stream->sent) {
-        events.sent_twice += stream->sent - stream->rewind;
-        stream->sent = stream->rewind;
-        stream->rewind = UINT32_MAX;
-        pass_oversize(stream);
-        if (is_same(stream->items[stream->sent], bytes)) {
-            stream->rewind = stream->sent;
-            stream->sent++;
-            return;
-        }
-    }
     fail("%s stream: %zu bytes were sent that are not the next, number %u of %u",
          index == STREAM_FULL ? "full" : "decimated", bytes.bytes, stream->sent, stream->count);
 }
 
-void model_life_ends(void)
+void model_life_ends(const struct staging *staging)
 {
-    model.may_rewind = true;
+    if (model.loose || staging_receiver(staging)->batches != model.batches)
+        return;
+    /* The newest batch is not in force: it will be sent again, from its begin. */
+    for (int i = 0; i < STREAMS; i++) {
+        struct sent_stream *stream = &model.streams[i];
+        events.sent_twice += stream->sent - stream->rewind;
+        stream->sent = stream->rewind;
+    }
 }
 
 void model_socket_lost(const struct staging *staging)
@@ -650,7 +646,7 @@ static void walk_all(struct walk *walk, bool durable)
         size_t bytes = durable ? files[i].durable_count : files[i].count;
         size_t whole =
             reader_walk(durable ? files[i].durable : files[i].bytes, bytes, walk_block, walk);
-        if (whole != bytes && !durable && !files[i].torn)
+        if (whole != bytes && !durable && !files[i].torn && !model.loose)
             fail("%s is whole up to byte %zu of %zu only", walk->name, whole, bytes);
     }
 }
@@ -666,7 +662,7 @@ void model_look(void)
         struct walk walk = {.name = file.name, .rejects = rejects, .ordered = true,
                             .number = ++model.walk, .newest = -1};
         size_t whole = reader_walk(file.bytes, file.count, walk_block, &walk);
-        if (whole != file.count && !file.torn)
+        if (whole != file.count && !file.torn && !model.loose)
             fail("%s can be read up to byte %zu of %zu only", file.name, whole, file.count);
         events.open_file_checks++;
     }
@@ -854,7 +850,7 @@ void model_memory_lost(const struct staging *staging, bool power)
     model.exact = true;
     for (int i = 0; i < STREAMS; i++)
         model.streams[i].sent = model.streams[i].rewind = model.streams[i].count;
+    model.batches = 0;
     model.epoch_full = model.streams[STREAM_FULL].count;
     model.epoch_decimated = model.streams[STREAM_DECIMATED].count;
-    model.may_rewind = false;
 }

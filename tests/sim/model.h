@@ -44,12 +44,12 @@ struct datagram *model_at(uint32_t number);
 uint32_t model_made(void);
 
 /* A call for datagrams begins; the kernel hands one over; the relay sends. */
-void model_call(void);
+void model_call(const struct staging *staging);
 void model_handed(uint32_t number);
 void model_sent(enum stream stream, struct span bytes, bool taken);
 
 /* The relay was killed, or has ended. */
-void model_life_ends(void);
+void model_life_ends(const struct staging *staging);
 /* The channel's memory is about to be lost; with `power`, what was not synced as well. */
 void model_memory_lost(const struct staging *staging, bool power);
 /* It was garbled: from here on only what is recorded is looked at, not how much. */

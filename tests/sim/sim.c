@@ -129,9 +129,9 @@ static void live_once(void)
     sim.exit_status = status;
 }
 
-static bool is_writable(const struct staging *staging)
+void world_call(void)
 {
-    return staging->memory != NULL;
+    model_call(&sim.staging);
 }
 
 static void look(void)
@@ -139,7 +139,7 @@ static void look(void)
     static uint32_t looks;
     if (random_chance(disk_is_writing() ? 20000 : 2000))
         model_look();
-    if (sim.healthy && ++looks % 64 == 0 && is_writable(&sim.staging)) {
+    if (sim.healthy && ++looks % 64 == 0) {
         uint64_t age_ns = model_oldest_ns(&sim.staging);
         uint64_t limit_ns = sim.settings.sync_ms * NS_PER_MS + 5 * NS_PER_MS;
         if (age_ns > limit_ns && machine.now_ns - sim.healthy_since_ns > limit_ns)
@@ -183,7 +183,7 @@ static void end_life(bool by_kill)
     else
         events.lives_cached++;
     disk_life_ends();
-    model_life_ends();
+    model_life_ends(&sim.staging);
     sim.alive = false;
 }
 

@@ -27,6 +27,8 @@ enum {
 uint64_t world_next_ns(void);
 /* Lets everything come that is due. */
 void world_arrive(void);
+/* The relay calls for datagrams. */
+void world_call(void);
 
 struct traffic {
     uint64_t interval_ns; /* between bursts; 0: silence */
