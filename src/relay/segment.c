@@ -443,16 +443,15 @@ int segment_resume(struct segment *segment)
 {
     if (segment->folder->descriptor < 0)
         return -ENOENT;
-    int status = lane_writer(segment->lane)->file_open ? resume_open_file(segment) : 0;
+    const struct writer_state *state = lane_writer(segment->lane);
+    struct segment_scan scan = {.segment = segment, .number_max = state->file_number};
+    int status = folder_list(segment->folder->descriptor, note_number, &scan);
+    if (status == 0 && state->file_open)
+        status = resume_open_file(segment);
     if (status < 0)
         return status;
     segment->resumed = true;
-    const struct writer_state *state = lane_writer(segment->lane);
-    struct segment_scan scan = {.segment = segment,
-                                .open_name = state->file_open ? state->file_name : NULL,
-                                .number_max = state->file_number};
-    folder_list(segment->folder->descriptor, note_number, &scan);
-    if (scan.number_max > state->file_number) {
+    if (scan.number_max > lane_writer(segment->lane)->file_number) {
         struct writer_state *next = lane_writer_begin(segment->lane);
         next->file_number = scan.number_max;
         lane_writer_commit(segment->lane);

@@ -22,61 +22,14 @@ enum { PARTS_MAX = 16 };
 #define STACK_BYTES       (64u << 10)
 #define PAGED_WAKE_BLOCKS 16u /* where every block is a page, wake for a handful */
 
-int writer_prepare(struct writer *writer, struct lane *lane,
-                   const struct channel_settings *settings, struct segment *segment)
-{
-    writer->lane = lane;
-    writer->settings = settings;
-    writer->segment = segment;
-    writer->pages = segment->folder->direct && segment->folder->alignment == BLOCK_PAGE_BYTES;
-    writer->wake_blocks = segment->folder->direct ? 1 : PAGED_WAKE_BLOCKS;
-    /* A block is split over two files only while it is a page; its rest fits one unit as well. */
-    writer->page = private_memory_map(segment->folder->alignment);
-    return writer->page == NULL ? -ENOMEM : 0;
-}
-
-static void note_error(struct writer *writer, int error)
-{
-    const struct writer_state *state = lane_writer(writer->lane);
-    if (state->write_errno != (uint32_t)error) {
-        if (error != 0)
-            log_line("cannot record in %s: %s; trying again every second",
-                     writer->settings->directory, strerror(error));
-        else
-            log_line("recording again in %s", writer->settings->directory);
-        struct writer_state *next = lane_writer_begin(writer->lane);
-        next->write_errno = (uint32_t)error;
-        lane_writer_commit(writer->lane);
-    }
-    writer->retry_at_ns = error == 0 ? 0 : clock_monotonic_ns() + RETRY_NS;
-}
-
 /* A file that the state calls open is open here only once it has been gone on with. */
 static bool is_open(const struct writer *writer)
 {
     return writer->segment->resumed && lane_writer(writer->lane)->file_open;
 }
 
-static bool ensure_open(struct writer *writer)
-{
-    if (is_open(writer))
-        return true;
-    if (writer->same_file)
-        return false;
-    int status = segment_open(writer->segment);
-    if (status < 0)
-        note_error(writer, -status);
-    return status == 0;
-}
-
-/* Datums of the open block that stand in a file. */
-static uint64_t standing_datums(const struct writer_state *state)
-{
-    return state->open_datums > state->early_datums ? state->open_datums : state->early_datums;
-}
-
-/* After a failed write over the open page: whether a whole page stands there all the same, the old
- * or the new one. Notes how many datums it holds. */
+/* After a write over the open page that failed, or that a kill kept from being noted: whether a
+ * whole page stands there, the old or the new one. Notes how many datums it holds. */
 static bool does_page_stand(struct writer *writer)
 {
     const struct writer_state *state = lane_writer(writer->lane);
@@ -97,6 +50,68 @@ static bool does_page_stand(struct writer *writer)
     }
     lane_writer_commit(writer->lane);
     return true;
+}
+
+/* The file that the last relay left goes on. If it was killed between writing its page and noting
+ * that, the page holds more than is noted: were the file ended so, its datums would be recorded
+ * again in the next. */
+static void learn_page(struct writer *writer)
+{
+    if (writer->page_known || !is_open(writer))
+        return;
+    writer->page_known = true;
+    does_page_stand(writer);
+}
+
+int writer_prepare(struct writer *writer, struct lane *lane,
+                   const struct channel_settings *settings, struct segment *segment)
+{
+    writer->lane = lane;
+    writer->settings = settings;
+    writer->segment = segment;
+    writer->pages = segment->folder->direct && segment->folder->alignment == BLOCK_PAGE_BYTES;
+    writer->wake_blocks = segment->folder->direct ? 1 : PAGED_WAKE_BLOCKS;
+    /* A block is split over two files only while it is a page; its rest fits one unit as well. */
+    writer->page = private_memory_map(segment->folder->alignment);
+    if (writer->page == NULL)
+        return -ENOMEM;
+    learn_page(writer);
+    return 0;
+}
+
+static void note_error(struct writer *writer, int error)
+{
+    const struct writer_state *state = lane_writer(writer->lane);
+    if (state->write_errno != (uint32_t)error) {
+        if (error != 0)
+            log_line("cannot record in %s: %s; trying again every second",
+                     writer->settings->directory, strerror(error));
+        else
+            log_line("recording again in %s", writer->settings->directory);
+        struct writer_state *next = lane_writer_begin(writer->lane);
+        next->write_errno = (uint32_t)error;
+        lane_writer_commit(writer->lane);
+    }
+    writer->retry_at_ns = error == 0 ? 0 : clock_monotonic_ns() + RETRY_NS;
+}
+
+static bool ensure_open(struct writer *writer)
+{
+    if (is_open(writer))
+        return true;
+    if (writer->same_file)
+        return false;
+    int status = segment_open(writer->segment);
+    if (status < 0)
+        note_error(writer, -status);
+    learn_page(writer);
+    return status == 0;
+}
+
+/* Datums of the open block that stand in a file. */
+static uint64_t standing_datums(const struct writer_state *state)
+{
+    return state->open_datums > state->early_datums ? state->open_datums : state->early_datums;
 }
 
 /* The file is followed by another at the next write. */

@@ -166,6 +166,9 @@ static void change_folder(const char *from, const char *to, int inode)
     snprintf(change->from, NAME_BYTES, "%s", from);
     snprintf(change->to, NAME_BYTES, "%s", to);
     change->inode = inode;
+    char text[2 * NAME_BYTES + 40];
+    snprintf(text, sizeof(text), "inode %d: %s -> %s", inode, from, to);
+    note_text(text);
     apply(&folder, change);
 }
 
@@ -437,7 +440,8 @@ int direct_file_write(struct direct_file *file, const struct span *parts, uint32
     }
     if (file->direct)
         MUST(offset % disk.alignment == 0);
-    note("writes", offset, all);
+    note("writes to inode, at", (uint64_t)(inode - inodes), offset);
+    note("writes so much", all, 0);
     in_flight.active = true;
     in_flight.inode = (int)(inode - inodes);
     in_flight.offset = offset;
@@ -524,7 +528,7 @@ int direct_file_sync(struct direct_file *file)
     }
     inode->durable_count = inode->count;
     events.syncs++;
-    note("synced", inode->count, 0);
+    note("synced inode, bytes", (uint64_t)(inode - inodes), inode->count);
     fiber_step(STEP_SEAM);
     return 0;
 }
@@ -543,7 +547,7 @@ int direct_file_truncate(struct direct_file *file, uint64_t bytes)
     inode->count = bytes;
     inode->reserved_end = 0;
     inode->torn = false;
-    note("truncated", bytes, 0);
+    note("truncated inode, to", (uint64_t)(inode - inodes), bytes);
     fiber_step(STEP_SEAM);
     return 0;
 }

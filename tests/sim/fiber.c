@@ -85,7 +85,7 @@ struct told {
     uint64_t step, now_ns, a, b;
     int fiber;
     const char *what;
-    char text[120];
+    char text[200];
 };
 static struct told told[NOTES];
 static uint64_t told_count;

@@ -40,6 +40,7 @@ struct datum {
 struct expected {
     uint32_t datum, seen; /* the walk over the files that found it last */
     bool must, gone;
+    const char *seen_in;
     uint64_t handed_ns;
 };
 struct sent_stream {
@@ -506,12 +507,15 @@ static void take_found(struct walk *walk, uint32_t index, const uint8_t *at, siz
     }
     if (walk->ordered && !model.loose) {
         if (item->seen == walk->number)
-            fail("%s holds datum %u, which was found before", walk->name, index);
+            fail("%s holds datum %u, which was found before, in %s", walk->name, index,
+                 item->seen_in);
         if ((int64_t)datum->position <= walk->newest)
-            fail("%s holds datum %u behind a later one", walk->name, index);
+            fail("%s holds datum %u behind datum %u in %s", walk->name, index,
+                 expected[walk->newest].datum, expected[walk->newest].seen_in);
     }
     walk->newest = datum->position;
     item->seen = walk->number;
+    item->seen_in = walk->name;
     walk->found_epoch += datum->position >= model.epoch_expected;
 }
 
