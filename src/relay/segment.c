@@ -622,10 +622,12 @@ int segment_end(struct segment *segment, uint64_t torn_at)
         next->datums_unrecorded += next->unsynced_datums;
         next->unsynced_datums = 0;
         size = next->file_synced_bytes;
-    } else if (torn_at != 0) {
-        size = torn_at;
     }
-    if (!(synced && torn_at != 0) && next->open_datums > next->early_datums) {
+    /* A torn page, which may have been synced when it was whole, goes to the next file again. */
+    bool again = torn_at != 0 && (synced || torn_at < size);
+    if (again)
+        size = torn_at;
+    else if (next->open_datums > next->early_datums) {
         next->early_datums = next->open_datums;
         next->early_bytes = next->open_bytes;
     }

@@ -212,6 +212,7 @@ int folder_rename(int descriptor, const char *from, const char *to)
     if (find(&folder, to) >= 0)
         return -EEXIST;
     change_folder(from, to, folder.entries[at].inode);
+    events.files_ended += strstr(to, ".part") == NULL;
     fiber_step(STEP_SEAM);
     return 0;
 }

@@ -257,7 +257,7 @@ static void fiber_make(int index, void (*run)(void *), void *context)
 
 static void draw(int64_t left[STEPS])
 {
-    static const uint64_t spread[STEPS] = {60, 1500, 60000};
+    static const uint64_t spread[STEPS] = {60, 1000, 20000};
     int kind = (int)random_below(STEPS);
 #if defined(__SANITIZE_ADDRESS__)
     kind = kind == STEP_ACCESS ? STEP_FUNCTION : kind;
@@ -269,11 +269,12 @@ static void draw(int64_t left[STEPS])
 
 void kill_draw(void)
 {
+    static const uint64_t start[STEPS] = {30, 300, 700}; /* steps until it receives */
     draw(kill_left);
-    if (random_chance(700000)) /* most lives get to work */
+    if (random_chance(850000)) /* most lives get to work */
         for (int i = 0; i < STEPS; i++)
             if (kill_left[i] != INT64_MAX)
-                kill_left[i] *= 8;
+                kill_left[i] = kill_left[i] * 8 + (int64_t)random_below(start[i] * 2);
 }
 
 void kill_never(void)

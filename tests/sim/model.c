@@ -445,6 +445,8 @@ void model_life_ends(const struct staging *staging)
     /* The newest batch is not in force: it will be sent again, from its begin. */
     for (int i = 0; i < STREAMS; i++) {
         struct sent_stream *stream = &model.streams[i];
+        if (!has_stream((enum stream)i))
+            continue;
         events.sent_twice += stream->sent - stream->rewind;
         stream->sent = stream->rewind;
     }
@@ -485,22 +487,35 @@ struct walk {
     bool rejects, ordered;
     uint32_t number; /* of the walk */
     int64_t newest;  /* position found last */
-    uint64_t found, found_epoch, rejects_found_epoch;
+    uint64_t found_epoch, rejects_found_epoch;
+    /* After a power cut a block of a torn file may have lost pages and yet end with its sync marker:
+     * what stands there, and behind, is for `flotilla recover`. */
+    bool tolerant, stopped, dry;
     bool mark_gone;
     size_t gone_from; /* blocks at or behind this byte */
 };
+
+static void is_wrong(struct walk *walk, const char *what)
+{
+    if (!walk->tolerant)
+        fail("%s %s", walk->name, what);
+    walk->stopped = true;
+}
 
 static void take_found(struct walk *walk, uint32_t index, const uint8_t *at, size_t bytes)
 {
     const struct datum *datum = &datums[index];
     if (index >= model.datum_count || bytes != datum->body.bytes ||
-        memcmp(at, datum->body.at, bytes) != 0)
-        fail("%s holds a datum that was never sent", walk->name);
+        memcmp(at, datum->body.at, bytes) != 0) {
+        is_wrong(walk, "holds a datum that was never sent");
+        return;
+    }
+    if (walk->dry)
+        return;
     if (datum->position == NOWHERE)
         fail("%s holds datum %u, which was never handed over", walk->name, index);
     struct expected *item = &expected[datum->position];
     events.datums_checked++;
-    walk->found++;
     if (walk->mark_gone) {
         item->gone = true;
         return;
@@ -519,37 +534,47 @@ static void take_found(struct walk *walk, uint32_t index, const uint8_t *at, siz
     walk->found_epoch += datum->position >= model.epoch_expected;
 }
 
-static int64_t read_or_fail(const struct walk *walk, const uint8_t **at, const uint8_t *end)
+static int64_t take_long(struct walk *walk, const uint8_t **at, const uint8_t *end)
 {
-    int64_t value;
+    int64_t value = 0;
     if (!reader_long(at, end, &value))
-        fail("%s: a datum ends too early", walk->name);
+        is_wrong(walk, "holds a datum that ends too early");
     return value;
+}
+
+/* Passes over what is sized; where it begins. */
+static struct span take_sized(struct walk *walk, const uint8_t **at, const uint8_t *end)
+{
+    int64_t bytes = take_long(walk, at, end);
+    if (bytes < 0 || bytes > end - *at) {
+        is_wrong(walk, "holds a datum that runs over its block");
+        bytes = 0;
+    }
+    struct span found = {*at, (size_t)bytes};
+    *at += bytes;
+    return found;
 }
 
 static void walk_reject(struct walk *walk, const uint8_t **at, const uint8_t *end)
 {
-    int64_t arrival = read_or_fail(walk, at, end);
-    int64_t source_bytes = read_or_fail(walk, at, end);
-    *at += source_bytes;
-    int64_t reason_bytes = read_or_fail(walk, at, end);
-    const uint8_t *reason = *at;
-    *at += reason_bytes;
-    read_or_fail(walk, at, end);
-    int64_t bytes = read_or_fail(walk, at, end);
-    uint32_t number = (uint32_t)arrival & 0xfffff;
-    if (bytes < 0 || bytes > end - *at || number >= model.datagram_count)
-        fail("%s: no such reject", walk->name);
+    uint64_t arrival = (uint64_t)take_long(walk, at, end);
+    take_sized(walk, at, end);
+    struct span reason = take_sized(walk, at, end);
+    take_long(walk, at, end);
+    struct span bytes = take_sized(walk, at, end);
+    uint32_t number = arrival & 0xfffff;
     const struct datagram *datagram = &datagrams[number];
+    if (walk->stopped)
+        return;
+    if (number >= model.datagram_count || !datagram->handed || datagram->reason == REJECT_NONE ||
+        arrival != datagram->arrival_ns || !is_same(datagram->bytes, bytes)) {
+        is_wrong(walk, "holds a reject that was not turned away");
+        return;
+    }
     const char *name = datum_reject_name((enum reject)datagram->reason);
-    if (!datagram->handed || datagram->reason == REJECT_NONE ||
-        (uint64_t)arrival != datagram->arrival_ns ||
-        !is_same(datagram->bytes, (struct span){*at, (size_t)bytes}))
-        fail("%s: a reject that was not turned away", walk->name);
-    if ((size_t)reason_bytes != strlen(name) || memcmp(reason, name, strlen(name)) != 0)
-        fail("%s: a reject for another reason than %s", walk->name, name);
-    *at += bytes;
-    if (walk->mark_gone)
+    if (!is_same(reason, (struct span){(const uint8_t *)name, strlen(name)}))
+        is_wrong(walk, "holds a reject for another reason");
+    if (walk->mark_gone || walk->dry)
         return;
     if (walk->ordered && !model.loose && rejected_seen[number] == walk->number)
         fail("%s holds reject %u, which was found before", walk->name, number);
@@ -560,43 +585,42 @@ static void walk_reject(struct walk *walk, const uint8_t **at, const uint8_t *en
 static void walk_datum(struct walk *walk, const uint8_t **at, const uint8_t *end)
 {
     const uint8_t *begin = *at;
-    uint32_t index;
+    uint64_t index;
     if (model.settings.encoding == ENCODING_OPAQUE) {
-        int64_t arrival = read_or_fail(walk, at, end);
-        uint32_t number = (uint32_t)arrival & 0xfffff;
-        *at += read_or_fail(walk, at, end);
-        *at += read_or_fail(walk, at, end);
-        if (number >= model.datagram_count)
-            fail("%s: no such datagram", walk->name);
-        index = datagrams[number].first_datum;
+        uint64_t number = (uint64_t)take_long(walk, at, end) & 0xfffff;
+        take_sized(walk, at, end);
+        take_sized(walk, at, end);
+        index = number < model.datagram_count ? datagrams[number].first_datum : DATUMS_MAX - 1;
     } else {
-        if (*at < end)
-            ++*at;
-        read_or_fail(walk, at, end);
-        read_or_fail(walk, at, end);
-        index = (uint32_t)read_or_fail(walk, at, end);
-        *at += 8;
-        read_or_fail(walk, at, end);
-        *at += read_or_fail(walk, at, end);
+        *at += *at < end;
+        take_long(walk, at, end);
+        take_long(walk, at, end);
+        index = (uint64_t)take_long(walk, at, end);
+        *at += end - *at < 8 ? end - *at : 8;
+        take_long(walk, at, end);
+        take_sized(walk, at, end);
     }
-    if (*at > end || *at < begin)
-        fail("%s: a datum runs over its block", walk->name);
-    take_found(walk, index, begin, (size_t)(*at - begin));
+    if (!walk->stopped)
+        take_found(walk, index < DATUMS_MAX ? (uint32_t)index : DATUMS_MAX - 1, begin,
+                   (size_t)(*at - begin));
 }
 
 static void walk_block(void *context, const uint8_t *data, size_t bytes, int64_t count, size_t at)
 {
     struct walk *walk = context;
-    const uint8_t *end = data + bytes;
     if (walk->mark_gone && at < walk->gone_from)
         return;
-    for (; count > 0; count--)
-        if (walk->rejects)
-            walk_reject(walk, &data, end);
-        else
-            walk_datum(walk, &data, end);
-    if (data != end)
-        fail("%s: a block holds more than its datums", walk->name);
+    for (int pass = walk->tolerant ? 0 : 1; pass < 2 && !walk->stopped; pass++) {
+        const uint8_t *from = data, *end = data + bytes;
+        walk->dry = pass == 0;
+        for (int64_t left = count; left > 0 && !walk->stopped; left--)
+            if (walk->rejects)
+                walk_reject(walk, &from, end);
+            else
+                walk_datum(walk, &from, end);
+        if (!walk->stopped && from != end)
+            is_wrong(walk, "has a block that holds more than its datums");
+    }
 }
 
 static bool ends_with(const char *name, const char *end)
@@ -648,6 +672,8 @@ static void walk_all(struct walk *walk, bool durable)
         walk->name = files[i].name;
         is_recording(walk->name, &walk->rejects, &number);
         size_t bytes = durable ? files[i].durable_count : files[i].count;
+        walk->tolerant = files[i].torn;
+        walk->stopped = false;
         size_t whole =
             reader_walk(durable ? files[i].durable : files[i].bytes, bytes, walk_block, walk);
         if (whole != bytes && !durable && !files[i].torn && !model.loose)
@@ -664,7 +690,7 @@ void model_look(void)
         if (!is_recording(file.name, &rejects, &number) || !ends_with(file.name, ".part"))
             continue;
         struct walk walk = {.name = file.name, .rejects = rejects, .ordered = true,
-                            .number = ++model.walk, .newest = -1};
+                            .number = ++model.walk, .newest = -1, .tolerant = file.torn};
         size_t whole = reader_walk(file.bytes, file.count, walk_block, &walk);
         if (whole != file.count && !file.torn && !model.loose)
             fail("%s can be read up to byte %zu of %zu only", file.name, whole, file.count);
@@ -678,7 +704,7 @@ void model_file_lost(const char *name, size_t bytes)
     uint64_t number;
     for (uint32_t i = 0; disk_file_at(i, &file); i++)
         if (strcmp(file.name, name) == 0) {
-            struct walk walk = {.name = name, .mark_gone = true, .gone_from = bytes};
+            struct walk walk = {.name = name, .mark_gone = true, .tolerant = true};
             /* A block that is cut is gone as well. */
             walk.gone_from = bytes < 262144 * 2 ? 0 : bytes - 262144 * 2;
             if (is_recording(name, &walk.rejects, &number))
@@ -823,6 +849,16 @@ void model_check(const struct staging *staging)
                  expected[i].datum);
     check_counters(staging, &walk);
     check_slots(staging);
+}
+
+void model_check_ended(void)
+{
+    struct disk_file file;
+    for (uint32_t i = 0; model.settings.directory[0] != '\0' && !model.loose &&
+                         disk_file_at(i, &file);
+         i++)
+        if (ends_with(file.name, ".part"))
+            fail("%s was left open", file.name);
 }
 
 void model_memory_lost(const struct staging *staging, bool power)

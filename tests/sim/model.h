@@ -71,6 +71,8 @@ bool model_is_settled(const struct staging *staging);
 _Noreturn void model_fail_unsettled(const struct staging *staging, uint64_t waited_ns);
 /* Everything that must hold at a quiet moment. */
 void model_check(const struct staging *staging);
+/* No file was left open. */
+void model_check_ended(void);
 /* How long ago the oldest datum was handed over that is not yet recorded; 0: all are. */
 uint64_t model_oldest_ns(const struct staging *staging);
 

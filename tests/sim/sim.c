@@ -2,7 +2,8 @@
  * The simulation of a relay's core: its real code over a machine that is made up, killed between
  * any two steps, on disks that fill and fail, under clocks that jump; see sim.h.
  *
- *   simulation [--seed N] [--seconds N | --episode N] [--trace] [--mutant N] [--steps N]
+ *   simulation [--seed N] [--seconds N | --episode N] [--steps N]
+ *       [--mutant NAME] [--garble] [--trace]
  *
  * Lives episodes until the time, or the steps, are over. Ends with 0; with 1 as soon as something
  * is not as the model says, and then prints the seed and the episode with which it happens again.
@@ -41,7 +42,7 @@ static struct {
     struct relay relay;
     struct staging staging; /* the simulation's own look at the memory */
     int exit_status;
-    bool alive, healthy;
+    bool alive, healthy, garbles;
     uint64_t healthy_since_ns;
 } sim;
 
@@ -165,7 +166,7 @@ static void end_life(bool by_kill)
         events.kills++;
         events.kills_in_receive += net_is_receiving();
         events.kills_in_write += disk_is_writing();
-        events.kills_in_open += sim.relay.receiver.batch == NULL;
+        events.kills_in_open += sim.relay.receiver.free_slots == NULL;
         note("killed", 0, 0);
     } else {
         note("the relay ended", (uint64_t)sim.exit_status, 0);
@@ -178,10 +179,10 @@ static void end_life(bool by_kill)
             fail("the relay ended with status 1 though it was not short of memory");
         events.stops += sim.exit_status == EXIT_STOPPED;
     }
-    if (sim.relay.folder.direct)
-        events.lives_direct++;
-    else
-        events.lives_cached++;
+    if (sim.relay.receiver.free_slots != NULL) {
+        events.lives_direct += sim.relay.folder.direct;
+        events.lives_cached += !sim.relay.folder.direct;
+    }
     disk_life_ends();
     model_life_ends(&sim.staging);
     sim.alive = false;
@@ -234,7 +235,7 @@ static void choose_load(struct load *load, struct traffic *traffic)
 
 static uint64_t phase_ns(const struct traffic *traffic)
 {
-    uint64_t datagrams = random_spread(20, 400);
+    uint64_t datagrams = random_spread(50, 1500);
     uint64_t ns = datagrams * 2 * traffic->interval_ns / (traffic->burst + 1);
     return ns < 3 * NS_PER_MS ? 3 * NS_PER_MS : ns > 20 * NS_PER_S ? 20 * NS_PER_S : ns;
 }
@@ -270,7 +271,7 @@ static void choose_faults(void)
 {
     struct faults *faults = &machine.faults;
     memset(faults, 0, sizeof(*faults));
-    uint32_t rate = (uint32_t)random_spread(500, 200000);
+    uint32_t rate = (uint32_t)random_spread(2000, 300000);
     if (random_chance(300000))
         faults->wait = rate;
     if (random_chance(300000))
@@ -284,7 +285,7 @@ static void choose_faults(void)
 static void choose_disk_faults(void)
 {
     struct faults *faults = &machine.faults;
-    uint32_t rate = (uint32_t)random_spread(2000, 400000);
+    uint32_t rate = (uint32_t)random_spread(20000, 500000);
     if (random_chance(500000))
         faults->write = rate;
     if (random_chance(400000))
@@ -413,9 +414,9 @@ static void phase(void)
     } else {
         if (kind < 80)
             kill_draw();
-        if (random_chance(400000))
+        if (random_chance(500000))
             choose_faults();
-        if (random_chance(400000))
+        if (random_chance(500000))
             choose_disk_faults();
         if (random_chance(150000))
             disk_room(disk_used() + random_spread(4096, 2 << 20));
@@ -437,6 +438,7 @@ static void phase(void)
     else if (kind < 30) {
         kill_now();
         model_socket_lost(&sim.staging);
+        events.sockets_replaced++;
         net_socket_new(random_spread(20000, 4 << 20));
     }
     if (random_chance(100000) && sim.alive) {
@@ -457,6 +459,7 @@ static void episode(uint64_t seed, uint64_t number)
     machine.now_ns = NS_PER_S;
     machine.realtime_offset = 1767225600 * (int64_t)NS_PER_S;
     memset(&machine.faults, 0, sizeof(machine.faults));
+    memset(&sim.relay, 0, sizeof(sim.relay));
     choose_settings();
     bool opaque = sim.settings.encoding == ENCODING_OPAQUE;
     struct layout layout;
@@ -475,14 +478,18 @@ static void episode(uint64_t seed, uint64_t number)
     for (uint64_t phases = random_between(1, 6); phases > 0; phases--)
         phase();
     settle();
-    if (random_chance(30000)) {
+    if (sim.garbles && random_chance(300000)) {
         garble();
         phase();
         settle();
     }
     if (random_chance(500000)) {
+        /* A relay that starts on a sound disk ends what others left, and at its end its own. */
+        stop();
+        live_until(machine.now_ns + NS_PER_S);
         stop();
         model_check(&sim.staging);
+        model_check_ended();
     }
     if (sim.alive)
         kill_now();
@@ -521,6 +528,8 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--trace") == 0)
             machine.trace = true;
+        else if (strcmp(argv[i], "--garble") == 0)
+            sim.garbles = true;
         else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
             seed = strtoull(argv[++i], NULL, 10);
         else if (i + 1 < argc && strcmp(argv[i], "--seconds") == 0)
@@ -533,7 +542,7 @@ int main(int argc, char **argv)
             i++;
         else {
             fprintf(stderr, "usage: simulation [--seed N] [--seconds N] [--steps N] [--episode N] "
-                            "[--trace] [--mutant NAME]\n");
+                            "[--mutant NAME] [--garble] [--trace]\n");
             return 2;
         }
     }
