@@ -518,6 +518,8 @@ int segment_open(struct segment *segment)
         if (status == 0)
             segment_finish_leftovers(segment);
     }
+    if (status == -ENOENT) /* the folder was removed: the next attempt makes it again */
+        segment_folder_close(folder);
     if (status < 0 || lane_writer(lane)->file_open)
         return status;
     struct writer_state *next = lane_writer_begin(lane);

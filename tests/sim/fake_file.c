@@ -13,13 +13,13 @@
 #include "sim.h"
 #include "world.h"
 
-#define PAGE         4096u
-#define INODES_MAX   4000u
-#define NAMES_MAX    500u
-#define JOURNAL_MAX  4000u
-#define OPEN_MAX     24
-#define NAME_BYTES   160
-#define FILES_BASE   (1 << 20)
+#define PAGE        4096u
+#define INODES_MAX  4000u
+#define NAMES_MAX   500u
+#define JOURNAL_MAX 4000u
+#define OPEN_MAX    24
+#define NAME_BYTES  160
+#define FILES_BASE  (1 << 20)
 
 struct inode {
     uint8_t *bytes, *durable, *dirty; /* dirty: a byte a page, DIRTY or FAILED */
@@ -114,8 +114,8 @@ static uint64_t inode_used(const struct inode *inode)
 {
     uint64_t used = page_up(inode->count);
     return inode->links == 0 && inode->opened == 0 ? 0
-           : inode->reserved_end > used           ? inode->reserved_end
-                                                  : used;
+           : inode->reserved_end > used            ? inode->reserved_end
+                                                   : used;
 }
 
 uint64_t disk_used(void)
@@ -418,6 +418,7 @@ static int fail_write(struct inode *inode, const struct span *parts, uint32_t pa
         put(inode, mixed, offset, PAGE);
         inode->torn = true;
         events.torn_pages++;
+        machine.page_torn = true;
         return -EIO;
     }
     events.short_writes++;
@@ -538,8 +539,9 @@ int direct_file_truncate(struct direct_file *file, uint64_t bytes)
 {
     seam("file_truncate", 20000);
     struct inode *inode = inode_of(file);
-    if (fault(machine.faults.rename)) {
-        events.rename_errors++;
+    if (fault(machine.faults.rename / 8)) {
+        events.truncate_errors++;
+        machine.truncate_failed = true;
         return -EIO;
     }
     inode_room(inode, bytes);

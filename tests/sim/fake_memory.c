@@ -36,8 +36,7 @@ void memory_make(size_t bytes)
     memory_descriptor = memfd_create("simulation", MFD_CLOEXEC);
     MUST(memory_descriptor >= 0 && ftruncate(memory_descriptor, (off_t)bytes) == 0);
     for (int i = 0; i < MAPPINGS; i++) {
-        void *at =
-            mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_descriptor, 0);
+        void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_descriptor, 0);
         MUST(at != MAP_FAILED);
         mappings[i] = at;
     }

@@ -12,8 +12,8 @@
 #include "sim.h"
 #include "world.h"
 
-#define QUEUE_MAX  4096u
-#define NOT_TAKEN  0xffffffffu
+#define QUEUE_MAX 4096u
+#define NOT_TAKEN 0xffffffffu
 
 static struct {
     uint32_t numbers[QUEUE_MAX], first, count;
@@ -204,10 +204,10 @@ void net_batch_message(const struct net_batch *batch, uint32_t index, struct net
     memset(message, 0, sizeof(*message));
     uint32_t bytes = header->bytes;
     message->truncated = bytes > NET_DATAGRAM_BYTES_MAX;
-    message->bytes = (struct span){buffer_of(batch, index),
-                                   message->truncated ? NET_DATAGRAM_BYTES_MAX : bytes};
-    message->source = (struct address){
-        .family = 4, .port = 5000, .bytes = {10, 0, 0, (uint8_t)header->source}};
+    message->bytes =
+        (struct span){buffer_of(batch, index), message->truncated ? NET_DATAGRAM_BYTES_MAX : bytes};
+    message->source =
+        (struct address){.family = 4, .port = 5000, .bytes = {10, 0, 0, (uint8_t)header->source}};
     message->arrival_ns = header->arrival_ns;
     message->dropped = header->dropped;
     message->dropped_known = header->dropped != 0; /* the kernel tells of none otherwise */

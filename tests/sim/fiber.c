@@ -112,8 +112,12 @@ static void print_told(const struct told *one)
 static void tell(const char *what, uint64_t a, uint64_t b, const char *text)
 {
     struct told *one = &told[told_count++ % NOTES];
-    *one = (struct told){.step = steps_all(), .now_ns = machine.now_ns, .a = a, .b = b,
-                         .fiber = fiber_now(), .what = what};
+    *one = (struct told){.step = steps_all(),
+                         .now_ns = machine.now_ns,
+                         .a = a,
+                         .b = b,
+                         .fiber = fiber_now(),
+                         .what = what};
     if (text != NULL)
         snprintf(one->text, sizeof(one->text), "%.*s", (int)strcspn(text, "\n"), text);
     if (machine.trace)

@@ -70,7 +70,7 @@ static struct {
     uint32_t epoch_expected, epoch_rejected, epoch_full, epoch_decimated;
     uint64_t received, accepted, bytes, reasons[REJECT_REASONS + 1], gaps;
     uint64_t dropped, newest_drops; /* before this socket; on it, as told */
-    uint64_t batches; /* in force when the newest call began */
+    uint64_t batches;               /* in force when the newest call began */
     int64_t newest_sequence;
     bool sequence_known;
     uint32_t window; /* the first datum of it, in expected */
@@ -405,8 +405,8 @@ void model_handed(uint32_t number)
     for (uint32_t i = 0; i < datagram->datum_count; i++) {
         struct datum *datum = &datums[datagram->first_datum + i];
         datum->position = model.expected_count;
-        expected[model.expected_count++] = (struct expected){
-            .datum = datagram->first_datum + i, .handed_ns = machine.now_ns};
+        expected[model.expected_count++] =
+            (struct expected){.datum = datagram->first_datum + i, .handed_ns = machine.now_ns};
         events.datums++;
         int64_t sequence = datum->fields.sequence;
         if (model.sequence_known && sequence > model.newest_sequence)
@@ -488,8 +488,8 @@ struct walk {
     uint32_t number; /* of the walk */
     int64_t newest;  /* position found last */
     uint64_t found_epoch, rejects_found_epoch;
-    /* After a power cut a block of a torn file may have lost pages and yet end with its sync marker:
-     * what stands there, and behind, is for `flotilla recover`. */
+    /* After a power cut a block of a torn file may have lost pages and yet end with its sync
+     * marker: what stands there, and behind, is for `flotilla recover`. */
     bool tolerant, stopped, dry;
     bool mark_gone;
     size_t gone_from; /* blocks at or behind this byte */
@@ -520,7 +520,7 @@ static void take_found(struct walk *walk, uint32_t index, const uint8_t *at, siz
         item->gone = true;
         return;
     }
-    if (walk->ordered && !model.loose) {
+    if (walk->ordered && !model.loose && !machine.truncate_failed) {
         if (item->seen == walk->number)
             fail("%s holds datum %u, which was found before, in %s", walk->name, index,
                  item->seen_in);
@@ -576,7 +576,8 @@ static void walk_reject(struct walk *walk, const uint8_t **at, const uint8_t *en
         is_wrong(walk, "holds a reject for another reason");
     if (walk->mark_gone || walk->dry)
         return;
-    if (walk->ordered && !model.loose && rejected_seen[number] == walk->number)
+    if (walk->ordered && !model.loose && !machine.truncate_failed &&
+        rejected_seen[number] == walk->number)
         fail("%s holds reject %u, which was found before", walk->name, number);
     rejected_seen[number] = walk->number;
     walk->rejects_found_epoch += rejected_place[number] >= model.epoch_rejected;
@@ -689,8 +690,12 @@ void model_look(void)
     for (uint32_t i = 0; disk_file_at(i, &file); i++) {
         if (!is_recording(file.name, &rejects, &number) || !ends_with(file.name, ".part"))
             continue;
-        struct walk walk = {.name = file.name, .rejects = rejects, .ordered = true,
-                            .number = ++model.walk, .newest = -1, .tolerant = file.torn};
+        struct walk walk = {.name = file.name,
+                            .rejects = rejects,
+                            .ordered = true,
+                            .number = ++model.walk,
+                            .newest = -1,
+                            .tolerant = file.torn};
         size_t whole = reader_walk(file.bytes, file.count, walk_block, &walk);
         if (whole != file.count && !file.torn && !model.loose)
             fail("%s can be read up to byte %zu of %zu only", file.name, whole, file.count);
@@ -715,7 +720,8 @@ void model_file_lost(const char *name, size_t bytes)
 
 /* ---- counters ---- */
 
-static void read_lane(const struct staging *staging, enum lane_index lane, struct writer_state *state)
+static void read_lane(const struct staging *staging, enum lane_index lane,
+                      struct writer_state *state)
 {
     lane_copy_writer(&staging->lanes[lane], state);
 }
@@ -854,9 +860,8 @@ void model_check(const struct staging *staging)
 void model_check_ended(void)
 {
     struct disk_file file;
-    for (uint32_t i = 0; model.settings.directory[0] != '\0' && !model.loose &&
-                         disk_file_at(i, &file);
-         i++)
+    for (uint32_t i = 0;
+         model.settings.directory[0] != '\0' && !model.loose && disk_file_at(i, &file); i++)
         if (ends_with(file.name, ".part"))
             fail("%s was left open", file.name);
 }
@@ -869,7 +874,7 @@ void model_memory_lost(const struct staging *staging, bool power)
     if (power) {
         walk_all(&durable, true);
         uint64_t there = there_in_epoch(durable.number);
-        if (!model.loose && !model.harmed && there < counters.datums_recorded)
+        if (!model.loose && !model.harmed && !machine.page_torn && there < counters.datums_recorded)
             fail("%" PRIu64 " datums are recorded, %" PRIu64 " survive a power cut",
                  counters.datums_recorded, there);
         for (uint32_t i = 0; i < model.expected_count; i++)

@@ -36,23 +36,23 @@ enum mutant {
 };
 static const char *const names[] = {
     [MUTANT_NONE] = "none",
-    [MUTANT_FLIGHT] = "flight",               /* a batch is taken without a note */
-    [MUTANT_PENDING] = "pending",             /* and the note is not looked at */
-    [MUTANT_BATCH_IN_PLACE] = "batch_place",  /* the state in force is changed */
-    [MUTANT_BATCH_EARLY] = "batch_early",     /* put in force before it is made */
-    [MUTANT_BLOCK_IN_PLACE] = "block_place",  /* the same of the writer */
+    [MUTANT_FLIGHT] = "flight",              /* a batch is taken without a note */
+    [MUTANT_PENDING] = "pending",            /* and the note is not looked at */
+    [MUTANT_BATCH_IN_PLACE] = "batch_place", /* the state in force is changed */
+    [MUTANT_BATCH_EARLY] = "batch_early",    /* put in force before it is made */
+    [MUTANT_BLOCK_IN_PLACE] = "block_place", /* the same of the writer */
     [MUTANT_BLOCK_EARLY] = "block_early",
-    [MUTANT_CLAIM] = "claim",                 /* both sides get what one may have */
-    [MUTANT_CLEAR] = "clear",                 /* what the last batch took is not forgotten */
-    [MUTANT_SYNC] = "sync",                   /* recorded, and not synced */
-    [MUTANT_FOLDER_SYNC] = "folder_sync",     /* the same of names */
-    [MUTANT_TORN] = "torn",                   /* a torn write stays in the file */
-    [MUTANT_WAKE] = "wake",                   /* nobody is woken */
-    [MUTANT_COPY] = "copy",                   /* a block's part begins at its begin */
-    [MUTANT_WRITTEN] = "written",             /* blocks are given back before they are written */
-    [MUTANT_LEFTOVERS] = "leftovers",         /* files left open stay so */
-    [MUTANT_READ_BACK] = "read_back",         /* a page that was written is not looked at */
-    [MUTANT_RESUME] = "resume",               /* the last relay's file is given up */
+    [MUTANT_CLAIM] = "claim",             /* both sides get what one may have */
+    [MUTANT_CLEAR] = "clear",             /* what the last batch took is not forgotten */
+    [MUTANT_SYNC] = "sync",               /* recorded, and not synced */
+    [MUTANT_FOLDER_SYNC] = "folder_sync", /* the same of names */
+    [MUTANT_TORN] = "torn",               /* a torn write stays in the file */
+    [MUTANT_WAKE] = "wake",               /* nobody is woken */
+    [MUTANT_COPY] = "copy",               /* a block's part begins at its begin */
+    [MUTANT_WRITTEN] = "written",         /* blocks are given back before they are written */
+    [MUTANT_LEFTOVERS] = "leftovers",     /* files left open stay so */
+    [MUTANT_READ_BACK] = "read_back",     /* a page that was written is not looked at */
+    [MUTANT_RESUME] = "resume",           /* the last relay's file is given up */
 };
 static enum mutant chosen;
 

@@ -22,7 +22,8 @@ int reader_long(const uint8_t **at, const uint8_t *end, int64_t *value)
     return 0;
 }
 
-static bool read_sized(const uint8_t **at, const uint8_t *end, const uint8_t **bytes, int64_t *count)
+static bool read_sized(const uint8_t **at, const uint8_t *end, const uint8_t **bytes,
+                       int64_t *count)
 {
     if (!reader_long(at, end, count) || *count < 0 || *count > end - *at)
         return false;

@@ -56,8 +56,8 @@ static void compile(const char *text, const char *time_field, const char *sequen
     size_t count;
     struct schema_file *file =
         schema_parse((struct span){(const uint8_t *)text, strlen(text)}, error, sizeof(error));
-    if (file == NULL || schema_compile(file, time_field, sequence, &bytes, &count, error,
-                                       sizeof(error)) < 0)
+    if (file == NULL ||
+        schema_compile(file, time_field, sequence, &bytes, &count, error, sizeof(error)) < 0)
         fail("%s", error);
     schema_free(file);
     *image = (struct span){bytes, count};
@@ -91,8 +91,8 @@ static void choose_settings(void)
     settings->on_invalid = random_chance(150000) ? ON_INVALID_DROP : ON_INVALID_QUARANTINE;
     if (random_chance(200000)) {
         settings->source_count = 1;
-        settings->sources[0] = (struct prefix){
-            .address = {.family = 4, .bytes = {10, 0, 0, 7}}, .bits = 32};
+        settings->sources[0] =
+            (struct prefix){.address = {.family = 4, .bytes = {10, 0, 0, 7}}, .bits = 32};
     }
     settings->ttl = 1;
     settings->buffer_bytes = random_between(4, 12) * BLOCK_BYTES_MAX;
@@ -100,9 +100,9 @@ static void choose_settings(void)
     sim.disk.direct = random_chance(850000);
     sim.disk.alignment = random_chance(850000) ? 4096 : random_chance(700000) ? 16384 : 65536;
     sim.disk.room = 1u << 30;
-    settings->direct_io = random_chance(150000)                       ? DIRECT_OFF
+    settings->direct_io = random_chance(150000)                      ? DIRECT_OFF
                           : sim.disk.direct && random_chance(100000) ? DIRECT_REQUIRED
-                                                                      : DIRECT_AUTO;
+                                                                     : DIRECT_AUTO;
     settings->sync_ms = random_spread(40, 1500);
     settings->rotate_bytes = random_chance(400000) ? 0 : random_spread(16384, 4 << 20);
     settings->rotate_age_ms = random_chance(500000) ? 0 : random_spread(100, 5000);
@@ -459,6 +459,7 @@ static void episode(uint64_t seed, uint64_t number)
     machine.now_ns = NS_PER_S;
     machine.realtime_offset = 1767225600 * (int64_t)NS_PER_S;
     memset(&machine.faults, 0, sizeof(machine.faults));
+    machine.truncate_failed = machine.page_torn = false;
     memset(&sim.relay, 0, sizeof(sim.relay));
     choose_settings();
     bool opaque = sim.settings.encoding == ENCODING_OPAQUE;
@@ -512,8 +513,9 @@ static uint64_t steps_total(void)
 
 static void report(uint64_t seed, uint64_t episodes, double seconds)
 {
-    printf("seed %" PRIu64 ": %" PRIu64 " episodes, %.1f s; steps: %" PRIu64 " calls of the seam, %"
-           PRIu64 " function entries and exits, %" PRIu64 " loads and stores; %.2f million steps a "
+    printf("seed %" PRIu64 ": %" PRIu64 " episodes, %.1f s; steps: %" PRIu64
+           " calls of the seam, %" PRIu64 " function entries and exits, %" PRIu64
+           " loads and stores; %.2f million steps a "
            "minute\n",
            seed, episodes, seconds, steps_done[STEP_SEAM], steps_done[STEP_FUNCTION],
            steps_done[STEP_ACCESS], (double)steps_total() / seconds * 60 / 1e6);

@@ -129,12 +129,10 @@ void __tsan_func_exit(void)
         *(volatile uint##bits##_t *)at = (uint##bits##_t)(before + value);                         \
         return before;                                                                             \
     }                                                                                              \
-    int __tsan_atomic##bits##_compare_exchange_strong(volatile void *at, void *expected,           \
-                                                      uint##bits##_t value, int order,             \
-                                                      int failure);                                \
-    int __tsan_atomic##bits##_compare_exchange_strong(volatile void *at, void *expected,           \
-                                                      uint##bits##_t value, int order,             \
-                                                      int failure)                                 \
+    int __tsan_atomic##bits##_compare_exchange_strong(                                             \
+        volatile void *at, void *expected, uint##bits##_t value, int order, int failure);          \
+    int __tsan_atomic##bits##_compare_exchange_strong(                                             \
+        volatile void *at, void *expected, uint##bits##_t value, int order, int failure)           \
     {                                                                                              \
         (void)order, (void)failure;                                                                \
         fiber_step(STEP_ACCESS);                                                                   \

@@ -78,7 +78,7 @@ bool disk_is_name_durable(const char *name);
 /* ---- memory (fake_memory.c) ---- */
 
 void memory_make(size_t bytes);
-void memory_forget(void);    /* it reads as zero */
+void memory_forget(void); /* it reads as zero */
 void memory_garble(size_t from, size_t to, uint32_t bits);
 void memory_life_begins(void);
 uint8_t *memory_bytes(size_t *bytes);
