@@ -14,9 +14,9 @@
 #include "world.h"
 
 #define PAGE        4096u
-#define INODES_MAX  4000u
-#define NAMES_MAX   500u
-#define JOURNAL_MAX 4000u
+#define INODES_MAX  6000u
+#define NAMES_MAX   3000u
+#define JOURNAL_MAX 20000u
 #define OPEN_MAX    24
 #define NAME_BYTES  160
 #define FILES_BASE  (1 << 20)
@@ -141,6 +141,12 @@ static int find(const struct folder *in, const char *name)
     return -1;
 }
 
+static void copy_folder(struct folder *to, const struct folder *from)
+{
+    to->count = from->count;
+    memcpy(to->entries, from->entries, from->count * sizeof(from->entries[0]));
+}
+
 static void apply(struct folder *to, const struct change *change)
 {
     int at = change->from[0] != '\0' ? find(to, change->from) : -1;
@@ -213,6 +219,7 @@ int folder_rename(int descriptor, const char *from, const char *to)
         return -EEXIST;
     change_folder(from, to, folder.entries[at].inode);
     events.files_ended += strstr(to, ".part") == NULL;
+    kill_soon();
     fiber_step(STEP_SEAM);
     return 0;
 }
@@ -229,6 +236,7 @@ int folder_remove(int descriptor, const char *name)
     }
     inodes[folder.entries[at].inode].links--;
     change_folder(name, "", folder.entries[at].inode);
+    kill_soon();
     fiber_step(STEP_SEAM);
     return 0;
 }
@@ -244,8 +252,9 @@ int folder_sync(int descriptor)
         events.folder_errors++;
         return -EIO;
     }
-    durable = folder;
+    copy_folder(&durable, &folder);
     journal_count = 0;
+    kill_soon();
     fiber_step(STEP_SEAM);
     return 0;
 }
@@ -260,7 +269,7 @@ int folder_list(int descriptor, int (*each)(void *, const char *), void *context
         events.folder_errors++;
         return -EIO;
     }
-    seen = folder;
+    copy_folder(&seen, &folder);
     uint32_t first = (uint32_t)random_below(seen.count + 1);
     for (uint32_t i = 0; i < seen.count; i++) {
         int status = each(context, seen.entries[(first + i) % seen.count].name);
@@ -478,6 +487,7 @@ int direct_file_write(struct direct_file *file, const struct span *parts, uint32
     put_parts(inode, parts, part_count, offset, all, whole);
     if (offset + all == inode->count)
         inode->torn = false;
+    kill_soon();
     fiber_step(STEP_SEAM);
     return 0;
 }
@@ -531,6 +541,7 @@ int direct_file_sync(struct direct_file *file)
     inode->durable_count = inode->count;
     events.syncs++;
     note("synced inode, bytes", (uint64_t)(inode - inodes), inode->count);
+    kill_soon();
     fiber_step(STEP_SEAM);
     return 0;
 }
@@ -551,6 +562,7 @@ int direct_file_truncate(struct direct_file *file, uint64_t bytes)
     inode->reserved_end = 0;
     inode->torn = false;
     note("truncated inode, to", (uint64_t)(inode - inodes), bytes);
+    kill_soon();
     fiber_step(STEP_SEAM);
     return 0;
 }
@@ -604,7 +616,7 @@ void disk_power_cut(void)
     for (uint32_t i = 0; i < kept_changes; i++)
         apply(&durable, &journal[i]);
     note("names kept", kept_changes, journal_count);
-    folder = durable;
+    copy_folder(&folder, &durable);
     journal_count = 0;
     for (int i = 0; i < inode_count; i++) {
         struct inode *inode = &inodes[i];

@@ -183,6 +183,7 @@ static size_t host_stack_bytes;
 static int running = -1;
 static bool killed;
 static int64_t switch_left[STEPS], kill_left[STEPS];
+static uint32_t calls_until_kill; /* of the disk; then shortly behind it; 0: none */
 
 int fiber_now(void)
 {
@@ -274,6 +275,12 @@ static void draw(int64_t left[STEPS])
 void kill_draw(void)
 {
     static const uint64_t start[STEPS] = {30, 300, 700}; /* steps until it receives */
+    calls_until_kill = 0;
+    if (random_chance(350000)) {
+        kill_never();
+        calls_until_kill = (uint32_t)random_spread(1, 40);
+        return;
+    }
     draw(kill_left);
     if (random_chance(850000)) /* most lives get to work */
         for (int i = 0; i < STEPS; i++)
@@ -281,8 +288,17 @@ void kill_draw(void)
                 kill_left[i] = kill_left[i] * 8 + (int64_t)random_below(start[i] * 2);
 }
 
+void kill_soon(void)
+{
+    if (calls_until_kill == 0 || --calls_until_kill > 0)
+        return;
+    int64_t *left = &kill_left[random_chance(500000) ? STEP_FUNCTION : STEP_ACCESS];
+    *left = (int64_t)random_spread(1, 2000);
+}
+
 void kill_never(void)
 {
+    calls_until_kill = 0;
     for (int i = 0; i < STEPS; i++)
         kill_left[i] = INT64_MAX;
 }

@@ -21,7 +21,7 @@
 #define DATUMS_MAX   200000u
 #define ARENA_BYTES  ((size_t)1 << 30)
 #define ARENA_ENOUGH ((size_t)96 << 20) /* from here on datums are small */
-#define FILES_MAX    500u
+#define FILES_MAX    3000u
 #define NOWHERE      UINT32_MAX
 #define SENDER       7u
 #define STRANGER     9u

@@ -105,7 +105,7 @@ static void choose_settings(void)
                                                                      : DIRECT_AUTO;
     settings->sync_ms = random_spread(40, 1500);
     settings->rotate_bytes = random_chance(400000) ? 0 : random_spread(16384, 4 << 20);
-    settings->rotate_age_ms = random_chance(500000) ? 0 : random_spread(100, 5000);
+    settings->rotate_age_ms = random_chance(400000) ? 0 : random_spread(60, 5000);
 }
 
 /* ---- lives ---- */
@@ -231,6 +231,13 @@ static void choose_load(struct load *load, struct traffic *traffic)
     /* Busy times are short, as each datagram takes its steps. */
     traffic->interval_ns = random_spread(5000, 400000000);
     traffic->burst = (uint32_t)random_spread(1, 80);
+    if (random_chance(350000)) { /* slow: the open page is written again and again */
+        traffic->interval_ns = sim.settings.sync_ms * NS_PER_MS / random_between(1, 8);
+        traffic->burst = (uint32_t)random_between(1, 4);
+        load->bytes_low = 0;
+        load->bytes_high = 60;
+        load->datums_max = 3;
+    }
 }
 
 static uint64_t phase_ns(const struct traffic *traffic)

@@ -49,6 +49,8 @@ enum life { LIFE_ENDED, LIFE_KILLED, LIFE_PAUSED };
 enum life fibers_run(uint64_t until_ns, void (*look)(void));
 /* Draws when the next kill strikes: after so many steps of a kind. */
 void kill_draw(void);
+/* The disk has changed: a kill that was drawn to come then comes now, before or behind the note. */
+void kill_soon(void);
 void kill_never(void);
 void fibers_kill(void);
 /* The fiber that runs, or -1. */
