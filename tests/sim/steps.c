@@ -36,6 +36,8 @@ void *sim_memcpy(void *to, const void *from, size_t bytes)
     return to;
 }
 
+#if !defined(__SANITIZE_ADDRESS__)
+
 #define ACCESS(name)                                                                               \
     void name(void *at);                                                                           \
     void name(void *at)                                                                            \
@@ -44,8 +46,8 @@ void *sim_memcpy(void *to, const void *from, size_t bytes)
         fiber_step(STEP_ACCESS);                                                                   \
     }
 #define ACCESS_RANGE(name)                                                                         \
-    void name(void *at, size_t bytes);                                                             \
-    void name(void *at, size_t bytes)                                                              \
+    void name(void *at, long bytes);                                                               \
+    void name(void *at, long bytes)                                                                \
     {                                                                                              \
         (void)at, (void)bytes;                                                                     \
         fiber_step(STEP_ACCESS);                                                                   \
@@ -85,11 +87,7 @@ void __tsan_init(void);
 void __tsan_init(void)
 {
 }
-void __tsan_func_exit(void);
-void __tsan_func_exit(void)
-{
-    fiber_step(STEP_FUNCTION);
-}
+FUNCTION(__tsan_func_exit)
 
 #define ATOMICS(bits)                                                                              \
     uint##bits##_t __tsan_atomic##bits##_load(const volatile void *at, int order);                 \
@@ -129,9 +127,9 @@ void __tsan_func_exit(void)
         *(volatile uint##bits##_t *)at = (uint##bits##_t)(before + value);                         \
         return before;                                                                             \
     }                                                                                              \
-    int __tsan_atomic##bits##_compare_exchange_strong(                                             \
+    bool __tsan_atomic##bits##_compare_exchange_strong(                                            \
         volatile void *at, void *expected, uint##bits##_t value, int order, int failure);          \
-    int __tsan_atomic##bits##_compare_exchange_strong(                                             \
+    bool __tsan_atomic##bits##_compare_exchange_strong(                                            \
         volatile void *at, void *expected, uint##bits##_t value, int order, int failure)           \
     {                                                                                              \
         (void)order, (void)failure;                                                                \
@@ -139,20 +137,20 @@ void __tsan_func_exit(void)
         uint##bits##_t before = *(volatile uint##bits##_t *)at;                                    \
         if (before != *(uint##bits##_t *)expected) {                                               \
             *(uint##bits##_t *)expected = before;                                                  \
-            return 0;                                                                              \
+            return false;                                                                          \
         }                                                                                          \
         *(volatile uint##bits##_t *)at = value;                                                    \
         fiber_step(STEP_ACCESS);                                                                   \
-        return 1;                                                                                  \
+        return true;                                                                               \
     }                                                                                              \
-    int __tsan_atomic##bits##_compare_exchange_weak(volatile void *at, void *expected,             \
-                                                    uint##bits##_t value, int order, int failure); \
-    int __tsan_atomic##bits##_compare_exchange_weak(volatile void *at, void *expected,             \
-                                                    uint##bits##_t value, int order, int failure)  \
+    bool __tsan_atomic##bits##_compare_exchange_weak(                                              \
+        volatile void *at, void *expected, uint##bits##_t value, int order, int failure);          \
+    bool __tsan_atomic##bits##_compare_exchange_weak(volatile void *at, void *expected,            \
+                                                     uint##bits##_t value, int order, int failure) \
     {                                                                                              \
         if (random_chance(50000)) {                                                                \
             *(uint##bits##_t *)expected = *(volatile uint##bits##_t *)at;                          \
-            return 0;                                                                              \
+            return false;                                                                          \
         }                                                                                          \
         return __tsan_atomic##bits##_compare_exchange_strong(at, expected, value, order, failure); \
     }
@@ -165,3 +163,5 @@ void __tsan_atomic_thread_fence(int order)
     (void)order;
     fiber_step(STEP_ACCESS);
 }
+
+#endif
