@@ -52,15 +52,17 @@ static bool does_page_stand(struct writer *writer)
     return true;
 }
 
-/* The file that the last relay left goes on. If it was killed between writing its page and noting
- * that, the page holds more than is noted: were the file ended so, its datums would be recorded
- * again in the next. */
+/* The file that the last relay left goes on. Killed between writing its page and noting that, it
+ * left more in the page than is noted: were the file ended so, those datums would be recorded again
+ * in the next. Killed after the disk had torn the page, it left no page at all. */
 static void learn_page(struct writer *writer)
 {
+    const struct writer_state *state = lane_writer(writer->lane);
     if (writer->page_known || !is_open(writer))
         return;
     writer->page_known = true;
-    does_page_stand(writer);
+    if (state->open_datums > state->early_datums && !does_page_stand(writer))
+        segment_end(writer->segment, state->file_bytes);
 }
 
 int writer_prepare(struct writer *writer, struct lane *lane,
@@ -105,7 +107,7 @@ static bool ensure_open(struct writer *writer)
     if (status < 0)
         note_error(writer, -status);
     learn_page(writer);
-    return status == 0;
+    return is_open(writer);
 }
 
 /* Datums of the open block that stand in a file. */

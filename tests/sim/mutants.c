@@ -4,7 +4,6 @@
  * calls crossing object files. */
 #include "mutants.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "avro/block.h"
@@ -13,6 +12,7 @@
 #include "os/net.h"
 #include "os/thread.h"
 #include "relay/segment.h"
+#include "relay/writer.h"
 
 enum mutant {
     MUTANT_NONE,
@@ -190,15 +190,15 @@ void __wrap_segment_finish_leftovers(struct segment *segment)
         __real_segment_finish_leftovers(segment);
 }
 
-long __real_direct_file_read(struct direct_file *file, uint8_t *into, size_t bytes,
-                             uint64_t offset);
-long __wrap_direct_file_read(struct direct_file *file, uint8_t *into, size_t bytes,
-                             uint64_t offset);
-long __wrap_direct_file_read(struct direct_file *file, uint8_t *into, size_t bytes, uint64_t offset)
+int __real_writer_prepare(struct writer *writer, struct lane *lane,
+                          const struct channel_settings *settings, struct segment *segment);
+int __wrap_writer_prepare(struct writer *writer, struct lane *lane,
+                          const struct channel_settings *settings, struct segment *segment);
+int __wrap_writer_prepare(struct writer *writer, struct lane *lane,
+                          const struct channel_settings *settings, struct segment *segment)
 {
-    bool page = bytes == BLOCK_PAGE_BYTES;
-    return chosen == MUTANT_READ_BACK && page ? -EIO
-                                              : __real_direct_file_read(file, into, bytes, offset);
+    writer->page_known = chosen == MUTANT_READ_BACK;
+    return __real_writer_prepare(writer, lane, settings, segment);
 }
 
 int __real_segment_resume(struct segment *segment);
