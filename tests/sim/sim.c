@@ -487,6 +487,7 @@ static void episode(uint64_t seed, uint64_t number)
         phase();
     settle();
     if (sim.garbles && random_chance(300000)) {
+        phase();
         garble();
         phase();
         settle();
