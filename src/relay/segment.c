@@ -625,8 +625,9 @@ int segment_end(struct segment *segment, uint64_t torn_at)
         next->unsynced_datums = 0;
         size = next->file_synced_bytes;
     }
-    /* A torn page, which may have been synced when it was whole, goes to the next file again. */
-    bool again = torn_at != 0 && (synced || torn_at < size);
+    /* A torn page, which may have been synced when it was whole, goes to the next file again; not
+     * where somebody took the file away. */
+    bool again = torn_at != 0 && (synced || (status != -ENOENT && torn_at < size));
     if (again)
         size = torn_at;
     else if (next->open_datums > next->early_datums) {
