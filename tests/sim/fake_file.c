@@ -496,8 +496,10 @@ long direct_file_read(struct direct_file *file, uint8_t *into, size_t bytes, uin
 {
     seam("file_read", 20000);
     struct inode *inode = inode_of(file);
-    if (fault(machine.faults.open))
+    if (fault(machine.faults.open)) {
+        machine.page_torn = true; /* what cannot be read back counts as torn */
         return -EIO;
+    }
     if (offset >= inode->count)
         return 0;
     size_t there = inode->count - offset;
