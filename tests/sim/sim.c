@@ -43,6 +43,8 @@ static struct {
     struct staging staging; /* the simulation's own look at the memory */
     int exit_status;
     bool alive, healthy, garbles;
+    bool meddled; /* somebody took a file in this episode: that may show only at the next write */
+    uint32_t looks;
     uint64_t healthy_since_ns;
 } sim;
 
@@ -137,10 +139,9 @@ void world_call(void)
 
 static void look(void)
 {
-    static uint32_t looks;
     if (random_chance(disk_is_writing() ? 20000 : 2000))
         model_look();
-    if (sim.healthy && ++looks % 64 == 0) {
+    if (sim.healthy && ++sim.looks % 64 == 0) {
         uint64_t age_ns = model_oldest_ns(&sim.staging);
         uint64_t limit_ns = sim.settings.sync_ms * NS_PER_MS + 5 * NS_PER_MS;
         if (age_ns > limit_ns && machine.now_ns - sim.healthy_since_ns > limit_ns)
@@ -352,6 +353,7 @@ static void somebody(void)
         count++;
     if (count == 0 || !disk_file_at((uint32_t)random_below(count), &file))
         return;
+    sim.meddled = true;
     char name[160];
     snprintf(name, sizeof(name), "%s", file.name);
     if (random_chance(100000)) {
@@ -411,7 +413,7 @@ static void phase(void)
     memset(&machine.faults, 0, sizeof(machine.faults));
     uint64_t until_ns = machine.now_ns + phase_ns(&traffic);
     uint64_t kind = random_below(100);
-    if (kind < 15 && sim.settings.directory[0] != '\0') {
+    if (kind < 15 && sim.settings.directory[0] != '\0' && !sim.meddled) {
         settle();
         sim.healthy = true;
         net_traffic(&traffic);
@@ -480,7 +482,8 @@ static void episode(uint64_t seed, uint64_t number)
     silence();
     memory_make(staging_bytes(&sim.settings));
     MUST(staging_map(&sim.staging, DESCRIPTOR_MEMORY) == 0);
-    sim.alive = sim.healthy = false;
+    sim.alive = sim.healthy = sim.meddled = false;
+    sim.looks = 0;
     kill_never();
 
     for (uint64_t phases = random_between(1, 6); phases > 0; phases--)
