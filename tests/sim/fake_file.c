@@ -27,6 +27,7 @@ struct inode {
     uint64_t reserved_end;
     uint32_t links, opened;
     bool torn, harmed; /* a write was cut short; somebody cut it */
+    bool shortened;    /* and that is not synced */
 };
 struct entry {
     char name[NAME_BYTES];
@@ -537,10 +538,13 @@ int direct_file_sync(struct direct_file *file)
     }
     if (fails) {
         events.sync_errors++;
+        /* What was cut off may come back with a power cut. */
+        machine.truncate_failed = machine.truncate_failed || inode->shortened;
         note("sync fails", 0, 0);
         return -EIO;
     }
     inode->durable_count = inode->count;
+    inode->shortened = false;
     events.syncs++;
     note("synced inode, bytes", (uint64_t)(inode - inodes), inode->count);
     kill_soon();
@@ -563,6 +567,7 @@ int direct_file_truncate(struct direct_file *file, uint64_t bytes)
     inode->count = bytes;
     inode->reserved_end = 0;
     inode->torn = false;
+    inode->shortened = true;
     note("truncated inode, to", (uint64_t)(inode - inodes), bytes);
     kill_soon();
     fiber_step(STEP_SEAM);
