@@ -661,18 +661,19 @@ void receiver_close_block(struct receiver *receiver)
 
 void receiver_resume(struct receiver *receiver)
 {
+    if (staging_flight_pending(receiver->staging)) {
+        uint32_t taken = net_batch_taken(receiver->batch);
+        if (taken > 0)
+            log_line("doing %u messages that were in flight when the last relay ended", taken);
+        do_batch(receiver, taken);
+    }
+    /* Only now: what was in flight tells of drops on the socket that it came from. */
     uint64_t cookie = net_cookie(receiver->descriptor);
     if (staging_receiver(receiver->staging)->socket != cookie) {
         struct receiver_state *next = staging_receiver_begin(receiver->staging);
         next->socket = cookie;
         next->dropped = 0; /* a socket counts from its beginning */
         staging_receiver_commit(receiver->staging);
-    }
-    if (staging_flight_pending(receiver->staging)) {
-        uint32_t taken = net_batch_taken(receiver->batch);
-        if (taken > 0)
-            log_line("doing %u messages that were in flight when the last relay ended", taken);
-        do_batch(receiver, taken);
     }
     receiver_close_block(receiver);
     for (int i = 0; i < LANES; i++)

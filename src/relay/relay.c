@@ -167,6 +167,8 @@ static void finish_other_layout(struct relay *relay)
         writer->same_file = false;
     }
     writer_abandon(lane);
+    if (lane_writer(lane)->file_open)
+        segment_give_up(lane);
 }
 
 static int open_lane(struct relay *relay, enum lane_index index)

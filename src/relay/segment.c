@@ -404,56 +404,67 @@ void segment_give_up(struct lane *lane)
     lane_writer_commit(lane);
 }
 
-static void resume_open_file(struct segment *segment)
+/* 0 if the file goes on, or is done with; a negative errno to be tried again: then what it holds is
+ * not known, and nothing of it may be written to another. */
+static int resume_open_file(struct segment *segment)
 {
     const struct writer_state *state = lane_writer(segment->lane);
+    const struct segment_folder *folder = segment->folder;
     char part[160];
     part_name(part, sizeof(part), state->file_name);
     if (state->file_bytes == 0) { /* killed while it was made */
-        folder_remove(segment->folder->descriptor, part);
+        folder_remove(folder->descriptor, part);
         segment_give_up(segment->lane);
-        return;
+        return 0;
     }
-    int status = direct_file_open(&segment->file, segment->folder->descriptor, part, FILE_EXISTING,
-                                  state->file_direct != 0);
+    int status = direct_file_open(&segment->file, folder->descriptor, part, FILE_EXISTING,
+                                  state->file_direct != 0 && folder->direct);
     if (state->file_ending && status == 0) {
         finish_ending(segment, true);
-        return;
+        return 0;
     }
+    if (status < 0 && status != -ENOENT)
+        return status;
     int64_t size = status < 0 ? status : direct_file_size(&segment->file);
     if (size >= (int64_t)state->file_bytes && segment->file.alignment <= state->file_alignment) {
+        if (folder->alignment < state->file_alignment) {
+            struct writer_state *next = lane_writer_begin(segment->lane);
+            next->file_alignment = folder->alignment;
+            next->file_direct = segment->file.direct;
+            lane_writer_commit(segment->lane);
+        }
         segment->file.alignment = state->file_alignment;
         segment->reserved_bytes = state->file_bytes;
-        return;
+        return 0;
     }
     if (state->unsynced_datums > 0)
         log_line("cannot go on with %s: %s", part, size < 0 ? strerror((int)-size) : "it was cut");
     direct_file_close(&segment->file);
     segment_give_up(segment->lane);
+    return 0;
 }
 
-void segment_resume(struct segment *segment)
+int segment_resume(struct segment *segment)
 {
-    if (segment->folder->descriptor < 0) {
-        segment_give_up(segment->lane);
-        return;
-    }
-    segment->resumed = true;
-    /* Of a relay that was killed while it made it, or before it used it. */
     char opening[64];
+    if (segment->folder->descriptor < 0)
+        return -ENOENT;
+    /* Of a relay that was killed while it made it, or before it used it. */
     folder_remove(segment->folder->descriptor, opening_name(segment, opening, sizeof(opening)));
-    if (lane_writer(segment->lane)->file_open)
-        resume_open_file(segment);
     const struct writer_state *state = lane_writer(segment->lane);
-    struct segment_scan scan = {.segment = segment,
-                                .open_name = state->file_open ? state->file_name : NULL,
-                                .number_max = state->file_number};
-    folder_list(segment->folder->descriptor, note_number, &scan);
-    if (scan.number_max > state->file_number) {
+    struct segment_scan scan = {.segment = segment, .number_max = state->file_number};
+    int status = folder_list(segment->folder->descriptor, note_number, &scan);
+    if (status == 0 && state->file_open)
+        status = resume_open_file(segment);
+    if (status < 0)
+        return status;
+    segment->resumed = true;
+    if (scan.number_max > lane_writer(segment->lane)->file_number) {
         struct writer_state *next = lane_writer_begin(segment->lane);
         next->file_number = scan.number_max;
         lane_writer_commit(segment->lane);
     }
+    return 0;
 }
 
 void segment_finish_leftovers(struct segment *segment)
@@ -563,13 +574,16 @@ int segment_open(struct segment *segment)
 {
     struct lane *lane = segment->lane;
     struct segment_folder *folder = segment->folder;
-    int folder_status = folder->descriptor < 0 ? open_folder_again(folder) : 0;
-    if (folder_status < 0)
-        return folder_status;
-    if (!segment->resumed) {
-        segment_resume(segment);
-        segment_finish_leftovers(segment);
+    int status = folder->descriptor < 0 ? open_folder_again(folder) : 0;
+    if (status == 0 && !segment->resumed) {
+        status = segment_resume(segment);
+        if (status == 0)
+            segment_finish_leftovers(segment);
     }
+    if (status == -ENOENT) /* the folder was removed: the next attempt makes it again */
+        segment_folder_close(folder);
+    if (status < 0 || lane_writer(lane)->file_open)
+        return status;
     struct writer_state *next = lane_writer_begin(lane);
     next->file_number++;
     next->file_stamp_ns = clock_realtime_ns();
@@ -579,7 +593,7 @@ int segment_open(struct segment *segment)
     write_name(segment, next);
     char part[160], started[CLOCK_TEXT_BYTES];
     part_name(part, sizeof(part), next->file_name);
-    int status = host_random(next->sync_marker, sizeof(next->sync_marker));
+    status = host_random(next->sync_marker, sizeof(next->sync_marker));
     if (status < 0)
         return status;
     next->file_open = 1;
@@ -692,10 +706,13 @@ int segment_end(struct segment *segment, uint64_t torn_at)
         next->datums_unrecorded += next->unsynced_datums;
         next->unsynced_datums = 0;
         size = next->file_synced_bytes;
-    } else if (torn_at != 0) {
-        size = torn_at;
     }
-    if (!(synced && torn_at != 0) && next->open_datums > next->early_datums) {
+    /* A torn page, which may have been synced when it was whole, goes to the next file again; not
+     * where somebody took the file away. */
+    bool again = torn_at != 0 && (synced || (status != -ENOENT && torn_at < size));
+    if (again)
+        size = torn_at;
+    else if (next->open_datums > next->early_datums) {
         next->early_datums = next->open_datums;
         next->early_bytes = next->open_bytes;
     }

@@ -28,7 +28,7 @@ struct segment {
     struct segment_folder *folder;
     struct span schema; /* verbatim, for the header */
     const char *suffix; /* of its files' names, before ".avro": "" or "-rejects" */
-    bool resumed;       /* segment_resume has found the folder */
+    bool resumed;       /* until then a file that is open in the state is not open here */
     struct direct_file file;
     uint64_t reserved_bytes;
     struct direct_file ahead; /* the next file, made ahead, still without a header and a name */
@@ -54,8 +54,9 @@ void segment_folder_close(struct segment_folder *folder);
 int segment_prepare(struct segment *segment);
 void segment_release(struct segment *segment);
 
-/* Goes on with the file that was open in the staging memory. */
-void segment_resume(struct segment *segment);
+/* Goes on with the file that was open in the staging memory. 0, or a negative errno while the
+ * folder or the file cannot be opened: segment_open tries again. */
+int segment_resume(struct segment *segment);
 /* Ends every other ".part" of this lane at its last whole block, and logs what it found. May read
  * for long after a crash of the machine: for the writing thread, while datums are received. */
 void segment_finish_leftovers(struct segment *segment);
@@ -69,8 +70,9 @@ void segment_make_ahead(struct segment *segment);
 /* Removes what was made ahead and will not be needed soon. */
 void segment_drop_ahead(struct segment *segment);
 
-/* Makes the next file and its header, of what was made ahead if anything was. Its name is on the
- * medium from the next segment_sync on. 0 or a negative errno, and then no file is open. */
+/* Makes the next file and its header, of what was made ahead if anything was, unless the last one
+ * could be gone on with only now. Its name is on the medium from the next segment_sync on. 0 or a
+ * negative errno. */
 int segment_open(struct segment *segment);
 /* Writes whole blocks at `offset` of the open file. 0 or a negative errno. */
 int segment_write(struct segment *segment, const struct span *parts, uint32_t part_count,

@@ -28,59 +28,14 @@ enum { PARTS_MAX = 16 };
 #define DIRECT_WAKE_BLOCKS 2u
 #define PAGED_WAKE_BLOCKS  16u
 
-int writer_prepare(struct writer *writer, struct lane *lane,
-                   const struct channel_settings *settings, struct segment *segment)
+/* A file that the state calls open is open here only once it has been gone on with. */
+static bool is_open(const struct writer *writer)
 {
-    writer->lane = lane;
-    writer->settings = settings;
-    writer->segment = segment;
-    writer->pages = segment->folder->direct && segment->folder->alignment == BLOCK_PAGE_BYTES;
-    writer->wake_blocks = segment->folder->direct ? DIRECT_WAKE_BLOCKS : PAGED_WAKE_BLOCKS;
-    /* Drawn from the names, so that it is the same for every relay of the channel. */
-    uint32_t drawn = crc32c(crc32c(0, settings->name, strlen(settings->name)), segment->suffix,
-                            strlen(segment->suffix));
-    writer->phase_ns = settings->rotate_age_ms * NS_PER_MS / 65536 * (drawn >> 16);
-    /* A block is split over two files only while it is a page; its rest fits one unit as well. */
-    writer->page = private_memory_map(segment->folder->alignment);
-    return writer->page == NULL ? -ENOMEM : 0;
+    return writer->segment->resumed && lane_writer(writer->lane)->file_open;
 }
 
-static void note_error(struct writer *writer, int error)
-{
-    const struct writer_state *state = lane_writer(writer->lane);
-    if (state->write_errno != (uint32_t)error) {
-        if (error != 0)
-            log_line("cannot record in %s: %s; trying again every second",
-                     writer->settings->directory, strerror(error));
-        else
-            log_line("recording again in %s", writer->settings->directory);
-        struct writer_state *next = lane_writer_begin(writer->lane);
-        next->write_errno = (uint32_t)error;
-        lane_writer_commit(writer->lane);
-    }
-    writer->retry_at_ns = error == 0 ? 0 : clock_monotonic_ns() + RETRY_NS;
-}
-
-static bool ensure_open(struct writer *writer)
-{
-    if (lane_writer(writer->lane)->file_open)
-        return true;
-    if (writer->same_file)
-        return false;
-    int status = segment_open(writer->segment);
-    if (status < 0)
-        note_error(writer, -status);
-    return status == 0;
-}
-
-/* Datums of the open block that stand in a file. */
-static uint64_t standing_datums(const struct writer_state *state)
-{
-    return state->open_datums > state->early_datums ? state->open_datums : state->early_datums;
-}
-
-/* After a failed write over the open page: whether a whole page stands there all the same, the old
- * or the new one. Notes how many datums it holds. */
+/* After a write over the open page that failed, or that a kill kept from being noted: whether a
+ * whole page stands there, the old or the new one. Notes how many datums it holds. */
 static bool does_page_stand(struct writer *writer)
 {
     const struct writer_state *state = lane_writer(writer->lane);
@@ -101,6 +56,74 @@ static bool does_page_stand(struct writer *writer)
     }
     lane_writer_commit(writer->lane);
     return true;
+}
+
+/* The file that the last relay left goes on. Killed between writing its page and noting that, it
+ * left more in the page than is noted: were the file ended so, those datums would be recorded again
+ * in the next. Killed after the disk had torn the page, it left no page at all. */
+static void learn_page(struct writer *writer)
+{
+    const struct writer_state *state = lane_writer(writer->lane);
+    if (writer->page_known || !is_open(writer))
+        return;
+    writer->page_known = true;
+    if (state->open_datums > state->early_datums && !does_page_stand(writer))
+        segment_end(writer->segment, state->file_bytes);
+}
+
+int writer_prepare(struct writer *writer, struct lane *lane,
+                   const struct channel_settings *settings, struct segment *segment)
+{
+    writer->lane = lane;
+    writer->settings = settings;
+    writer->segment = segment;
+    writer->pages = segment->folder->direct && segment->folder->alignment == BLOCK_PAGE_BYTES;
+    writer->wake_blocks = segment->folder->direct ? DIRECT_WAKE_BLOCKS : PAGED_WAKE_BLOCKS;
+    /* Drawn from the names, so that it is the same for every relay of the channel. */
+    uint32_t drawn = crc32c(crc32c(0, settings->name, strlen(settings->name)), segment->suffix,
+                            strlen(segment->suffix));
+    writer->phase_ns = settings->rotate_age_ms * NS_PER_MS / 65536 * (drawn >> 16);
+    /* A block is split over two files only while it is a page; its rest fits one unit as well. */
+    writer->page = private_memory_map(segment->folder->alignment);
+    if (writer->page == NULL)
+        return -ENOMEM;
+    learn_page(writer);
+    return 0;
+}
+
+static void note_error(struct writer *writer, int error)
+{
+    const struct writer_state *state = lane_writer(writer->lane);
+    if (state->write_errno != (uint32_t)error) {
+        if (error != 0)
+            log_line("cannot record in %s: %s; trying again every second",
+                     writer->settings->directory, strerror(error));
+        else
+            log_line("recording again in %s", writer->settings->directory);
+        struct writer_state *next = lane_writer_begin(writer->lane);
+        next->write_errno = (uint32_t)error;
+        lane_writer_commit(writer->lane);
+    }
+    writer->retry_at_ns = error == 0 ? 0 : clock_monotonic_ns() + RETRY_NS;
+}
+
+static bool ensure_open(struct writer *writer)
+{
+    if (is_open(writer))
+        return true;
+    if (writer->same_file)
+        return false;
+    int status = segment_open(writer->segment);
+    if (status < 0)
+        note_error(writer, -status);
+    learn_page(writer);
+    return is_open(writer);
+}
+
+/* Datums of the open block that stand in a file. */
+static uint64_t standing_datums(const struct writer_state *state)
+{
+    return state->open_datums > state->early_datums ? state->open_datums : state->early_datums;
 }
 
 /* The file is followed by another at the next write. Its new name is synced with that one's
@@ -300,7 +323,7 @@ static void write_open_page(struct writer *writer)
     if (receiver.closed != number || receiver.open.count == 0 ||
         receiver.open.data_bytes > block_data_max(BLOCK_PAGE_BYTES))
         return;
-    if (state->file_open && state->open_datums <= state->early_datums &&
+    if (is_open(writer) && state->open_datums <= state->early_datums &&
         must_rotate(writer, state, BLOCK_PAGE_BYTES))
         end_file(writer);
     if (!ensure_open(writer))
@@ -334,6 +357,8 @@ static void sync_file(struct writer *writer)
 {
     const struct writer_state *state = lane_writer(writer->lane);
     if (state->file_open && state->unsynced_datums > 0) {
+        if (!ensure_open(writer)) /* not gone on with yet */
+            return;
         int status = segment_sync(writer->segment);
         if (status < 0) {
             fail_write(writer, -status, 0);
@@ -363,7 +388,7 @@ uint64_t writer_age_end_ns(uint64_t opened_ns, uint64_t age_ns, uint64_t phase_n
 static uint64_t age_deadline(const struct writer *writer)
 {
     const struct writer_state *state = lane_writer(writer->lane);
-    if (!state->file_open || writer->settings->rotate_age_ms == 0)
+    if (!is_open(writer) || writer->settings->rotate_age_ms == 0)
         return UINT64_MAX;
     return writer_age_end_ns(state->file_opened_ns, writer->settings->rotate_age_ms * NS_PER_MS,
                              writer->phase_ns);
@@ -374,7 +399,7 @@ static uint64_t age_deadline(const struct writer *writer)
 static bool is_switch_near(const struct writer *writer, uint64_t now_ns)
 {
     const struct writer_state *state = lane_writer(writer->lane);
-    if (!state->file_open || writer->same_file || state->file_bytes < AHEAD_BYTES_MIN)
+    if (!is_open(writer) || writer->same_file || state->file_bytes < AHEAD_BYTES_MIN)
         return false;
     uint64_t size = writer->settings->rotate_bytes, age_end = age_deadline(writer);
     return (size > 0 && state->file_bytes >= size / 8 * 7) ||
@@ -525,7 +550,7 @@ void writer_drain(struct writer *writer)
         attempts = write_blocks(writer, closed) ? 0 : attempts + 1;
     }
     writer_abandon(lane);
-    if (lane_writer(lane)->file_open)
+    if (is_open(writer))
         segment_end(writer->segment, 0);
     segment_drop_ahead(writer->segment);
     int status = segment_sync_folder(writer->segment);

@@ -22,6 +22,7 @@ struct writer {
     const struct channel_settings *settings;
     struct segment *segment;
     bool pages;           /* the open block may be written while it fits a page */
+    bool page_known;      /* how much the open page of the last relay's file holds */
     bool same_file;       /* nothing may go to a new file: its schema would be another */
     uint32_t wake_blocks; /* closed blocks that are worth a wake-up */
     uint8_t *page;        /* an aligned image for a part of a block */

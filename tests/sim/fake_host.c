@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ * The small contracts: os/clock.h, os/thread.h, os/host.h, os/interrupt.h, os/inherit.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/host.h"
+#include "os/inherit.h"
+#include "os/interrupt.h"
+#include "os/thread.h"
+#include "sim.h"
+#include "world.h"
+
+/* ---- clock ---- */
+
+uint64_t clock_monotonic_ns(void)
+{
+    seam("clock_monotonic", 30);
+    return machine.now_ns;
+}
+
+uint64_t clock_realtime_ns(void)
+{
+    seam("clock_realtime", 30);
+    return machine.now_ns + (uint64_t)machine.realtime_offset;
+}
+
+void clock_sleep_until(uint64_t monotonic_ns)
+{
+    seam("clock_sleep", 100);
+    fiber_wait(monotonic_ns, NULL, NULL);
+}
+
+void clock_calendar(uint64_t realtime_ns, struct calendar *calendar)
+{
+    time_t seconds = (time_t)(realtime_ns / NS_PER_S);
+    struct tm parts;
+    gmtime_r(&seconds, &parts);
+    calendar->year = parts.tm_year + 1900;
+    calendar->month = parts.tm_mon + 1;
+    calendar->day = parts.tm_mday;
+    calendar->hour = parts.tm_hour;
+    calendar->minute = parts.tm_min;
+    calendar->second = parts.tm_sec;
+    calendar->nanosecond = (int)(realtime_ns % NS_PER_S);
+}
+
+char *clock_write(char text[CLOCK_TEXT_BYTES], uint64_t realtime_ns)
+{
+    time_t seconds = (time_t)(realtime_ns / NS_PER_S);
+    struct tm parts;
+    gmtime_r(&seconds, &parts);
+    strftime(text, CLOCK_TEXT_BYTES, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return text;
+}
+
+/* ---- threads ---- */
+
+int thread_start(struct thread *thread, void (*run)(void *), void *context, size_t stack_bytes)
+{
+    (void)stack_bytes;
+    seam("thread_start", 20000);
+    if (fault(machine.faults.memory)) {
+        events.out_of_memory++;
+        return -EAGAIN;
+    }
+    fiber_add(run, context);
+    thread->running = 1;
+    return 0;
+}
+
+static bool has_writer_ended(const void *context)
+{
+    (void)context;
+    return fiber_ended(FIBER_WRITER);
+}
+
+void thread_join(struct thread *thread)
+{
+    seam("thread_join", 1000);
+    if (thread->running && !fiber_ended(FIBER_WRITER))
+        fiber_wait(UINT64_MAX, has_writer_ended, NULL);
+    thread->running = 0;
+}
+
+void wake_signal(struct wake *wake)
+{
+    seam("wake_signal", 500);
+    atomic_fetch_add(&wake->word, 1);
+    fiber_step(STEP_SEAM);
+}
+
+struct seen {
+    struct wake *wake;
+    uint32_t word;
+};
+
+static bool has_been_woken(const void *context)
+{
+    const struct seen *seen = context;
+    return atomic_load(&seen->wake->word) != seen->word;
+}
+
+void wake_wait(struct wake *wake, uint32_t seen, int64_t timeout_ns)
+{
+    struct seen before = {wake, seen};
+    seam("wake_wait", 500);
+    if (fault(machine.faults.wait)) {
+        events.waits_interrupted++;
+        return;
+    }
+    fiber_wait(timeout_ns < 0 ? UINT64_MAX : machine.now_ns + (uint64_t)timeout_ns, has_been_woken,
+               &before);
+}
+
+/* ---- the host ---- */
+
+void host_name(char *name, size_t bytes)
+{
+    snprintf(name, bytes, "simulated");
+}
+
+int host_random(void *out, size_t bytes)
+{
+    seam("host_random", 300);
+    if (fault(machine.faults.random))
+        return -EIO;
+    for (size_t i = 0; i < bytes; i++)
+        ((uint8_t *)out)[i] = (uint8_t)random_next();
+    return 0;
+}
+
+bool interrupt_seen(void)
+{
+    seam("interrupt_seen", 5);
+    return machine.interrupted;
+}
+
+int interrupt_descriptor(void)
+{
+    return DESCRIPTOR_INTERRUPT;
+}
+
+/* ---- what a relay is given ---- */
+
+static struct span layout_image;
+static bool has_full, has_decimated;
+
+void host_layout(struct span image)
+{
+    layout_image = image;
+}
+
+void host_streams(bool full, bool decimated)
+{
+    has_full = full;
+    has_decimated = decimated;
+}
+
+int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
+{
+    (void)path;
+    seam("file_read_whole", 20000);
+    MUST(layout_image.bytes <= bytes_max);
+    *bytes = (uint8_t *)(uintptr_t)layout_image.at; /* nobody frees or changes it */
+    *byte_count = layout_image.bytes;
+    return 0;
+}
+
+int inherit_descriptor(const char *name)
+{
+    seam("inherit", 100);
+    if (strcmp(name, INHERIT_RECEIVE) == 0)
+        return DESCRIPTOR_RECEIVE;
+    if (strcmp(name, INHERIT_FULL) == 0)
+        return has_full ? DESCRIPTOR_FULL : -1;
+    if (strcmp(name, INHERIT_DECIMATED) == 0)
+        return has_decimated ? DESCRIPTOR_DECIMATED : -1;
+    return strcmp(name, INHERIT_MEMORY) == 0 ? DESCRIPTOR_MEMORY : -1;
+}

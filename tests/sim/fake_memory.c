@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT
+ * os/memory.h: the channel's memory, which outlives every relay and is mapped at another address by
+ * each, and private memory, which does not. */
+#include "os/memory.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "sim.h"
+#include "world.h"
+
+#define PRIVATE_BYTES ((size_t)1 << 30) /* of addresses */
+#define MAPPINGS      2
+
+static int memory_descriptor = -1;
+static size_t memory_size;
+static uint8_t *mappings[MAPPINGS];
+static uint32_t mapping;
+static uint8_t *private_base;
+static size_t private_used;
+
+void memory_make(size_t bytes)
+{
+    if (memory_descriptor >= 0 && bytes == memory_size) {
+        memory_forget();
+        return;
+    }
+    for (int i = 0; i < MAPPINGS; i++)
+        if (mappings[i] != NULL)
+            munmap(mappings[i], memory_size);
+    if (memory_descriptor >= 0)
+        close(memory_descriptor);
+    memory_size = bytes;
+    memory_descriptor = memfd_create("simulation", MFD_CLOEXEC);
+    MUST(memory_descriptor >= 0 && ftruncate(memory_descriptor, (off_t)bytes) == 0);
+    for (int i = 0; i < MAPPINGS; i++) {
+        void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_descriptor, 0);
+        MUST(at != MAP_FAILED);
+        mappings[i] = at;
+    }
+}
+
+void memory_forget(void)
+{
+    MUST(madvise(mappings[0], memory_size, MADV_REMOVE) == 0);
+}
+
+void memory_garble(size_t from, size_t to, uint32_t bits)
+{
+    for (uint32_t i = 0; i < bits; i++) {
+        uint64_t bit = random_between(from * 8, to * 8 - 1);
+        mappings[0][bit / 8] ^= (uint8_t)(1u << bit % 8);
+        note("flips bit", bit / 8, bit % 8);
+    }
+}
+
+uint8_t *memory_bytes(size_t *bytes)
+{
+    *bytes = memory_size;
+    return mappings[0];
+}
+
+void memory_life_begins(void)
+{
+    if (private_base == NULL) {
+        void *at = mmap(NULL, PRIVATE_BYTES, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        MUST(at != MAP_FAILED);
+        private_base = at;
+    }
+    if (private_used > 0)
+        madvise(private_base, private_used, MADV_DONTNEED);
+    private_used = 0;
+    mapping = (mapping + 1) % MAPPINGS;
+}
+
+int shared_memory_create(const char *name, size_t bytes)
+{
+    (void)name, (void)bytes;
+    fail("a relay makes a memory of its own though it was given one");
+}
+
+int64_t shared_memory_bytes(int descriptor)
+{
+    seam("memory_bytes", 500);
+    MUST(descriptor == DESCRIPTOR_MEMORY);
+    return (int64_t)memory_size;
+}
+
+int shared_memory_map(int descriptor, size_t bytes, void **memory)
+{
+    seam("memory_map", 5000);
+    MUST(descriptor == DESCRIPTOR_MEMORY && bytes <= memory_size);
+    if (fault(machine.faults.memory)) {
+        events.out_of_memory++;
+        return -ENOMEM;
+    }
+    *memory = mappings[fiber_now() >= 0 ? mapping : 0];
+    return 0;
+}
+
+void shared_memory_unmap(void *memory, size_t bytes)
+{
+    (void)memory, (void)bytes;
+    seam("memory_unmap", 2000);
+}
+
+int shared_memory_release(void *at, size_t bytes)
+{
+    seam("memory_release", 2000);
+    MUST((uintptr_t)at % 4096 == 0);
+    const uint8_t *base = mappings[fiber_now() >= 0 ? mapping : 0];
+    MUST((uint8_t *)at >= base && (uint8_t *)at + bytes <= base + memory_size);
+    events.memory_given_back++;
+    return madvise(at, bytes, MADV_REMOVE) < 0 ? -errno : 0;
+}
+
+void *private_memory_map(size_t bytes)
+{
+    seam("private_map", 5000);
+    size_t pages = (bytes + 65535) / 65536 * 65536; /* aligned for any file system */
+    if (fault(machine.faults.memory) || private_used + pages > PRIVATE_BYTES) {
+        events.out_of_memory++;
+        return NULL;
+    }
+    void *at = private_base + private_used;
+    private_used += pages;
+    return at;
+}

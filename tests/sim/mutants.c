@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT
+ * Each mutant is one function of the core or the seam put in front of the real one by the linker
+ * (--wrap, see meson.build), wrong once it is chosen. Nothing in src/ knows of them. Relies on the
+ * calls crossing object files. */
+#include "mutants.h"
+
+#include <string.h>
+
+#include "avro/block.h"
+#include "channel/staging.h"
+#include "os/file.h"
+#include "os/net.h"
+#include "os/thread.h"
+#include "relay/segment.h"
+#include "relay/writer.h"
+
+enum mutant {
+    MUTANT_NONE,
+    MUTANT_FLIGHT,
+    MUTANT_PENDING,
+    MUTANT_BATCH_IN_PLACE,
+    MUTANT_BATCH_EARLY,
+    MUTANT_BLOCK_IN_PLACE,
+    MUTANT_BLOCK_EARLY,
+    MUTANT_CLAIM,
+    MUTANT_CLEAR,
+    MUTANT_SYNC,
+    MUTANT_FOLDER_SYNC,
+    MUTANT_TORN,
+    MUTANT_WAKE,
+    MUTANT_COPY,
+    MUTANT_WRITTEN,
+    MUTANT_LEFTOVERS,
+    MUTANT_READ_BACK,
+    MUTANT_RESUME,
+};
+static const char *const names[] = {
+    [MUTANT_NONE] = "none",
+    [MUTANT_FLIGHT] = "flight",              /* a batch is taken without a note */
+    [MUTANT_PENDING] = "pending",            /* and the note is not looked at */
+    [MUTANT_BATCH_IN_PLACE] = "batch_place", /* the state in force is changed */
+    [MUTANT_BATCH_EARLY] = "batch_early",    /* put in force before it is made */
+    [MUTANT_BLOCK_IN_PLACE] = "block_place", /* the same of the writer */
+    [MUTANT_BLOCK_EARLY] = "block_early",
+    [MUTANT_CLAIM] = "claim",             /* both sides get what one may have */
+    [MUTANT_CLEAR] = "clear",             /* what the last batch took is not forgotten */
+    [MUTANT_SYNC] = "sync",               /* recorded, and not synced */
+    [MUTANT_FOLDER_SYNC] = "folder_sync", /* the same of names */
+    [MUTANT_TORN] = "torn",               /* a torn write stays in the file */
+    [MUTANT_WAKE] = "wake",               /* nobody is woken */
+    [MUTANT_COPY] = "copy",               /* a block's part begins at its begin */
+    [MUTANT_WRITTEN] = "written",         /* blocks are given back before they are written */
+    [MUTANT_LEFTOVERS] = "leftovers",     /* files left open stay so */
+    [MUTANT_READ_BACK] = "read_back",     /* a page that was written is not looked at */
+    [MUTANT_RESUME] = "resume",           /* the last relay's file is given up */
+};
+static enum mutant chosen;
+
+bool mutant_choose(const char *name)
+{
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i], name) == 0) {
+            chosen = (enum mutant)i;
+            return true;
+        }
+    return false;
+}
+
+void __real_staging_flight_begin(struct staging *staging);
+void __wrap_staging_flight_begin(struct staging *staging);
+void __wrap_staging_flight_begin(struct staging *staging)
+{
+    if (chosen != MUTANT_FLIGHT)
+        __real_staging_flight_begin(staging);
+}
+
+bool __real_staging_flight_pending(const struct staging *staging);
+bool __wrap_staging_flight_pending(const struct staging *staging);
+bool __wrap_staging_flight_pending(const struct staging *staging)
+{
+    return chosen != MUTANT_PENDING && __real_staging_flight_pending(staging);
+}
+
+struct receiver_state *__real_staging_receiver_begin(struct staging *staging);
+struct receiver_state *__wrap_staging_receiver_begin(struct staging *staging);
+void __real_staging_receiver_commit(struct staging *staging);
+void __wrap_staging_receiver_commit(struct staging *staging);
+struct receiver_state *__wrap_staging_receiver_begin(struct staging *staging)
+{
+    if (chosen == MUTANT_BATCH_IN_PLACE)
+        return (struct receiver_state *)(uintptr_t)staging_receiver(staging);
+    struct receiver_state *next = __real_staging_receiver_begin(staging);
+    if (chosen == MUTANT_BATCH_EARLY)
+        __real_staging_receiver_commit(staging);
+    return next;
+}
+
+void __wrap_staging_receiver_commit(struct staging *staging)
+{
+    if (chosen != MUTANT_BATCH_IN_PLACE && chosen != MUTANT_BATCH_EARLY)
+        __real_staging_receiver_commit(staging);
+}
+
+struct writer_state *__real_lane_writer_begin(struct lane *lane);
+struct writer_state *__wrap_lane_writer_begin(struct lane *lane);
+void __real_lane_writer_commit(struct lane *lane);
+void __wrap_lane_writer_commit(struct lane *lane);
+struct writer_state *__wrap_lane_writer_begin(struct lane *lane)
+{
+    if (chosen == MUTANT_BLOCK_IN_PLACE)
+        return (struct writer_state *)(uintptr_t)lane_writer(lane);
+    struct writer_state *next = __real_lane_writer_begin(lane);
+    if (chosen == MUTANT_BLOCK_EARLY)
+        __real_lane_writer_commit(lane);
+    return next;
+}
+
+void __wrap_lane_writer_commit(struct lane *lane)
+{
+    if (chosen != MUTANT_BLOCK_IN_PLACE && chosen != MUTANT_BLOCK_EARLY)
+        __real_lane_writer_commit(lane);
+}
+
+bool __real_lane_claim(struct lane *lane, uint64_t number, enum staging_claim claim);
+bool __wrap_lane_claim(struct lane *lane, uint64_t number, enum staging_claim claim);
+bool __wrap_lane_claim(struct lane *lane, uint64_t number, enum staging_claim claim)
+{
+    return __real_lane_claim(lane, number, claim) || chosen == MUTANT_CLAIM;
+}
+
+void __real_net_batch_clear(struct net_batch *batch);
+void __wrap_net_batch_clear(struct net_batch *batch);
+void __wrap_net_batch_clear(struct net_batch *batch)
+{
+    if (chosen != MUTANT_CLEAR)
+        __real_net_batch_clear(batch);
+}
+
+int __real_direct_file_sync(struct direct_file *file);
+int __wrap_direct_file_sync(struct direct_file *file);
+int __wrap_direct_file_sync(struct direct_file *file)
+{
+    return chosen == MUTANT_SYNC ? 0 : __real_direct_file_sync(file);
+}
+
+int __real_folder_sync(int folder);
+int __wrap_folder_sync(int folder);
+int __wrap_folder_sync(int folder)
+{
+    return chosen == MUTANT_FOLDER_SYNC ? 0 : __real_folder_sync(folder);
+}
+
+int __real_segment_end(struct segment *segment, uint64_t torn_at);
+int __wrap_segment_end(struct segment *segment, uint64_t torn_at);
+int __wrap_segment_end(struct segment *segment, uint64_t torn_at)
+{
+    return __real_segment_end(segment, chosen == MUTANT_TORN ? 0 : torn_at);
+}
+
+void __real_wake_signal(struct wake *wake);
+void __wrap_wake_signal(struct wake *wake);
+void __wrap_wake_signal(struct wake *wake)
+{
+    if (chosen != MUTANT_WAKE)
+        __real_wake_signal(wake);
+}
+
+void __real_block_copy(uint8_t *image, const uint8_t *from, size_t skip, size_t data_bytes);
+void __wrap_block_copy(uint8_t *image, const uint8_t *from, size_t skip, size_t data_bytes);
+void __wrap_block_copy(uint8_t *image, const uint8_t *from, size_t skip, size_t data_bytes)
+{
+    if (chosen == MUTANT_COPY)
+        __real_block_copy(image, from, 0, data_bytes - skip);
+    else
+        __real_block_copy(image, from, skip, data_bytes);
+}
+
+uint64_t __real_lane_written(const struct lane *lane);
+uint64_t __wrap_lane_written(const struct lane *lane);
+uint64_t __wrap_lane_written(const struct lane *lane)
+{
+    return chosen == MUTANT_WRITTEN ? lane_receiver(lane)->closed : __real_lane_written(lane);
+}
+
+void __real_segment_finish_leftovers(struct segment *segment);
+void __wrap_segment_finish_leftovers(struct segment *segment);
+void __wrap_segment_finish_leftovers(struct segment *segment)
+{
+    if (chosen != MUTANT_LEFTOVERS)
+        __real_segment_finish_leftovers(segment);
+}
+
+int __real_writer_prepare(struct writer *writer, struct lane *lane,
+                          const struct channel_settings *settings, struct segment *segment);
+int __wrap_writer_prepare(struct writer *writer, struct lane *lane,
+                          const struct channel_settings *settings, struct segment *segment);
+int __wrap_writer_prepare(struct writer *writer, struct lane *lane,
+                          const struct channel_settings *settings, struct segment *segment)
+{
+    writer->page_known = chosen == MUTANT_READ_BACK;
+    return __real_writer_prepare(writer, lane, settings, segment);
+}
+
+int __real_segment_resume(struct segment *segment);
+int __wrap_segment_resume(struct segment *segment);
+int __wrap_segment_resume(struct segment *segment)
+{
+    if (chosen == MUTANT_RESUME)
+        segment_give_up(segment->lane);
+    return __real_segment_resume(segment);
+}

@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: MIT
+ * The simulation of a relay's core: its real code over a machine that is made up, killed between
+ * any two steps, on disks that fill and fail, under clocks that jump; see sim.h.
+ *
+ *   simulation [--seed N] [--seconds N | --episode N] [--steps N]
+ *       [--mutant NAME] [--garble] [--trace]
+ *
+ * Lives episodes until the time, or the steps, are over. Ends with 0; with 1 as soon as something
+ * is not as the model says, and then prints the seed and the episode with which it happens again.
+ * The same seed gives the same steps only in the same build. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "avro/envelope.h"
+#include "avro/schema.h"
+#include "base/log.h"
+#include "model.h"
+#include "mutants.h"
+#include "os/clock.h"
+#include "relay/relay.h"
+#include "sim.h"
+#include "world.h"
+
+static const char schema[] =
+    "{\"type\": \"record\", \"name\": \"Sample\", \"fields\": [\n"
+    "  {\"name\": \"flag\", \"type\": \"boolean\"},\n"
+    "  {\"name\": \"time\", \"type\": {\"type\": \"long\", \"logicalType\": "
+    "\"timestamp-micros\"}},\n"
+    "  {\"name\": \"sequence\", \"type\": \"long\"},\n"
+    "  {\"name\": \"id\", \"type\": \"long\"},\n"
+    "  {\"name\": \"value\", \"type\": \"double\"},\n"
+    "  {\"name\": \"level\", \"type\": \"int\"},\n"
+    "  {\"name\": \"payload\", \"type\": \"bytes\"}]}\n";
+
+static struct {
+    struct channel_settings settings;
+    struct disk_settings disk;
+    struct relay relay;
+    struct staging staging; /* the simulation's own look at the memory */
+    int exit_status;
+    bool alive, healthy, garbles;
+    bool meddled; /* somebody took a file in this episode: that may show only at the next write */
+    uint32_t looks;
+    uint64_t healthy_since_ns;
+} sim;
+
+/* ---- an episode's settings ---- */
+
+static void compile(const char *text, const char *time_field, const char *sequence,
+                    struct span *image)
+{
+    char error[300] = "";
+    uint8_t *bytes;
+    size_t count;
+    struct schema_file *file =
+        schema_parse((struct span){(const uint8_t *)text, strlen(text)}, error, sizeof(error));
+    if (file == NULL ||
+        schema_compile(file, time_field, sequence, &bytes, &count, error, sizeof(error)) < 0)
+        fail("%s", error);
+    schema_free(file);
+    *image = (struct span){bytes, count};
+}
+
+static struct span layouts[2];
+
+static void choose_settings(void)
+{
+    struct channel_settings *settings = &sim.settings;
+    memset(settings, 0, sizeof(*settings));
+    snprintf(settings->name, sizeof(settings->name), "engine");
+    snprintf(settings->layout, sizeof(settings->layout), "engine.layout");
+    if (!random_chance(40000))
+        snprintf(settings->directory, sizeof(settings->directory), "recordings");
+    settings->listen = (struct address){.family = 4, .port = 26000, .bytes = {239, 10, 0, 1}};
+    if (random_chance(900000))
+        settings->full = (struct address){.family = 4, .port = 6000, .bytes = {239, 11, 0, 1}};
+    if (random_chance(700000))
+        settings->decimated = (struct address){.family = 4, .port = 6000, .bytes = {239, 12, 0, 1}};
+    uint64_t kind = random_below(20);
+    settings->encoding = kind < 12   ? ENCODING_DATUM
+                         : kind < 15 ? ENCODING_SINGLE_OBJECT
+                         : kind < 18 ? ENCODING_CONFLUENT
+                                     : ENCODING_OPAQUE;
+    settings->schema_id = 77;
+    settings->algorithm = (enum algorithm)random_below(4);
+    if (settings->encoding == ENCODING_OPAQUE)
+        settings->algorithm = ALGORITHM_DOWNSAMPLE;
+    settings->factor = (uint32_t)random_between(1, 12);
+    settings->on_invalid = random_chance(150000) ? ON_INVALID_DROP : ON_INVALID_QUARANTINE;
+    if (random_chance(200000)) {
+        settings->source_count = 1;
+        settings->sources[0] =
+            (struct prefix){.address = {.family = 4, .bytes = {10, 0, 0, 7}}, .bits = 32};
+    }
+    settings->ttl = 1;
+    settings->buffer_bytes = random_between(4, 12) * BLOCK_BYTES_MAX;
+    settings->receive_bytes = 1u << 20;
+    sim.disk.direct = random_chance(850000);
+    sim.disk.alignment = random_chance(850000) ? 4096 : random_chance(700000) ? 16384 : 65536;
+    sim.disk.room = 1u << 30;
+    settings->direct_io = random_chance(150000)                      ? DIRECT_OFF
+                          : sim.disk.direct && random_chance(100000) ? DIRECT_REQUIRED
+                                                                     : DIRECT_AUTO;
+    settings->sync_ms = random_spread(40, 1500);
+    settings->rotate_bytes = random_chance(400000) ? 0 : random_spread(16384, 4 << 20);
+    settings->rotate_age_ms = random_chance(400000) ? 0 : random_spread(60, 5000);
+}
+
+/* ---- lives ---- */
+
+static int take_log(const char *line, size_t bytes)
+{
+    (void)bytes;
+    note_text(line);
+    return 0;
+}
+
+static void live_once(void)
+{
+    memset(&sim.relay, 0, sizeof(sim.relay));
+    sim.relay.settings = sim.settings;
+    int status = relay_open(&sim.relay);
+    if (status == 0) {
+        status = relay_work(&sim.relay);
+        relay_report(&sim.relay);
+    }
+    relay_close(&sim.relay);
+    sim.exit_status = status;
+}
+
+void world_call(void)
+{
+    model_call(&sim.staging);
+}
+
+static void look(void)
+{
+    if (random_chance(disk_is_writing() ? 20000 : 2000))
+        model_look();
+    if (sim.healthy && ++sim.looks % 64 == 0) {
+        uint64_t age_ns = model_oldest_ns(&sim.staging);
+        uint64_t limit_ns = sim.settings.sync_ms * NS_PER_MS + 5 * NS_PER_MS;
+        if (age_ns > limit_ns && machine.now_ns - sim.healthy_since_ns > limit_ns)
+            fail("with nothing failing a datum waits for %.3f ms, sync is %" PRIu64 " ms",
+                 (double)age_ns / 1e6, sim.settings.sync_ms);
+    }
+}
+
+static void begin_life(void)
+{
+    memory_life_begins();
+    net_life_begins();
+    machine.interrupted = false;
+    events.lives++;
+    fibers_begin(live_once);
+    sim.alive = true;
+    note("a relay starts", events.lives, 0);
+}
+
+static void end_life(bool by_kill)
+{
+    if (by_kill) {
+        events.kills++;
+        events.kills_in_receive += net_is_receiving();
+        events.kills_in_write += disk_is_writing();
+        events.kills_in_open += sim.relay.receiver.free_slots == NULL;
+        note("killed", 0, 0);
+    } else {
+        note("the relay ended", (uint64_t)sim.exit_status, 0);
+        if (sim.exit_status == EXIT_STOPPED && !machine.interrupted)
+            fail("the relay ended without being asked to");
+        if (sim.exit_status == EXIT_TAKEN || sim.exit_status == EXIT_SETTINGS ||
+            sim.exit_status == EXIT_FLAGS)
+            fail("the relay ended with status %d", sim.exit_status);
+        if (sim.exit_status == EXIT_BROKEN && machine.faults.memory == 0)
+            fail("the relay ended with status 1 though it was not short of memory");
+        events.stops += sim.exit_status == EXIT_STOPPED;
+    }
+    if (sim.relay.receiver.free_slots != NULL) {
+        events.lives_direct += sim.relay.folder.direct;
+        events.lives_cached += !sim.relay.folder.direct;
+    }
+    disk_life_ends();
+    model_life_ends(&sim.staging);
+    sim.alive = false;
+}
+
+/* Lets relays live, one after the other, until `until_ns`. */
+static void live_until(uint64_t until_ns)
+{
+    while (machine.now_ns < until_ns) {
+        if (!sim.alive)
+            begin_life();
+        enum life life = fibers_run(until_ns, look);
+        if (life == LIFE_PAUSED)
+            return;
+        bool by_kill = life == LIFE_KILLED;
+        end_life(by_kill);
+        if (by_kill && sim.healthy == false)
+            kill_draw();
+        clock_to(machine.now_ns + random_between(100000, 5000000));
+    }
+}
+
+static void kill_now(void)
+{
+    if (sim.alive) {
+        fibers_kill();
+        end_life(true);
+    }
+}
+
+/* ---- phases ---- */
+
+static void choose_load(struct load *load, struct traffic *traffic)
+{
+    uint64_t size = random_below(10);
+    load->bytes_low = size < 4 ? 0 : size < 7 ? 200 : size < 9 ? 1000 : 8000;
+    load->bytes_high = random_chance(300000) ? load->bytes_low
+                       : size < 4            ? 60
+                       : size < 7            ? 1300
+                       : size < 9            ? 9000
+                                             : 65000;
+    load->datums_max = size < 7 ? (uint32_t)random_spread(1, 12) : 2;
+    load->invalid = random_chance(300000) ? 0 : random_chance(800000) ? 20000 : 300000;
+    load->strangers = 50000;
+    load->gaps = random_chance(500000) ? 0 : 20000;
+    /* Busy times are short, as each datagram takes its steps. */
+    traffic->interval_ns = random_spread(5000, 400000000);
+    traffic->burst = (uint32_t)random_spread(1, 80);
+    if (random_chance(350000)) { /* slow: the open page is written again and again */
+        traffic->interval_ns = sim.settings.sync_ms * NS_PER_MS / random_between(1, 8);
+        traffic->burst = (uint32_t)random_between(1, 4);
+        load->bytes_low = 0;
+        load->bytes_high = 60;
+        load->datums_max = 3;
+    }
+}
+
+static uint64_t phase_ns(const struct traffic *traffic)
+{
+    uint64_t datagrams = random_spread(50, 1500);
+    uint64_t ns = datagrams * 2 * traffic->interval_ns / (traffic->burst + 1);
+    return ns < 3 * NS_PER_MS ? 3 * NS_PER_MS : ns > 20 * NS_PER_S ? 20 * NS_PER_S : ns;
+}
+
+static void silence(void)
+{
+    struct traffic none = {0, 0};
+    net_traffic(&none);
+}
+
+/* With nothing failing any more, all must be on the disk soon; then everything is compared. */
+static void settle(void)
+{
+    silence();
+    kill_never();
+    memset(&machine.faults, 0, sizeof(machine.faults));
+    disk_room(1u << 30);
+    note("settles", 0, 0);
+    uint64_t sync_ns = sim.settings.sync_ms * NS_PER_MS;
+    /* A second until the disk is tried again, a sync for what it brings, a second of rest until
+     * what was dropped is asked for. */
+    live_until(machine.now_ns + 2 * sync_ns + 3 * NS_PER_S);
+    if (!sim.alive)
+        fail("no relay lives though nothing fails");
+    if (!net_is_idle())
+        fail("the relay does not receive");
+    if (!model_is_settled(&sim.staging))
+        model_fail_unsettled(&sim.staging, 2 * sync_ns + 3 * NS_PER_S);
+    model_check(&sim.staging);
+}
+
+static void choose_faults(void)
+{
+    struct faults *faults = &machine.faults;
+    memset(faults, 0, sizeof(*faults));
+    uint32_t rate = (uint32_t)random_spread(2000, 300000);
+    if (random_chance(300000))
+        faults->wait = rate;
+    if (random_chance(300000))
+        faults->receive = rate;
+    if (random_chance(300000))
+        faults->send = rate;
+    if (random_chance(100000))
+        faults->memory = rate / 8;
+}
+
+static void choose_disk_faults(void)
+{
+    struct faults *faults = &machine.faults;
+    uint32_t rate = (uint32_t)random_spread(20000, 500000);
+    if (random_chance(500000))
+        faults->write = rate;
+    if (random_chance(400000))
+        faults->sync = rate;
+    if (random_chance(300000))
+        faults->open = rate;
+    if (random_chance(300000))
+        faults->rename = rate;
+    if (random_chance(300000))
+        faults->folder = rate;
+    if (random_chance(100000))
+        faults->random = rate;
+    if (random_chance(400000)) {
+        faults->stall = rate;
+        faults->stall_ns_max = random_spread(NS_PER_MS * 10, 6 * NS_PER_S);
+    }
+    if (faults->sync > 0 || faults->rename > 0 || faults->write > 0 || faults->open > 0)
+        model_inexact();
+}
+
+static void lose_memory(bool power)
+{
+    kill_now();
+    model_memory_lost(&sim.staging, power);
+    if (power) {
+        disk_power_cut();
+        net_socket_new(random_spread(20000, 4 << 20));
+        machine.realtime_offset += (int64_t)random_below(100 * NS_PER_S);
+        events.power_cuts++;
+    } else {
+        events.fresh_memories++;
+    }
+    note(power ? "the power fails" : "the memory is fresh", 0, 0);
+    memory_forget();
+    staging_unmap(&sim.staging);
+    MUST(staging_map(&sim.staging, DESCRIPTOR_MEMORY) == 0);
+}
+
+static void garble(void)
+{
+    size_t bytes;
+    kill_now();
+    uint8_t *memory = memory_bytes(&bytes);
+    size_t states = (size_t)((const uint8_t *)sim.staging.lanes[0].queue - memory);
+    note("the memory is garbled", 0, 0);
+    events.garbled_memories++;
+    model_garbled();
+    memory_garble(0, random_chance(700000) ? states : states + 65536,
+                  (uint32_t)random_spread(1, 200));
+}
+
+static void somebody(void)
+{
+    struct disk_file file;
+    uint32_t count = 0;
+    while (disk_file_at(count, &file))
+        count++;
+    if (count == 0 || !disk_file_at((uint32_t)random_below(count), &file))
+        return;
+    sim.meddled = true;
+    char name[160];
+    snprintf(name, sizeof(name), "%s", file.name);
+    if (random_chance(100000)) {
+        for (uint32_t i = 0; disk_file_at(i, &file); i++)
+            model_file_lost(file.name, 0);
+        note("the folder is removed", 0, 0);
+        disk_lose_folder();
+        events.folders_lost++;
+    } else if (random_chance(500000)) {
+        model_file_lost(name, 0);
+        note("a file is removed", 0, 0);
+        disk_remove(name);
+        events.files_removed++;
+    } else {
+        if (random_chance(500000))
+            kill_now();
+        else
+            model_harmed();
+        size_t bytes = random_chance(500000) ? random_below(file.count / 4096 + 1) * 4096
+                                             : random_below(file.count + 1);
+        model_file_lost(name, bytes);
+        note("a file is cut", bytes, file.count);
+        disk_cut(name, bytes);
+        events.files_cut++;
+    }
+}
+
+static void step_clock(void)
+{
+    machine.realtime_offset += (int64_t)random_below(20 * NS_PER_S) - (int64_t)(10 * NS_PER_S);
+    events.clock_steps++;
+    note("the clock steps", 0, 0);
+}
+
+static void stop(void)
+{
+    machine.interrupted = true;
+    note("asked to stop", 0, 0);
+    kill_never();
+    memset(&machine.faults, 0, sizeof(machine.faults));
+    uint64_t until_ns = machine.now_ns + 20 * NS_PER_S;
+    while (sim.alive && machine.now_ns < until_ns)
+        if (fibers_run(until_ns, look) != LIFE_PAUSED)
+            end_life(false);
+    if (sim.alive)
+        fail("the relay does not stop");
+}
+
+static void phase(void)
+{
+    struct load load;
+    struct traffic traffic;
+    choose_load(&load, &traffic);
+    model_load(&load);
+    net_traffic(&traffic);
+    note("phase: interval, burst", traffic.interval_ns, traffic.burst);
+    memset(&machine.faults, 0, sizeof(machine.faults));
+    uint64_t until_ns = machine.now_ns + phase_ns(&traffic);
+    uint64_t kind = random_below(100);
+    if (kind < 15 && sim.settings.directory[0] != '\0' && !sim.meddled) {
+        settle();
+        sim.healthy = true;
+        net_traffic(&traffic);
+        sim.healthy_since_ns = machine.now_ns;
+        live_until(machine.now_ns + (until_ns - machine.now_ns));
+        sim.healthy = false;
+    } else {
+        if (kind < 80)
+            kill_draw();
+        if (random_chance(500000))
+            choose_faults();
+        if (random_chance(500000))
+            choose_disk_faults();
+        if (random_chance(150000))
+            disk_room(disk_used() + random_spread(4096, 2 << 20));
+        while (machine.now_ns < until_ns) {
+            live_until(machine.now_ns + random_between(1, until_ns - machine.now_ns));
+            if (random_chance(100000))
+                step_clock();
+            if (random_chance(60000))
+                somebody();
+            if (random_chance(100000))
+                kill_now();
+        }
+    }
+    kind = random_below(100);
+    if (kind < 20)
+        lose_memory(true);
+    else if (kind < 26)
+        lose_memory(false);
+    else if (kind < 30) {
+        kill_now();
+        model_socket_lost(&sim.staging);
+        events.sockets_replaced++;
+        net_socket_new(random_spread(20000, 4 << 20));
+    }
+    if (random_chance(100000) && sim.alive) {
+        stop();
+        live_until(machine.now_ns + NS_PER_MS);
+    }
+    if (random_chance(400000))
+        settle();
+}
+
+static void episode(uint64_t seed, uint64_t number)
+{
+    machine.seed = seed;
+    machine.episode = number;
+    random_seed(seed * 1000003 + number);
+    for (int i = 0; i < 4; i++)
+        random_next();
+    machine.now_ns = NS_PER_S;
+    machine.realtime_offset = 1767225600 * (int64_t)NS_PER_S;
+    memset(&machine.faults, 0, sizeof(machine.faults));
+    machine.truncate_failed = machine.page_torn = false;
+    memset(&sim.relay, 0, sizeof(sim.relay));
+    choose_settings();
+    bool opaque = sim.settings.encoding == ENCODING_OPAQUE;
+    struct layout layout;
+    MUST(layout_load(&layout, layouts[opaque]) == 0);
+    host_layout(layouts[opaque]);
+    host_streams(sim.settings.full.family != 0, sim.settings.decimated.family != 0);
+    model_begin(&sim.settings, layout.fingerprint);
+    disk_format(&sim.disk);
+    net_socket_new(random_spread(20000, 4 << 20));
+    silence();
+    memory_make(staging_bytes(&sim.settings));
+    MUST(staging_map(&sim.staging, DESCRIPTOR_MEMORY) == 0);
+    sim.alive = sim.healthy = sim.meddled = false;
+    sim.looks = 0;
+    kill_never();
+
+    for (uint64_t phases = random_between(1, 6); phases > 0; phases--)
+        phase();
+    settle();
+    if (sim.garbles && random_chance(300000)) {
+        phase();
+        garble();
+        phase();
+        settle();
+    }
+    if (random_chance(500000)) {
+        /* A relay that starts on a sound disk ends what others left, and at its end its own. */
+        stop();
+        live_until(machine.now_ns + NS_PER_S);
+        stop();
+        model_check(&sim.staging);
+        model_check_ended();
+    }
+    if (sim.alive)
+        kill_now();
+    staging_unmap(&sim.staging);
+}
+
+/* ---- the program ---- */
+
+static double now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static uint64_t steps_total(void)
+{
+    return steps_done[STEP_SEAM] + steps_done[STEP_FUNCTION] + steps_done[STEP_ACCESS];
+}
+
+static void report(uint64_t seed, uint64_t episodes, double seconds)
+{
+    printf("seed %" PRIu64 ": %" PRIu64 " episodes, %.1f s; steps: %" PRIu64
+           " calls of the seam, %" PRIu64 " function entries and exits, %" PRIu64
+           " loads and stores; %.2f million steps a "
+           "minute\n",
+           seed, episodes, seconds, steps_done[STEP_SEAM], steps_done[STEP_FUNCTION],
+           steps_done[STEP_ACCESS], (double)steps_total() / seconds * 60 / 1e6);
+#define EVENT_PRINT(name) printf("  %-20s %" PRIu64 "\n", #name, events.name);
+    EVENTS(EVENT_PRINT)
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = 1, only = UINT64_MAX, steps = UINT64_MAX;
+    double seconds = 10;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--trace") == 0)
+            machine.trace = true;
+        else if (strcmp(argv[i], "--garble") == 0)
+            sim.garbles = true;
+        else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
+            seed = strtoull(argv[++i], NULL, 10);
+        else if (i + 1 < argc && strcmp(argv[i], "--seconds") == 0)
+            seconds = strtod(argv[++i], NULL);
+        else if (i + 1 < argc && strcmp(argv[i], "--steps") == 0)
+            steps = strtoull(argv[++i], NULL, 10);
+        else if (i + 1 < argc && strcmp(argv[i], "--episode") == 0)
+            only = strtoull(argv[++i], NULL, 10);
+        else if (i + 1 < argc && strcmp(argv[i], "--mutant") == 0 && mutant_choose(argv[i + 1]))
+            i++;
+        else {
+            fprintf(stderr, "usage: simulation [--seed N] [--seconds N] [--steps N] [--episode N] "
+                            "[--mutant NAME] [--garble] [--trace]\n");
+            return 2;
+        }
+    }
+    log_use(take_log);
+    log_start("relay", NULL);
+    fibers_start();
+    compile(schema, "time", "sequence", &layouts[0]);
+    compile(opaque_schema, NULL, NULL, &layouts[1]);
+    double began = now_s();
+    uint64_t episodes = 0;
+    if (only != UINT64_MAX) {
+        alarm(300);
+        episode(seed, only);
+        episodes = 1;
+    } else {
+        for (; now_s() - began < seconds && steps_total() < steps; episodes++) {
+            alarm(120); /* an episode takes a second or so */
+            episode(seed, episodes);
+        }
+    }
+    report(seed, episodes, now_s() - began);
+    return 0;
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ * What the machine around a relay does: datagrams that arrive, a disk that keeps or loses, memory
+ * that outlives a process. The fakes are the relay's side of it, the simulation is the other. */
+#ifndef FLOTILLA_TESTS_SIM_WORLD_H
+#define FLOTILLA_TESTS_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/span.h"
+
+enum {
+    DESCRIPTOR_RECEIVE = 3,
+    DESCRIPTOR_FULL,
+    DESCRIPTOR_DECIMATED,
+    DESCRIPTOR_MEMORY,
+    DESCRIPTOR_INTERRUPT,
+    DESCRIPTOR_FOLDER = 100,
+    DESCRIPTOR_LOCK,
+    DESCRIPTOR_FILE = 200
+};
+
+/* ---- the network (fake_net.c) ---- */
+
+/* When something comes next by itself; UINT64_MAX: never. */
+uint64_t world_next_ns(void);
+/* Lets everything come that is due. */
+void world_arrive(void);
+/* The relay calls for datagrams. */
+void world_call(void);
+
+struct traffic {
+    uint64_t interval_ns; /* between bursts; 0: silence */
+    uint32_t burst;       /* datagrams at once, at most */
+};
+void net_traffic(const struct traffic *traffic);
+/* A socket as it is opened: empty, nothing dropped, with a cookie of its own. */
+void net_socket_new(uint64_t queue_bytes);
+bool net_is_idle(void);
+uint32_t net_drops(void);
+bool net_is_receiving(void); /* a fiber is inside the call */
+void net_life_begins(void);
+
+/* ---- the disk (fake_file.c) ---- */
+
+struct disk_settings {
+    bool direct;        /* the file system has direct I/O */
+    uint32_t alignment; /* which it asks for */
+    uint64_t room;      /* bytes */
+};
+void disk_format(const struct disk_settings *settings);
+void disk_room(uint64_t bytes);
+uint64_t disk_used(void);
+/* All descriptors of a process go, and what its last write had begun is done or not. */
+void disk_life_ends(void);
+/* What was not synced is kept or lost, page by page. */
+void disk_power_cut(void);
+/* Somebody removes or cuts a file; before that `lost` is called with what stood in it. */
+bool disk_is_writing(void);
+
+struct disk_file {
+    const char *name;
+    const uint8_t *bytes;
+    size_t count;
+    const uint8_t *durable; /* what a power cut would surely leave, if its name is left */
+    size_t durable_count;
+    bool torn; /* a write was cut short: its end need not be whole */
+};
+/* The files in the folder, by name. `index` from 0; false behind the last. */
+bool disk_file_at(uint32_t index, struct disk_file *file);
+void disk_remove(const char *name);
+void disk_cut(const char *name, size_t bytes);
+void disk_lose_folder(void);
+/* The names as a power cut would surely leave them. */
+bool disk_is_name_durable(const char *name);
+
+/* ---- memory (fake_memory.c) ---- */
+
+void memory_make(size_t bytes);
+void memory_forget(void); /* it reads as zero */
+void memory_garble(size_t from, size_t to, uint32_t bits);
+void memory_life_begins(void);
+uint8_t *memory_bytes(size_t *bytes);
+
+/* ---- the rest (fake_host.c) ---- */
+
+void host_layout(struct span image);
+bool host_has_decimated(void);
+void host_streams(bool full, bool decimated);
+
+#endif

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""The simulation of the relay's core (tests/sim): with a seed that is always the same, with a fresh
+one, and under sanitizers; and relays broken on purpose, each of which it must find out.
+
+Relies on `make test-programs`. A failure ends with the seed and the episode that show it again:
+build/units/simulation --seed N --episode N --trace. Ten minutes of it with FLOTILLA_TEST_LONG."""
+import os
+import random
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LONG = bool(os.environ.get("FLOTILLA_TEST_LONG"))
+WHOLE, BROKEN = ROOT / "build/units/simulation", ROOT / "build/units/simulation_broken"
+SANITIZED = ROOT / "build/sanitized/simulation"
+FRESH = int(os.environ.get("FLOTILLA_TEST_SEED") or random.SystemRandom().randrange(1, 2**31))
+# Steps within which a mutant must be found: seconds, and most are found in the first of them.
+STEPS_MAX = 2_000_000_000
+MUTANTS = [line.split('"')[1] for line in (ROOT / "tests/sim/mutants.c").read_text().split("\n")
+           if re.match(r"\s+\[MUTANT_\w+\] = \"", line) and "MUTANT_NONE" not in line]
+
+
+def simulate(program, *words, timeout):
+    assert program.exists(), f"no {program}: run `make test-programs`"
+    environment = dict(os.environ, UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1",
+                       ASAN_OPTIONS="detect_stack_use_after_return=0:detect_leaks=0")
+    return subprocess.run([program, *map(str, words)], cwd=ROOT, env=environment, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
+
+
+def check(done, *happened):
+    print(done.stdout[-6000:])
+    assert done.returncode == 0, done.stdout[-6000:]
+    told = dict(re.findall(r"^  (\w+) +(\d+)$", done.stdout, re.M))
+    for what in happened:
+        assert int(told[what]) > 0, f"no {what} in this run: it shows nothing of them"
+    speed = re.search(r"([\d.]+) million steps a minute", done.stdout)
+    assert float(speed[1]) >= 1
+
+
+# What a run of seconds must have met to mean something.
+ALWAYS = ("kills", "kills_in_open", "power_cuts", "fresh_memories", "datums", "syncs",
+          "files_ended", "quiet_checks", "open_file_checks", "datums_checked", "sent_twice",
+          "datagrams_in_flight", "datagrams_dropped", "datagrams_invalid")
+
+
+def test_same_seed():
+    check(simulate(WHOLE, "--seed", 1, "--seconds", 8, timeout=120), *ALWAYS)
+
+
+def test_fresh_seed():
+    print("seed", FRESH)
+    check(simulate(WHOLE, "--seed", FRESH, "--seconds", 600 if LONG else 8, timeout=900), *ALWAYS)
+
+
+def test_sanitized():
+    check(simulate(SANITIZED, "--seed", FRESH, "--seconds", 60 if LONG else 6, timeout=200),
+          "kills", "datums_checked")
+
+
+def test_it_happens_again():
+    one, other = (simulate(WHOLE, "--seed", 3, "--episode", 4, "--trace", timeout=120).stdout
+                  .rpartition("seed 3: ")[0] for _ in range(2))
+    assert one and one == other
+
+
+def test_mutants_are_listed():
+    assert len(MUTANTS) >= 15
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_mutant(mutant):
+    done = simulate(BROKEN, "--mutant", mutant, "--seed", 1, "--seconds", 120, "--steps", STEPS_MAX,
+                    timeout=200)
+    assert done.returncode == 1 and "FAILED: seed 1, " in done.stdout, \
+        f"a relay that is broken ({mutant}) was not found out:\n" + done.stdout[-3000:]
+
+
+def test_the_broken_build_is_whole_without_a_mutant():
+    check(simulate(BROKEN, "--mutant", "none", "--seed", 1, "--seconds", 2, timeout=60), "kills")
