@@ -450,7 +450,9 @@ static void note_work(struct channel *channel)
     if (channel->memory < 0 || channel->child.worked)
         return;
     read_memory(channel, &now);
-    if (now.batches > channel->found.batches)
+    /* Recording what had waited is work, too. */
+    if (now.batches > channel->found.batches ||
+        now.datums_recorded > channel->found.datums_recorded)
         channel_step(channel, CHILD_WORKED, 0);
 }
 
@@ -540,6 +542,8 @@ static void describe_end(const struct process_end *end, char *text, size_t text_
     else if (end->code == CHILD_EXIT_CONFIG)
         snprintf(text, text_bytes, "ended with exit code %d (bad configuration: see the log)",
                  end->code);
+    else if (end->code == CHILD_EXIT_RENEW)
+        snprintf(text, text_bytes, "ended for a fresh one that can open its folder");
     else if (end->code == 75)
         snprintf(text, text_bytes, "ended with exit code 75 (another relay records in its folder)");
     else

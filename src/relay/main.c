@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * flotilla-relay: one channel. Relies on what it inherits (os/inherit.h) or opens itself what it
  * does not. Ends with 0 when asked to stop, 2 for wrong flags, 75 if another relay has the channel,
- * 78 for settings that cannot work here, 1 otherwise. */
+ * 78 for settings that cannot work here, 79 to be followed at once by a fresh one (which can open
+ * what this one cannot any more), 1 otherwise. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,11 +19,19 @@
 #include "os/interrupt.h"
 #include "os/memory.h"
 #include "os/output.h"
+#include "os/sandbox.h"
 #include "relay/receiver.h"
 #include "relay/segment.h"
 #include "relay/writer.h"
 
-enum { EXIT_STOPPED = 0, EXIT_BROKEN = 1, EXIT_FLAGS = 2, EXIT_TAKEN = 75, EXIT_SETTINGS = 78 };
+enum {
+    EXIT_STOPPED = 0,
+    EXIT_BROKEN = 1,
+    EXIT_FLAGS = 2,
+    EXIT_TAKEN = 75,
+    EXIT_SETTINGS = 78,
+    EXIT_RENEW = 79
+};
 
 #define LAYOUT_FILE_BYTES_MAX (16u << 20)
 
@@ -46,6 +55,7 @@ struct relay {
     struct segment segments[LANES];
     struct writing writing;
     struct receiver receiver;
+    bool memory_outlives; /* it was handed down, and will be to the next relay */
 };
 
 static int load_layout(struct relay *relay)
@@ -114,6 +124,7 @@ static int open_sockets(struct relay *relay)
 static int open_memory(struct relay *relay)
 {
     int descriptor = inherit_descriptor(INHERIT_MEMORY);
+    relay->memory_outlives = descriptor >= 0;
     if (descriptor < 0)
         descriptor = shared_memory_create(relay->settings.name, staging_bytes(&relay->settings));
     int status = descriptor < 0 ? descriptor : staging_map(&relay->staging, descriptor);
@@ -167,12 +178,14 @@ static int open_lane(struct relay *relay, enum lane_index index)
     return writer_prepare(&relay->writing.writers[index], segment->lane, &relay->settings, segment);
 }
 
-static int open_recording(struct relay *relay)
+static int open_folder(struct relay *relay)
 {
+    relay->folder.descriptor = -1;
     if (relay->settings.directory[0] == '\0')
         return 0;
     char why[CHANNEL_PATH_BYTES_MAX + 200];
-    int status = segment_folder_open(&relay->folder, &relay->settings, why, sizeof(why));
+    int status = segment_folder_open(&relay->folder, &relay->settings, relay->memory_outlives, why,
+                                     sizeof(why));
     if (status < 0) {
         log_line("%s", why);
         return status == -EWOULDBLOCK  ? EXIT_TAKEN
@@ -185,6 +198,14 @@ static int open_recording(struct relay *relay)
         relay->folder.alignment = laid_out;
         relay->folder.direct = false;
     }
+    return 0;
+}
+
+static int open_lanes(struct relay *relay)
+{
+    int status = 0;
+    if (relay->settings.directory[0] == '\0')
+        return 0;
     for (int i = 0; i < LANES && status == 0; i++)
         status = open_lane(relay, (enum lane_index)i);
     if (status < 0) {
@@ -195,6 +216,31 @@ static int open_recording(struct relay *relay)
     return 0;
 }
 
+static void tell_lacks(const struct relay *relay, int lacks)
+{
+    const struct {
+        enum sandbox_lack lack;
+        const char *what;
+    } texts[] = {
+        {SANDBOX_FILES, "this kernel has no Landlock (Linux 5.13, lsm=landlock): it could open "
+                        "every file that its user may"},
+        {SANDBOX_CUTTING, "Landlock of this kernel (before Linux 6.2) does not keep it from "
+                          "cutting files that its user may write"},
+        {SANDBOX_CALLS, "this kernel has no seccomp filter: it could make every system call"},
+        {SANDBOX_OVERRIDE, "the folder belongs to somebody else: it keeps CAP_DAC_OVERRIDE to "
+                           "record there"},
+    };
+    if (lacks < 0)
+        log_line("the sandbox is not whole: %s", strerror(-lacks));
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]) && lacks > 0; i++)
+        if (lacks & (int)texts[i].lack)
+            log_line("the sandbox is not whole (%s): %s",
+                     texts[i].lack == SANDBOX_OVERRIDE ? relay->settings.directory : "the system",
+                     texts[i].what);
+}
+
+/* All that has to be opened by path or made is open before the sandbox; what the memory of the last
+ * relay says is believed only in it. */
 static int open_all(struct relay *relay)
 {
     int status = load_layout(relay);
@@ -203,7 +249,11 @@ static int open_all(struct relay *relay)
     if (status == 0)
         status = open_memory(relay);
     if (status == 0)
-        status = open_recording(relay);
+        status = open_folder(relay);
+    if (status != 0)
+        return status;
+    tell_lacks(relay, sandbox_enter(relay->folder.descriptor));
+    status = open_lanes(relay);
     if (status != 0)
         return status;
     relay->receiver.settings = &relay->settings;
@@ -218,25 +268,31 @@ static int open_all(struct relay *relay)
 
 static int work(struct relay *relay)
 {
+    struct writing *writing = relay->receiver.writing;
+    if (writing != NULL && writing_start(writing) < 0) {
+        log_line("cannot start the writing thread");
+        return EXIT_BROKEN;
+    }
+    long thread = writing != NULL ? (long)writing->thread.id : 0;
+    tell_lacks(relay, sandbox_seal(&thread, writing != NULL));
     finish_other_layout(relay);
     staging_note_start(&relay->staging, &relay->settings,
                        net_queue_bytes(relay->receiver.descriptor), relay->layout.checksum,
                        relay->receiver.alignment);
     receiver_resume(&relay->receiver);
-    if (relay->receiver.writing != NULL && writing_start(&relay->writing) < 0) {
-        log_line("cannot start the writing thread");
-        return EXIT_BROKEN;
-    }
-    for (int i = 0; i < LANES && relay->receiver.writing == NULL; i++) {
+    if (writing != NULL)
+        writing_go(writing);
+    for (int i = 0; i < LANES && writing == NULL; i++) {
         writer_abandon(&relay->staging.lanes[i]);
         segment_give_up(&relay->staging.lanes[i]);
     }
     int status = receiver_run(&relay->receiver);
     if (status < 0)
         log_line("cannot receive: %s", strerror(-status));
-    if (relay->receiver.writing != NULL)
-        writing_stop(&relay->writing);
-    return status < 0 ? EXIT_BROKEN : EXIT_STOPPED;
+    bool renews = writing != NULL && writing_renews(writing);
+    if (writing != NULL)
+        writing_stop(writing);
+    return renews ? EXIT_RENEW : status < 0 ? EXIT_BROKEN : EXIT_STOPPED;
 }
 
 static void report(const struct relay *relay)
@@ -277,7 +333,8 @@ int main(int argc, char **argv)
     int status = open_all(&relay);
     if (status == 0) {
         status = work(&relay);
-        report(&relay);
+        if (status != EXIT_RENEW) /* else it goes on */
+            report(&relay);
     }
     for (int i = 0; i < LANES; i++)
         segment_release(&relay.segments[i]);
