@@ -24,6 +24,7 @@
 #include "os/memory.h"
 #include "os/path.h"
 #include "os/process.h"
+#include "os/sandbox.h"
 #include "os/storage.h"
 
 #define STATUS_TIMEOUT_MS 3000u
@@ -205,12 +206,35 @@ static void examine_descriptors(struct doctor *doctor)
     }
 }
 
+/* What holds a relay that somebody has taken over; see os/sandbox.h. */
+static void examine_sandbox(struct doctor *doctor)
+{
+    int lacks = sandbox_lacks();
+    if (lacks == 0)
+        doctor_find(doctor, DOCTOR_OK, "sandbox", NULL,
+                    "Landlock and seccomp: a relay reaches its descriptors and its folder");
+    if (lacks & SANDBOX_FILES)
+        doctor_find(doctor, DOCTOR_WARNING, "sandbox",
+                    "boot Linux 5.13 or newer with landlock in lsm= (cat /sys/kernel/security/lsm)",
+                    "no Landlock: a relay that is broken into could open every file that its user "
+                    "may");
+    if (lacks & SANDBOX_CUTTING)
+        doctor_find(doctor, DOCTOR_WARNING, "sandbox", "boot Linux 6.2 or newer",
+                    "old Landlock: a relay that is broken into could cut files that its user may "
+                    "write");
+    if (lacks & SANDBOX_CALLS)
+        doctor_find(doctor, DOCTOR_WARNING, "sandbox",
+                    "boot a kernel with CONFIG_SECCOMP_FILTER=y on x86-64 or aarch64",
+                    "no seccomp filter: a relay that is broken into could make every system call");
+}
+
 static void examine_host(struct doctor *doctor)
 {
     doctor_examine(doctor, "host", "");
     examine_fleet(doctor);
     examine_clock(doctor);
     examine_descriptors(doctor);
+    examine_sandbox(doctor);
     doctor_find(doctor, DOCTOR_OK, "page size", NULL,
                 "%" PRIu32 " bytes; recordings are written in pages of 4096", health_page_bytes());
     uint64_t dropped;

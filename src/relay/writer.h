@@ -62,8 +62,8 @@ bool writing_renews(const struct writing *writing);
 /* To be called by the receiving thread after it has put blocks in force. `closed` says that it
  * closed one in that lane. Costs a system call only if the writer must be woken. */
 void writing_notice(struct writing *writing, enum lane_index lane, bool closed);
-/* Asks it to bring everything that is closed to the disk (where writing_renews, to leave it), waits,
- * and frees what it holds. After writing_go. */
+/* Asks it to bring everything that is closed to the disk (where writing_renews, to leave it),
+ * waits, and frees what it holds. After writing_go. */
 void writing_stop(struct writing *writing);
 
 #endif
