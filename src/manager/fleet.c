@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "channel/staging.h"
+#include "manager/limits.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/inherit.h"
@@ -65,6 +66,7 @@ struct fleet {
     struct channel *first;
     struct loop_timer sample;
     uint64_t rates_ns; /* monotonic: when rates are due */
+    struct limits limits;
     bool stopping;
     uint32_t unclean_ends;
 };
@@ -397,8 +399,10 @@ static int start_process(struct channel *channel)
         descriptors[descriptor_count++] =
             (struct process_descriptor){INHERIT_DECIMATED, channel->decimated};
 
+    int group = limits_group(&channel->fleet->limits, &channel->config);
     int error = process_spawn(&channel->process, channel->fleet->relay, words, descriptors,
-                              descriptor_count);
+                              descriptor_count, group);
+    close_descriptor(&group);
     if (error < 0) {
         explain(channel, "cannot run %.160s: %s", channel->fleet->relay, strerror(-error));
         return error;
@@ -495,6 +499,7 @@ static void forget(struct channel *channel)
     if (channel->memory >= 0)
         staging_unmap(&channel->staging);
     close_descriptor(&channel->memory);
+    limits_forget(&channel->fleet->limits, name_of(channel));
     remove_runtime_file(channel, ".relay");
     remove(channel->config.settings.layout);
     *channel->link_from = channel->next;
@@ -1127,6 +1132,7 @@ void fleet_close(struct fleet *fleet)
         }
         forget(channel);
     }
+    limits_close(&fleet->limits);
     free(fleet->runtime);
     free(fleet->relay);
     free(fleet);
