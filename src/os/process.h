@@ -35,7 +35,8 @@ struct process_end {
  * and output at /dev/null, standard error shared, no signal blocked or ignored, and the descriptors
  * from 3 up in order (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES), no others; in `group` (of
  * cgroup_make) where it is not -1. Returns when the program is running: 0, or a negative errno
- * (-ENOENT, -EACCES ... of the program; `process` is none then). The caller calls process_reap when `descriptor` is readable, or process_close. */
+ * (-ENOENT, -EACCES ... of the program; `process` is none then). The caller calls process_reap when
+ * `descriptor` is readable, or process_close. */
 int process_spawn(struct process *process, const char *path, char *const *words,
                   const struct process_descriptor *descriptors, uint32_t descriptor_count,
                   int group);

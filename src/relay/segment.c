@@ -114,7 +114,7 @@ static int look_for_folder(struct segment_folder *folder)
     if (status < 0) {
         folder->status = status;
     } else if (folder->outlived) {
-        log_line("%s can be opened now: ending, for a fresh relay to do so", directory);
+        log_line("%s may be there again: ending, for a fresh relay to open it", directory);
         folder->renew = 1;
         interrupt_raise();
     } else {

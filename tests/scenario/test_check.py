@@ -857,7 +857,7 @@ channels:
         "fleet.yaml:2:29: memory: 80MiB is less than the relay may need with a buffer of 100MiB; "
         "allow 115MiB, or make the buffer smaller",
         "fleet.yaml:9:22: memory: 70MiB is less than the relay may need with a buffer of 64MiB; "
-        "allow 78MiB, or make the buffer smaller",
+        "allow 79MiB, or make the buffer smaller",
         "fleet.yaml:10:66: cpu: less than 0.1% cannot be had"]
 
 
