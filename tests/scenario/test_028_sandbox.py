@@ -164,16 +164,17 @@ def test_028_nothing_that_is_needed_is_refused(whole, flotilla, tmp_path, seed, 
                          f"--decimated={fleet.addresses.group()}", "--algorithm=min-max",
                          trace=trace)
         wait_until(lambda: trace.exists() and "seccomp(" in trace.read_text(), what="the relay")
-        good = signals.samples(3000, pad=300)
-        fleet.source("engine", [b"\xff" * 9 if i % 50 == 0 else good[i] for i in range(3000)],
-                     rate=3000).finish()
+        good = signals.samples(1000, pad=300)
+        fleet.source("engine", [b"\xff" * 9 if i % 50 == 0 else good[i] for i in range(1000)],
+                     rate=1000).finish()
         time.sleep(0.6)  # memory is given back after a rest
         os.kill(of_tracer(tracer), signal.SIGTERM)
         assert tracer.wait(20) == 0, log.read_text()
-        assert "3000 datagrams received, 60 rejected" in log.read_text(), log.read_text()
-        assert "2940 datums recorded, 0 not" in log.read_text(), log.read_text()
+        assert "1000 datagrams received, 20 rejected" in log.read_text(), log.read_text()
+        assert "980 datums recorded, 0 not" in log.read_text(), log.read_text()
     inside = trace.read_text().partition("seccomp(")[2]
-    assert not re.findall(r".*= -1 (?:EPERM|EACCES).*|.*SIGSYS.*", inside)
+    refusals = ("= -1 EPERM", "= -1 EACCES", "SIGSYS")
+    assert not [line for line in inside.splitlines() if any(word in line for word in refusals)]
     calls = Counter(re.findall(r"^\d+ +(\w+)\(", inside, re.M))
     print(dict(calls.most_common()))
     assert {"recvmmsg", "sendmmsg", "pwritev", "renameat2", "ftruncate", "getdents64"} <= set(calls)
