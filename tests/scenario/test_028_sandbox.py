@@ -362,7 +362,8 @@ def test_028_limits_that_cannot_be_had(seed):
         fleet.source("engine", signals.samples(10)).finish()
         assert fleet.settle({"engine": 10})["engine"]["datums_recorded"] == 10
         place = Path(f"/proc/{fleet.channel('engine')['pid']}/cgroup").read_text()
-        done = subprocess.run([FLOTILLA, "doctor", "-c", fleet.file], capture_output=True, text=True)
+        done = subprocess.run([FLOTILLA, "doctor", "-c", fleet.file], capture_output=True,
+                              text=True)
         if "/channel-engine" in place:
             assert "applied, by cgroup v2" in done.stdout
         else:

@@ -858,7 +858,7 @@ channels:
         "allow 115MiB, or make the buffer smaller",
         "fleet.yaml:9:22: memory: 70MiB is less than the relay may need with a buffer of 64MiB; "
         "allow 79MiB, or make the buffer smaller",
-        "fleet.yaml:10:66: cpu: less than 0.1% cannot be had"]
+        "fleet.yaml:10:70: cpu: less than 0.1% cannot be had"]
 
 
 def test_warnings(check):
