@@ -219,10 +219,6 @@ static void examine_sandbox(struct doctor *doctor)
                     "boot Linux 5.13 or newer with landlock in lsm= (cat /sys/kernel/security/lsm)",
                     "no Landlock: a relay that is broken into could open every file that its user "
                     "may");
-    if (lacks & SANDBOX_CUTTING)
-        doctor_find(doctor, DOCTOR_WARNING, "sandbox", "boot Linux 6.2 or newer",
-                    "old Landlock: a relay that is broken into could cut files that its user may "
-                    "write");
     if (lacks & SANDBOX_CALLS)
         doctor_find(doctor, DOCTOR_WARNING, "sandbox",
                     "boot a kernel with CONFIG_SECCOMP_FILTER=y on x86-64 or aarch64",

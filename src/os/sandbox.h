@@ -8,7 +8,8 @@
  *   allowed). One is kept where nothing could be recorded without it, see SANDBOX_OVERRIDE;
  * - of the file system, regular files directly or further down in one folder may be made, read,
  *   written, cut, renamed within it and removed, and the folder listed; nothing else may be opened,
- *   made or changed anywhere, nothing run (Landlock, Linux 5.13; cutting from 6.2 on);
+ *   made or changed anywhere, nothing run (Landlock, Linux 5.13; cutting files elsewhere by the
+ * list of calls alone before 6.2);
  * - no signal to any other process (Landlock from 6.12 on; the list of calls by itself), no
  *   abstract socket reached;
  * - only the system calls it needs, on one architecture: no new socket, process, program,
@@ -28,9 +29,8 @@
 /* What is not held, as far as it is known. */
 enum sandbox_lack {
     SANDBOX_FILES = 1,   /* no Landlock: every file that the user may open can be opened */
-    SANDBOX_CUTTING = 2, /* Landlock before ABI 3: files elsewhere can be cut by truncate(2) */
-    SANDBOX_CALLS = 4,   /* no seccomp: every system call can be made */
-    SANDBOX_OVERRIDE = 8 /* the folder is not ours to write: CAP_DAC_OVERRIDE was kept for it */
+    SANDBOX_CALLS = 2,   /* no seccomp: every system call can be made */
+    SANDBOX_OVERRIDE = 4 /* the folder is not ours to write: CAP_DAC_OVERRIDE was kept for it */
 };
 
 /* First half, before the first other thread: drops capabilities and shuts the file system but for

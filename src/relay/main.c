@@ -224,8 +224,6 @@ static void tell_lacks(const struct relay *relay, int lacks)
     } texts[] = {
         {SANDBOX_FILES, "this kernel has no Landlock (Linux 5.13, lsm=landlock): it could open "
                         "every file that its user may"},
-        {SANDBOX_CUTTING, "Landlock of this kernel (before Linux 6.2) does not keep it from "
-                          "cutting files that its user may write"},
         {SANDBOX_CALLS, "this kernel has no seccomp filter: it could make every system call"},
         {SANDBOX_OVERRIDE, "the folder belongs to somebody else: it keeps CAP_DAC_OVERRIDE to "
                            "record there"},

@@ -183,15 +183,12 @@ def test_028_nothing_that_is_needed_is_refused(whole, flotilla, tmp_path, seed, 
 @pytest.mark.parametrize("fault, words", [
     ("landlock_create_ruleset:error=ENOSYS", "no Landlock"),
     ("landlock_create_ruleset:error=EOPNOTSUPP", "no Landlock"),
-    ("landlock_create_ruleset:retval=2", "before Linux 6.2"),
     ("seccomp:error=ENOSYS", "no seccomp filter"),
     ("landlock_restrict_self:error=E2BIG", "the sandbox is not whole: Argument list too long"),
 ])
 def test_028_what_cannot_be_had_is_said_once(whole, flotilla, tmp_path, seed, fault, words):
     needs_tracing()
     log = tmp_path / "log"
-    if "retval=2" in fault:
-        fault += ":when=1"
     with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
         tracer = by_hand(fleet, flotilla, log, f"--directory={tmp_path}/engine", inject=[fault])
         wait_until(lambda: words in log.read_text(), what="the words")

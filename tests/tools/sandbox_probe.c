@@ -774,7 +774,7 @@ static void shut(int half)
     long id = (long)thread.id;
     int more = half >= 2 ? sandbox_seal(&id, 1) : 0;
     if (lacks != 0 || more != 0)
-        printf("lacks %d %d\n", lacks, more);
+        fprintf(stderr, "sandbox_probe: lacks %d %d\n", lacks, more);
 }
 
 /* Nanoseconds of one call, without and with the sandbox, in turn: the sandbox cannot be left, so

@@ -132,11 +132,6 @@ static long landlock_version(void)
     return version < 0 ? 0 : version;
 }
 
-static int landlock_lacks(long version)
-{
-    return version == 0 ? SANDBOX_FILES : version < 3 ? SANDBOX_CUTTING : 0;
-}
-
 static int shut_files(int folder)
 {
     long version = landlock_version();
@@ -153,7 +148,7 @@ static int shut_files(int folder)
     if (status == 0 && syscall(LANDLOCK_RESTRICT, set, 0) < 0)
         status = -errno;
     close((int)set);
-    return status < 0 ? status : landlock_lacks(version);
+    return status;
 }
 
 int sandbox_enter(int folder)
@@ -454,7 +449,7 @@ int sandbox_seal(const long *threads, uint32_t thread_count)
 int sandbox_lacks(void)
 {
     uint32_t action = VERDICT_END;
-    int lacks = landlock_lacks(landlock_version());
+    int lacks = landlock_version() == 0 ? SANDBOX_FILES : 0;
     if (ARCHITECTURE == 0u || syscall(SYS_seccomp, SECCOMP_AVAILABLE, 0, &action) < 0)
         lacks |= SANDBOX_CALLS;
     return lacks;
