@@ -8,8 +8,8 @@
  *   allowed). One is kept where nothing could be recorded without it, see SANDBOX_OVERRIDE;
  * - of the file system, regular files directly or further down in one folder may be made, read,
  *   written, cut, renamed within it and removed, and the folder listed; nothing else may be opened,
- *   made or changed anywhere, nothing run (Landlock, Linux 5.13; cutting files elsewhere by the
- * list of calls alone before 6.2);
+ *   made or changed anywhere, nothing run (Landlock, Linux 5.13; before 6.2 the list of calls alone
+ *   keeps it from cutting files elsewhere);
  * - no signal to any other process (Landlock from 6.12 on; the list of calls by itself), no
  *   abstract socket reached;
  * - only the system calls it needs, on one architecture: no new socket, process, program,

@@ -333,10 +333,10 @@ def test_028_limits_are_kept(needs_root, seed):
             others = (group / "manager/cgroup.procs").read_text().split()
             assert sorted(map(int, others)) == sorted([fleet.manager.pid,
                                                        fleet.channel("free")["pid"]])
-            datums = signals.samples(20_000, pad=500)
-            fleet.source("engine", datums, rate=5000).finish()
-            channel = fleet.settle({"engine": 20_000})["engine"]
-            assert channel["datums_recorded"] == 20_000 and channel["restarts"] == 0
+            fleet.source("engine", signals.samples(1000, pad=500), rate=500).finish()
+            channel = fleet.settle({"engine": 1000})["engine"]
+            assert channel["restarts"] == 0
+            assert channel["datums_recorded"] + channel["datagrams_dropped"] == 1000
             os.kill(pid, signal.SIGKILL)
             wait_until(lambda: fleet.channel("engine")["pid"] not in (0, pid), what="a successor")
             assert (mine / "cgroup.procs").read_text().split() == \
@@ -348,7 +348,9 @@ def test_028_limits_are_kept(needs_root, seed):
             fleet.stop()
         assert not list(group.glob("*/")), "nothing is left in the manager's group"
     finally:
-        group.rmdir()
+        for left in (*group.glob("*/"), group):
+            wait_until(lambda: not (left / "cgroup.procs").read_text(), what=f"{left} to be empty")
+            left.rmdir()
 
 
 def test_028_limits_that_cannot_be_had(seed):
