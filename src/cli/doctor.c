@@ -18,12 +18,14 @@
 #include "cli/verb.h"
 #include "manager/control.h"
 #include "manager/retention.h"
+#include "os/cgroup.h"
 #include "os/file.h"
 #include "os/health.h"
 #include "os/local.h"
 #include "os/memory.h"
 #include "os/path.h"
 #include "os/process.h"
+#include "os/sandbox.h"
 #include "os/storage.h"
 
 #define STATUS_TIMEOUT_MS 3000u
@@ -205,12 +207,61 @@ static void examine_descriptors(struct doctor *doctor)
     }
 }
 
+/* What holds a relay that somebody has taken over; see os/sandbox.h. */
+static void examine_sandbox(struct doctor *doctor)
+{
+    int lacks = sandbox_lacks();
+    if (lacks == 0)
+        doctor_find(doctor, DOCTOR_OK, "sandbox", NULL,
+                    "Landlock and seccomp: a relay reaches its descriptors and its folder");
+    if (lacks & SANDBOX_FILES)
+        doctor_find(doctor, DOCTOR_WARNING, "sandbox",
+                    "boot Linux 5.13 or newer with landlock in lsm= (cat /sys/kernel/security/lsm)",
+                    "no Landlock: a relay that is broken into could open every file that its user "
+                    "may");
+    if (lacks & SANDBOX_CALLS)
+        doctor_find(doctor, DOCTOR_WARNING, "sandbox",
+                    "boot a kernel with CONFIG_SECCOMP_FILTER=y on x86-64 or aarch64",
+                    "no seccomp filter: a relay that is broken into could make every system call");
+}
+
+void doctor_limits(struct doctor *doctor, const struct config_channel *channel)
+{
+    bool memory, cpu;
+    char why[CGROUP_WHY_BYTES] = "this machine has but one of memory and cpu in cgroup v2";
+    bool wants_memory = channel->limit_memory_bytes > 0, wants_cpu = channel->limit_cpu_percent > 0;
+    if (!wants_memory && !wants_cpu)
+        return;
+    cgroup_supported(cgroup_find(), &memory, &cpu, why);
+    if ((wants_memory && !memory) || (wants_cpu && !cpu)) {
+        doctor_find(doctor, DOCTOR_WARNING, "limits",
+                    "boot with systemd.unified_cgroup_hierarchy=1 cgroup_enable=memory",
+                    "not applied: %s", why);
+        return;
+    }
+    long pid = (long)json_integer_value(
+        json_object_get(doctor_status(doctor, channel->settings.name), "pid"));
+    int held = pid > 0 ? cgroup_holds(pid, channel->settings.name) : 1;
+    if (held == 0)
+        doctor_find(doctor, DOCTOR_WARNING, "limits",
+                    "set Delegate=memory cpu in the manager's systemd unit; its log says more",
+                    "not applied: relay %ld runs without, as the manager has no cgroup of its own",
+                    pid);
+    else if (held < 0)
+        doctor_find(doctor, DOCTOR_UNKNOWN, "limits", NULL,
+                    "whether relay %ld has its limits cannot be seen: %s", pid, strerror(-held));
+    else
+        doctor_find(doctor, DOCTOR_OK, "limits", NULL,
+                    pid > 0 ? "applied, by cgroup v2" : "can be applied, by cgroup v2");
+}
+
 static void examine_host(struct doctor *doctor)
 {
     doctor_examine(doctor, "host", "");
     examine_fleet(doctor);
     examine_clock(doctor);
     examine_descriptors(doctor);
+    examine_sandbox(doctor);
     doctor_find(doctor, DOCTOR_OK, "page size", NULL,
                 "%" PRIu32 " bytes; recordings are written in pages of 4096", health_page_bytes());
     uint64_t dropped;

@@ -36,6 +36,9 @@ void doctor_find(struct doctor *doctor, enum doctor_level level, const char *che
 /* The channel's part of the status, or NULL where no manager runs or it does not know it. */
 const json_t *doctor_status(const struct doctor *doctor, const char *channel);
 
+/* Whether the channel's relay runs within its limits; whether it could, where none runs. */
+void doctor_limits(struct doctor *doctor, const struct config_channel *channel);
+
 /* Interfaces, addresses, routes, memberships, queues: doctor_network.c. */
 void doctor_network(struct doctor *doctor);
 

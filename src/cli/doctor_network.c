@@ -605,6 +605,7 @@ void doctor_network(struct doctor *doctor)
         examine_sources(doctor, settings);
         examine_membership(doctor, settings);
         examine_queue(doctor, settings);
+        doctor_limits(doctor, channel);
     }
     for (uint32_t i = 0; i < uses.count; i++)
         examine_interface(doctor, &uses.all[i]);

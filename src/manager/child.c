@@ -44,7 +44,7 @@ static unsigned ended(struct child *child, bool killed, long detail, uint64_t no
         child->state = CHILD_FAILED;
         return 0;
     }
-    if (!child->worked) {
+    if (!child->worked && (killed || detail != CHILD_EXIT_RENEW)) {
         if (!child->credit) {
             child->blinks = 0;
             return wait_longer(child, CHILD_BACKOFF);

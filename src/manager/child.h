@@ -7,6 +7,7 @@
  *   wait would overflow the receive queue of a fast one;
  * - one that works, but ends within a blink ten times in a row, waits a tenth of a second;
  * - exit code 78 (bad configuration) is final until it is wanted anew; nothing else ever is;
+ * - exit code 79 (a fresh relay can do what it cannot) is followed at once, whatever it had done;
  * - what could not even be started (a port in use) is tried again with the same waits. */
 #ifndef FLOTILLA_MANAGER_CHILD_H
 #define FLOTILLA_MANAGER_CHILD_H
@@ -16,6 +17,7 @@
 
 #define CHILD_EXIT_CONFIG     78
 #define CHILD_EXIT_TAKEN      75 /* another relay has the channel */
+#define CHILD_EXIT_RENEW      79
 #define CHILD_WAIT_FIRST_MS   1000u
 #define CHILD_WAIT_MAX_MS     60000u
 #define CHILD_CREDIT          3u   /* useless ends in a row that useful work pays for */

@@ -14,8 +14,11 @@
 #include "avro/schema.h"
 #include "base/check.h"
 #include "base/nearest.h"
+#include "base/units.h"
 #include "manager/config_keys.h"
 #include "manager/config_tree.h"
+#include "manager/limits.h"
+#include "os/cgroup.h"
 #include "os/file.h"
 #include "os/path.h"
 
@@ -44,6 +47,7 @@ struct loader {
     struct draft *drafts; /* as many as config->channels */
     size_t draft_count, draft_room;
     const struct config_node *said[ID_COUNT]; /* of the fleet */
+    bool limits_told;                         /* that this machine has none */
     bool anywhere; /* the interfaces are those of another machine, or not there yet */
     bool no_memory;
 };
@@ -511,6 +515,40 @@ static void check_encoding(struct loader *loader, struct draft *draft)
     }
 }
 
+/* A relay that may fill its buffer but not have it would be killed for it when it is needed most.
+ */
+static void check_limits(struct loader *loader, struct draft *draft)
+{
+    const struct config_channel *values = &draft->values;
+    uint64_t least = limits_memory_bytes(&values->settings);
+    char limit[UNITS_TEXT_BYTES], buffer[UNITS_TEXT_BYTES], needed[UNITS_TEXT_BYTES];
+    if (values->limit_memory_bytes != 0 && values->limit_memory_bytes < least)
+        config_error(&loader->faults, place_of(draft, ID_LIMIT_MEMORY),
+                     "memory: %s is less than the relay may need with a buffer of %s; allow %s, or "
+                     "make the buffer smaller",
+                     units_write_bytes(limit, values->limit_memory_bytes),
+                     units_write_bytes(buffer, values->settings.buffer_bytes),
+                     units_write_bytes(needed, (least + (1u << 20) - 1) >> 20 << 20));
+    if (values->limit_cpu_percent > 0 && values->limit_cpu_percent < CGROUP_CPU_PERCENT_MIN)
+        config_error(&loader->faults, place_of(draft, ID_LIMIT_CPU),
+                     "cpu: less than %g%% cannot be had", CGROUP_CPU_PERCENT_MIN);
+    bool memory, cpu, wants_memory = values->limit_memory_bytes != 0;
+    bool wants_cpu = values->limit_cpu_percent > 0;
+    char why[CGROUP_WHY_BYTES] = "";
+    if (loader->anywhere || loader->limits_told || (!wants_memory && !wants_cpu))
+        return;
+    int status = cgroup_supported(cgroup_find(), &memory, &cpu, why);
+    if ((!wants_memory || memory) && (!wants_cpu || cpu))
+        return;
+    loader->limits_told = true;
+    if (status == 0)
+        snprintf(why, sizeof why, "its kernel has no %s controller in cgroup v2",
+                 memory ? "cpu" : "memory");
+    config_warning(&loader->faults, draft->said[ID_LIMITS]->key->place,
+                   "%s not applied on this machine: %s", status < 0 ? "limits are" : "a limit is",
+                   why);
+}
+
 static void check_channel(struct loader *loader, struct draft *draft)
 {
     struct config_channel *values = &draft->values;
@@ -530,6 +568,7 @@ static void check_channel(struct loader *loader, struct draft *draft)
                          strerror(errno));
     }
     check_encoding(loader, draft);
+    check_limits(loader, draft);
     if (settings->listen.family == 0)
         return;
     for (uint32_t i = 0; i < settings->source_count; i++)

@@ -152,11 +152,13 @@ static const struct config_key decimated_keys[] = {
 
 static const struct config_key limits_keys[] = {
     {.name = "memory",
+     .id = ID_LIMIT_MEMORY,
      .form = {.kind = VALUE_BYTES, .low = 1u << 20, .high = PIB, .zero = "no limit"},
      .hide_zero = true,
      .offset = CHANNEL(limit_memory_bytes),
-     .help = "of the channel's relay"},
+     .help = "of the channel's relay; at least its buffer and 16MiB"},
     {.name = "cpu",
+     .id = ID_LIMIT_CPU,
      .form = {.kind = VALUE_PERCENT, .zero = "no limit"},
      .hide_zero = true,
      .offset = CHANNEL(limit_cpu_percent),
@@ -249,10 +251,10 @@ const struct config_key config_channel_keys[] = {
      .help = "whether the time from arrival to sending is measured, for status"},
     {.name = "limits",
      .kind = KEY_MAP,
+     .id = ID_LIMITS,
      .keys = limits_keys,
      .key_count = ARRAY_COUNT(limits_keys),
-     .warning = "this version does not apply limits",
-     .help = "limits of the channel's relay"},
+     .help = "limits of the channel's relay, by cgroup v2"},
 };
 const size_t config_channel_key_count = ARRAY_COUNT(config_channel_keys);
 

@@ -35,6 +35,9 @@ enum config_key_id {
     ID_STORAGE_DIRECTORY,
     ID_CHANNELS,
     ID_INCLUDE,
+    ID_LIMITS,
+    ID_LIMIT_MEMORY,
+    ID_LIMIT_CPU,
     ID_COUNT
 };
 

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "channel/ledger.h"
 #include "channel/staging.h"
+#include "manager/limits.h"
 #include "manager/store.h"
 #include "manager/takeover.h"
 #include "os/clock.h"
@@ -75,6 +76,7 @@ struct fleet {
     struct channel *renewing; /* the one whose new relay has not come up yet */
     uint64_t renewing_ns;     /* monotonic: since when */
     uint64_t rates_ns;        /* monotonic: when rates are due */
+    struct limits limits;
     bool closing;
     bool stopping;
     uint32_t unclean_ends;
@@ -519,8 +521,10 @@ static int start_process(struct channel *channel)
         descriptors[descriptor_count++] =
             (struct process_descriptor){INHERIT_DECIMATED, channel->decimated};
 
+    int group = limits_group(&channel->fleet->limits, &channel->config);
     int error = process_spawn(&channel->process, channel->fleet->relay, words, descriptors,
-                              descriptor_count);
+                              descriptor_count, group);
+    close_descriptor(&group);
     if (error < 0) {
         explain(channel, "cannot run %.160s: %s", channel->fleet->relay, strerror(-error));
         return error;
@@ -582,7 +586,9 @@ static void note_work(struct channel *channel)
     if (!channel->ledger || channel->child.worked)
         return;
     read_memory(channel, &now);
-    if (now.batches > channel->found.batches)
+    /* Recording what had waited is work, too. */
+    if (now.batches > channel->found.batches ||
+        now.datums_recorded > channel->found.datums_recorded)
         channel_step(channel, CHILD_WORKED, 0);
 }
 
@@ -630,6 +636,7 @@ static void forget(struct channel *channel)
             drop(channel, (enum takeover_kind)kind);
         store_settle(channel->fleet->store);
     }
+    limits_forget(&channel->fleet->limits, name_of(channel));
     remove_runtime_file(channel, ".relay");
     remove(channel->config.settings.layout);
     *channel->link_from = channel->next;
@@ -681,6 +688,8 @@ static void describe_end(const struct process_end *end, char *text, size_t text_
     else if (end->code == CHILD_EXIT_CONFIG)
         snprintf(text, text_bytes, "ended with exit code %d (bad configuration: see the log)",
                  end->code);
+    else if (end->code == CHILD_EXIT_RENEW)
+        snprintf(text, text_bytes, "ended for a fresh one that can open its folder");
     else if (end->code == CHILD_EXIT_TAKEN)
         snprintf(text, text_bytes, "ended with exit code 75 (another relay records in its folder)");
     else
@@ -1524,6 +1533,7 @@ void fleet_close(struct fleet *fleet)
     }
     takeover_close(&fleet->left);
     store_close(fleet->store);
+    limits_close(&fleet->limits);
     free(fleet->runtime);
     free(fleet->relay);
     free(fleet);

@@ -62,7 +62,7 @@ static int start_keeper(struct store *store)
     if (orders < 0)
         return orders;
     struct process_descriptor down = {INHERIT_ORDERS, orders};
-    int error = process_spawn(&store->keeper, store->keeper_path, words, &down, 1);
+    int error = process_spawn(&store->keeper, store->keeper_path, words, &down, 1, -1);
     if (error == 0)
         error = notify_open_at(&store->way, store->runtime, STORE_SOCKET);
     descriptor_close(orders);

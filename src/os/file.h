@@ -52,6 +52,9 @@ void direct_file_close(struct direct_file *file);
 /* Opens a folder, made with its parents where missing (mode 0750). A descriptor or a negative
  * errno. */
 int folder_open(const char *path);
+/* Whether folder_open may work on a folder that could not be opened, or has gone: 0, or the
+ * negative errno that stands against it. Opens and makes nothing: for one that cannot any more. */
+int folder_possible(const char *path);
 /* Renames within the folder, never over an existing file; -EEXIST if there is one. */
 int folder_rename(int folder, const char *from, const char *to);
 int folder_remove(int folder, const char *name);

@@ -11,6 +11,8 @@
 void interrupt_install(void);
 /* Whether one has come. */
 bool interrupt_seen(void);
+/* Does what the signals do: for a thread that finds a reason to end. */
+void interrupt_raise(void);
 /* A descriptor that is readable once one has come, for waits that must not miss it (net_wait); -1
  * before interrupt_install. */
 int interrupt_descriptor(void);

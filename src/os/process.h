@@ -33,11 +33,13 @@ struct process_end {
 
 /* Starts `path` with `words` (argv, NULL at its end) in a session of its own, with standard input
  * and output at /dev/null, standard error shared, no signal blocked or ignored, and the descriptors
- * from 3 up in order (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES), no others. Returns when the program
- * is running: 0, or a negative errno (-ENOENT, -EACCES ... of the program; `process` is none then).
- * The caller calls process_reap when `descriptor` is readable, or process_close. */
+ * from 3 up in order (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES), no others; in `group` (of
+ * cgroup_make) where it is not -1. Returns when the program is running: 0, or a negative errno
+ * (-ENOENT, -EACCES ... of the program; `process` is none then). The caller calls process_reap when
+ * `descriptor` is readable, or process_close. */
 int process_spawn(struct process *process, const char *path, char *const *words,
-                  const struct process_descriptor *descriptors, uint32_t descriptor_count);
+                  const struct process_descriptor *descriptors, uint32_t descriptor_count,
+                  int group);
 
 /* Takes the end of a child of ours that has ended; it is none afterwards. 0, -EAGAIN if it still
  * runs, or another negative errno. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * flotilla-relay: one channel. Flags and signals around relay/relay.h. Ends with 0 when asked to
  * stop, 2 for wrong flags, 75 if another relay has the channel, 78 for settings that cannot work
- * here, 1 otherwise. */
+ * here, 79 to be followed at once by a fresh one, 1 otherwise. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,7 +78,8 @@ int main(int argc, char **argv)
     int status = relay_open(&relay);
     if (status == 0) {
         status = relay_work(&relay);
-        relay_report(&relay);
+        if (status != EXIT_RENEW) /* else it goes on */
+            relay_report(&relay);
     } else {
         end_in_vain(&relay, status);
     }

@@ -25,10 +25,10 @@ struct receiver {
     struct writing *writing; /* NULL: nothing is recorded */
     int descriptor;
     struct net_outbox full, decimated; /* descriptor -1: no such stream */
-    bool coalesced_drops; /* the kernel counts a coalesced message that it drops once */
-    bool coalesces_still; /* though it should not: the socket outlives relays */
-    const struct notify *notify;       /* told of a sign of life ... */
-    uint64_t beat_ns;                  /* ... at least so often; 0: never */
+    bool coalesced_drops;        /* the kernel counts a coalesced message that it drops once */
+    bool coalesces_still;        /* though it should not: the socket outlives relays */
+    const struct notify *notify; /* told of a sign of life ... */
+    uint64_t beat_ns;            /* ... at least so often; 0: never */
 
     /* Its own, set by receiver_prepare. */
     struct net_batch *batch;

@@ -15,6 +15,7 @@
 #include "os/host.h"
 #include "os/inherit.h"
 #include "os/memory.h"
+#include "os/sandbox.h"
 
 #define KEEP_TRIES    100 /* to have the memory kept, while systemd is busy ... */
 #define KEEP_PAUSE_NS (10 * NS_PER_MS)
@@ -102,13 +103,14 @@ static void set_offload(struct relay *relay)
 
 /* Has systemd keep the memory for the relay that follows, if it is there. Without, the relay works
  * as well, but cannot be killed without a loss; so it is worth a wait. */
-static void keep_memory(const struct relay *relay, int descriptor)
+static void keep_memory(struct relay *relay, int descriptor)
 {
     int status = notify_keep(&relay->notify, INHERIT_MEMORY, descriptor);
     for (int try = 0; try < KEEP_TRIES && status == -EAGAIN; try++) {
         clock_sleep_until(clock_monotonic_ns() + KEEP_PAUSE_NS);
         status = notify_keep(&relay->notify, INHERIT_MEMORY, descriptor);
     }
+    relay->memory_outlives = status == 0;
     if (status < 0 && status != -ENOENT)
         log_line("cannot have the channel's memory kept: %s; what it holds is lost if the relay is "
                  "killed",
@@ -119,6 +121,7 @@ static void keep_memory(const struct relay *relay, int descriptor)
 static int open_memory(struct relay *relay)
 {
     int descriptor = inherit_descriptor(INHERIT_MEMORY);
+    relay->memory_outlives = descriptor >= 0;
     size_t wanted = staging_bytes(&relay->settings);
     if (descriptor >= 0 && shared_memory_bytes(descriptor) != (int64_t)wanted)
         log_line("the memory that was handed down is of another size: --buffer holds from the next "
@@ -196,12 +199,14 @@ static int open_lane(struct relay *relay, enum lane_index index)
     return writer_prepare(writer, segment->lane, &relay->settings, segment);
 }
 
-static int open_recording(struct relay *relay)
+static int open_folder(struct relay *relay)
 {
+    relay->folder.descriptor = -1;
     if (relay->settings.directory[0] == '\0')
         return 0;
     char why[CHANNEL_PATH_BYTES_MAX + 200];
-    int status = segment_folder_open(&relay->folder, &relay->settings, why, sizeof(why));
+    int status = segment_folder_open(&relay->folder, &relay->settings, relay->memory_outlives, why,
+                                     sizeof(why));
     if (status < 0) {
         log_line("%s", why);
         return status == -EWOULDBLOCK  ? EXIT_TAKEN
@@ -214,6 +219,14 @@ static int open_recording(struct relay *relay)
         relay->folder.alignment = laid_out;
         relay->folder.direct = false;
     }
+    return 0;
+}
+
+static int open_lanes(struct relay *relay)
+{
+    int status = 0;
+    if (relay->settings.directory[0] == '\0')
+        return 0;
     for (int i = 0; i < LANES && status == 0; i++)
         status = open_lane(relay, (enum lane_index)i);
     if (status < 0) {
@@ -222,6 +235,27 @@ static int open_recording(struct relay *relay)
     }
     relay->receiver.writing = &relay->writing;
     return 0;
+}
+
+static void tell_lacks(const struct relay *relay, int lacks)
+{
+    const struct {
+        enum sandbox_lack lack;
+        const char *what;
+    } texts[] = {
+        {SANDBOX_FILES, "this kernel has no Landlock (Linux 5.13, lsm=landlock): it could open "
+                        "every file that its user may"},
+        {SANDBOX_CALLS, "this kernel has no seccomp filter: it could make every system call"},
+        {SANDBOX_OVERRIDE, "the folder belongs to somebody else: it keeps CAP_DAC_OVERRIDE to "
+                           "record there"},
+    };
+    if (lacks < 0)
+        log_line("the sandbox is not whole: %s", strerror(-lacks));
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]) && lacks > 0; i++)
+        if (lacks & (int)texts[i].lack)
+            log_line("the sandbox is not whole (%s): %s",
+                     texts[i].lack == SANDBOX_OVERRIDE ? relay->settings.directory : "the system",
+                     texts[i].what);
 }
 
 int relay_open(struct relay *relay)
@@ -234,7 +268,13 @@ int relay_open(struct relay *relay)
     if (status == 0)
         set_offload(relay);
     if (status == 0)
-        status = open_recording(relay);
+        status = open_folder(relay);
+    if (status != 0)
+        return status;
+    /* All that has to be opened by path or made is open by now; what the memory of the last relay
+     * says is believed only inside. */
+    tell_lacks(relay, sandbox_enter(relay->folder.descriptor));
+    status = open_lanes(relay);
     if (status != 0)
         return status;
     relay->receiver.settings = &relay->settings;
@@ -251,17 +291,22 @@ int relay_open(struct relay *relay)
 
 int relay_work(struct relay *relay)
 {
+    struct writing *writing = relay->receiver.writing;
+    if (writing != NULL && writing_start(writing) < 0) {
+        log_line("cannot start the writing thread");
+        return EXIT_BROKEN;
+    }
+    long thread = writing != NULL ? (long)writing->thread.id : 0;
+    tell_lacks(relay, sandbox_seal(&thread, writing != NULL));
     finish_other_layout(relay);
     staging_note_start(&relay->staging, &relay->settings,
                        net_queue_bytes(relay->receiver.descriptor), relay->layout.checksum,
                        relay->receiver.alignment);
     ledger_note_ready(relay->staging.ledger, host_process());
     receiver_resume(&relay->receiver);
-    if (relay->receiver.writing != NULL && writing_start(&relay->writing) < 0) {
-        log_line("cannot start the writing thread");
-        return EXIT_BROKEN;
-    }
-    for (int i = 0; i < LANES && relay->receiver.writing == NULL; i++) {
+    if (writing != NULL)
+        writing_go(writing);
+    for (int i = 0; i < LANES && writing == NULL; i++) {
         writer_abandon(&relay->staging.lanes[i]);
         segment_give_up(&relay->staging.lanes[i]);
     }
@@ -270,9 +315,10 @@ int relay_work(struct relay *relay)
     notify_send(&relay->notify, "STOPPING=1\nSTATUS=Writing what was received");
     if (status < 0)
         log_line("cannot receive: %s", strerror(-status));
-    if (relay->receiver.writing != NULL)
-        writing_stop(&relay->writing);
-    return status < 0 ? EXIT_BROKEN : EXIT_STOPPED;
+    bool renews = writing != NULL && writing_renews(writing);
+    if (writing != NULL)
+        writing_stop(writing);
+    return renews ? EXIT_RENEW : status < 0 ? EXIT_BROKEN : EXIT_STOPPED;
 }
 
 void relay_report(const struct relay *relay)

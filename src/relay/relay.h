@@ -17,8 +17,9 @@ enum relay_exit {
     EXIT_STOPPED = 0,
     EXIT_BROKEN = 1,
     EXIT_FLAGS = 2,
-    EXIT_TAKEN = 75,   /* another relay has the channel */
-    EXIT_SETTINGS = 78 /* these cannot work here */
+    EXIT_TAKEN = 75,    /* another relay has the channel */
+    EXIT_SETTINGS = 78, /* these cannot work here */
+    EXIT_RENEW = 79     /* a fresh relay can open what this one cannot any more */
 };
 
 /* The relay's parts, for one channel and one life of the process. */
@@ -27,7 +28,8 @@ struct relay {
     struct channel_settings settings;
     struct layout layout;
     struct staging staging;
-    bool has_memory; /* taken for this process */
+    bool has_memory;      /* taken for this process */
+    bool memory_outlives; /* somebody keeps it for the next relay */
     struct segment_folder folder;
     struct segment segments[LANES];
     struct writing writing;

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "os/clock.h"
 #include "os/host.h"
+#include "os/interrupt.h"
 #include "os/memory.h"
 
 #define PART_SUFFIX        ".part"
@@ -27,6 +28,8 @@
 #define RESERVE_BYTES_MIN  (1u << 20)
 #define RESERVE_BYTES_MAX  (64u << 20)
 #define HEADER_EXTRA_BYTES 16384u /* of a header besides the schema, padding included */
+#define RENEW_NS           NS_PER_S
+#define RENEW_VAIN_NS      (10 * NS_PER_S)
 #define SCAN_BYTES         ((size_t)LAYOUT_SCHEMA_BYTES_MAX + (1u << 20))
 
 /* ---- starting ---- */
@@ -47,9 +50,7 @@ static int open_folder(struct segment_folder *folder)
     bool wanted = settings->direct_io != DIRECT_OFF;
     int status = wanted ? direct_file_probe(descriptor, PROBE_NAME, true, &alignment) : 0;
     bool refused = status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM;
-    /* Blocks are laid out for one way of writing; from direct to the page cache there is no way
-     * back while the relay runs. */
-    if (refused && (settings->direct_io == DIRECT_REQUIRED || folder->direct)) {
+    if (refused && settings->direct_io == DIRECT_REQUIRED) {
         descriptor_close(lock);
         descriptor_close(descriptor);
         return -EOPNOTSUPP;
@@ -67,11 +68,18 @@ static int open_folder(struct segment_folder *folder)
 }
 
 int segment_folder_open(struct segment_folder *folder, const struct channel_settings *settings,
-                        char *why, size_t why_bytes)
+                        bool outlived, char *why, size_t why_bytes)
 {
-    *folder = (struct segment_folder){
-        .settings = settings, .descriptor = -1, .lock = -1, .alignment = BLOCK_PAGE_BYTES};
+    *folder = (struct segment_folder){.settings = settings,
+                                      .outlived = outlived,
+                                      .descriptor = -1,
+                                      .lock = -1,
+                                      .alignment = BLOCK_PAGE_BYTES};
     int status = open_folder(folder);
+    /* What looks possible and is not would be tried for ever. */
+    bool vain = status < 0 && folder_possible(settings->directory) == 0;
+    folder->status = status;
+    folder->renew_from_ns = clock_monotonic_ns() + (vain ? RENEW_VAIN_NS : RENEW_NS);
     if (status == -EWOULDBLOCK) {
         snprintf(why, why_bytes, "another relay records in %s", settings->directory);
         return status;
@@ -96,18 +104,27 @@ void segment_folder_close(struct segment_folder *folder)
     folder->lock = folder->descriptor = -1;
 }
 
-/* A folder that could not be opened at the start, or was removed since, is tried again. The blocks
- * that wait were laid out for what was known then: pages, if it could not be opened (see
- * receiver_prepare). */
-static int open_folder_again(struct segment_folder *folder)
+/* A folder that could not be opened at the start, or was removed since. Returns why it is not there
+ * now. */
+static int look_for_folder(struct segment_folder *folder)
 {
-    uint32_t alignment = folder->alignment;
-    int status = open_folder(folder);
-    if (status == 0 && folder->alignment > alignment) {
-        folder->alignment = alignment;
-        folder->direct = false;
+    const char *directory = folder->settings->directory;
+    /* Asked to stop, it is not the one to ask for another. */
+    if (interrupt_seen() || clock_monotonic_ns() < folder->renew_from_ns)
+        return folder->status;
+    int status = folder_possible(directory);
+    if (status < 0) {
+        folder->status = status;
+    } else if (folder->outlived) {
+        log_line("%s may be there again: ending, for a fresh relay to open it", directory);
+        folder->renew = 1;
+        interrupt_raise();
+    } else {
+        log_line("%s can be opened now, but not by this relay any more; start it anew to record",
+                 directory);
+        folder->renew_from_ns = UINT64_MAX;
     }
-    return status;
+    return folder->status;
 }
 
 int segment_prepare(struct segment *segment)
@@ -574,14 +591,18 @@ int segment_open(struct segment *segment)
 {
     struct lane *lane = segment->lane;
     struct segment_folder *folder = segment->folder;
-    int status = folder->descriptor < 0 ? open_folder_again(folder) : 0;
-    if (status == 0 && !segment->resumed) {
+    if (folder->descriptor < 0)
+        return look_for_folder(folder);
+    int status = 0;
+    if (!segment->resumed) {
         status = segment_resume(segment);
         if (status == 0)
             segment_finish_leftovers(segment);
     }
-    if (status == -ENOENT) /* the folder was removed: the next attempt makes it again */
+    if (status == -ENOENT) { /* the folder was removed */
         segment_folder_close(folder);
+        folder->status = status;
+    }
     if (status < 0 || lane_writer(lane)->file_open)
         return status;
     struct writer_state *next = lane_writer_begin(lane);
@@ -610,8 +631,10 @@ int segment_open(struct segment *segment)
                                      state->sync_marker, segment->folder->alignment);
     CHECK(header > 0);
     status = make_file(segment, part, (struct span){segment->scratch, (size_t)header});
-    if (status == -ENOENT) /* the folder was removed: the next attempt makes it again */
+    if (status == -ENOENT) { /* the folder was removed */
         segment_folder_close(folder);
+        folder->status = status;
+    }
     if (segment->reserved_bytes < (uint64_t)header)
         segment->reserved_bytes = (uint64_t)header;
     segment->ahead_tried = false;

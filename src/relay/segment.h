@@ -6,6 +6,7 @@
 #ifndef FLOTILLA_RELAY_SEGMENT_H
 #define FLOTILLA_RELAY_SEGMENT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,10 +17,16 @@
 /* The channel's folder, shared by the segments of its lanes. */
 struct segment_folder {
     const struct channel_settings *settings;
-    int descriptor; /* -1 while it cannot be opened; tried again with every file */
+    int descriptor; /* -1: it could not be opened, or has gone */
+    int status;     /* why; a negative errno */
     int lock;
     bool direct; /* files are to be written past the page cache */
     uint32_t alignment;
+    /* From inside the sandbox no folder can be opened. When it could be from outside, a relay whose
+     * memory outlives it ends, to be followed by one that opens it. */
+    bool outlived;
+    uint64_t renew_from_ns; /* monotonic: not before */
+    _Atomic uint32_t renew; /* it is to end for that */
 };
 
 struct segment {
@@ -43,10 +50,12 @@ struct segment {
 /* Opens the channel's folder, finds out how files can be written there (says so once where `auto`
  * falls back), and locks it against a second relay. 0; -EOPNOTSUPP where direct I/O is required and
  * refused; -EWOULDBLOCK where another relay holds the folder. A folder that cannot be opened for
- * now is no error: it is logged and tried again with every file, while the channel is relayed.
+ * now is no error: it is logged, and the channel is relayed. When it can be opened later, or again
+ * after it was removed, and the channel's memory outlives this process, `renew` is set and
+ * interrupt_raise called, at most once a second (where trying has just been in vain, every ten).
  * `why` gets a message for people. segment_folder_close ends it. */
 int segment_folder_open(struct segment_folder *folder, const struct channel_settings *settings,
-                        char *why, size_t why_bytes);
+                        bool outlived, char *why, size_t why_bytes);
 void segment_folder_close(struct segment_folder *folder);
 
 /* Prepares a lane's segment; the lane, settings, folder, schema and suffix must be set, all else

@@ -515,6 +515,10 @@ static void wait_for_more(struct writing *writing, const struct lane_state known
 static void writing_run(void *context)
 {
     struct writing *writing = context;
+    for (uint32_t seen = wake_seen(&writing->wake);
+         !atomic_load_explicit(&writing->go, memory_order_acquire);
+         seen = wake_seen(&writing->wake))
+        wake_wait(&writing->wake, seen, -1);
     for (int i = 0; i < LANES; i++) {
         segment_finish_leftovers(writing->writers[i].segment);
         const struct writer_state *state = lane_writer(writing->writers[i].lane);
@@ -535,7 +539,7 @@ static void writing_run(void *context)
         if (!worked && due > now_ns)
             wait_for_more(writing, known, seen, due == UINT64_MAX ? -1 : (int64_t)(due - now_ns));
     }
-    for (int i = 0; i < LANES; i++)
+    for (int i = 0; i < LANES && !writing_renews(writing); i++)
         writer_drain(&writing->writers[i]);
 }
 
@@ -566,6 +570,17 @@ void writer_abandon(struct lane *lane)
 int writing_start(struct writing *writing)
 {
     return thread_start(&writing->thread, writing_run, writing, STACK_BYTES);
+}
+
+void writing_go(struct writing *writing)
+{
+    atomic_store_explicit(&writing->go, 1, memory_order_release);
+    wake_signal(&writing->wake);
+}
+
+bool writing_renews(const struct writing *writing)
+{
+    return writing->writers[0].segment->folder->renew != 0;
 }
 
 void writing_notice(struct writing *writing, enum lane_index lane, bool closed)

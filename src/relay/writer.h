@@ -44,6 +44,7 @@ struct writing {
     struct thread thread;
     struct wake wake;
     _Atomic uint32_t watch[LANES]; /* enum writer_watch: what must wake it before its deadline */
+    _Atomic uint32_t go;           /* it may begin */
     _Atomic uint32_t stop;         /* bring everything to the disk, then end */
 };
 
@@ -65,12 +66,18 @@ void writer_drain(struct writer *writer);
  * for them. */
 void writer_abandon(struct lane *lane);
 
-/* Starts the thread over writers that have all been prepared. 0 or a negative errno. */
+/* Starts the thread over writers that have all been prepared. It touches nothing before writing_go,
+ * so that the sandbox can be closed over it. 0 or a negative errno. */
 int writing_start(struct writing *writing);
+void writing_go(struct writing *writing);
+/* Whether the relay is to end as it is, with all that waits left to its successor: the folder has
+ * to be opened by one that still can. */
+bool writing_renews(const struct writing *writing);
 /* To be called by the receiving thread after it has put blocks in force. `closed` says that it
  * closed one in that lane. Costs a system call only if the writer must be woken. */
 void writing_notice(struct writing *writing, enum lane_index lane, bool closed);
-/* Asks it to bring everything that is closed to the disk, waits, and frees what it holds. */
+/* Asks it to bring everything that is closed to the disk (where writing_renews, to leave it),
+ * waits, and frees what it holds. After writing_go. */
 void writing_stop(struct writing *writing);
 
 #endif

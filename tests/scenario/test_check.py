@@ -544,7 +544,6 @@ channels:
     schema: s.avsc
     encoding: confluent
     on_invalid: quarantine
-    limits: {memory: 256MiB, cpu: 50%}
 """, """\
 fleet.yaml:2:1: warning: this version has no gateway; nothing listens there
 gateway: {listen: 127.0.0.1:8080}
@@ -552,9 +551,6 @@ gateway: {listen: 127.0.0.1:8080}
 fleet.yaml:7:15: encoding: confluent needs schema_id, the id every datum must carry
     encoding: confluent
               ^
-fleet.yaml:9:5: warning: this version does not apply limits
-    limits: {memory: 256MiB, cpu: 50%}
-    ^
 """),
     "encodings": ("""\
 runtime: run
@@ -822,19 +818,62 @@ def test_include_of_itself(check):
     assert "odd[1]/fleet.yaml: 1 channel." in done.stdout
 
 
+def limited():
+    """Whether this machine has both controllers in cgroup v2."""
+    found = [path for path in (Path("/sys/fs/cgroup/cgroup.controllers"),
+                               Path("/sys/fs/cgroup/unified/cgroup.controllers")) if path.exists()]
+    return bool(found) and {"memory", "cpu"} <= set(found[0].read_text().split())
+
+
+def test_limits_that_cannot_be_had(check):
+    """Told once, at the first that asks."""
+    limits = "limits: {memory: 256MiB, cpu: 50%}"
+    done = check("runtime: run\nchannels:\n" + channel("a", 1, limits) + channel("b", 2, limits))
+    assert done.returncode == 0
+    if limited():
+        assert done.stderr == ""
+    else:
+        first, line, caret = done.stderr.splitlines()
+        assert first.startswith("fleet.yaml:6:5: warning: ")
+        assert "not applied on this machine: " in first
+        assert (line, caret) == ("    " + limits, "    ^")
+
+
+def test_limits_that_would_kill(check):
+    """A relay that may fill its buffer, but not have it, dies when it is needed most."""
+    done = check("""\
+runtime: run
+defaults: {limits: {memory: 80MiB}}
+channels:
+  a: {listen: 239.10.0.1:1, schema: s.avsc}
+  b: {listen: 239.10.0.1:2, schema: s.avsc, buffer: 100MiB}
+  c:
+    listen: 239.10.0.1:3
+    schema: s.avsc
+    limits: {memory: 70MiB}
+  d: {listen: 239.10.0.1:4, schema: s.avsc, limits: {memory: 0, cpu: 0.05%}}
+  e: {listen: 239.10.0.1:5, schema: s.avsc, limits: {memory: 0, cpu: 0.1%}}
+""")
+    assert done.returncode == 78
+    said = [line for line in done.stderr.splitlines() if line.startswith("fleet.yaml:")]
+    assert [line for line in said if "warning: " not in line] == [
+        "fleet.yaml:2:29: memory: 80MiB is less than the relay may need with a buffer of 100MiB; "
+        "allow 115MiB, or make the buffer smaller",
+        "fleet.yaml:9:22: memory: 70MiB is less than the relay may need with a buffer of 64MiB; "
+        "allow 79MiB, or make the buffer smaller",
+        "fleet.yaml:10:70: cpu: less than 0.1% cannot be had"]
+
+
 def test_warnings(check):
     """What this version does not do is said, and does not fail."""
     done = check("runtime: run\ngateway: {listen: 127.0.0.1:8080}\nchannels:\n"
-                 + channel("a", 1, "on_invalid: quarantine", "limits: {memory: 256MiB, cpu: 50%}")
+                 + channel("a", 1, "on_invalid: quarantine")
                  + channel("b", 2, "on_invalid: drop"))
     assert done.returncode == 0
     assert done.stderr == """\
 fleet.yaml:2:1: warning: this version has no gateway; nothing listens there
 gateway: {listen: 127.0.0.1:8080}
 ^
-fleet.yaml:8:5: warning: this version does not apply limits
-    limits: {memory: 256MiB, cpu: 50%}
-    ^
 """
 
 

@@ -35,6 +35,32 @@ static void test_worker_restarts_at_once(void **state)
     assert_int_equal(child.restarts, 2);
 }
 
+static void test_one_that_asks_for_a_fresh_one(void **state)
+{
+    (void)state;
+    struct child child = spawned_child(0);
+    /* At once, without any work done, and again: a channel is relayed all the while. */
+    for (unsigned i = 0; i < 20; i++) {
+        assert_int_equal(child_step(&child, CHILD_EXITED, CHILD_EXIT_RENEW, 1000 * i), CHILD_SPAWN);
+        child_step(&child, CHILD_SPAWNED, 0, 1000 * i);
+    }
+    assert_int_equal(child.restarts, 20);
+    /* But it cannot spin. */
+    unsigned todo = CHILD_SPAWN;
+    for (unsigned i = 0; i <= CHILD_BLINKS_MAX && todo == CHILD_SPAWN; i++) {
+        todo = child_step(&child, CHILD_EXITED, CHILD_EXIT_RENEW, 20000);
+        if (todo == CHILD_SPAWN)
+            child_step(&child, CHILD_SPAWNED, 0, 20000);
+    }
+    assert_int_equal(todo, CHILD_ARM);
+    assert_int_equal(child.wait_ms, CHILD_BLINK_WAIT_MS);
+    /* Asked to stop, it is not followed. */
+    child = spawned_child(0);
+    child_step(&child, CHILD_STOP_WANTED, 100, 0);
+    assert_int_equal(child_step(&child, CHILD_EXITED, CHILD_EXIT_RENEW, 1), CHILD_DISARM);
+    assert_int_equal(child.state, CHILD_STOPPED);
+}
+
 static void test_idler_waits_longer_each_time(void **state)
 {
     (void)state;
@@ -227,6 +253,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_worker_restarts_at_once),
+        cmocka_unit_test(test_one_that_asks_for_a_fresh_one),
         cmocka_unit_test(test_idler_waits_longer_each_time),
         cmocka_unit_test(test_blinks_are_slowed_down),
         cmocka_unit_test(test_bad_configuration_is_final),

@@ -222,6 +222,38 @@ int folder_open(const char *path)
     return folder < 0 ? -errno : folder;
 }
 
+/* What keeps us off now need not keep off a superuser that has not dropped its capabilities yet. */
+static int unless_superuser(int error)
+{
+    return error == EACCES && geteuid() == 0 ? 0 : -error;
+}
+
+int folder_possible(const char *path)
+{
+    char part[4096];
+    size_t bytes = strlen(path);
+    if (bytes == 0 || bytes >= sizeof(part))
+        return bytes == 0 ? -ENOENT : -ENAMETOOLONG;
+    memcpy(part, path, bytes + 1);
+    struct stat about;
+    int wanted = R_OK | W_OK | X_OK;
+    while (stat(part, &about) < 0) {
+        if (errno != ENOENT)
+            return unless_superuser(errno);
+        wanted = W_OK | X_OK; /* of what is there: the rest has to be made in it */
+        char *slash = strrchr(part, '/');
+        if (slash == NULL && strcmp(part, ".") == 0)
+            return -ENOENT;
+        if (slash == NULL)
+            memcpy(part, ".", 2);
+        else
+            slash[slash == part] = '\0';
+    }
+    if (!S_ISDIR(about.st_mode))
+        return -ENOTDIR;
+    return access(part, wanted) == 0 ? 0 : unless_superuser(errno);
+}
+
 int folder_rename(int folder, const char *from, const char *to)
 {
     enum { NO_REPLACE = 1 }; /* RENAME_NOREPLACE */

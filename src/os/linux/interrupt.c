@@ -42,6 +42,11 @@ void interrupt_install(void)
     sigaction(SIGPIPE, &action, NULL);
 }
 
+void interrupt_raise(void)
+{
+    interrupt_note(0);
+}
+
 bool interrupt_seen(void)
 {
     return interrupted != 0;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "os/cgroup.h"
 #include "os/clock.h"
 
 #ifndef P_PIDFD
@@ -63,6 +64,7 @@ struct child_plan {
     char *listen_pid; /* where the number goes in "LISTEN_PID=" */
     const struct process_descriptor *descriptors;
     uint32_t descriptor_count;
+    int group;           /* to be in; -1: in ours */
     volatile int failed; /* set by the child: the errno that kept it from running the program */
 };
 
@@ -78,6 +80,9 @@ static _Noreturn void child_run(struct child_plan *plan)
     int above = FIRST_DESCRIPTOR + PROCESS_DESCRIPTORS_MAX;
     int moved[PROCESS_DESCRIPTORS_MAX];
 
+    /* Before it has memory of its own: all of that is charged to the group. */
+    if (plan->group >= 0 && cgroup_join(plan->group) < 0)
+        child_fail(plan);
     /* First out of the way of the numbers they are to have, then down to them: a descriptor may
      * stand where another has to go. */
     for (uint32_t i = 0; i < plan->descriptor_count; i++) {
@@ -146,7 +151,8 @@ static __attribute__((noinline)) pid_t begin_child(struct child_plan *plan)
 }
 
 int process_spawn(struct process *process, const char *path, char *const *words,
-                  const struct process_descriptor *descriptors, uint32_t descriptor_count)
+                  const struct process_descriptor *descriptors, uint32_t descriptor_count,
+                  int group)
 {
     CHECK(descriptor_count <= PROCESS_DESCRIPTORS_MAX);
     process->id = 0;
@@ -173,7 +179,8 @@ int process_spawn(struct process *process, const char *path, char *const *words,
                               .environment = environment,
                               .listen_pid = listen_pid + strlen(listen_pid),
                               .descriptors = descriptors,
-                              .descriptor_count = descriptor_count};
+                              .descriptor_count = descriptor_count,
+                              .group = group};
     pid_t id = begin_child(&plan);
     if (id < 0)
         return id;

@@ -18,12 +18,15 @@ enum { FUTEX_WAIT_PRIVATE = 128, FUTEX_WAKE_PRIVATE = 129 }; /* linux/futex.h */
 struct thread_begin {
     void (*run)(void *context);
     void *context;
+    struct thread *thread;
 };
 
 static void *thread_run(void *argument)
 {
     struct thread_begin begin = *(struct thread_begin *)argument;
     free(argument);
+    atomic_store_explicit(&begin.thread->id, (uint32_t)syscall(SYS_gettid), memory_order_release);
+    syscall(SYS_futex, &begin.thread->id, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
     begin.run(begin.context);
     return NULL;
 }
@@ -35,7 +38,8 @@ int thread_start(struct thread *thread, void (*run)(void *context), void *contex
     struct thread_begin *begin = malloc(sizeof(*begin));
     if (begin == NULL)
         return -ENOMEM;
-    *begin = (struct thread_begin){run, context};
+    *begin = (struct thread_begin){run, context, thread};
+    atomic_store_explicit(&thread->id, 0, memory_order_relaxed);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, stack_bytes);
@@ -48,6 +52,8 @@ int thread_start(struct thread *thread, void (*run)(void *context), void *contex
     }
     thread->handle = (uintptr_t)handle;
     thread->running = 1;
+    while (atomic_load_explicit(&thread->id, memory_order_acquire) == 0)
+        syscall(SYS_futex, &thread->id, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
     return 0;
 }
 
