@@ -6,13 +6,15 @@ The real static binary runs under callgrind with an inherited socket whose queue
 so every batch is full and the count repeats. It runs with N and with 2N datagrams; the difference
 over N is the cost of one, and what starting and stopping take cancels. The kernel's part is not in
 it. The receiving thread's count repeats within 0.1 %; how often the writing thread wakes hangs on
-the disk, so of its counts over 2N the least of some turns is taken. Prints a table, the functions where it goes (from a twin that kept its symbols), and how it
-stands to tests/budget.json; --renew writes that file anew, with the reason in it.
+the disk, so of its counts over 2N the least of some turns is taken. Prints a table, the functions
+where it goes (from a twin that kept its symbols), and how it stands to tests/budget.json; --renew
+writes that file anew, with the reason in it.
 
-Relies on valgrind and on root (a queue that holds them all). Known fault: valgrind shows a
+Relies on valgrind and on root (a queue that holds them all). Known faults: valgrind shows a
 processor without AVX-512 and VPCLMULQDQ, so what the relay does only with those is counted by what
 it does without them. A string instruction (`rep movsb`, which is how -Os copies) counts once a
-byte, though a processor moves many at once."""
+byte, though a processor moves many at once. Where a sandbox forbids the relay to open files,
+callgrind cannot write its own: such a relay needs a way to run without (--sandbox=off)."""
 import argparse
 import concurrent.futures
 import json
@@ -37,7 +39,7 @@ from harness import signals  # noqa: E402
 
 FILE = ROOT / "tests/budget.json"
 SYMBOLS = BUILD / "relay/flotilla-relay-symbols"
-RENEW = "bench/budget.py --renew 'WHY IT CHANGED'"
+RENEW = "make budget WHY='why it changed'"
 MORE_MAX, LESS_MAX = 0.03, 0.10
 DATAGRAMS = 12800  # full batches of 32, and full trains of 50
 TURNS = 3
@@ -102,7 +104,8 @@ def run(binary, folder, layout, count, row):
         number = receiver.fileno()
         # The convention counts from descriptor 3; names nobody asks for stand for those before.
         names = ":".join(["unused"] * (number - 3) + ["receive"])
-        command = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", "valgrind", "--tool=callgrind", "--fair-sched=yes", "--separate-threads=yes",
+        command = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", "valgrind", "--tool=callgrind",
+                   "--fair-sched=yes", "--separate-threads=yes",
                    f"--callgrind-out-file={out}", f"--log-file={folder}/log", str(binary),
                    "--name=budget", f"--layout={layout}",
                    f"--listen=127.0.0.1:{receiver.getsockname()[1]}", "--interface=lo",

@@ -23,6 +23,7 @@ import place as places
 from layouts import BUILD
 
 STEAL_MAX = 0.02
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 LOAD_CORE, SUBJECT_CORE = CORES[0], CORES[1 % len(CORES)]
 
@@ -36,6 +37,7 @@ class Load:
     doubles: int = 0
     head: bytes = b""
     way: str = ""
+    queue: str = "64MiB"  # of the subject: a pause of the machine is not to show as loss
 
     @property
     def count(self):
@@ -54,7 +56,8 @@ class Load:
 
 @dataclass
 class Run:
-    """What one run gave; `line` is the subject's command."""
+    """What one run gave. `steal` and `others` are shares of all the machine's cores: what its host
+    took, and what processes that are not of this run used. `line` is the subject's command."""
     cpu_s: float = 0
     source: dict = field(default_factory=dict)
     sink: dict = field(default_factory=dict)
@@ -93,7 +96,7 @@ class Floor:
 
     def command(self, run):
         return [BUILD / "units/bench_floor", "--listen", run.listen, "--to", run.to,
-                "--interface", run.interface, "--way", self.way]
+                "--interface", run.interface, "--way", self.way, "--queue", run.load.queue]
 
     def result(self, run, out, err):
         report = json.loads(out.splitlines()[-1])
@@ -108,7 +111,8 @@ class Relay:
         layout = layouts.compile_layout(run.folder, layouts.schema(
             run.load.size, run.load.doubles, len(run.load.head)))
         words = [BUILD / "flotilla-relay", "--name=bench", f"--layout={layout}",
-                 f"--listen={run.listen}", f"--interface={run.interface}"]
+                 f"--listen={run.listen}", f"--interface={run.interface}",
+                 f"--receive-queue={run.load.queue}"]
         words += [f"--full={run.to}"] if self.relays else []
         if self.record:
             (run.folder / "recordings").mkdir()
@@ -262,6 +266,7 @@ class Bench:
     def once(self, subject, load, pin=True, calls=False):
         with self.start(subject, load, pin=pin) as started:
             before_s = cpu_seconds(started.child.pid)
+            sink_s = cpu_seconds(started.sink.pid)
             ticks = places.processor_times()
             counter = Calls(started.child.pid) if calls else None
             own = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -273,10 +278,13 @@ class Bench:
             started.drained()
             counted = counter.stop() if counter else 0
             ticks = [after - before for before, after in zip(ticks, places.processor_times())]
+            ours_s = (cpu_seconds(started.child.pid) - before_s + sum(own)
+                      + cpu_seconds(started.sink.pid) - sink_s)
             cpu_s, received, dropped, sink, err = started.stop(before_s)
-            return Run(cpu_s=cpu_s, source_s=sum(own), source=json.loads(said), sink=sink, received=received,
-                       dropped=dropped, steal=ticks[1] / max(1, ticks[0]),
-                       others=ticks[2] / max(1, ticks[0]), calls=counted,
+            others = max(0, ticks[2] - ours_s * TICKS_PER_S)
+            return Run(cpu_s=cpu_s, source_s=sum(own), source=json.loads(said), sink=sink,
+                       received=received, dropped=dropped, steal=ticks[1] / max(1, ticks[0]),
+                       others=others / max(1, ticks[0]), calls=counted,
                        line=" ".join(started.words), said=err)
 
     def pairs(self, one, other, load, wanted=5, other_load=None):
@@ -308,6 +316,10 @@ class Pairs:
 
     def ratios(self):
         return sorted(b.ns / a.ns for a, b in self.kept)
+
+    def others(self):
+        """The largest share of the machine that others had during one run."""
+        return max(run.others for pair in self.kept for run in pair)
 
     def whole(self):
         return all(run.whole for pair in self.kept for run in pair)

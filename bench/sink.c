@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The end of a measurement: receives what bench_source sent and somebody relayed, checks that the
- * sequence is complete and takes the time from when each datagram was meant to be sent to when the
- * kernel had it here (so this program's own delay is not in it). `--gro` takes trains with UDP_GRO,
+ * sequence is complete and takes two times, both until the kernel had the datagram here (so this
+ * program's own delay is not in them): `latency` from when it was meant to be sent, and `passage`
+ * from when it was, which leaves the source's own delay out. `--gro` takes trains with UDP_GRO,
  * so that the sink is not what is measured. Prints "ready" once it is bound and one JSON object
  * when SIGTERM ends it and its queue is empty. Linux only, IPv4 only.
  * Known fault: one source and sequence; a step of the realtime clock shows as latency. */
@@ -26,13 +27,14 @@
 #define UDP_GRO 104
 #endif
 
-enum { BATCH = 64, BUFFER_BYTES = 65536, CONTROL_BYTES = 128, QUEUE_BYTES = 256 << 20 };
+enum { BATCH = 64, BUFFER_BYTES = 65536, CONTROL_BYTES = 128, FRONT_BYTES = 24 };
+enum { QUEUE_BYTES = 256 << 20 };
 
 struct sink {
     size_t head_bytes;
     uint64_t received, bytes, missing, late, foreign, next, first_ns, last_ns;
     uint32_t dropped;
-    struct histogram latency;
+    struct histogram latency, passage;
 };
 
 static uint8_t buffers[BATCH][BUFFER_BYTES];
@@ -40,13 +42,14 @@ static uint8_t controls[BATCH][CONTROL_BYTES];
 
 static void take(struct sink *sink, const uint8_t *at, size_t bytes, uint64_t arrival_ns)
 {
-    uint64_t intended_ns, sequence;
-    if (bytes < sink->head_bytes + 16) {
+    uint64_t intended_ns, sent_ns, sequence;
+    if (bytes < sink->head_bytes + FRONT_BYTES) {
         sink->foreign++;
         return;
     }
     memcpy(&intended_ns, at + sink->head_bytes, sizeof(intended_ns));
-    memcpy(&sequence, at + sink->head_bytes + 8, sizeof(sequence));
+    memcpy(&sent_ns, at + sink->head_bytes + 8, sizeof(sent_ns));
+    memcpy(&sequence, at + sink->head_bytes + 16, sizeof(sequence));
     sink->received++;
     sink->bytes += bytes;
     if (sequence >= sink->next) {
@@ -59,6 +62,7 @@ static void take(struct sink *sink, const uint8_t *at, size_t bytes, uint64_t ar
         sink->first_ns = arrival_ns;
     sink->last_ns = arrival_ns;
     histogram_add(&sink->latency, arrival_ns > intended_ns ? arrival_ns - intended_ns : 0);
+    histogram_add(&sink->passage, arrival_ns > sent_ns ? arrival_ns - sent_ns : 0);
 }
 
 static void take_message(struct sink *sink, struct mmsghdr *message, const uint8_t *at)
@@ -159,6 +163,8 @@ int main(int argc, char **argv)
            sink.received, sink.bytes, sink.missing, sink.late, sink.foreign, sink.next,
            sink.dropped, (double)(sink.last_ns - sink.first_ns) / 1e9);
     histogram_print(&sink.latency, "latency");
+    printf(", ");
+    histogram_print(&sink.passage, "passage");
     printf("}\n");
     return 0;
 }

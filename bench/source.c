@@ -2,7 +2,7 @@
  * An open-loop source: sends on an absolute schedule and never waits for anybody; what is late is
  * sent at once and keeps the time it was meant for, so that a stall shows as latency and not as
  * fewer samples. Every payload is a valid datum of a record of fixed size, all little-endian:
- *   [head]  intended: fixed 8 (ns since 1970)  sequence: fixed 8  [doubles]  rest: fixed N
+ *   [head]  intended, sent: fixed 8 (ns since 1970)  sequence: fixed 8  [doubles]  rest: fixed N
  * `--way one` sends each alone, `batch` what is due with sendmmsg, `segment` trains with
  * UDP_SEGMENT; `--train N` makes N datagrams due at once. Prints one JSON object at the end, with
  * how late it was itself. Linux only, IPv4 only. */
@@ -30,7 +30,7 @@
 #define UDP_SEGMENT 103
 #endif
 
-enum { BATCH_MAX = 64, HEAD_MAX = 64, PAYLOAD_MAX = 65507, DATAGRAM_MAX = 65507 };
+enum { BATCH_MAX = 64, HEAD_MAX = 64, FRONT_BYTES = 24, PAYLOAD_MAX = 65507 };
 
 enum way { WAY_ONE, WAY_BATCH, WAY_SEGMENT };
 
@@ -55,14 +55,16 @@ static void fill(const struct source *source, uint8_t *at)
     memcpy(at, source->head, source->head_bytes);
 }
 
-static void number(const struct source *source, uint8_t *at, uint64_t sequence, uint64_t intended)
+static void number(const struct source *source, uint8_t *at, uint64_t sequence,
+                   uint64_t intended_ns, uint64_t now_ns)
 {
     at += source->head_bytes;
-    memcpy(at, &intended, sizeof(intended));
-    memcpy(at + 8, &sequence, sizeof(sequence));
+    memcpy(at, &intended_ns, sizeof(intended_ns));
+    memcpy(at + 8, &now_ns, sizeof(now_ns));
+    memcpy(at + 16, &sequence, sizeof(sequence));
     for (size_t i = 0; i < source->doubles; i++) {
         double value = (double)(sequence * (i + 1) % 1000) / 8;
-        memcpy(at + 16 + 8 * i, &value, sizeof(value));
+        memcpy(at + FRONT_BYTES + 8 * i, &value, sizeof(value));
     }
 }
 
@@ -154,7 +156,7 @@ static void run(struct source *source)
         uint32_t count = due(source, most, &now_ns);
         for (uint32_t i = 0; i < count; i++)
             number(source, bytes + i * source->size, done + i,
-                   intended_ns(source, done + i, now_ns));
+                   intended_ns(source, done + i, now_ns), now_ns);
         send_all(source, count);
     }
 }
@@ -203,7 +205,7 @@ int main(int argc, char **argv)
         else if (option == 'i')
             interface = optarg;
         else if (option == 's')
-            status |= read_count(optarg, 16, DATAGRAM_MAX, &source.size);
+            status |= read_count(optarg, FRONT_BYTES, PAYLOAD_MAX, &source.size);
         else if (option == 'd')
             status |= read_count(optarg, 0, 1000, &source.doubles);
         else if (option == 'r')
@@ -222,7 +224,7 @@ int main(int argc, char **argv)
         } else
             status = -EINVAL;
     }
-    size_t least = source.head_bytes + 16 + 8 * source.doubles;
+    size_t least = source.head_bytes + FRONT_BYTES + 8 * source.doubles;
     if (status < 0 || way < 0 || to.family != 4 || source.size < least || source.count == 0 ||
         source.rate < 0 || optind < argc ||
         (way == WAY_SEGMENT && source.train * source.size > PAYLOAD_MAX)) {
