@@ -223,6 +223,10 @@ def main():
     options = parser.parse_args()
     budget = json.loads(FILE.read_text())["instructions"] if FILE.exists() else {}
     measured = {name: counts for name, (counts, _) in measure_all().items()}
+    if options.renew:
+        FILE.write_text(json.dumps({"why": options.renew, "instructions": {
+            name: {part: round(count) for part, count in counts.items()}
+            for name, counts in measured.items()}}, indent=1) + "\n")
     splits = {}
     if options.functions:
         subprocess.run(["ninja", "-C", BUILD / "relay", SYMBOLS.name], check=True,
@@ -241,9 +245,6 @@ def main():
             if own >= 0.5:
                 print(f"    {own:9.1f}  {own / counts['both threads']:6.1%}  {function}")
     if options.renew:
-        FILE.write_text(json.dumps({"why": options.renew, "instructions": {
-            name: {part: round(count) for part, count in counts.items()}
-            for name, counts in measured.items()}}, indent=1) + "\n")
         print(f"renewed {FILE.relative_to(ROOT)}")
         return 0
     faults = judge(measured, budget)
