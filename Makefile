@@ -93,8 +93,7 @@ bench-programs:
 	@tests/setup bench
 	@$(MAKE) --no-print-directory all
 	@$(call configure,build/units,-Dpart=units)
-	@$(call compile,build/units $(foreach name,floor sink source walk,bench_$(name)) \
-	    udp_sink udp_source)
+	@$(call compile,build/units)
 
 setup:
 	@tests/setup test
