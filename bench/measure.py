@@ -38,6 +38,7 @@ class Load:
     head: bytes = b""
     way: str = ""
     queue: str = "64MiB"  # of the subject: a pause of the machine is not to show as loss
+    backlog: bool = False  # all of it waits before the subject goes on: full batches for everybody
 
     @property
     def count(self):
@@ -228,7 +229,7 @@ class Started:
         end = time.monotonic() + seconds
         while time.monotonic() < end and (waiting(self.child.pid, self.listen) or 0) > 0:
             time.sleep(0.005)
-        time.sleep(0.02)
+        time.sleep(0.05)
 
     def stop(self, before_s):
         """Ends the subject; (CPU seconds since `before_s`, received, dropped, what it said)."""
@@ -270,8 +271,11 @@ class Bench:
             ticks = places.processor_times()
             counter = Calls(started.child.pid) if calls else None
             own = resource.getrusage(resource.RUSAGE_CHILDREN)
+            if load.backlog:
+                started.child.send_signal(signal.SIGSTOP)
             source = started.send(load)
             said = source.communicate(timeout=120)[0]
+            started.child.send_signal(signal.SIGCONT)
             own = [after - before for before, after in
                    zip(own[:2], resource.getrusage(resource.RUSAGE_CHILDREN)[:2])]
             assert source.returncode == 0, said
