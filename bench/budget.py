@@ -6,10 +6,10 @@ The relay, static and of the same objects but with symbols and without its sandb
 callgrind could not write its counts), runs under callgrind with an inherited socket whose queue was
 filled before, so every batch is full and the count repeats. It runs with N and with 2N datagrams;
 the difference over N is the cost of one, and what starting and stopping take cancels. The kernel's
-part is not in it. The receiving thread's count repeats within 0.1 %; how often the writing thread wakes hangs on
-the disk, so of its counts over 2N the least of some turns is taken. Prints a table, the functions
-where it goes, and how it stands to tests/budget.json; --renew writes that file anew, with the
-reason in it.
+part is not in it. The receiving thread's count repeats within 0.1 %; how often the writing thread
+wakes hangs on the disk, so of its counts over 2N the least of some turns is taken. Prints a table,
+the functions where it goes, and how it stands to tests/budget.json; --renew writes that file anew,
+with the reason in it.
 
 Relies on valgrind and on root (a queue that holds them all). Known faults: valgrind shows a
 processor without AVX-512 and VPCLMULQDQ, so what the relay does only with those is counted by what

@@ -77,7 +77,8 @@ static void open_lanes(size_t datum_bytes)
         snprintf(schema, sizeof(schema), "{\"type\":\"fixed\",\"name\":\"Datum\",\"size\":%zu}",
                  datum_bytes);
     char why[CHANNEL_PATH_BYTES_MAX + 200];
-    if (segment_folder_open(&folder, &settings, false, why, sizeof(why)) < 0 || folder.descriptor < 0) {
+    if (segment_folder_open(&folder, &settings, false, why, sizeof(why)) < 0 ||
+        folder.descriptor < 0) {
         fprintf(stderr, "record: %s\n", why);
         exit(1);
     }

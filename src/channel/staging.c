@@ -23,7 +23,8 @@
 #ifndef STAGING_VERSION           /* tests build another */
 #define STAGING_VERSION 2u
 #endif
-#define PAGE_BYTES BLOCK_PAGE_BYTES
+#define COPY_TRIES_MAX 100000u
+#define PAGE_BYTES     BLOCK_PAGE_BYTES
 
 struct lane_shared {
     _Alignas(64) _Atomic uint64_t writer_version; /* the copy in force is this & 1 */
@@ -402,15 +403,18 @@ const struct lane_state *lane_receiver(const struct lane *lane)
 }
 
 /* The copy in force is changed only after the next commit, so a copy taken while the version stood
- * still is of one instant. */
+ * still is of one instant. A relay that was taken over could go on changing it: no reader is held
+ * up for that. */
 static void copy_in_force(_Atomic uint64_t *version, const void *states, size_t bytes, void *copy)
 {
     uint64_t before;
+    uint32_t tries = 0;
     do {
         before = atomic_load_explicit(version, memory_order_acquire);
         memcpy(copy, (const uint8_t *)states + (before & 1) * bytes, bytes);
         atomic_thread_fence(memory_order_acquire);
-    } while (atomic_load_explicit(version, memory_order_relaxed) != before);
+    } while (atomic_load_explicit(version, memory_order_relaxed) != before &&
+             ++tries < COPY_TRIES_MAX);
 }
 
 void staging_copy_receiver(const struct staging *staging, struct receiver_state *copy)
@@ -631,6 +635,6 @@ void staging_read(const struct staging *staging, struct counters *counters)
     counters->direct_io = writer.file_direct != 0;
     counters->write_errno = (int)writer.write_errno;
     if (writer.file_open && writer.file_bytes > 0)
-        snprintf(counters->file, sizeof(counters->file), "%s/%.120s.part", shared->directory,
+        snprintf(counters->file, sizeof(counters->file), "%.1023s/%.120s.part", shared->directory,
                  writer.file_name);
 }

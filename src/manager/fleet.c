@@ -548,8 +548,7 @@ static void watch_life(struct channel *channel)
     channel->beats = channel->ledger ? ledger_beats(channel->ledger) : 0;
     channel->stuck_ns = 0;
     channel->aborted = false;
-    store_keep(channel->fleet->store, name_of(channel), TAKEOVER_PROCESS,
-               channel->process.descriptor);
+    store_know(channel->fleet->store, name_of(channel), channel->process.descriptor);
 }
 
 static void spawn_relay(struct channel *channel)
@@ -1089,7 +1088,12 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
     int error = ledger_read(ledger, &notes);
     if (error == 0)
         error = read_settings(&notes, &config.settings);
-    if (error < 0 || strcmp(config.settings.name, left->name) != 0) {
+    /* The relay could write these, too: it must not have us read or remove what is not its own. */
+    char layout[CHANNEL_PATH_BYTES_MAX];
+    if (error == 0)
+        error = runtime_path(fleet, left->name, ".layout", layout);
+    if (error < 0 || strcmp(config.settings.name, left->name) != 0 ||
+        strcmp(config.settings.layout, layout) != 0) {
         ledger_unmap(ledger);
         return NULL;
     }
@@ -1202,7 +1206,9 @@ static bool look_at_life(struct channel *channel, uint64_t now_ns)
     }
     if (channel->stuck_ns == 0)
         channel->stuck_ns = now_ns;
-    else if (now_ns - channel->stuck_ns >= FLEET_HANG_MS * NS_PER_MS)
+    uint64_t stuck_ms = (now_ns - channel->stuck_ns) / NS_PER_MS;
+    if (stuck_ms >= FLEET_HANG_MS ||
+        (stuck_ms >= FLEET_SUSPENDED_MS && process_suspended(channel->process.id)))
         replace_hung(channel, now_ns);
     return true;
 }
@@ -1480,8 +1486,7 @@ static void keep_everything(void *context)
         if (channel->decimated >= 0)
             keep(channel, TAKEOVER_DECIMATED, channel->decimated);
         if (channel->process.descriptor >= 0)
-            store_keep(fleet->store, name_of(channel), TAKEOVER_PROCESS,
-                       channel->process.descriptor);
+            store_know(fleet->store, name_of(channel), channel->process.descriptor);
     }
 }
 

@@ -21,7 +21,8 @@
 #define FLEET_LOOK_MS         1000u  /* and for rotations, full disks and signs of life */
 #define FLEET_PULSE_MS        250u   /* how often the relays' signs of life are looked at ... */
 #define FLEET_SUSPECT_MS      50u    /* ... and while one shows none though datagrams wait */
-#define FLEET_HANG_MS         300u   /* for so long: it hangs */
+#define FLEET_HANG_MS         300u   /* for so long: it hangs ... */
+#define FLEET_SUSPENDED_MS    50u    /* ... or for so long, where it is suspended */
 #define FLEET_ABORT_MS        100u   /* what it is given to note what it was at */
 #define FLEET_RENEWAL_MS      10u    /* how often a renewed relay is looked at for being ready */
 

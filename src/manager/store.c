@@ -17,6 +17,7 @@
 #include "os/inherit.h"
 #include "os/process.h"
 
+#define PROCESS_KIND   "process" /* flotilla-keeper knows these by their name */
 #define ANSWER_WAIT_MS 2000u
 #define KEEP_WAIT_MS   50u /* for room in the queue of who keeps */
 #define SETTLE_WAIT_MS 500u
@@ -43,6 +44,18 @@ static int process_file(const struct store *store, char path[CHANNEL_PATH_BYTES_
 {
     int used = snprintf(path, CHANNEL_PATH_BYTES_MAX, "%s/" STORE_PROCESS_FILE, store->runtime);
     return used < 0 || used >= CHANNEL_PATH_BYTES_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* The keeper is to stay while this process does. */
+static void tell_of_us(struct store *store)
+{
+    struct process self;
+    uint64_t start;
+    long id = process_self();
+    if (process_start_time(id, &start) < 0 || process_open(&self, id, start) < 0)
+        return; /* it ends after a minute without a relay, and is followed by another */
+    store_know(store, "", self.descriptor);
+    process_close(&self);
 }
 
 static int watch_keeper(struct store *store)
@@ -93,6 +106,7 @@ static void ensure_keeper(struct store *store)
         return;
     }
     store->behind = false;
+    tell_of_us(store);
     store->options.lost(store->options.context);
 }
 
@@ -162,6 +176,8 @@ static int ask_keeper(struct store *store, void (*found)(void *, const char *, i
     descriptor_close(ends[0]);
     if (error == 0 && store->keeper.id != 0)
         error = watch_keeper(store);
+    if (error == 0)
+        tell_of_us(store);
     return error;
 }
 
@@ -268,6 +284,12 @@ void store_keep(struct store *store, const char *channel, const char *kind, int 
     note_taken(store, send_name(store, "FDSTORE", channel, kind, descriptor));
 }
 
+void store_know(struct store *store, const char *channel, int process)
+{
+    if (!store->by_system)
+        store_keep(store, channel, PROCESS_KIND, process);
+}
+
 void store_drop(struct store *store, const char *channel, const char *kind)
 {
     if (store->way.descriptor >= 0)
@@ -296,6 +318,7 @@ void store_look(struct store *store)
 
 static int keep_all(struct store *store)
 {
+    tell_of_us(store);
     for (int attempt = 0; attempt < 10; attempt++) {
         store->behind = false;
         store->options.lost(store->options.context);

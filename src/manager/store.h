@@ -34,6 +34,9 @@ int store_open(struct store **store, const struct store_options *options,
  * for again by store_look. */
 void store_keep(struct store *store, const char *channel, const char *kind, int descriptor);
 void store_drop(struct store *store, const char *channel, const char *kind);
+/* Lets the keeper know of a channel's relay (a descriptor of pidfd_open(2)), for as long as it
+ * lives: a keeper without manager and relays ends. Nothing to systemd. */
+void store_know(struct store *store, const char *channel, int process);
 /* Waits a moment until what was dropped is closed: an address is free only then. */
 void store_settle(struct store *store);
 /* To be called about once a second: calls `lost` if something was not taken; replaces a keeper that

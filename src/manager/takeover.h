@@ -15,8 +15,6 @@ enum takeover_kind {
     TAKEOVER_KINDS
 };
 const char *takeover_kind_name(enum takeover_kind kind);
-/* Of a relay: known to the keeper alone. */
-#define TAKEOVER_PROCESS "process"
 
 struct takeover_channel {
     struct takeover_channel *next;

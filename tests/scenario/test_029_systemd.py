@@ -580,7 +580,6 @@ def test_029_a_manager_that_hangs_is_replaced(machine):
     assert "watchdog" in machine.journal(MANAGER).lower()
 
 
-@pytest.mark.xfail(strict=True, reason="the manager does not hand its descriptors to systemd yet")
 def test_029_the_manager_and_its_relays_under_faults(machine, rng):
     channels = {"engine": channel(1), "ge.ars": channel(2)}
     folders = prepare_manager(machine, channels, WatchdogSec="2s", TimeoutAbortSec="200ms")
