@@ -29,8 +29,9 @@ struct ledger_shared {
     _Atomic uint64_t version; /* the copy in force is this & 1; 0: none */
 
     _Alignas(64) _Atomic uint64_t beats;
-    _Atomic uint64_t ready; /* id of the relay */
-    _Atomic uint64_t ended; /* id of the relay that left an exit code and perhaps totals */
+    _Atomic uint64_t ready;  /* id of the relay */
+    _Atomic uint64_t ended;  /* id of the relay that left an exit code and perhaps totals */
+    _Atomic uint64_t resets; /* how often a relay has emptied the rest of the memory */
     uint32_t exit_code, totals_left;
     uint64_t totals[LEDGER_COUNTS];
 
@@ -58,11 +59,19 @@ static void counts_to(struct counters *counters, const uint64_t row[LEDGER_COUNT
     memcpy(counters->rejected, row + LEDGER_REASONS_AT, sizeof(counters->rejected));
 }
 
+/* Of a copy of our own, never in place: the memory is also a relay's, who may change it meanwhile.
+ */
 static uint32_t copy_checksum(const struct ledger_copy *copy)
 {
     uint32_t checksum = crc32c(0, copy, offsetof(struct ledger_copy, checksum));
     checksum = crc32c(checksum, &copy->flags_bytes, sizeof(copy->flags_bytes));
     return crc32c(checksum, copy->flags, copy->flags_bytes);
+}
+
+/* What is behind the flags is left untouched: it would take memory. */
+static size_t copy_bytes_used(const struct ledger_copy *copy)
+{
+    return offsetof(struct ledger_copy, flags) + copy->flags_bytes;
 }
 
 int ledger_make(struct ledger_shared *ledger)
@@ -96,32 +105,34 @@ void ledger_unmap(struct ledger_shared *ledger)
 void ledger_write(struct ledger_shared *ledger, const struct ledger_notes *notes)
 {
     uint64_t version = atomic_load_explicit(&ledger->version, memory_order_relaxed) + 1;
-    struct ledger_copy *copy = &ledger->copies[version & 1];
+    struct ledger_copy copy;
     CHECK(notes->flags_bytes <= LEDGER_FLAGS_BYTES);
-    copy->restarts = notes->restarts;
-    copy->limit_memory_bytes = notes->limit_memory_bytes;
-    copy->limit_cpu_percent = notes->limit_cpu_percent;
-    counts_from(copy->carried, &notes->carried);
-    copy->flags_bytes = notes->flags_bytes;
-    memcpy(copy->flags, notes->flags, notes->flags_bytes);
-    copy->checksum = copy_checksum(copy);
+    copy.restarts = notes->restarts;
+    copy.limit_memory_bytes = notes->limit_memory_bytes;
+    copy.limit_cpu_percent = notes->limit_cpu_percent;
+    counts_from(copy.carried, &notes->carried);
+    copy.flags_bytes = notes->flags_bytes;
+    memcpy(copy.flags, notes->flags, notes->flags_bytes);
+    copy.checksum = copy_checksum(&copy);
+    memcpy(&ledger->copies[version & 1], &copy, copy_bytes_used(&copy));
     atomic_store_explicit(&ledger->version, version, memory_order_release);
 }
 
 int ledger_read(const struct ledger_shared *ledger, struct ledger_notes *notes)
 {
     uint64_t version = atomic_load_explicit(&ledger->version, memory_order_acquire);
-    const struct ledger_copy *copy = &ledger->copies[version & 1];
+    struct ledger_copy copy;
+    memcpy(&copy, &ledger->copies[version & 1], sizeof(copy));
     memset(notes, 0, offsetof(struct ledger_notes, flags));
-    if (version == 0 || copy->flags_bytes > LEDGER_FLAGS_BYTES ||
-        copy->checksum != copy_checksum(copy))
+    if (version == 0 || copy.flags_bytes > LEDGER_FLAGS_BYTES ||
+        copy.checksum != copy_checksum(&copy))
         return -EBADMSG;
-    notes->restarts = copy->restarts;
-    notes->limit_memory_bytes = copy->limit_memory_bytes;
-    notes->limit_cpu_percent = copy->limit_cpu_percent;
-    counts_to(&notes->carried, copy->carried);
-    notes->flags_bytes = copy->flags_bytes;
-    memcpy(notes->flags, copy->flags, copy->flags_bytes);
+    notes->restarts = copy.restarts;
+    notes->limit_memory_bytes = copy.limit_memory_bytes;
+    notes->limit_cpu_percent = copy.limit_cpu_percent;
+    counts_to(&notes->carried, copy.carried);
+    notes->flags_bytes = copy.flags_bytes;
+    memcpy(notes->flags, copy.flags, copy.flags_bytes);
     return 0;
 }
 
@@ -130,6 +141,16 @@ void ledger_note_ready(struct ledger_shared *ledger, long id)
     atomic_store_explicit(&ledger->ended, 0, memory_order_relaxed);
     ledger->totals_left = 0;
     atomic_store_explicit(&ledger->ready, (uint64_t)id, memory_order_release);
+}
+
+void ledger_note_reset(struct ledger_shared *ledger)
+{
+    atomic_fetch_add_explicit(&ledger->resets, 1, memory_order_release);
+}
+
+uint64_t ledger_resets(const struct ledger_shared *ledger)
+{
+    return atomic_load_explicit(&ledger->resets, memory_order_acquire);
 }
 
 long ledger_ready(const struct ledger_shared *ledger)

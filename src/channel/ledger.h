@@ -44,6 +44,10 @@ int ledger_read(const struct ledger_shared *ledger, struct ledger_notes *notes);
 void ledger_note_ready(struct ledger_shared *ledger, long id);
 /* The id of the relay that was ready last; 0: none was. */
 long ledger_ready(const struct ledger_shared *ledger);
+/* The relay's: it could not trust the rest of the memory, and has emptied it. How often that was.
+ */
+void ledger_note_reset(struct ledger_shared *ledger);
+uint64_t ledger_resets(const struct ledger_shared *ledger);
 /* The relay's: it is alive and at work. Once a batch, once a wake-up; one store. */
 void ledger_beat(struct ledger_shared *ledger);
 uint64_t ledger_beats(const struct ledger_shared *ledger);

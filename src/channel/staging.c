@@ -328,10 +328,16 @@ int staging_reset(int descriptor)
 {
     int64_t bytes = shared_memory_bytes(descriptor);
     void *memory;
-    int status = bytes < 0 ? (int)bytes : shared_memory_map(descriptor, (size_t)bytes, &memory);
+    int status = bytes < 0 ? (int)bytes
+                 : bytes < (int64_t)LEDGER_BYTES
+                     ? -EBADMSG
+                     : shared_memory_map(descriptor, (size_t)bytes, &memory);
     if (status < 0)
         return status;
+    struct ledger_shared *ledger = memory;
     status = shared_memory_release((uint8_t *)memory + LEDGER_BYTES, (size_t)bytes - LEDGER_BYTES);
+    if (ledger_make(ledger) == 0)
+        ledger_note_reset(ledger);
     shared_memory_unmap(memory, (size_t)bytes);
     return status;
 }
@@ -430,12 +436,14 @@ static void copy_with_latency(const struct staging *staging, struct receiver_sta
 {
     struct staging_shared *shared = staging->shared;
     uint64_t before;
+    uint32_t tries = 0;
     do {
         before = atomic_load_explicit(&shared->receiver_version, memory_order_acquire);
         *copy = shared->receiver[before & 1];
         *latency = shared->latency[copy->latency_copy & 1];
         atomic_thread_fence(memory_order_acquire);
-    } while (atomic_load_explicit(&shared->receiver_version, memory_order_relaxed) != before);
+    } while (atomic_load_explicit(&shared->receiver_version, memory_order_relaxed) != before &&
+             ++tries < COPY_TRIES_MAX);
 }
 
 void lane_copy_receiver(const struct lane *lane, struct lane_state *copy)

@@ -81,6 +81,15 @@ static int restart_all(const struct ask_options *options)
         return code;
     code = await_renewal(options, json_integer_value(json_object_get(reply, "instance")), &status);
     json_decref(reply);
+    const char *failed =
+        json_string_value(json_object_get(json_object_get(status, "manager"), "unrenewable"));
+    if (code == EXIT_OK && failed && failed[0]) {
+        fprintf(stderr,
+                "flotilla restart: the new relay of %s did not come up; the relays that were not "
+                "replaced yet go on as they were\n",
+                failed);
+        code = EXIT_FAILED;
+    }
     if (code == EXIT_OK && options->json) {
         ask_print_json(status);
     } else if (code == EXIT_OK) {

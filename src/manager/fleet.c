@@ -58,10 +58,12 @@ struct channel {
     uint64_t active_ns;   /* monotonic: when `active_received` last rose; 0: nothing came yet */
     uint64_t active_received;
     uint64_t sound[REJECT_REASONS]; /* rejected before the present row of rejects ... */
-    uint64_t beats;                 /* the relay's sign of life when it last changed */
+    uint64_t resets;   /* how often the memory had been emptied when it was last looked at */
+    uint64_t beats;    /* the relay's sign of life when it last changed */
     uint64_t stuck_ns; /* monotonic: since when datagrams wait and it has not; 0: all is well */
     bool aborted;      /* it hangs, and was told to end */
     bool renew;        /* its relay is to be replaced: it may be an older program */
+    bool hand_over;    /* the relay that is about to be asked to end leaves all to the next */
     char reason[REASON_BYTES];
     char shown[REASON_BYTES + 100]; /* the reason as status gives it */
 };
@@ -73,9 +75,10 @@ struct fleet {
     struct store *store;
     struct takeover left; /* what an earlier manager left, until it is taken over */
     struct loop_timer sample, pulse, renewal;
-    struct channel *renewing; /* the one whose new relay has not come up yet */
-    uint64_t renewing_ns;     /* monotonic: since when */
-    uint64_t rates_ns;        /* monotonic: when rates are due */
+    struct channel *renewing;                     /* the one whose new relay has not come up yet */
+    uint64_t renewing_ns;                         /* monotonic: since when */
+    char unrenewable[CHANNEL_NAME_BYTES_MAX + 1]; /* whose new relay did not come up; "" */
+    uint64_t rates_ns;                            /* monotonic: when rates are due */
     struct limits limits;
     bool closing;
     bool stopping;
@@ -218,7 +221,8 @@ static void read_memory(struct channel *channel, struct counters *counters)
         return;
     }
     staging_read(&channel->staging, counters);
-    if (counters->batches < channel->found.batches) {
+    if (ledger_resets(channel->ledger) != channel->resets) {
+        channel->resets = ledger_resets(channel->ledger);
         channel->found.datums_unrecorded += channel->found.unsynced_datums;
         add_counters(&channel->carried, &channel->found);
         memset(&channel->found, 0, sizeof channel->found);
@@ -320,9 +324,18 @@ static bool same_joins(const struct channel_settings *a, const struct channel_se
     return same;
 }
 
+/* Whether `interface` says anything of a receiver: for a group, and for an address that is but one
+ * link's. */
+static bool is_of_interface(const struct address *listen)
+{
+    return net_is_multicast(listen) ||
+           (listen->family == 6 && listen->bytes[0] == 0xfe && (listen->bytes[1] & 0xc0) == 0x80);
+}
+
 static bool same_receiver(const struct channel_settings *a, const struct channel_settings *b)
 {
-    return net_same_address(&a->listen, &b->listen) && strcmp(a->interface, b->interface) == 0 &&
+    return net_same_address(&a->listen, &b->listen) &&
+           (!is_of_interface(&a->listen) || strcmp(a->interface, b->interface) == 0) &&
            same_joins(a, b);
 }
 
@@ -423,7 +436,8 @@ static int prepare_memory(struct channel *channel)
     channel->memory = descriptor;
     channel->ledger = channel->staging.ledger;
     write_ledger(channel);
-    keep(channel, TAKEOVER_MEMORY, descriptor);
+    store_replace(channel->fleet->store, name_of(channel), takeover_kind_name(TAKEOVER_MEMORY),
+                  descriptor);
     close_descriptor(&old);
     return 0;
 }
@@ -560,6 +574,7 @@ static void spawn_relay(struct channel *channel)
         struct counters found;
         read_memory(channel, &found);
         channel->found = found;
+        channel->resets = ledger_resets(channel->ledger);
         write_ledger(channel);
         error = start_process(channel);
     }
@@ -600,7 +615,9 @@ static void channel_step(struct channel *channel, enum child_event event, long d
     if (todo & CHILD_ARM)
         loop_arm(channel->fleet->options.loop, &channel->timer,
                  clock_monotonic_ns() + channel->child.wait_ms * NS_PER_MS);
-    if (todo & CHILD_TERMINATE)
+    if (todo & CHILD_TERMINATE && channel->hand_over)
+        process_hand_over(&channel->process);
+    else if (todo & CHILD_TERMINATE)
         process_terminate(&channel->process);
     if (todo & CHILD_KILL) {
         log_line("%s: relay %ld did not end in time; killing it", name_of(channel),
@@ -688,7 +705,7 @@ static void describe_end(const struct process_end *end, char *text, size_t text_
         snprintf(text, text_bytes, "ended with exit code %d (bad configuration: see the log)",
                  end->code);
     else if (end->code == CHILD_EXIT_RENEW)
-        snprintf(text, text_bytes, "ended for a fresh one that can open its folder");
+        snprintf(text, text_bytes, "ended for another to go on");
     else if (end->code == CHILD_EXIT_TAKEN)
         snprintf(text, text_bytes, "ended with exit code 75 (another relay records in its folder)");
     else
@@ -715,18 +732,28 @@ static void relay_ended(void *context, unsigned events)
     if (!end.killed && end.code == CHILD_EXIT_TAKEN && join_relay(channel) == 0) {
         log_line("%s: relay %ld of an earlier manager is at work already", name_of(channel),
                  channel->process.id);
+        write_process_file(channel);
+        watch_life(channel);
+        if (channel->child.state == CHILD_STOPPING)
+            process_terminate(&channel->process);
         return;
     }
     note_work(channel);
     bool asked = channel->child.state == CHILD_STOPPING;
+    /* It has left to a successor what is to be finished by now: that one finishes it. */
+    bool unfinished =
+        asked && !channel->child.wanted && !end.killed && end.code == CHILD_EXIT_RENEW;
     char how[128];
     describe_end(&end, how, sizeof how);
     explain(channel, "relay %ld %s", id, how);
-    if (fleet->stopping && (end.killed || end.code != 0))
+    if (fleet->stopping && !unfinished && (end.killed || end.code != 0))
         fleet->unclean_ends++;
+    channel->child.wanted = channel->child.wanted || unfinished;
 
     /* The next relay first, words later: the receive queue fills meanwhile. */
     channel_step(channel, end.killed ? CHILD_KILLED : CHILD_EXITED, end.code);
+    if (unfinished)
+        channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
 
     const struct child *child = &channel->child;
     if (child->state == CHILD_BACKOFF && child->wait_ms >= 1000)
@@ -798,10 +825,27 @@ static int plan_one(struct fleet *fleet, struct config_channel *wanted, struct p
     return 0;
 }
 
+/* Whether the next relay can go on with what this one has in memory and in its open file: then it
+ * takes but a moment, however slow the disk is. */
+static bool can_hand_over(const struct channel *channel)
+{
+    const struct config_channel *is = &channel->config, *to = channel->pending;
+    if (!channel->staging.memory)
+        return false; /* another version's */
+    return !to || (staging_bytes(&is->settings) == staging_bytes(&to->settings) &&
+                   strcmp(is->settings.directory, to->settings.directory) == 0 &&
+                   is->settings.direct_io == to->settings.direct_io &&
+                   is->settings.encoding == to->settings.encoding &&
+                   is->layout_bytes == to->layout_bytes &&
+                   memcmp(is->layout_image, to->layout_image, is->layout_bytes) == 0);
+}
+
 /* Ends the relay if there is one, and starts the next on what is pending by then. */
 static void replace_relay(struct channel *channel)
 {
+    channel->hand_over = can_hand_over(channel);
     channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
+    channel->hand_over = false;
     channel_step(channel, CHILD_START_WANTED, 0);
 }
 
@@ -1023,7 +1067,8 @@ static int look_for_orphan(void *context, const char *name)
         remove(path);
         return 0;
     }
-    if ((left && left->descriptors[TAKEOVER_MEMORY] >= 0) ||
+    if ((left && left->descriptors[TAKEOVER_MEMORY] >= 0 &&
+         left->descriptors[TAKEOVER_RECEIVE] >= 0) ||
         takeover_copy(&fleet->left, channel, id, start) == 0) {
         process_close(&orphan->process);
         free(orphan);
@@ -1132,11 +1177,33 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
     return channel;
 }
 
+/* Nobody knows what the relay of such a channel was told; it must not go on beside another. */
+static void end_unusable(struct fleet *fleet, struct takeover_channel *left)
+{
+    struct process relay;
+    uint64_t start;
+    int memory = left->descriptors[TAKEOVER_MEMORY];
+    long id = memory >= 0 ? shared_memory_holder(memory) : 0;
+    if (id > 0 && process_start_time(id, &start) == 0 && process_open(&relay, id, start) == 0) {
+        process_terminate(&relay);
+        if (process_wait(&relay, FLEET_CHANGE_GRACE_MS) < 0)
+            process_kill(&relay);
+        process_wait(&relay, FLEET_CHANGE_GRACE_MS);
+        process_close(&relay);
+    }
+    for (int kind = 0; kind < TAKEOVER_KINDS; kind++) {
+        close_descriptor(&left->descriptors[kind]);
+        store_drop(fleet->store, left->name, takeover_kind_name((enum takeover_kind)kind));
+    }
+    store_settle(fleet->store);
+}
+
 static void take_over(struct fleet *fleet, struct takeover_channel *left)
 {
     struct channel *channel = remake_channel(fleet, left);
     if (!channel) {
         log_line("%s: what an earlier manager left of it cannot be used", left->name);
+        end_unusable(fleet, left);
         return;
     }
     move_last(fleet, channel);
@@ -1149,7 +1216,8 @@ static void take_over(struct fleet *fleet, struct takeover_channel *left)
                  ended ? "ended" : "died");
         return;
     }
-    child_join(&channel->child, channel->found.batches > 0, now_ms());
+    channel->resets = ledger_resets(channel->ledger);
+    child_join(&channel->child, channel->found.batches > 0 || !channel->staging.memory, now_ms());
     watch_life(channel);
     log_line("%s: taken over from an earlier manager, with its relay %ld at work", name_of(channel),
              channel->process.id);
@@ -1195,9 +1263,15 @@ static void replace_hung(struct channel *channel, uint64_t now_ns)
 /* Whether the relay is being waited for. */
 static bool look_at_life(struct channel *channel, uint64_t now_ns)
 {
-    if ((channel->child.state != CHILD_RUNNING && channel->child.state != CHILD_STARTING) ||
-        !is_ready(channel))
+    if (channel->child.state != CHILD_RUNNING && channel->child.state != CHILD_STARTING)
         return false;
+    if (!is_ready(channel)) {
+        /* Its disk may be slow, and it may wait for that; but not be suspended. */
+        if (now_ms() - channel->child.spawned_ms >= FLEET_UNREADY_MS &&
+            process_suspended(channel->process.id))
+            replace_hung(channel, now_ns);
+        return false;
+    }
     uint64_t beats = ledger_beats(channel->ledger);
     if (beats != channel->beats || net_wait(channel->receive, -1, 0) != 1) {
         channel->beats = beats;
@@ -1231,15 +1305,28 @@ static void renewal_due(void *context)
     struct fleet *fleet = context;
     uint64_t now_ns = clock_monotonic_ns();
     struct channel *channel = fleet->renewing;
-    if (channel && !is_ready(channel) && !has_failed(channel) &&
-        now_ns - fleet->renewing_ns < FLEET_CHANGE_GRACE_MS * NS_PER_MS) {
+    if (fleet->stopping)
+        return;
+    bool up = channel && channel->child.state != CHILD_STOPPING && is_ready(channel);
+    bool failed = channel && !up &&
+                  (has_failed(channel) ||
+                   now_ns - fleet->renewing_ns >= 2 * FLEET_CHANGE_GRACE_MS * NS_PER_MS);
+    if (channel && !up && !failed) {
         loop_arm(fleet->options.loop, &fleet->renewal, now_ns + FLEET_RENEWAL_MS * NS_PER_MS);
         return;
     }
     fleet->renewing = NULL;
+    if (failed) {
+        /* The others are better off with what they have. */
+        for (struct channel *other = fleet->first; other; other = other->next)
+            other->renew = false;
+        snprintf(fleet->unrenewable, sizeof fleet->unrenewable, "%s", name_of(channel));
+        log_line("%s did not come up: no further relay is replaced", name_of(channel));
+        return;
+    }
     for (channel = fleet->first; channel && !channel->renew;)
         channel = channel->next;
-    if (!channel || fleet->stopping) {
+    if (!channel) {
         store_renew(fleet->store);
         log_line("every relay was replaced");
         return;
@@ -1259,6 +1346,7 @@ void fleet_renew(struct fleet *fleet)
     for (struct channel *channel = fleet->first; channel; channel = channel->next)
         channel->renew = child_alive(&channel->child) && channel->child.state != CHILD_STOPPING;
     fleet->renewing = NULL;
+    fleet->unrenewable[0] = '\0';
     loop_arm(fleet->options.loop, &fleet->renewal, clock_monotonic_ns());
 }
 
@@ -1270,9 +1358,19 @@ uint32_t fleet_unrenewed(const struct fleet *fleet)
     return count;
 }
 
+const char *fleet_unrenewable(const struct fleet *fleet)
+{
+    return fleet->unrenewable;
+}
+
 int fleet_bridge(struct fleet *fleet)
 {
     return store_bridge(fleet->store);
+}
+
+void fleet_unbridge(struct fleet *fleet)
+{
+    store_unbridge(fleet->store);
 }
 
 long fleet_keeper(const struct fleet *fleet)

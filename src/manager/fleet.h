@@ -23,6 +23,7 @@
 #define FLEET_SUSPECT_MS      50u    /* ... and while one shows none though datagrams wait */
 #define FLEET_HANG_MS         300u   /* for so long: it hangs ... */
 #define FLEET_SUSPENDED_MS    50u    /* ... or for so long, where it is suspended */
+#define FLEET_UNREADY_MS      2000u  /* for so long a suspended one may be on its way up */
 #define FLEET_ABORT_MS        100u   /* what it is given to note what it was at */
 #define FLEET_RENEWAL_MS      10u    /* how often a renewed relay is looked at for being ready */
 
@@ -70,9 +71,13 @@ int fleet_restart(struct fleet *fleet, const char *name);
 void fleet_renew(struct fleet *fleet);
 /* How many of them have not been replaced yet. */
 uint32_t fleet_unrenewed(const struct fleet *fleet);
+/* The channel whose new relay did not come up, so that no further one was replaced; "": all did. */
+const char *fleet_unrenewable(const struct fleet *fleet);
 /* Makes sure that the program this process is about to become finds everything. 0 or a negative
  * errno. */
 int fleet_bridge(struct fleet *fleet);
+/* It did not become that program after all. */
+void fleet_unbridge(struct fleet *fleet);
 /* The id of the process that keeps what outlives the manager; 0: systemd does. */
 long fleet_keeper(const struct fleet *fleet);
 

@@ -31,8 +31,9 @@
 
 /* What a reload or restart has started is given this long to come up or to fail, before whoever
  * asked for it is answered; looked at so often meanwhile, because readiness is told in memory. */
-#define PROOF_NS       (500 * NS_PER_MS)
-#define PROOF_PAUSE_NS (10 * NS_PER_MS)
+#define PROOF_NS        (500 * NS_PER_MS)
+#define TRY_PATIENCE_MS 20000u /* for a new program to show that it works */
+#define PROOF_PAUSE_NS  (10 * NS_PER_MS)
 
 /* A predecessor that is just ending, or a client that looks whether it has, may hold the lock. */
 #define LOCK_TRIES    10
@@ -199,19 +200,35 @@ static void stop(struct manager *manager, const char *by)
     fleet_stop(manager->fleet);
 }
 
-/* Whether the programs, as they are now, can take the place of this one and the relays. */
+/* Whether the programs, as they are now, can take the place of this one and the relays: tried, not
+ * only looked at, as a library may be missing. NULL if they can. */
 static json_t *refuse_renewal(const struct manager *manager)
 {
-    const char *const programs[] = {manager->self, manager->relay, manager->keeper};
-    for (size_t i = 0; i < ARRAY_COUNT(programs); i++)
-        if (!path_runnable(programs[i]))
-            return control_refusal(EXIT_CODE_FAILED, "nothing was restarted: %s cannot be run: %s",
-                                   programs[i], strerror(errno));
     char *text = NULL;
     struct config *config = read_successor(manager, &text);
     json_t *refusal = config ? NULL : refuse_reload(manager, text ? text : "");
     config_free(config);
     free(text);
+    char name[] = "flotilla", version[] = "--version", check[] = "check", option[] = "-c";
+    char *of_version[] = {name, version, NULL};
+    char *of_check[] = {name, check, option, (char *)(uintptr_t)manager->path, NULL};
+    const struct {
+        const char *program;
+        char **words;
+    } tries[] = {
+        {manager->relay, of_version}, {manager->keeper, of_version}, {manager->self, of_check}};
+    for (size_t i = 0; i < ARRAY_COUNT(tries) && !refusal; i++) {
+        int code = process_try(tries[i].program, tries[i].words, TRY_PATIENCE_MS);
+        if (code < 0)
+            refusal =
+                control_refusal(EXIT_CODE_FAILED, "nothing was restarted: %s cannot be run: %s",
+                                tries[i].program, strerror(-code));
+        else if (code > 0)
+            refusal = control_refusal(EXIT_CODE_FAILED,
+                                      "nothing was restarted: %s %s ended with exit code %d; the "
+                                      "manager's log has what it said",
+                                      tries[i].program, tries[i].words[1], code);
+    }
     return refusal;
 }
 
@@ -389,7 +406,8 @@ static int take_runtime(struct manager *manager)
         log_line("cannot open the runtime folder %s: %s", runtime, strerror(-manager->folder));
         return manager->folder;
     }
-    for (int try = 0; try < LOCK_TRIES; try++) {
+    manager->lock = process_kept(); /* held without a gap, if this process was a manager already */
+    for (int try = 0; try < LOCK_TRIES && manager->lock < 0; try++) {
         manager->lock = folder_lock(manager->folder, CONTROL_LOCK);
         if (manager->lock != -EWOULDBLOCK)
             break;
@@ -449,7 +467,8 @@ static void become(struct manager *manager)
 {
     char name[] = "flotilla", verb[] = "run", option[] = "-c", renew[] = "--renew";
     char *words[] = {name, verb, option, (char *)(uintptr_t)manager->path, renew, NULL};
-    int error = process_become(manager->self, words);
+    int error = process_become(manager->self, words, manager->lock);
+    fleet_unbridge(manager->fleet);
     log_line("cannot run %s: %s; going on as before", manager->self, strerror(-error));
     manager->renewing = false;
 }
@@ -465,8 +484,10 @@ static int serve(struct manager *manager, bool renew)
     if (error == 0) {
         log_line("managing %u channels of %s in %s", manager->config->channel_count, manager->path,
                  manager->config->runtime);
-        if (renew)
+        if (renew) {
+            process_reap_strays(); /* of the program this process was */
             fleet_renew(manager->fleet);
+        }
         supervisor_ready(&manager->supervisor, manager->fleet);
         error = loop_run(manager->loop);
         while (error == 0 && manager->renewing) {
@@ -538,16 +559,28 @@ static void nothing_rotates(void *context)
     (void)context;
 }
 
+/* Of a keeper, or of a relay. */
+static int is_left(void *context, const char *name)
+{
+    (void)context;
+    size_t bytes = strlen(name);
+    return strcmp(name, STORE_SOCKET) == 0 ||
+           (bytes > 6 && strcmp(name + bytes - 6, ".relay") == 0);
+}
+
 json_t *manager_end_left(const char *runtime)
 {
-    char keeper[CHANNEL_PATH_BYTES_MAX], socket[CHANNEL_PATH_BYTES_MAX + 32];
+    char keeper[CHANNEL_PATH_BYTES_MAX];
     struct loop *loop = NULL;
     struct fleet *fleet = NULL;
     json_t *reply = NULL;
-    snprintf(socket, sizeof socket, "%s/%s", runtime, STORE_SOCKET);
-    if (!path_exists(socket) || find_program("flotilla-keeper", keeper) < 0)
+    if (!path_exists(runtime) || find_program("flotilla-keeper", keeper) < 0)
         return NULL;
     int folder = folder_open(runtime);
+    if (folder >= 0 && folder_list(folder, is_left, NULL) != 1) {
+        descriptor_close(folder);
+        return NULL;
+    }
     int lock = folder < 0 ? folder : folder_lock(folder, CONTROL_LOCK);
     int error = lock < 0 ? lock : loop_open(&loop);
     struct fleet_options options = {.loop = loop,

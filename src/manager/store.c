@@ -29,6 +29,7 @@ struct store {
     char *runtime, *keeper_path;
     bool by_system; /* systemd keeps */
     struct notify way;
+    struct notify system; /* the way to systemd, while a keeper bridges; descriptor -1 */
     struct process keeper;
     struct loop_watch ended;
     bool behind;        /* something was not taken */
@@ -128,6 +129,18 @@ static void keeper_ended(void *context, unsigned events)
     ensure_keeper(store);
 }
 
+static void end_keeper(struct store *store)
+{
+    if (store->keeper.id == 0)
+        return;
+    notify_send(&store->way, "STOP=1\n");
+    if (process_wait(&store->keeper, ANSWER_WAIT_MS) < 0) {
+        process_kill(&store->keeper);
+        process_wait(&store->keeper, ANSWER_WAIT_MS);
+    }
+    forget_keeper(store);
+}
+
 /* ---- taking over ---- */
 
 static bool read_word(const char *text, const char *key, const char **value)
@@ -219,7 +232,7 @@ int store_open(struct store **store, const struct store_options *options,
     made->options = *options;
     made->runtime = strdup(options->runtime);
     made->keeper_path = strdup(options->keeper);
-    made->way.descriptor = -1;
+    made->way.descriptor = made->system.descriptor = -1;
     made->keeper = (struct process)PROCESS_NONE;
     made->ended.descriptor = -1;
     *store = made;
@@ -236,9 +249,7 @@ int store_open(struct store **store, const struct store_options *options,
         struct notify system;
         if (notify_open(&system) == 0) {
             /* A keeper may have bridged from the program this process was. */
-            if (bridged)
-                notify_send(&made->way, "STOP=1\n");
-            forget_keeper(made);
+            end_keeper(made);
             made->by_system = true;
             made->way = system;
             made->behind = bridged;
@@ -276,12 +287,16 @@ static int send_name(struct store *store, const char *what, const char *channel,
 
 void store_keep(struct store *store, const char *channel, const char *kind, int descriptor)
 {
-    if (store->way.descriptor < 0)
-        return; /* `lost` is called once there is one */
-    /* systemd holds any number under one name; a keeper replaces. */
+    if (store->way.descriptor >= 0) /* else `lost` is called once there is one */
+        note_taken(store, send_name(store, "FDSTORE", channel, kind, descriptor));
+}
+
+void store_replace(struct store *store, const char *channel, const char *kind, int descriptor)
+{
+    /* systemd holds any number of different ones under a name; a keeper replaces. */
     if (store->by_system)
-        note_taken(store, send_name(store, "FDSTOREREMOVE", channel, kind, -1));
-    note_taken(store, send_name(store, "FDSTORE", channel, kind, descriptor));
+        store_drop(store, channel, kind);
+    store_keep(store, channel, kind, descriptor);
 }
 
 void store_know(struct store *store, const char *channel, int process)
@@ -298,7 +313,7 @@ void store_drop(struct store *store, const char *channel, const char *kind)
 
 void store_settle(struct store *store)
 {
-    if (store->way.descriptor >= 0)
+    if (store->way.descriptor >= 0 && store->behind_ns == 0)
         note_taken(store, notify_barrier(&store->way, SETTLE_WAIT_MS));
 }
 
@@ -316,30 +331,46 @@ void store_look(struct store *store)
     }
 }
 
+/* Has everything kept, waiting for whoever keeps. 0 or a negative errno. */
 static int keep_all(struct store *store)
 {
-    tell_of_us(store);
-    for (int attempt = 0; attempt < 10; attempt++) {
+    int error = -EAGAIN;
+    for (int attempt = 0; attempt < 10 && error < 0; attempt++) {
         store->behind = false;
+        store->behind_ns = 0;
+        tell_of_us(store);
         store->options.lost(store->options.context);
-        if (!store->behind)
-            return 0;
+        error = notify_barrier(&store->way, ANSWER_WAIT_MS);
+        if (error == 0 && store->behind)
+            error = -EAGAIN;
     }
-    return -EAGAIN;
+    return error;
 }
 
 int store_bridge(struct store *store)
 {
     if (store->by_system) {
-        notify_close(&store->way);
+        store->system = store->way;
+        store->way.descriptor = -1;
         store->by_system = false;
     }
-    if (store->keeper.id == 0) {
-        int error = start_keeper(store);
-        if (error < 0)
-            return error;
-    }
-    return keep_all(store);
+    int error = store->keeper.id == 0 ? start_keeper(store) : 0;
+    if (error == 0)
+        error = keep_all(store);
+    if (error < 0)
+        store_unbridge(store);
+    return error;
+}
+
+void store_unbridge(struct store *store)
+{
+    if (store->system.descriptor < 0)
+        return; /* the keeper is the one there always is */
+    end_keeper(store);
+    store->way = store->system;
+    store->system.descriptor = -1;
+    store->by_system = true;
+    store->behind = true;
 }
 
 void store_renew(struct store *store)
@@ -377,10 +408,7 @@ void store_close(struct store *store)
     if (!store)
         return;
     if (!store->by_system && store->keeper.id != 0) {
-        notify_send(&store->way, "STOP=1\n");
-        if (process_wait(&store->keeper, ANSWER_WAIT_MS) < 0)
-            process_kill(&store->keeper);
-        process_wait(&store->keeper, ANSWER_WAIT_MS);
+        end_keeper(store);
         int folder = folder_open(store->runtime);
         if (folder >= 0) {
             folder_remove(folder, STORE_SOCKET);
@@ -390,6 +418,7 @@ void store_close(struct store *store)
             remove(path);
     }
     forget_keeper(store);
+    notify_close(&store->system);
     free(store->runtime);
     free(store->keeper_path);
     free(store);

@@ -30,9 +30,11 @@ struct store_options {
  * on, and gets ready to keep others. 0 or a negative errno. */
 int store_open(struct store **store, const struct store_options *options,
                void (*found)(void *context, const char *name, int descriptor));
-/* Keeps a copy under "CHANNEL.KIND", in place of what was kept so. What is not taken now is asked
- * for again by store_look. */
+/* Keeps a copy under "CHANNEL.KIND", where nothing or the same is kept so. What is not taken now is
+ * asked for again by store_look. */
 void store_keep(struct store *store, const char *channel, const char *kind, int descriptor);
+/* The same, in place of another one. */
+void store_replace(struct store *store, const char *channel, const char *kind, int descriptor);
 void store_drop(struct store *store, const char *channel, const char *kind);
 /* Lets the keeper know of a channel's relay (a descriptor of pidfd_open(2)), for as long as it
  * lives: a keeper without manager and relays ends. Nothing to systemd. */
@@ -45,6 +47,8 @@ void store_look(struct store *store);
 /* Has everything kept where it is found by the program that this process is about to become, if
  * necessary by a keeper of its own. 0 or a negative errno. `lost` is called on the way. */
 int store_bridge(struct store *store);
+/* It went on as it was: undoes that. */
+void store_unbridge(struct store *store);
 /* Replaces the keeper by what is then its program; the old one ends when the new one has all. */
 void store_renew(struct store *store);
 /* The id of the keeper; 0 where systemd keeps. */

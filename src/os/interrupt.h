@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * Being asked to stop: SIGINT, SIGTERM and SIGHUP set a flag and
- * make a descriptor readable, nothing else. Source: signal(7). */
+ * Being asked to end: SIGINT, SIGTERM and SIGHUP set a flag and make a descriptor readable, nothing
+ * else. SIGUSR1 does so too, and says that another process is to go on at once from where this one
+ * is; one of the others, before or after, takes that back. Source: signal(7). */
 #ifndef FLOTILLA_OS_INTERRUPT_H
 #define FLOTILLA_OS_INTERRUPT_H
 
 #include <stdbool.h>
 
-/* Makes the three signals set the flag; system calls that wait are interrupted by them. SIGPIPE is
- * ignored. */
+/* Makes the signals set the flag, also those that came before, if whoever started us blocked them
+ * (os/process.h); system calls that wait are interrupted by them. SIGPIPE is ignored. */
 void interrupt_install(void);
 /* Whether one has come. */
 bool interrupt_seen(void);
+/* Whether this process is to hand over, not to finish. */
+bool interrupt_hands_over(void);
 /* Does what the signals do: for a thread that finds a reason to end. */
 void interrupt_raise(void);
 /* A descriptor that is readable once one has come, for waits that must not miss it (net_wait); -1

@@ -32,7 +32,8 @@ struct process_end {
 };
 
 /* Starts `path` with `words` (argv, NULL at its end) in a session of its own, with standard input
- * and output at /dev/null, standard error shared, no signal blocked or ignored, and the descriptors
+ * and output at /dev/null, standard error shared, no signal ignored, those that ask it to end or to
+ * hand over (os/interrupt.h) blocked until it is ready for them, no other, and the descriptors
  * from 3 up in order (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES), no others; in `group` (of
  * cgroup_make) where it is not -1. Returns when the program is running: 0, or a negative errno
  * (-ENOENT, -EACCES ... of the program; `process` is none then). The caller calls process_reap when
@@ -53,6 +54,8 @@ int process_open(struct process *process, long id, uint64_t start);
  * negative errno; -ESRCH when it has ended. */
 int process_terminate(const struct process *process);
 int process_kill(const struct process *process);
+/* Asks it to hand over to the process that is to follow (SIGUSR1; a suspended one is woken). */
+int process_hand_over(const struct process *process);
 /* Ends it as if it had crashed (SIGABRT), so that it can note what it was at. As above. */
 int process_abort(const struct process *process);
 
@@ -69,9 +72,18 @@ bool process_suspended(long id);
 /* A copy of the descriptor that the process has as `number`; its owner must be ours, or we be
  * allowed to trace it. A descriptor, close-on-exec, or a negative errno. Source: pidfd_getfd(2). */
 int process_take_descriptor(const struct process *process, int number);
-/* Becomes the program `path` with `words`: the same process, no descriptor handed down but the
- * standard ones. Returns only if that failed: a negative errno, and nothing was changed. */
-int process_become(const char *path, char *const *words);
+/* Becomes the program `path` with `words`: the same process, with the descriptor `keep` and no
+ * other but the standard ones. Signals that are blocked stay so and wait. Returns only if that
+ * failed: a negative errno, and nothing was changed. */
+int process_become(const char *path, char *const *words, int keep);
+/* The descriptor that the program this process was has kept for us, close-on-exec; -1: none. Once.
+ */
+int process_kept(void);
+/* Runs `path` with `words` and waits for its end, at most `timeout_ms`; then it is killed. Its exit
+ * code, or a negative errno. What it prints is thrown away. */
+int process_try(const char *path, char *const *words, uint64_t timeout_ms);
+/* Takes the ends of children that nobody watches. */
+void process_reap_strays(void);
 /* Our own id. */
 long process_self(void);
 

@@ -817,7 +817,10 @@ int receiver_run(struct receiver *receiver)
         if (full_batches > 0)
             close_what_is_due(receiver, clock_monotonic_ns());
     }
-    if (receiver->writing != NULL && writing_renews(receiver->writing))
+    /* Decided here and once: a signal may come at any moment. */
+    receiver->handed_over = (receiver->may_hand_over && interrupt_hands_over()) ||
+                            (receiver->writing != NULL && writing_renews(receiver->writing));
+    if (receiver->handed_over)
         return status < 0 ? status : 0; /* what is queued and what is open is the successor's */
     uint64_t drain_until_ns = clock_monotonic_ns() + DRAIN_NS;
     while (status >= 0 && clock_monotonic_ns() < drain_until_ns && take_batch(receiver, &full) > 0)

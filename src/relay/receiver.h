@@ -27,6 +27,7 @@ struct receiver {
     struct net_outbox full, decimated; /* descriptor -1: no such stream */
     bool coalesced_drops;        /* the kernel counts a coalesced message that it drops once */
     bool coalesces_still;        /* though it should not: the socket outlives relays */
+    bool may_hand_over;          /* what is left behind outlives this process */
     const struct notify *notify; /* told of a sign of life ... */
     uint64_t beat_ns;            /* ... at least so often; 0: never */
 
@@ -49,6 +50,7 @@ struct receiver {
     uint64_t reclaimed[LANES]; /* blocks whose slots have been taken back, of those written */
     bool touched;              /* there has been work since memory was last given back */
     uint64_t beat_due_ns;      /* monotonic */
+    bool handed_over;          /* receiver_run has left everything to a successor */
     uint32_t block_room;       /* the most bytes of a finished block */
     uint32_t alignment;
     struct receiver_state *next; /* the state being made, during a batch */
@@ -66,7 +68,8 @@ void receiver_resume(struct receiver *receiver);
 void receiver_close_block(struct receiver *receiver);
 
 /* Works until asked to stop (interrupt_seen), then takes what is queued, at most for `DRAIN` 2 s,
- * and closes the open block. 0, or a negative errno if the socket fails for good. */
+ * and closes the open block; or, asked to hand over, ends between two batches. 0, or a negative
+ * errno if the socket fails for good. */
 int receiver_run(struct receiver *receiver);
 
 #endif

@@ -281,6 +281,7 @@ int relay_open(struct relay *relay)
     relay->receiver.layout = &relay->layout;
     relay->receiver.staging = &relay->staging;
     relay->receiver.notify = &relay->notify;
+    relay->receiver.may_hand_over = relay->memory_outlives;
     relay->receiver.beat_ns = notify_watchdog_ns() / 2;
     if (receiver_prepare(&relay->receiver) < 0) {
         log_line("out of memory");
@@ -315,10 +316,11 @@ int relay_work(struct relay *relay)
     notify_send(&relay->notify, "STOPPING=1\nSTATUS=Writing what was received");
     if (status < 0)
         log_line("cannot receive: %s", strerror(-status));
-    bool renews = writing != NULL && writing_renews(writing);
+    if (relay->receiver.handed_over)
+        return EXIT_RENEW; /* the writing thread ends with the process: its disk may be slow */
     if (writing != NULL)
         writing_stop(writing);
-    return renews ? EXIT_RENEW : status < 0 ? EXIT_BROKEN : EXIT_STOPPED;
+    return status < 0 ? EXIT_BROKEN : EXIT_STOPPED;
 }
 
 void relay_report(const struct relay *relay)
@@ -339,6 +341,8 @@ void relay_close(struct relay *relay, int status)
         ledger_note_end(relay->staging.ledger, host_process(), status,
                         status == EXIT_STOPPED ? &counters : NULL);
     }
+    if (status == EXIT_RENEW)
+        return; /* the writing thread is still there */
     for (int i = 0; i < LANES; i++)
         segment_release(&relay->segments[i]);
     staging_unmap(&relay->staging);

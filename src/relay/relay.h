@@ -19,7 +19,7 @@ enum relay_exit {
     EXIT_FLAGS = 2,
     EXIT_TAKEN = 75,    /* another relay has the channel */
     EXIT_SETTINGS = 78, /* these cannot work here */
-    EXIT_RENEW = 79     /* a fresh relay can open what this one cannot any more */
+    EXIT_RENEW = 79     /* a fresh relay is to go on at once, where this one was */
 };
 
 /* The relay's parts, for one channel and one life of the process. */
@@ -44,7 +44,8 @@ int relay_open(struct relay *relay);
 int relay_work(struct relay *relay);
 /* Logs what was counted. */
 void relay_report(const struct relay *relay);
-/* Leaves its exit status and totals in the ledger, and frees everything. */
+/* Leaves its exit status and totals in the ledger, and frees everything; after EXIT_RENEW only the
+ * former, as the process is about to end. */
 void relay_close(struct relay *relay, int status);
 /* For a crash handler: notes what datagram it was at. */
 void relay_note_crash(struct relay *relay);

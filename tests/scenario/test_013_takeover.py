@@ -3,11 +3,12 @@
 manager killed and started again goes on; nobody ever runs two relays on a channel."""
 import os
 import signal
+import subprocess
 import time
 
 import pytest
 from harness import container, signals
-from harness.fleet import LONG, Fleet, wait_until
+from harness.fleet import FLOTILLA, LONG, Fleet, wait_until
 
 KILLS = 1000 if LONG else 60
 
@@ -129,3 +130,48 @@ def test_013_stop_ends_what_a_killed_manager_has_left(seed, flotilla):
         assert "no manager runs" in flotilla("stop", "-c", fleet.file, check=1).stderr
         assert [path.suffix for path in fleet.files("one")] == [".avro"]
         assert not [path for path in (fleet.folder / "run").iterdir() if "keeper" in path.name]
+
+
+def test_013_a_slow_disk_holds_up_no_restart_and_no_reload(rng, flotilla):
+    """The next relay goes on with what the last one has in memory: nobody waits for the disk."""
+    pool = signals.samples(400_000)
+    with Fleet({"engine": {"schema": signals.SCHEMA, "full": True, "sequence": "counter"}},
+               storage={"sync": "50ms"}) as fleet:
+        source = fleet.source("engine", pool, rate=20_000)
+        begun = time.monotonic()
+        for turn in range(6):
+            pid = fleet.channel("engine")["pid"]
+            tracer = subprocess.Popen(
+                ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(pid), "-e",
+                 "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:delay_enter=1500000"])
+            fleet._children.append(tracer)
+            time.sleep(0.3)
+            if turn % 2:
+                fleet.channels["engine"]["ttl"] = turn + 2
+                fleet.write()
+                fleet.reload()
+            else:
+                flotilla("restart", "engine", "-c", fleet.file, check=0)
+            assert fleet.channel("engine")["pid"] != pid
+            tracer.wait(10)
+        print(f"{time.monotonic() - begun:.2f} s for 6")
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datagrams_dropped"] == 0 and channel["datums_recorded"] == sent, channel
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+
+
+def test_013_a_stop_in_the_middle_of_a_restart_finishes_everything(rng):
+    """What a relay has left to a successor is finished, also where nobody wants one any more."""
+    for _ in range(8):
+        with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+            pool = signals.samples(3000)
+            fleet.source("engine", pool, rate=20_000).finish()
+            restart = subprocess.Popen([str(FLOTILLA), "restart", "engine", "-c", str(fleet.file)],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(rng.uniform(0, 0.01))
+            fleet.laws = False
+            fleet.stop()
+            restart.wait()
+            assert container.payload(fleet.files("engine")) == (b"".join(pool), 3000)

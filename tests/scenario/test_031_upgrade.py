@@ -70,4 +70,16 @@ def test_031_nothing_is_restarted_without_a_program(seed, tmp_path):
         done = flotilla("restart", "--all", "-c", fleet.file, check=78)
         assert "fleet.yaml:" in done.stderr
         fleet.file.write_text(good)
-        assert fleet.channel("one")["pid"] == before
+        # One that runs, but not for long.
+        os.rename(tmp_path / "flotilla-relay", tmp_path / "away")
+        (tmp_path / "flotilla-relay").write_text("#!/bin/sh\nexit 1\n")
+        os.chmod(tmp_path / "flotilla-relay", 0o755)
+        done = flotilla("restart", "--all", "-c", fleet.file, check=1)
+        assert "--version ended with exit code 1" in done.stderr
+        # One that seems to work, and does not come up: the rest go on with what they have.
+        (tmp_path / "flotilla-relay").write_text('#!/bin/sh\n[ "$1" = --version ]\n')
+        done = flotilla("restart", "--all", "-c", fleet.file, check=1)
+        assert "did not come up" in done.stderr
+        os.rename(tmp_path / "away", tmp_path / "flotilla-relay")
+        flotilla("reload", "-c", fleet.file)
+        assert fleet.channel("one")["pid"] not in (before, None)

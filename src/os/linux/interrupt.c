@@ -9,14 +9,17 @@
 #include <string.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, handing_over, finishing;
 static int interrupt_pipe[2] = {-1, -1};
-static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
+static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 
 static void interrupt_note(int number)
 {
     int error = errno;
-    (void)number;
+    if (number == SIGUSR1)
+        handing_over = 1;
+    else if (number != 0)
+        finishing = 1;
     interrupted = 1;
     if (interrupt_pipe[1] >= 0 && write(interrupt_pipe[1], "", 1) < 0)
         errno = 0; /* the pipe is full: it is readable all the same */
@@ -40,6 +43,16 @@ void interrupt_install(void)
     }
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(stop_signals) / sizeof(stop_signals[0]); i++)
+        sigaddset(&set, stop_signals[i]);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+bool interrupt_hands_over(void)
+{
+    return handing_over && !finishing;
 }
 
 void interrupt_raise(void)

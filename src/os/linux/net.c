@@ -305,6 +305,8 @@ int net_rejoin(int descriptor, const struct net_receive_options *was,
     if (!gone && from == to)
         return set_sources(descriptor, is, to);
     status = join_all(descriptor, is, to);
+    if (status == -EADDRINUSE) /* it was joined before somebody was killed here */
+        status = set_sources(descriptor, is, to);
     if (status == 0 && !gone) {
         struct group_req request = {.gr_interface = from};
         struct address bare = is->listen;

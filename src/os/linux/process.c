@@ -107,9 +107,14 @@ static _Noreturn void child_run(struct child_plan *plan)
     struct sigaction standard = {.sa_handler = SIG_DFL};
     for (int number = 1; number < NSIG; number++)
         sigaction(number, &standard, NULL); /* fails for SIGKILL, SIGSTOP and libc's own: fine */
-    sigset_t none;
-    sigemptyset(&none);
-    if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
+    /* Before it has a handler, each of these would end it on the spot. */
+    sigset_t early;
+    sigemptyset(&early);
+    sigaddset(&early, SIGTERM);
+    sigaddset(&early, SIGINT);
+    sigaddset(&early, SIGHUP);
+    sigaddset(&early, SIGUSR1);
+    if (sigprocmask(SIG_SETMASK, &early, NULL) < 0)
         child_fail(plan);
     write_number(plan->listen_pid, (unsigned long)getpid());
     execve(plan->path, plan->words, plan->environment);
@@ -244,6 +249,12 @@ int process_kill(const struct process *process)
     return signal_pidfd(process, SIGKILL);
 }
 
+int process_hand_over(const struct process *process)
+{
+    int error = signal_pidfd(process, SIGUSR1);
+    return error < 0 ? error : signal_pidfd(process, SIGCONT);
+}
+
 int process_abort(const struct process *process)
 {
     return signal_pidfd(process, SIGABRT);
@@ -255,20 +266,60 @@ int process_take_descriptor(const struct process *process, int number)
     return taken < 0 ? -errno : (int)taken;
 }
 
-int process_become(const char *path, char *const *words)
+#define HANDED_VARIABLE "FLOTILLA_HANDED" /* PID:DESCRIPTOR, to ourselves over exec */
+
+int process_become(const char *path, char *const *words, int keep)
 {
-    sigset_t before, none;
-    sigemptyset(&none);
+    char text[48];
+    snprintf(text, sizeof text, "%ld:%d", (long)getpid(), keep);
     /* What was handed down was handed to the program that ends here. */
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
-    if (sigprocmask(SIG_SETMASK, &none, &before) < 0)
+    if (setenv(HANDED_VARIABLE, text, 1) < 0 || fcntl(keep, F_SETFD, 0) < 0)
         return -errno;
     execv(path, words);
     int error = -errno;
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    fcntl(keep, F_SETFD, FD_CLOEXEC);
+    unsetenv(HANDED_VARIABLE);
     return error;
+}
+
+int process_kept(void)
+{
+    const char *text = getenv(HANDED_VARIABLE);
+    char *rest = NULL;
+    if (text == NULL)
+        return -1;
+    long id = strtol(text, &rest, 10);
+    int descriptor = *rest == ':' ? (int)strtol(rest + 1, NULL, 10) : -1;
+    unsetenv(HANDED_VARIABLE);
+    if (id != getpid() || descriptor < 0 || fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0)
+        return -1;
+    return descriptor;
+}
+
+int process_try(const char *path, char *const *words, uint64_t timeout_ms)
+{
+    struct process process;
+    struct process_end end;
+    int error = process_spawn(&process, path, words, NULL, 0, -1);
+    if (error < 0)
+        return error;
+    if (process_wait(&process, timeout_ms) < 0) {
+        process_kill(&process);
+        process_wait(&process, timeout_ms);
+    }
+    error = process_reap(&process, &end);
+    if (error < 0)
+        process_close(&process);
+    return error < 0 ? error : end.killed ? -EINTR : end.code;
+}
+
+void process_reap_strays(void)
+{
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
 }
 
 int process_wait(const struct process *process, uint64_t timeout_ms)
