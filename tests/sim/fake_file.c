@@ -196,12 +196,21 @@ int folder_open(const char *path)
 {
     (void)path;
     seam("folder_open", 5000);
+    if (host_is_sandboxed())
+        fail("a folder is opened from inside the sandbox");
     if (fault(machine.faults.open)) {
         events.open_errors++;
         return random_chance(500000) ? -EACCES : -EIO;
     }
     folder_there = true;
     return folder_descriptor;
+}
+
+int folder_possible(const char *path)
+{
+    (void)path;
+    seam("folder_possible", 5000);
+    return fault(machine.faults.open / 2) ? -EACCES : 0;
 }
 
 int folder_rename(int descriptor, const char *from, const char *to)

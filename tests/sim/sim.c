@@ -42,6 +42,10 @@ static struct {
     struct relay relay;
     struct staging staging; /* the simulation's own look at the memory */
     int exit_status;
+    struct net_kernel kernel;
+    uint64_t folder_troubles;
+    uint64_t changed_life; /* the first that was told the settings of now */
+    bool offload_changes;
     bool alive, healthy, garbles;
     bool meddled; /* somebody took a file in this episode: that may show only at the next write */
     uint32_t looks;
@@ -67,6 +71,41 @@ static void compile(const char *text, const char *time_field, const char *sequen
 
 static struct span layouts[2];
 
+/* Half of the episodes know nothing of offload; in some, all messages are alike, so that drops can
+ * be told exactly; in the others everything changes all the time. */
+static void choose_kernel(void)
+{
+    uint64_t kind = random_below(10);
+    sim.offload_changes = false;
+    sim.kernel = (struct net_kernel){.drops_are_messages = true};
+    sim.settings.offload = OFFLOAD_AUTO;
+    if (kind < 4) {
+        sim.kernel.offload = random_chance(500000);
+        sim.settings.offload = sim.kernel.offload ? OFFLOAD_OFF : OFFLOAD_AUTO;
+        return;
+    }
+    sim.kernel.offload = true;
+    sim.kernel.from_birth = kind < 6 || random_chance(500000);
+    sim.kernel.drops_are_messages = random_chance(800000);
+    sim.offload_changes = kind >= 6;
+    sim.kernel.run = kind < 6 ? (uint32_t)random_spread(1, NET_SEGMENTS_MAX) : 0;
+}
+
+static void choose_often_changed(void)
+{
+    struct channel_settings *settings = &sim.settings;
+    if (sim.offload_changes)
+        settings->offload = random_chance(300000) ? OFFLOAD_OFF : OFFLOAD_AUTO;
+    settings->latency = random_chance(300000) ? LATENCY_ON : LATENCY_OFF;
+    settings->sync_ms = random_spread(40, 1500);
+    settings->rotate_bytes = random_chance(400000) ? 0 : random_spread(16384, 4 << 20);
+    settings->rotate_age_ms = random_chance(400000) ? 0 : random_spread(60, 5000);
+    settings->factor = (uint32_t)random_between(1, 12);
+    settings->algorithm = (enum algorithm)random_below(4);
+    if (settings->encoding == ENCODING_OPAQUE)
+        settings->algorithm = ALGORITHM_DOWNSAMPLE;
+}
+
 static void choose_settings(void)
 {
     struct channel_settings *settings = &sim.settings;
@@ -86,10 +125,6 @@ static void choose_settings(void)
                          : kind < 18 ? ENCODING_CONFLUENT
                                      : ENCODING_OPAQUE;
     settings->schema_id = 77;
-    settings->algorithm = (enum algorithm)random_below(4);
-    if (settings->encoding == ENCODING_OPAQUE)
-        settings->algorithm = ALGORITHM_DOWNSAMPLE;
-    settings->factor = (uint32_t)random_between(1, 12);
     settings->on_invalid = random_chance(150000) ? ON_INVALID_DROP : ON_INVALID_QUARANTINE;
     if (random_chance(200000)) {
         settings->source_count = 1;
@@ -105,9 +140,8 @@ static void choose_settings(void)
     settings->direct_io = random_chance(150000)                      ? DIRECT_OFF
                           : sim.disk.direct && random_chance(100000) ? DIRECT_REQUIRED
                                                                      : DIRECT_AUTO;
-    settings->sync_ms = random_spread(40, 1500);
-    settings->rotate_bytes = random_chance(400000) ? 0 : random_spread(16384, 4 << 20);
-    settings->rotate_age_ms = random_chance(400000) ? 0 : random_spread(60, 5000);
+    choose_kernel();
+    choose_often_changed();
 }
 
 /* ---- lives ---- */
@@ -116,6 +150,12 @@ static int take_log(const char *line, size_t bytes)
 {
     (void)bytes;
     note_text(line);
+    bool given_up = strstr(line, "cannot be trusted") != NULL;
+    bool block_given_up = strstr(line, "is not what it says") != NULL;
+    events.memories_given_up += given_up;
+    events.blocks_given_up += block_given_up;
+    if ((given_up || block_given_up) && !model_is_loose())
+        fail("memory that nobody has garbled is not believed: %s", line);
     return 0;
 }
 
@@ -126,9 +166,10 @@ static void live_once(void)
     int status = relay_open(&sim.relay);
     if (status == 0) {
         status = relay_work(&sim.relay);
-        relay_report(&sim.relay);
+        if (status != EXIT_RENEW)
+            relay_report(&sim.relay);
     }
-    relay_close(&sim.relay);
+    relay_close(&sim.relay, status);
     sim.exit_status = status;
 }
 
@@ -154,6 +195,7 @@ static void begin_life(void)
 {
     memory_life_begins();
     net_life_begins();
+    host_life_begins();
     machine.interrupted = false;
     events.lives++;
     fibers_begin(live_once);
@@ -178,7 +220,10 @@ static void end_life(bool by_kill)
             fail("the relay ended with status %d", sim.exit_status);
         if (sim.exit_status == EXIT_BROKEN && machine.faults.memory == 0)
             fail("the relay ended with status 1 though it was not short of memory");
+        if (sim.exit_status == EXIT_RENEW && !machine.interrupted)
+            fail("the relay wants another and does not stop for it");
         events.stops += sim.exit_status == EXIT_STOPPED;
+        events.renewals += sim.exit_status == EXIT_RENEW;
     }
     if (sim.relay.receiver.free_slots != NULL) {
         events.lives_direct += sim.relay.folder.direct;
@@ -187,6 +232,21 @@ static void end_life(bool by_kill)
     disk_life_ends();
     model_life_ends(&sim.staging);
     sim.alive = false;
+}
+
+/* The next relay is told otherwise, now and then: only where the last change has come in force, as
+ * nobody else could say what the window was begun with. */
+static void change_settings(void)
+{
+    struct channel_settings before = sim.settings;
+    if (ledger_ready(sim.staging.ledger) < (long)sim.changed_life || !random_chance(50000))
+        return;
+    choose_often_changed();
+    sim.changed_life = events.lives + 1;
+    events.settings_changed++;
+    note("settings change", sim.settings.factor, sim.settings.sync_ms);
+    if (before.factor != sim.settings.factor || before.algorithm != sim.settings.algorithm)
+        model_decimation(&sim.staging, sim.settings.algorithm, sim.settings.factor);
 }
 
 /* Lets relays live, one after the other, until `until_ns`. */
@@ -200,6 +260,8 @@ static void live_until(uint64_t until_ns)
             return;
         bool by_kill = life == LIFE_KILLED;
         end_life(by_kill);
+        if (!sim.healthy)
+            change_settings();
         if (by_kill && sim.healthy == false)
             kill_draw();
         clock_to(machine.now_ns + random_between(100000, 5000000));
@@ -239,6 +301,12 @@ static void choose_load(struct load *load, struct traffic *traffic)
         load->bytes_high = 60;
         load->datums_max = 3;
     }
+    if (sim.kernel.run > 0) { /* a run is one message */
+        load->bytes_low = 0;
+        load->bytes_high = load->bytes_high < 200 ? load->bytes_high : 200;
+        load->datums_max = load->datums_max < 3 ? load->datums_max : 3;
+        load->invalid = load->strangers = 0;
+    }
 }
 
 static uint64_t phase_ns(const struct traffic *traffic)
@@ -246,6 +314,12 @@ static uint64_t phase_ns(const struct traffic *traffic)
     uint64_t datagrams = random_spread(50, 1500);
     uint64_t ns = datagrams * 2 * traffic->interval_ns / (traffic->burst + 1);
     return ns < 3 * NS_PER_MS ? 3 * NS_PER_MS : ns > 20 * NS_PER_S ? 20 * NS_PER_S : ns;
+}
+
+/* What may leave a relay without a folder; how often it has happened. */
+static uint64_t folder_troubles(void)
+{
+    return events.open_errors + events.folder_errors + events.folders_lost;
 }
 
 static void silence(void)
@@ -265,13 +339,18 @@ static void settle(void)
     uint64_t sync_ns = sim.settings.sync_ms * NS_PER_MS;
     /* A second until the disk is tried again, a sync for what it brings, a second of rest until
      * what was dropped is asked for. */
-    live_until(machine.now_ns + 2 * sync_ns + 3 * NS_PER_S);
+    uint64_t wait_ns = 2 * sync_ns + 3 * NS_PER_S;
+    /* A relay without a folder has another follow it: in a second, or ten if that was in vain. */
+    if (folder_troubles() != sim.folder_troubles)
+        wait_ns += 13 * NS_PER_S;
+    live_until(machine.now_ns + wait_ns);
     if (!sim.alive)
         fail("no relay lives though nothing fails");
     if (!net_is_idle())
         fail("the relay does not receive");
     if (!model_is_settled(&sim.staging))
-        model_fail_unsettled(&sim.staging, 2 * sync_ns + 3 * NS_PER_S);
+        model_fail_unsettled(&sim.staging, wait_ns);
+    sim.folder_troubles = folder_troubles();
     model_check(&sim.staging);
 }
 
@@ -325,6 +404,8 @@ static void lose_memory(bool power)
         events.power_cuts++;
     } else {
         events.fresh_memories++;
+        if (sim.kernel.run > 1) /* nothing says how many were in a message that came before */
+            model_drops_inexact();
     }
     note(power ? "the power fails" : "the memory is fresh", 0, 0);
     memory_forget();
@@ -396,8 +477,13 @@ static void stop(void)
     memset(&machine.faults, 0, sizeof(machine.faults));
     uint64_t until_ns = machine.now_ns + 20 * NS_PER_S;
     while (sim.alive && machine.now_ns < until_ns)
-        if (fibers_run(until_ns, look) != LIFE_PAUSED)
+        if (fibers_run(until_ns, look) != LIFE_PAUSED) {
             end_life(false);
+            if (sim.exit_status != EXIT_RENEW)
+                break;
+            begin_life(); /* it was followed before it was asked */
+            machine.interrupted = true;
+        }
     if (sim.alive)
         fail("the relay does not stop");
 }
@@ -477,6 +563,10 @@ static void episode(uint64_t seed, uint64_t number)
     host_layout(layouts[opaque]);
     host_streams(sim.settings.full.family != 0, sim.settings.decimated.family != 0);
     model_begin(&sim.settings, layout.fingerprint);
+    if (sim.offload_changes)
+        model_drops_inexact();
+    net_kernel(&sim.kernel);
+    sim.changed_life = 0;
     disk_format(&sim.disk);
     net_socket_new(random_spread(20000, 4 << 20));
     silence();
@@ -484,6 +574,7 @@ static void episode(uint64_t seed, uint64_t number)
     MUST(staging_map(&sim.staging, DESCRIPTOR_MEMORY) == 0);
     sim.alive = sim.healthy = sim.meddled = false;
     sim.looks = 0;
+    sim.folder_troubles = folder_troubles();
     kill_never();
 
     for (uint64_t phases = random_between(1, 6); phases > 0; phases--)
