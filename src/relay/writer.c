@@ -525,8 +525,9 @@ static void writing_run(void *context)
         if (state->unsynced_datums > 0 || state->folder_unsynced)
             writing->writers[i].unsynced_since_ns = clock_monotonic_ns();
     }
-    while (!atomic_load_explicit(&writing->stop, memory_order_acquire)) {
-        uint32_t seen = wake_seen(&writing->wake);
+    for (uint32_t seen = wake_seen(&writing->wake); /* before the look: the wake-up comes after */
+         !atomic_load_explicit(&writing->stop, memory_order_acquire);
+         seen = wake_seen(&writing->wake)) {
         struct lane_state known[LANES];
         uint64_t due = UINT64_MAX;
         bool worked = false;

@@ -43,7 +43,7 @@ static struct {
     struct staging staging; /* the simulation's own look at the memory */
     int exit_status;
     struct net_kernel kernel;
-    uint64_t folder_troubles;
+    uint64_t folder_troubles, out_of_memory;
     uint64_t changed_life; /* the first that was told the settings of now */
     bool offload_changes;
     bool alive, healthy, garbles;
@@ -197,6 +197,7 @@ static void begin_life(void)
     net_life_begins();
     host_life_begins();
     machine.interrupted = false;
+    sim.out_of_memory = events.out_of_memory;
     events.lives++;
     fibers_begin(live_once);
     sim.alive = true;
@@ -218,7 +219,7 @@ static void end_life(bool by_kill)
         if (sim.exit_status == EXIT_TAKEN || sim.exit_status == EXIT_SETTINGS ||
             sim.exit_status == EXIT_FLAGS)
             fail("the relay ended with status %d", sim.exit_status);
-        if (sim.exit_status == EXIT_BROKEN && machine.faults.memory == 0)
+        if (sim.exit_status == EXIT_BROKEN && events.out_of_memory == sim.out_of_memory)
             fail("the relay ended with status 1 though it was not short of memory");
         if (sim.exit_status == EXIT_RENEW && !machine.interrupted)
             fail("the relay wants another and does not stop for it");
