@@ -7,7 +7,10 @@
 #   make test             everything, in minutes; make test-long: the same for longer
 #   make fuzz             each fuzzer for FUZZ_SECONDS=60; what it finds is left in build/fuzz
 #   make interop          recordings read by every Avro reader that could be had: the table
-#   make bench            sizes, memory, checksum and disk, with a description of the machine
+#   make bench            what the relay costs beside bare floors, in minutes; BENCH="cpu rate" for
+#                         some groups, BENCH=full for all; build/bench.json
+#   make budget           the relay's instructions a datagram, where they go, and their budget;
+#                         WHY='...' renews it
 #   make install PREFIX=  default /usr/local; DESTDIR is honoured
 #   make deb              a Debian package of it, in build/
 #   make clean
@@ -16,13 +19,16 @@ PREFIX ?= /usr/local
 DURATION ?=
 JOBS ?=
 FUZZ_SECONDS ?= 60
+BENCH ?=
+WHY ?=
 PYTEST_FLAGS ?=
 comma := ,
 share = $(DESTDIR)$(PREFIX)/share
 units = $(DESTDIR)$(PREFIX)/lib/systemd/system
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
-.PHONY: all demo test test-long test-programs fuzz fuzz-programs bench setup install deb clean
+.PHONY: all demo test test-long test-programs fuzz fuzz-programs bench bench-programs \
+    budget setup install deb clean
 
 # Quiet while all goes well; a failure shows everything that was said.
 configure = test -f $(1)/build.ninja || $(3) meson setup $(1) $(2) >build/log || \
@@ -88,13 +94,17 @@ interop: setup
 	@tests/interop/setup
 	@build/venv/bin/python tests/interop/interop.py
 
-bench: setup
+bench: bench-programs
+	@$(PYTHON) bench/bench $(BENCH)
+
+budget: bench-programs
+	@$(PYTHON) bench/budget.py $(if $(WHY),--renew '$(WHY)')
+
+bench-programs:
 	@tests/setup bench
-	@$(MAKE) --no-print-directory test-programs
-	@build/venv/bin/python bench/sizes
-	@build/units/bench_walk
-	@build/units/bench_checksum
-	@bench/disk
+	@$(MAKE) --no-print-directory all
+	@$(call configure,build/units,-Dpart=units)
+	@$(call compile,build/units)
 
 setup:
 	@tests/setup test

@@ -77,7 +77,7 @@ static void open_lanes(size_t datum_bytes)
         snprintf(schema, sizeof(schema), "{\"type\":\"fixed\",\"name\":\"Datum\",\"size\":%zu}",
                  datum_bytes);
     char why[CHANNEL_PATH_BYTES_MAX + 200];
-    if (segment_folder_open(&folder, &settings, why, sizeof(why)) < 0 || folder.descriptor < 0) {
+    if (segment_folder_open(&folder, &settings, false, why, sizeof(why)) < 0 || folder.descriptor < 0) {
         fprintf(stderr, "record: %s\n", why);
         exit(1);
     }
@@ -120,6 +120,7 @@ int main(int argc, char **argv)
     open_lanes(datum_bytes);
     status = writing_start(&writing);
     CHECK(status == 0);
+    writing_go(&writing);
 
     const struct lane *lane = &staging.lanes[LANE_DATUMS];
     double cpu = cpu_seconds();
