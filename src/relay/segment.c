@@ -30,6 +30,7 @@
 #define HEADER_EXTRA_BYTES 16384u /* of a header besides the schema, padding included */
 #define RENEW_NS           NS_PER_S
 #define RENEW_VAIN_NS      (10 * NS_PER_S)
+#define REWRITE_BYTES      BLOCK_BYTES_MAX
 #define SCAN_BYTES         ((size_t)LAYOUT_SCHEMA_BYTES_MAX + (1u << 20))
 
 /* ---- starting ---- */
@@ -388,13 +389,11 @@ static void finish_ending(struct segment *segment, bool again)
         log_line("%s was removed while it was written", part);
     else if (state->file_final_bytes <= state->file_header_bytes) /* no datums */
         status = folder_remove(segment->folder->descriptor, part);
-    else {
-        int renamed = folder_rename(segment->folder->descriptor, part, state->file_name);
-        status = renamed < 0 ? renamed : status;
-    }
+    else if (status == 0) /* else it may hold more than it should: no final name for that */
+        status = folder_rename(segment->folder->descriptor, part, state->file_name);
     if (status < 0)
-        log_line("%s/%s may not be ended properly: %s", segment->settings->directory, part,
-                 strerror(-status));
+        log_line("%s/%s cannot be ended: %s; the next relay does it when it starts",
+                 segment->settings->directory, part, strerror(-status));
 
     struct writer_state *next = lane_writer_begin(lane);
     next->folder_unsynced = 1;
@@ -410,6 +409,7 @@ void segment_give_up(struct lane *lane)
     struct writer_state *next = lane_writer_begin(lane);
     next->datums_unrecorded += next->unsynced_datums;
     next->unsynced_datums = 0;
+    next->unsynced_since_ns = 0;
     if (next->open_datums > 0) {
         next->early_datums = next->open_datums;
         next->early_bytes = next->open_bytes;
@@ -419,6 +419,41 @@ void segment_give_up(struct lane *lane)
     next->file_open = 0;
     next->file_ending = 0;
     lane_writer_commit(lane);
+}
+
+static uint64_t file_end(const struct writer_state *state)
+{
+    return state->file_bytes +
+           (state->open_datums > state->early_datums ? state->file_alignment : 0);
+}
+
+/* The last relay was killed in a sync, which may have failed: the system tells of that once, and a
+ * later sync passes over what could not be written. So all that was not synced is written again.
+ * The page before it may have been written anew since. 0 or a negative errno. */
+static int rewrite_unsynced(struct segment *segment)
+{
+    const struct writer_state *state = lane_writer(segment->lane);
+    uint64_t at = state->file_synced_bytes, end = file_end(state);
+    uint8_t *buffer = private_memory_map(REWRITE_BYTES);
+    if (buffer == NULL)
+        return -ENOMEM;
+    at -= at < state->file_alignment ? at : state->file_alignment;
+    int status = 0;
+    while (status == 0 && at < end) {
+        size_t bytes = end - at < REWRITE_BYTES ? end - at : REWRITE_BYTES;
+        long got = direct_file_read(&segment->file, buffer, bytes, at);
+        struct span part = {
+            buffer, got < 0 ? 0 : (size_t)got / state->file_alignment * state->file_alignment};
+        if (got < 0)
+            status = (int)got;
+        else if (part.bytes == 0) /* it ends sooner: its last page never came */
+            break;
+        else
+            status = direct_file_write(&segment->file, &part, 1, at);
+        at += part.bytes;
+    }
+    shared_memory_unmap(buffer, REWRITE_BYTES);
+    return status;
 }
 
 /* 0 if the file goes on, or is done with; a negative errno to be tried again: then what it holds is
@@ -444,6 +479,11 @@ static int resume_open_file(struct segment *segment)
         return status;
     int64_t size = status < 0 ? status : direct_file_size(&segment->file);
     if (size >= (int64_t)state->file_bytes && segment->file.alignment <= state->file_alignment) {
+        status = state->file_syncing ? rewrite_unsynced(segment) : 0;
+        if (status < 0) {
+            direct_file_close(&segment->file);
+            return status;
+        }
         if (folder->alignment < state->file_alignment) {
             struct writer_state *next = lane_writer_begin(segment->lane);
             next->file_alignment = folder->alignment;
@@ -611,6 +651,7 @@ int segment_open(struct segment *segment)
     next->file_opened_ns = clock_monotonic_ns();
     next->file_bytes = 0;
     next->file_synced_bytes = 0;
+    next->file_syncing = 0;
     write_name(segment, next);
     char part[160], started[CLOCK_TEXT_BYTES];
     part_name(part, sizeof(part), next->file_name);
@@ -674,12 +715,6 @@ int segment_write(struct segment *segment, const struct span *parts, uint32_t pa
     return direct_file_write(&segment->file, parts, part_count, offset);
 }
 
-static uint64_t file_end(const struct writer_state *state)
-{
-    return state->file_bytes +
-           (state->open_datums > state->early_datums ? state->file_alignment : 0);
-}
-
 int segment_sync_folder(struct segment *segment)
 {
     if (!lane_writer(segment->lane)->folder_unsynced || segment->folder->descriptor < 0)
@@ -695,8 +730,12 @@ int segment_sync_folder(struct segment *segment)
 
 int segment_sync(struct segment *segment)
 {
-    if (segment->sync_status == 0)
+    if (segment->sync_status == 0) {
+        struct writer_state *next = lane_writer_begin(segment->lane);
+        next->file_syncing = 1;
+        lane_writer_commit(segment->lane); /* whoever finds this does not know how it ended */
         segment->sync_status = direct_file_sync(&segment->file);
+    }
     if (segment->sync_status == 0) /* its datums could not be found without its name */
         segment->sync_status = segment_sync_folder(segment);
     int status = segment->sync_status;
@@ -709,8 +748,10 @@ int segment_sync(struct segment *segment)
     if (status < 0)
         return status;
     struct writer_state *next = lane_writer_begin(segment->lane);
+    next->file_syncing = 0;
     next->datums_recorded += next->unsynced_datums;
     next->unsynced_datums = 0;
+    next->unsynced_since_ns = 0;
     if (file_end(next) > next->file_synced_bytes)
         next->bytes_recorded += file_end(next) - next->file_synced_bytes;
     next->file_synced_bytes = file_end(next);
@@ -730,6 +771,8 @@ int segment_end(struct segment *segment, uint64_t torn_at)
         next->unsynced_datums = 0;
         size = next->file_synced_bytes;
     }
+    next->file_syncing = 0;
+    next->unsynced_since_ns = 0;
     /* A torn page, which may have been synced when it was whole, goes to the next file again; not
      * where somebody took the file away. */
     bool again = torn_at != 0 && (synced || (status != -ENOENT && torn_at < size));

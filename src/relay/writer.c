@@ -298,6 +298,7 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
     struct writer_state *next = lane_writer_begin(lane);
     next->written = number;
     next->unsynced_datums += datums - next->counted_datums;
+    next->unsynced_since_ns = writer->unsynced_since_ns;
     next->file_bytes += bytes;
     next->early_datums = next->open_datums = next->counted_datums = 0;
     next->early_bytes = next->open_bytes = 0;
@@ -346,6 +347,7 @@ static void write_open_page(struct writer *writer)
     }
     struct writer_state *next = lane_writer_begin(lane);
     next->unsynced_datums += receiver.open.count - next->counted_datums;
+    next->unsynced_since_ns = writer->unsynced_since_ns;
     next->counted_datums = receiver.open.count;
     next->open_datums = receiver.open.count;
     next->open_bytes = receiver.open.data_bytes;
@@ -522,8 +524,10 @@ static void writing_run(void *context)
     for (int i = 0; i < LANES; i++) {
         segment_finish_leftovers(writing->writers[i].segment);
         const struct writer_state *state = lane_writer(writing->writers[i].lane);
+        /* As old as it is: relays that live shorter than `sync` would never sync otherwise. */
         if (state->unsynced_datums > 0 || state->folder_unsynced)
-            writing->writers[i].unsynced_since_ns = clock_monotonic_ns();
+            writing->writers[i].unsynced_since_ns =
+                state->unsynced_since_ns != 0 ? state->unsynced_since_ns : clock_monotonic_ns();
     }
     for (uint32_t seen = wake_seen(&writing->wake); /* before the look: the wake-up comes after */
          !atomic_load_explicit(&writing->stop, memory_order_acquire);

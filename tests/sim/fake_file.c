@@ -27,6 +27,7 @@ struct inode {
     uint64_t reserved_end;
     uint32_t links, opened;
     bool torn, harmed; /* a write was cut short; somebody cut it */
+    bool lost;         /* a power cut has taken what was not synced */
     bool shortened;    /* and that is not synced */
 };
 struct entry {
@@ -616,12 +617,8 @@ void disk_life_ends(void)
     }
     in_flight.active = false;
     memset(opened, 0, sizeof(opened));
-    for (int i = 0; i < inode_count; i++) {
+    for (int i = 0; i < inode_count; i++)
         inodes[i].opened = 0;
-        /* Killed before it could note that a sync had failed: nobody can know, so be kind. */
-        for (size_t page = 0; page < inodes[i].room / PAGE; page++)
-            inodes[i].dirty[page] = inodes[i].dirty[page] != 0 ? DIRTY : 0;
-    }
     locked = false;
 }
 
@@ -647,7 +644,7 @@ void disk_power_cut(void)
             if (inode->dirty[page] == DIRTY && random_chance(keeps))
                 memcpy(inode->durable + page * PAGE, inode->bytes + page * PAGE, PAGE);
             else if (inode->dirty[page])
-                inode->torn = true, events.pages_lost++;
+                inode->torn = inode->lost = true, events.pages_lost++;
             inode->dirty[page] = 0;
         }
         if (inode->room > 0) {
@@ -655,7 +652,7 @@ void disk_power_cut(void)
             memcpy(inode->bytes, inode->durable, inode->room);
         }
         if (size != inode->count)
-            inode->torn = true;
+            inode->torn = inode->lost = true;
         inode->count = inode->durable_count = size;
         inode->reserved_end = 0;
     }
@@ -673,7 +670,8 @@ bool disk_file_at(uint32_t index, struct disk_file *file)
                                .count = inode->count,
                                .durable = inode->durable,
                                .durable_count = inode->durable_count,
-                               .torn = inode->torn || inode->harmed};
+                               .torn = inode->torn || inode->harmed,
+                               .lost = inode->lost || inode->harmed};
     return true;
 }
 

@@ -767,11 +767,13 @@ static void walk_all(struct walk *walk, bool durable)
         walk->name = files[i].name;
         is_recording(walk->name, &walk->rejects, &number);
         size_t bytes = durable ? files[i].durable_count : files[i].count;
-        walk->tolerant = files[i].torn;
+        /* Under its final name a file is whole, whatever failed while it was made. */
+        bool final = !ends_with(walk->name, ".part");
+        walk->tolerant = final && !durable ? files[i].lost : files[i].torn;
         walk->stopped = false;
         size_t whole =
             reader_walk(durable ? files[i].durable : files[i].bytes, bytes, walk_block, walk);
-        if (whole != bytes && !durable && !files[i].torn && !model.loose)
+        if (whole != bytes && !durable && !walk->tolerant)
             fail("%s is whole up to byte %zu of %zu only", walk->name, whole, bytes);
     }
 }
