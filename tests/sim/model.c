@@ -82,6 +82,12 @@ static struct {
     uint32_t walk;
 } model;
 
+static void must_be(const char *what, uint64_t is, uint64_t must)
+{
+    if (is != must)
+        fail("%s: %" PRIu64 ", not %" PRIu64, what, is, must);
+}
+
 /* ---- making datagrams ---- */
 
 static uint8_t *room(size_t bytes)
@@ -553,6 +559,27 @@ void model_garbled(void)
     model.exact = false;
 }
 
+static struct counters epoch_end;
+
+void model_epoch_ends(const struct staging *staging)
+{
+    staging_read(staging, &epoch_end);
+    model.epoch_expected = model.expected_count;
+    model.received = 0;
+}
+
+void model_check_working(const struct staging *staging)
+{
+    struct counters now;
+    staging_read(staging, &now);
+    uint64_t accepted = model.expected_count - model.epoch_expected;
+    must_be("received after the memory was garbled",
+            now.datagrams_received - epoch_end.datagrams_received, model.received);
+    must_be("accepted after it", now.datums_accepted - epoch_end.datums_accepted, accepted);
+    if (model.settings.directory[0] != '\0')
+        must_be("recorded after it", now.datums_recorded - epoch_end.datums_recorded, accepted);
+}
+
 /* ---- the files ---- */
 
 struct walk {
@@ -861,12 +888,6 @@ void model_fail_unsettled(const struct staging *staging, uint64_t waited_ns)
          (model.drops_exact ? model.dropped : model.dropped_least) + drops.datagrams,
          counters.unsynced_datums, rejects.datums_recorded, rejects.datums_unrecorded,
          counters.rejects_kept);
-}
-
-static void must_be(const char *what, uint64_t is, uint64_t must)
-{
-    if (is != must)
-        fail("%s: %" PRIu64 ", not %" PRIu64, what, is, must);
 }
 
 /* Of what was found or taken away by somebody, in this epoch. */

@@ -69,6 +69,9 @@ void model_drops_inexact(void);
 /* The next relay decimates so, from an empty window on. While none lives. */
 void model_decimation(const struct staging *staging, enum algorithm algorithm, uint32_t factor);
 bool model_is_loose(void);
+/* Of a garbled memory that has settled: from here on what is counted must be what comes. */
+void model_epoch_ends(const struct staging *staging);
+void model_check_working(const struct staging *staging);
 /* Something happened after which a file may hold more than is counted. */
 void model_inexact(void);
 

@@ -3,7 +3,7 @@
  * any two steps, on disks that fill and fail, under clocks that jump; see sim.h.
  *
  *   simulation [--seed N] [--seconds N | --episode N] [--steps N]
- *       [--mutant NAME] [--garble] [--trace]
+ *       [--mutant NAME] [--trace]
  *
  * Lives episodes until the time, or the steps, are over. Ends with 0; with 1 as soon as something
  * is not as the model says, and then prints the seed and the episode with which it happens again.
@@ -46,7 +46,7 @@ static struct {
     uint64_t folder_troubles, out_of_memory;
     uint64_t changed_life; /* the first that was told the settings of now */
     bool offload_changes;
-    bool alive, healthy, garbles;
+    bool alive, healthy;
     bool meddled; /* somebody took a file in this episode: that may show only at the next write */
     uint32_t looks;
     uint64_t healthy_since_ns;
@@ -414,17 +414,39 @@ static void lose_memory(bool power)
     MUST(staging_map(&sim.staging, DESCRIPTOR_MEMORY) == 0);
 }
 
+/* Flips bits of the memory between two relays, as one that went wrong before it died may have done:
+ * anywhere but in the batch, which the kernel writes and nobody can vouch for. */
 static void garble(void)
 {
     size_t bytes;
     kill_now();
-    uint8_t *memory = memory_bytes(&bytes);
-    size_t states = (size_t)((const uint8_t *)sim.staging.lanes[0].queue - memory);
+    const uint8_t *memory = memory_bytes(&bytes);
+    const size_t parts[] = {0, LEDGER_BYTES,
+                            (size_t)((const uint8_t *)sim.staging.lanes[0].queue - memory),
+                            (size_t)((const uint8_t *)sim.staging.accumulators[0] - memory),
+                            (size_t)((const uint8_t *)sim.staging.batch - memory)};
+    size_t slots = (size_t)(sim.staging.slots - memory);
     note("the memory is garbled", 0, 0);
     events.garbled_memories++;
     model_garbled();
-    memory_garble(0, random_chance(700000) ? states : states + 65536,
-                  (uint32_t)random_spread(1, 200));
+    for (uint64_t times = random_between(1, 3); times > 0; times--) {
+        uint64_t part = random_below(8);
+        uint32_t bits = (uint32_t)random_spread(1, 200);
+        if (part < 2) {
+            memory_garble(parts[part], parts[part + 1], bits);
+        } else if (part < 4) { /* the beginning of the states, and of a queue: what is used most */
+            memory_garble(parts[1], parts[1] + 4096, bits);
+        } else if (part == 4) {
+            size_t queue = (size_t)((const uint8_t *)sim.staging.lanes[1].queue - memory);
+            size_t from = random_chance(500000) ? queue : parts[2];
+            memory_garble(from, from + 64 * sizeof(struct staging_block), bits);
+        } else if (part == 5) {
+            memory_garble(parts[3], parts[3] + 1024, bits);
+        } else {
+            size_t from = slots + random_below(3) * BLOCK_BYTES_MAX;
+            memory_garble(from, from + (random_chance(500000) ? 8192 : BLOCK_BYTES_MAX), bits);
+        }
+    }
 }
 
 static void somebody(void)
@@ -489,6 +511,40 @@ static void stop(void)
         fail("the relay does not stop");
 }
 
+/* Traffic without a fault, slow enough to be watched. */
+static void work(uint64_t ns)
+{
+    struct load load;
+    struct traffic traffic;
+    choose_load(&load, &traffic);
+    uint64_t interval_ns = sim.settings.sync_ms * NS_PER_MS / 8;
+    traffic = (struct traffic){interval_ns, traffic.burst < 8 ? traffic.burst : 8};
+    model_load(&load);
+    net_traffic(&traffic);
+    memset(&machine.faults, 0, sizeof(machine.faults));
+    live_until(machine.now_ns + ns);
+}
+
+/* Relays that live shorter than `sync`, each of them, while nothing else fails. */
+static void live_hastily(void)
+{
+    settle();
+    events.hasty_phases++;
+    uint64_t sync_ns = sim.settings.sync_ms * NS_PER_MS;
+    uint64_t life_ns = sync_ns / 100 * random_between(30, 80);
+    life_ns = life_ns < 15 * NS_PER_MS ? 15 * NS_PER_MS : life_ns;
+    uint64_t limit_ns = sync_ns + life_ns + 50 * NS_PER_MS;
+    for (uint64_t until_ns = machine.now_ns + 3 * limit_ns; machine.now_ns < until_ns;) {
+        work(life_ns);
+        kill_now();
+        uint64_t age_ns = model_oldest_ns(&sim.staging);
+        if (age_ns > limit_ns)
+            fail("with relays killed every %.3f ms a datum waits for %.3f ms, sync is %" PRIu64
+                 " ms",
+                 (double)life_ns / 1e6, (double)age_ns / 1e6, sim.settings.sync_ms);
+    }
+}
+
 static void phase(void)
 {
     struct load load;
@@ -507,6 +563,8 @@ static void phase(void)
         sim.healthy_since_ns = machine.now_ns;
         live_until(machine.now_ns + (until_ns - machine.now_ns));
         sim.healthy = false;
+    } else if (kind < 20 && sim.settings.directory[0] != '\0' && !sim.meddled) {
+        live_hastily();
     } else {
         if (kind < 80)
             kill_draw();
@@ -581,11 +639,18 @@ static void episode(uint64_t seed, uint64_t number)
     for (uint64_t phases = random_between(1, 6); phases > 0; phases--)
         phase();
     settle();
-    if (sim.garbles && random_chance(300000)) {
+    if (random_chance(300000)) {
         phase();
-        garble();
-        phase();
+        for (uint64_t times = random_between(1, 3); times > 0; times--) {
+            work(random_between(NS_PER_MS, sim.settings.sync_ms * NS_PER_MS));
+            garble();
+        }
         settle();
+        /* Whatever it was, it is over: from here on all is done again. */
+        model_epoch_ends(&sim.staging);
+        work(2 * sim.settings.sync_ms * NS_PER_MS);
+        settle();
+        model_check_working(&sim.staging);
     }
     if (random_chance(500000)) {
         /* A relay that starts on a sound disk ends what others left, and at its end its own. */
@@ -633,8 +698,6 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--trace") == 0)
             machine.trace = true;
-        else if (strcmp(argv[i], "--garble") == 0)
-            sim.garbles = true;
         else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
             seed = strtoull(argv[++i], NULL, 10);
         else if (i + 1 < argc && strcmp(argv[i], "--seconds") == 0)
@@ -647,7 +710,7 @@ int main(int argc, char **argv)
             i++;
         else {
             fprintf(stderr, "usage: simulation [--seed N] [--seconds N] [--steps N] [--episode N] "
-                            "[--mutant NAME] [--garble] [--trace]\n");
+                            "[--mutant NAME] [--trace]\n");
             return 2;
         }
     }
