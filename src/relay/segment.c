@@ -22,6 +22,7 @@
 #include "os/memory.h"
 
 #define PART_SUFFIX        ".part"
+#define DAMAGED_SUFFIX     ".damaged" /* what stands behind damage, for `flotilla recover` */
 #define LOCK_NAME          ".lock"
 #define PROBE_NAME         ".probe"
 #define OPENING_PREFIX     ".opening" /* a file without a header yet, which no reader could open */
@@ -320,6 +321,61 @@ static int rename_leftover(struct segment *segment, const char *part, char *name
     return folder_rename(folder, part, name);
 }
 
+/* Copies what stands from `from` to `to` of a file to the same place in another. */
+static int copy_part(struct direct_file *file, struct direct_file *other, uint8_t *buffer,
+                     uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        size_t bytes = to - from < SCAN_BYTES ? to - from : SCAN_BYTES;
+        long got = direct_file_read(file, buffer, bytes, from);
+        if (got <= 0)
+            return got < 0 ? (int)got : -EIO;
+        struct span part = {buffer, (size_t)got};
+        int status = direct_file_write(other, &part, 1, from);
+        if (status < 0)
+            return status;
+        from += part.bytes;
+    }
+    return 0;
+}
+
+/* Keeps what stands behind the damage at `end`: in a file of its own, with the header, each byte at
+ * its old place. Done again after a kill it gives the same file. */
+static int set_damage_aside(struct segment *segment, struct direct_file *file, uint8_t *buffer,
+                            const char *name, uint64_t end, uint64_t size)
+{
+    uint8_t sync[BLOCK_SYNC_BYTES];
+    int folder = segment->folder->descriptor;
+    long got = direct_file_read(file, buffer, SCAN_BYTES, 0);
+    long header = got < 0 ? got : block_read_header((struct span){buffer, (size_t)got}, sync);
+    if (header < 0)
+        return (int)header;
+    struct direct_file aside;
+    folder_remove(folder, name);
+    int status = direct_file_open(&aside, folder, name, FILE_CREATE, false);
+    if (status < 0)
+        return status;
+    status = copy_part(file, &aside, buffer, 0, (uint64_t)header);
+    if (status == 0)
+        status = copy_part(file, &aside, buffer, end, size);
+    if (status == 0)
+        status = direct_file_sync(&aside);
+    direct_file_close(&aside);
+    return status == 0 ? folder_sync(folder) : status;
+}
+
+/* Ends a leftover at `end`, behind its last sound block. */
+static int end_leftover(struct segment *segment, struct direct_file *file, const char *part,
+                        char *name, size_t name_bytes, uint64_t end)
+{
+    int status = direct_file_truncate(file, end);
+    if (status == 0)
+        status = direct_file_sync(file);
+    if (status == 0)
+        status = rename_leftover(segment, part, name, name_bytes);
+    return status == 0 ? folder_sync(segment->folder->descriptor) : status;
+}
+
 /* False if it is there still. */
 static bool finish_leftover(struct segment *segment, const char *part)
 {
@@ -338,34 +394,37 @@ static bool finish_leftover(struct segment *segment, const char *part)
     }
     uint64_t datums;
     bool damaged;
+    char aside[sizeof(name) + sizeof(DAMAGED_SUFFIX)];
+    snprintf(aside, sizeof(aside), "%s" DAMAGED_SUFFIX, name);
     int64_t size = direct_file_size(&file);
     int64_t end = find_sound_end(&file, buffer, &datums, &damaged);
-    shared_memory_unmap(buffer, SCAN_BYTES);
     if (end < 0) {
         log_line("cannot read %s: %s", part, strerror((int)-end));
     } else if (damaged) {
-        /* Nothing is cut that could still be read: that is for a person to decide. */
-        status = rename_leftover(segment, part, name, sizeof(name));
+        /* Nothing is cut off that could still be read, and nothing but whole blocks gets the name
+         * of a recording: a reader that knows no checksums would take damage for datums. */
+        if (datums == 0) {
+            status = folder_rename(segment->folder->descriptor, part, aside);
+        } else {
+            status = set_damage_aside(segment, &file, buffer, aside, (uint64_t)end, (uint64_t)size);
+            if (status == 0)
+                status = end_leftover(segment, &file, part, name, sizeof(name), (uint64_t)end);
+        }
         log_line("%s was left open and is damaged at byte %" PRId64
-                 ", with sound blocks behind: kept as it is; `flotilla recover` saves what it "
-                 "holds: %s",
-                 name, end, status < 0 ? strerror(-status) : "done");
+                 ", with sound blocks behind: ended there, with %" PRIu64
+                 " datums; the rest is kept in %s, for `flotilla recover`: %s",
+                 part, end, datums, aside, status < 0 ? strerror(-status) : "done");
     } else if (datums == 0) {
         status = folder_remove(segment->folder->descriptor, part);
         log_line("removed %s, which holds no whole block: %s", part,
                  status < 0 ? strerror(-status) : "done");
     } else {
-        status = direct_file_truncate(&file, (uint64_t)end);
-        if (status == 0)
-            status = direct_file_sync(&file);
-        if (status == 0)
-            status = rename_leftover(segment, part, name, sizeof(name));
-        if (status == 0)
-            status = folder_sync(segment->folder->descriptor);
+        status = end_leftover(segment, &file, part, name, sizeof(name), (uint64_t)end);
         log_line("ended %s, which was left open: %" PRIu64 " datums kept, %" PRId64
                  " bytes cut off: %s",
                  name, datums, size - end, status < 0 ? strerror(-status) : "done");
     }
+    shared_memory_unmap(buffer, SCAN_BYTES);
     direct_file_close(&file);
     return end >= 0 && status == 0;
 }

@@ -27,7 +27,6 @@ struct inode {
     uint64_t reserved_end;
     uint32_t links, opened;
     bool torn, harmed; /* a write was cut short; somebody cut it */
-    bool lost;         /* a power cut has taken what was not synced */
     bool shortened;    /* and that is not synced */
 };
 struct entry {
@@ -644,7 +643,7 @@ void disk_power_cut(void)
             if (inode->dirty[page] == DIRTY && random_chance(keeps))
                 memcpy(inode->durable + page * PAGE, inode->bytes + page * PAGE, PAGE);
             else if (inode->dirty[page])
-                inode->torn = inode->lost = true, events.pages_lost++;
+                inode->torn = true, events.pages_lost++;
             inode->dirty[page] = 0;
         }
         if (inode->room > 0) {
@@ -652,7 +651,7 @@ void disk_power_cut(void)
             memcpy(inode->bytes, inode->durable, inode->room);
         }
         if (size != inode->count)
-            inode->torn = inode->lost = true;
+            inode->torn = true;
         inode->count = inode->durable_count = size;
         inode->reserved_end = 0;
     }
@@ -671,7 +670,7 @@ bool disk_file_at(uint32_t index, struct disk_file *file)
                                .durable = inode->durable,
                                .durable_count = inode->durable_count,
                                .torn = inode->torn || inode->harmed,
-                               .lost = inode->lost || inode->harmed};
+                               .harmed = inode->harmed};
     return true;
 }
 

@@ -796,7 +796,7 @@ static void walk_all(struct walk *walk, bool durable)
         size_t bytes = durable ? files[i].durable_count : files[i].count;
         /* Under its final name a file is whole, whatever failed while it was made. */
         bool final = !ends_with(walk->name, ".part");
-        walk->tolerant = final && !durable ? files[i].lost : files[i].torn;
+        walk->tolerant = final && !durable ? files[i].harmed : files[i].torn;
         walk->stopped = false;
         size_t whole =
             reader_walk(durable ? files[i].durable : files[i].bytes, bytes, walk_block, walk);

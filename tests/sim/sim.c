@@ -414,6 +414,17 @@ static void lose_memory(bool power)
     MUST(staging_map(&sim.staging, DESCRIPTOR_MEMORY) == 0);
 }
 
+/* Where the number of the copy in force stands, in front of the copies (staging.c). */
+static size_t version_place(const uint8_t *memory)
+{
+    uint64_t which = random_below(LANES + 1);
+    const struct receiver_state *receiver = staging_receiver(&sim.staging);
+    const struct writer_state *writer = lane_writer(&sim.staging.lanes[which % LANES]);
+    return which == LANES
+               ? (size_t)((const uint8_t *)(receiver - (receiver->version & 1)) - memory) - 24
+               : (size_t)((const uint8_t *)(writer - (writer->version & 1)) - memory) - 8;
+}
+
 /* Flips bits of the memory between two relays, as one that went wrong before it died may have done:
  * anywhere but in the batch, which the kernel writes and nobody can vouch for. */
 static void garble(void)
@@ -430,7 +441,7 @@ static void garble(void)
     events.garbled_memories++;
     model_garbled();
     for (uint64_t times = random_between(1, 3); times > 0; times--) {
-        uint64_t part = random_below(8);
+        uint64_t part = random_below(12);
         uint32_t bits = (uint32_t)random_spread(1, 200);
         if (part < 2) {
             memory_garble(parts[part], parts[part + 1], bits);
@@ -441,6 +452,13 @@ static void garble(void)
             size_t from = random_chance(500000) ? queue : parts[2];
             memory_garble(from, from + 64 * sizeof(struct staging_block), bits);
         } else if (part == 5) {
+            size_t at = version_place(memory);
+            memory_garble(at, at + 1, 1);
+        } else if (part == 6) { /* words that no checksum covers: what the last relay was told */
+            memory_garble(parts[1] + 40, parts[1] + 64, (uint32_t)random_between(1, 3));
+        } else if (part == 7) {
+            memory_garble(0, 64, (uint32_t)random_between(1, 4));
+        } else if (part == 8) {
             memory_garble(parts[3], parts[3] + 1024, bits);
         } else {
             size_t from = slots + random_below(3) * BLOCK_BYTES_MAX;

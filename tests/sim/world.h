@@ -80,8 +80,8 @@ struct disk_file {
     size_t count;
     const uint8_t *durable; /* what a power cut would surely leave, if its name is left */
     size_t durable_count;
-    bool torn; /* a write was cut short: its end need not be whole */
-    bool lost; /* somebody, or a power cut, has taken of it what was there */
+    bool torn;   /* a write was cut short: its end need not be whole */
+    bool harmed; /* somebody cut it */
 };
 /* The files in the folder, by name. `index` from 0; false behind the last. */
 bool disk_file_at(uint32_t index, struct disk_file *file);
