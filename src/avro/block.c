@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/copy.h"
 #include "base/crc32c.h"
 #include "base/varint.h"
 
@@ -125,7 +126,7 @@ void block_append(uint8_t *image, size_t data_bytes, struct span datum)
     while (left > 0) {
         size_t room = BLOCK_STORED_BYTES - data_bytes % BLOCK_STORED_BYTES;
         size_t part = left < room ? left : room;
-        memcpy(image + data_offset(data_bytes), from, part);
+        copy_bytes(image + data_offset(data_bytes), from, part);
         from += part;
         data_bytes += part;
         left -= part;
