@@ -4,6 +4,10 @@
  * Known: a rename and the note of it are two steps; a kill between them is found at the next start.
  * A name is synced with the next datums, not at once: until then a crash of the machine can bring
  * ".part" back, or take a file away of which nothing was counted yet.
+ * A file that could not be cut where it ends keeps ".part" until the next relay starts. That one
+ * cannot know where: blocks behind it, which the failed write left whole, are in the next file too.
+ * A sync that failed is told of once: a file whose last sync failed and that the next relay ends
+ * may, after a crash of the machine, hold damage behind what was counted as recorded.
  */
 #include "relay/segment.h"
 
@@ -274,7 +278,8 @@ static int64_t find_sound_end(struct direct_file *file, uint8_t *buffer, uint64_
     if (got < 0)
         return got;
     long header = block_read_header((struct span){buffer, (size_t)got}, sync);
-    if (header < 0 || header % BLOCK_PAGE_BYTES != 0) {
+    if (header < 0 || header % BLOCK_PAGE_BYTES != 0 ||
+        block_check_header((struct span){buffer, (size_t)header}) == -EBADMSG) {
         /* Without its header nothing says which schema: but blocks that stand there are kept. */
         *damaged = has_block_front(file, buffer);
         return 0;

@@ -148,14 +148,15 @@ static void choose_settings(void)
 
 static int take_log(const char *line, size_t bytes)
 {
-    (void)bytes;
-    note_text(line);
-    bool given_up = strstr(line, "cannot be trusted") != NULL;
-    bool block_given_up = strstr(line, "is not what it says") != NULL;
+    char text[400];
+    snprintf(text, sizeof(text), "%.*s", (int)bytes, line);
+    note_text(text);
+    bool given_up = strstr(text, "cannot be trusted") != NULL;
+    bool block_given_up = strstr(text, "is not what it says") != NULL;
     events.memories_given_up += given_up;
     events.blocks_given_up += block_given_up;
     if ((given_up || block_given_up) && !model_is_loose())
-        fail("memory that nobody has garbled is not believed: %s", line);
+        fail("memory that nobody has garbled is not believed: %s", text);
     return 0;
 }
 

@@ -81,7 +81,7 @@ struct disk_file {
     const uint8_t *durable; /* what a power cut would surely leave, if its name is left */
     size_t durable_count;
     bool torn;   /* a write was cut short: its end need not be whole */
-    bool harmed; /* somebody cut it */
+    bool harmed; /* somebody cut it; or a failed sync that was told once has shown */
 };
 /* The files in the folder, by name. `index` from 0; false behind the last. */
 bool disk_file_at(uint32_t index, struct disk_file *file);
