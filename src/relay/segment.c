@@ -485,41 +485,6 @@ void segment_give_up(struct lane *lane)
     lane_writer_commit(lane);
 }
 
-static uint64_t file_end(const struct writer_state *state)
-{
-    return state->file_bytes +
-           (state->open_datums > state->early_datums ? state->file_alignment : 0);
-}
-
-/* The last relay was killed in a sync, which may have failed: the system tells of that once, and a
- * later sync passes over what could not be written. So all that was not synced is written again.
- * The page before it may have been written anew since. 0 or a negative errno. */
-static int rewrite_unsynced(struct segment *segment)
-{
-    const struct writer_state *state = lane_writer(segment->lane);
-    uint64_t at = state->file_synced_bytes, end = file_end(state);
-    uint8_t *buffer = private_memory_map(REWRITE_BYTES);
-    if (buffer == NULL)
-        return -ENOMEM;
-    at -= at < state->file_alignment ? at : state->file_alignment;
-    int status = 0;
-    while (status == 0 && at < end) {
-        size_t bytes = end - at < REWRITE_BYTES ? end - at : REWRITE_BYTES;
-        long got = direct_file_read(&segment->file, buffer, bytes, at);
-        struct span part = {
-            buffer, got < 0 ? 0 : (size_t)got / state->file_alignment * state->file_alignment};
-        if (got < 0)
-            status = (int)got;
-        else if (part.bytes == 0) /* it ends sooner: its last page never came */
-            break;
-        else
-            status = direct_file_write(&segment->file, &part, 1, at);
-        at += part.bytes;
-    }
-    shared_memory_unmap(buffer, REWRITE_BYTES);
-    return status;
-}
-
 /* 0 if the file goes on, or is done with; a negative errno to be tried again: then what it holds is
  * not known, and nothing of it may be written to another. */
 static int resume_open_file(struct segment *segment)
@@ -543,11 +508,7 @@ static int resume_open_file(struct segment *segment)
         return status;
     int64_t size = status < 0 ? status : direct_file_size(&segment->file);
     if (size >= (int64_t)state->file_bytes && segment->file.alignment <= state->file_alignment) {
-        status = state->file_syncing ? rewrite_unsynced(segment) : 0;
-        if (status < 0) {
-            direct_file_close(&segment->file);
-            return status;
-        }
+        segment->sync_unknown = state->file_syncing != 0;
         if (folder->alignment < state->file_alignment) {
             struct writer_state *next = lane_writer_begin(segment->lane);
             next->file_alignment = folder->alignment;
@@ -744,6 +705,7 @@ int segment_open(struct segment *segment)
         segment->reserved_bytes = (uint64_t)header;
     segment->ahead_tried = false;
     segment->sync_status = 0;
+    segment->sync_unknown = false;
     next = lane_writer_begin(lane);
     next->folder_unsynced = 1;
     next->file_open = status == 0;
@@ -779,6 +741,41 @@ int segment_write(struct segment *segment, const struct span *parts, uint32_t pa
     return direct_file_write(&segment->file, parts, part_count, offset);
 }
 
+static uint64_t file_end(const struct writer_state *state)
+{
+    return state->file_bytes +
+           (state->open_datums > state->early_datums ? state->file_alignment : 0);
+}
+
+/* The last relay was killed in a sync, which may have failed: the system tells of that once, and a
+ * later sync passes over what could not be written. So all that was not synced is written again.
+ * The page before it may have been written anew since. 0 or a negative errno. */
+static int rewrite_unsynced(struct segment *segment)
+{
+    const struct writer_state *state = lane_writer(segment->lane);
+    uint64_t at = state->file_synced_bytes, end = file_end(state);
+    uint8_t *buffer = private_memory_map(REWRITE_BYTES);
+    if (buffer == NULL)
+        return -ENOMEM;
+    at -= at < state->file_alignment ? at : state->file_alignment;
+    int status = 0;
+    while (status == 0 && at < end) {
+        size_t bytes = end - at < REWRITE_BYTES ? end - at : REWRITE_BYTES;
+        long got = direct_file_read(&segment->file, buffer, bytes, at);
+        struct span part = {
+            buffer, got < 0 ? 0 : (size_t)got / state->file_alignment * state->file_alignment};
+        if (got < 0)
+            status = (int)got;
+        else if (part.bytes == 0) /* it ends sooner: its last page never came */
+            break;
+        else
+            status = direct_file_write(&segment->file, &part, 1, at);
+        at += part.bytes;
+    }
+    shared_memory_unmap(buffer, REWRITE_BYTES);
+    return status;
+}
+
 int segment_sync_folder(struct segment *segment)
 {
     if (!lane_writer(segment->lane)->folder_unsynced || segment->folder->descriptor < 0)
@@ -798,7 +795,10 @@ int segment_sync(struct segment *segment)
         struct writer_state *next = lane_writer_begin(segment->lane);
         next->file_syncing = 1;
         lane_writer_commit(segment->lane); /* whoever finds this does not know how it ended */
-        segment->sync_status = direct_file_sync(&segment->file);
+        segment->sync_status = segment->sync_unknown ? rewrite_unsynced(segment) : 0;
+        if (segment->sync_status == 0)
+            segment->sync_status = direct_file_sync(&segment->file);
+        segment->sync_unknown = segment->sync_unknown && segment->sync_status != 0;
     }
     if (segment->sync_status == 0) /* its datums could not be found without its name */
         segment->sync_status = segment_sync_folder(segment);

@@ -538,6 +538,9 @@ static void work(uint64_t ns)
     choose_load(&load, &traffic);
     uint64_t interval_ns = sim.settings.sync_ms * NS_PER_MS / 8;
     traffic = (struct traffic){interval_ns, traffic.burst < 8 ? traffic.burst : 8};
+    load.bytes_low = 0; /* no more than the memory can hold until it is written */
+    load.bytes_high = 60;
+    load.datums_max = load.datums_max < 3 ? load.datums_max : 3;
     model_load(&load);
     net_traffic(&traffic);
     memset(&machine.faults, 0, sizeof(machine.faults));
