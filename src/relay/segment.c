@@ -510,6 +510,15 @@ static int resume_open_file(struct segment *segment)
     if (size >= (int64_t)state->file_bytes && segment->file.alignment <= state->file_alignment) {
         segment->sync_unknown = state->file_syncing != 0;
         if (folder->alignment < state->file_alignment) {
+            /* What the last relay wrote and could not note was laid out for the other alignment:
+             * some of it would stand behind the same blocks. */
+            status = size > (int64_t)state->file_bytes
+                         ? direct_file_truncate(&segment->file, state->file_bytes)
+                         : 0;
+            if (status < 0) {
+                direct_file_close(&segment->file);
+                return status;
+            }
             struct writer_state *next = lane_writer_begin(segment->lane);
             next->file_alignment = folder->alignment;
             next->file_direct = segment->file.direct;
