@@ -35,7 +35,6 @@
 #define HEADER_EXTRA_BYTES 16384u /* of a header besides the schema, padding included */
 #define RENEW_NS           NS_PER_S
 #define RENEW_VAIN_NS      (10 * NS_PER_S)
-#define REWRITE_BYTES      BLOCK_BYTES_MAX
 #define SCAN_BYTES         ((size_t)LAYOUT_SCHEMA_BYTES_MAX + (1u << 20))
 
 /* ---- starting ---- */
@@ -763,13 +762,12 @@ static int rewrite_unsynced(struct segment *segment)
 {
     const struct writer_state *state = lane_writer(segment->lane);
     uint64_t at = state->file_synced_bytes, end = file_end(state);
-    uint8_t *buffer = private_memory_map(REWRITE_BYTES);
-    if (buffer == NULL)
-        return -ENOMEM;
+    uint8_t *buffer = segment->scratch;
+    size_t room = segment->scratch_bytes / state->file_alignment * state->file_alignment;
     at -= at < state->file_alignment ? at : state->file_alignment;
     int status = 0;
     while (status == 0 && at < end) {
-        size_t bytes = end - at < REWRITE_BYTES ? end - at : REWRITE_BYTES;
+        size_t bytes = end - at < room ? end - at : room;
         long got = direct_file_read(&segment->file, buffer, bytes, at);
         struct span part = {
             buffer, got < 0 ? 0 : (size_t)got / state->file_alignment * state->file_alignment};
@@ -781,7 +779,6 @@ static int rewrite_unsynced(struct segment *segment)
             status = direct_file_write(&segment->file, &part, 1, at);
         at += part.bytes;
     }
-    shared_memory_unmap(buffer, REWRITE_BYTES);
     return status;
 }
 
