@@ -6,6 +6,9 @@
  * ".part" back, or take a file away of which nothing was counted yet.
  * A file that could not be cut where it ends keeps ".part" until the next relay starts. That one
  * cannot know where: blocks behind it, which the failed write left whole, are in the next file too.
+ * Blocks that are given up (a relay without its folder is stopped, or they are not what they say)
+ * may have been written already by a relay that was killed before it noted it: until the file grows
+ * over them or is ended, they stand behind its end.
  * A sync that failed is told of once: a file whose last sync failed and that the next relay ends
  * may, after a crash of the machine, hold damage behind what was counted as recorded.
  */

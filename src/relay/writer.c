@@ -258,7 +258,7 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
     uint32_t part_count = 0;
     uint64_t bytes = 0, datums = 0, number = state->written;
     bool stands = rewrites_page && state->open_datums == first->count;
-    if (stands) { /* its last page holds all of it */
+    if (stands) {                               /* its last page holds all of it */
         note_unsynced(writer, first->since_ns); /* the last relay's page may be news to this one */
         datums = first->count;
         bytes = state->file_alignment;

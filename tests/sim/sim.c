@@ -225,6 +225,11 @@ static void end_life(bool by_kill)
         if (sim.exit_status == EXIT_RENEW && !machine.interrupted)
             fail("the relay wants another and does not stop for it");
         events.stops += sim.exit_status == EXIT_STOPPED;
+        /* Known, see segment.c: it gave up blocks that a killed relay may have written already. */
+        if (sim.relay.folder.descriptor < 0) {
+            machine.tail_stale = machine.truncate_failed = true;
+            model_inexact();
+        }
         events.renewals += sim.exit_status == EXIT_RENEW;
     }
     if (sim.relay.receiver.free_slots != NULL) {
@@ -635,7 +640,7 @@ static void episode(uint64_t seed, uint64_t number)
     machine.now_ns = NS_PER_S;
     machine.realtime_offset = 1767225600 * (int64_t)NS_PER_S;
     memset(&machine.faults, 0, sizeof(machine.faults));
-    machine.truncate_failed = machine.page_torn = false;
+    machine.truncate_failed = machine.page_torn = machine.tail_stale = false;
     memset(&sim.relay, 0, sizeof(sim.relay));
     choose_settings();
     bool opaque = sim.settings.encoding == ENCODING_OPAQUE;

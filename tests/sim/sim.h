@@ -71,7 +71,8 @@ struct machine {
     int64_t realtime_offset; /* of realtime */
     bool interrupted;        /* the relay has been asked to stop */
     bool truncate_failed;    /* in this episode: what was to be cut off stays, and may be doubled */
-    bool page_torn; /* in this episode: what was on the disk is in memory only for a while */
+    bool page_torn;  /* in this episode: what was on the disk is in memory only for a while */
+    bool tail_stale; /* in this episode: blocks that were given up may stand in an open file */
     struct faults faults;
     uint64_t seed, episode;
     bool trace;
@@ -95,8 +96,9 @@ void clock_to(uint64_t ns);
     X(kills_in_write)                                                                              \
     X(stops)                                                                                       \
     X(power_cuts)                                                                                  \
-    X(pages_lost) X(fresh_memories) X(sockets_replaced) X(garbled_memories) X(clock_steps)         \
-        X(switches) X(datagrams) X(datagrams_invalid) X(datagrams_dropped) X(datagrams_coalesced)  \
+    X(pages_lost)                                                                                  \
+    X(fresh_memories) X(sockets_replaced) X(garbled_memories) X(clock_steps) X(switches)           \
+        X(datagrams) X(datagrams_invalid) X(datagrams_dropped) X(datagrams_coalesced)              \
             X(coalesced_still) X(runs_sent) X(runs_refused) X(renewals) X(settings_changed)        \
                 X(memories_given_up) X(blocks_given_up) X(hasty_phases) X(datagrams_in_flight)     \
                     X(datums) X(sent_twice) X(send_errors) X(receive_errors) X(waits_interrupted)  \
