@@ -715,7 +715,8 @@ void disk_cut(const char *name, size_t bytes)
     if (at < 0)
         return;
     struct inode *inode = &inodes[folder.entries[at].inode];
-    memset(inode->bytes + bytes, 0, inode->count - bytes);
+    if (bytes < inode->count)
+        memset(inode->bytes + bytes, 0, inode->count - bytes);
     inode->count = bytes;
     inode->harmed = true; /* what is being written now may leave a hole */
 }
