@@ -136,7 +136,7 @@ int main(int argc, char **argv)
         uint64_t waiting = number + 1 - lane_written(lane);
         waiting_max = waiting > waiting_max ? waiting : waiting_max;
     }
-    writing_stop(&writing);
+    writing_stop(&writing, true);
     double seconds = (double)(clock_monotonic_ns() - start_ns) / 1e9;
     struct counters counters;
     staging_read(&staging, &counters);

@@ -21,7 +21,7 @@
 
 #define STAGING_MAGIC 0x474e4753u /* "SGNG" */
 #ifndef STAGING_VERSION           /* tests build another */
-#define STAGING_VERSION 2u
+#define STAGING_VERSION 3u
 #endif
 #define COPY_TRIES_MAX 100000u
 #define PAGE_BYTES     BLOCK_PAGE_BYTES
@@ -123,13 +123,16 @@ void staging_seal_block(struct staging_block *block)
     block->checksum = block_words_checksum(block);
 }
 
+/* Blocks that wait have the room that they take when they are finished for this alignment. */
 static bool is_block_sound(const struct staging *staging, const struct staging_block *block)
 {
-    return block->slot < staging->slot_count && block->count > 0 && block->count < 1u << 20 &&
-           block->offset < BLOCK_BYTES_MAX && block->offset % BLOCK_PAGE_BYTES == 0 &&
-           block->data_bytes < BLOCK_BYTES_MAX && block->checked_bytes <= block->data_bytes &&
-           block->offset + block_finished_bytes(block->data_bytes, BLOCK_PAGE_BYTES) <=
-               BLOCK_BYTES_MAX;
+    uint32_t alignment = staging->shared->alignment;
+    return alignment >= BLOCK_PAGE_BYTES && alignment <= BLOCK_BYTES_MAX &&
+           (alignment & (alignment - 1)) == 0 && block->slot < staging->slot_count &&
+           block->count > 0 && block->count < 1u << 20 && block->offset < BLOCK_BYTES_MAX &&
+           block->offset % BLOCK_PAGE_BYTES == 0 && block->data_bytes < BLOCK_BYTES_MAX &&
+           block->checked_bytes <= block->data_bytes &&
+           block->offset + block_finished_bytes(block->data_bytes, alignment) <= BLOCK_BYTES_MAX;
 }
 
 static uint32_t writer_checksum(const struct writer_state *state)
@@ -140,6 +143,12 @@ static uint32_t writer_checksum(const struct writer_state *state)
 static uint32_t receiver_checksum(const struct receiver_state *state)
 {
     return crc32c(0, state, offsetof(struct receiver_state, checksum));
+}
+
+/* Whether the copy in force is the one that was put in force last; fresh memory has none yet. */
+static bool is_copy_true(uint64_t version, uint64_t noted, uint32_t checksum, uint32_t computed)
+{
+    return version == 0 ? noted == 0 && checksum == 0 : noted == version && checksum == computed;
 }
 
 static bool is_writer_sound(const struct writer_state *writer)
@@ -172,7 +181,7 @@ static bool is_block_in_place(const struct staging *staging, const struct stagin
     } else if (block->offset < use->end) {
         return false;
     }
-    use->end = block->offset + block_finished_bytes(block->data_bytes, BLOCK_PAGE_BYTES);
+    use->end = block->offset + block_finished_bytes(block->data_bytes, staging->shared->alignment);
     return true;
 }
 
@@ -195,7 +204,8 @@ static bool is_lane_sound(const struct lane *lane, struct slot_use *use)
     const struct lane_state *receiver = lane_receiver(lane);
     const struct writer_state *writer = lane_writer(lane);
     const struct staging_block *open = &receiver->open;
-    if (lane->shared->writer_version != 0 && writer->checksum != writer_checksum(writer))
+    if (!is_copy_true(lane->shared->writer_version, writer->version, writer->checksum,
+                      writer_checksum(writer)))
         return false;
     if (writer->written > receiver->closed ||
         receiver->closed - writer->written > lane->queue_count || !is_writer_sound(writer) ||
@@ -230,7 +240,8 @@ static bool is_staging_sound(const struct staging *staging)
     const struct receiver_state *receiver = staging_receiver(staging);
     const struct writer_state *writer = lane_writer(&staging->lanes[LANE_DATUMS]);
     struct slot_use use = {.slot = UINT32_MAX};
-    if (staging->shared->receiver_version != 0 && receiver->checksum != receiver_checksum(receiver))
+    if (!is_copy_true(staging->shared->receiver_version, receiver->version, receiver->checksum,
+                      receiver_checksum(receiver)))
         return false;
     if (receiver->window_copy > 1 || receiver->latency_copy > 1 ||
         receiver->datums_unrecorded + writer->datums_recorded + writer->datums_unrecorded >
@@ -335,7 +346,9 @@ int staging_reset(int descriptor)
     if (status < 0)
         return status;
     struct ledger_shared *ledger = memory;
-    status = shared_memory_release((uint8_t *)memory + LEDGER_BYTES, (size_t)bytes - LEDGER_BYTES);
+    /* A ledger that is none is given up as well, or no relay could ever map this memory again. */
+    size_t kept = ledger_make(ledger) == 0 ? LEDGER_BYTES : 0;
+    status = shared_memory_release((uint8_t *)memory + kept, (size_t)bytes - kept);
     if (ledger_make(ledger) == 0)
         ledger_note_reset(ledger);
     shared_memory_unmap(memory, (size_t)bytes);
@@ -378,6 +391,7 @@ void staging_receiver_commit(struct staging *staging)
     struct staging_shared *shared = staging->shared;
     uint64_t version = atomic_load_explicit(&shared->receiver_version, memory_order_relaxed);
     struct receiver_state *next = &shared->receiver[(version + 1) & 1];
+    next->version = version + 1;
     next->checksum = receiver_checksum(next);
     twin_commit(&shared->receiver_version);
 }
@@ -399,6 +413,7 @@ void lane_writer_commit(struct lane *lane)
     struct lane_shared *shared = lane->shared;
     uint64_t version = atomic_load_explicit(&shared->writer_version, memory_order_relaxed);
     struct writer_state *next = &shared->writer[(version + 1) & 1];
+    next->version = version + 1;
     next->checksum = writer_checksum(next);
     twin_commit(&shared->writer_version);
 }

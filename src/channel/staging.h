@@ -86,14 +86,17 @@ struct receiver_state {
     uint32_t window_time_known; /* ... if it had one */
     uint32_t coalesced;         /* datagrams in the newest message */
     uint32_t latency_copy;      /* which of the two histograms is in force */
-    uint32_t checksum;          /* of all above; made by the commit */
+    uint32_t more_zero;
+    uint64_t version;  /* the commit that put it in force ... */
+    uint32_t checksum; /* ... and made this, of all above */
 };
 
 /* What the writing thread has done in a lane. The file is the one being written, if `file_open`. */
 struct writer_state {
     uint64_t written; /* blocks done with since the beginning: in the file, or given up */
     uint64_t datums_recorded, datums_unrecorded, bytes_recorded;
-    uint64_t unsynced_datums; /* in the file, not yet synced */
+    uint64_t unsynced_datums;   /* in the file, not yet synced ... */
+    uint64_t unsynced_since_ns; /* ... monotonic: since when the oldest waits; 0: not known */
     /* Block number `written` may be in parts: its first `early_datums` (`early_bytes`) are in a
      * file that has been ended; up to `open_datums` (`open_bytes`) it stands in this file as its
      * open page; `counted_datums` of it are in the totals above. */
@@ -112,8 +115,10 @@ struct writer_state {
     uint32_t folder_unsynced; /* names changed that may not be on the medium yet */
     uint32_t file_alignment, write_errno;
     uint8_t sync_marker[BLOCK_SYNC_BYTES];
-    char file_name[128];          /* without ".part" */
-    uint32_t more_zero, checksum; /* of all above; made by the commit */
+    char file_name[128];   /* without ".part" */
+    uint64_t version;      /* the commit that put it in force ... */
+    uint32_t file_syncing; /* a sync of the file has begun, and was not seen to end well */
+    uint32_t checksum;     /* ... and made this, of all above */
 };
 
 /* Who may still change the open block: its number times 4 plus one of these. The receiver must take
@@ -175,7 +180,8 @@ void staging_move(struct staging *staging, struct staging *from);
 int staging_validate(const struct staging *staging);
 void staging_unmap(struct staging *staging);
 
-/* Empties the memory (after -EBADMSG) but for the ledger. The counters are lost with it. */
+/* Empties the memory (after -EBADMSG) but for the ledger, if that is one. The counters are lost
+ * with it. */
 int staging_reset(int descriptor);
 
 /* The state in force; the copy to change, made equal to it; and putting that copy in force. Only

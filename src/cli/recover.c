@@ -29,7 +29,8 @@ const char verb_recover_help[] =
     "  flotilla recover damaged.avro -o salvaged.avro\n"
     "  flotilla recover headless.avro --schema schemas/engine.avsc\n"
     "\n"
-    "  -o, --output OUT   default: FILE with .avro or .avro.part replaced by .recovered.avro\n"
+    "  -o, --output OUT   default: FILE with .avro, .avro.part or .avro.damaged replaced by\n"
+    "                     .recovered.avro\n"
     "  --schema SCHEMA    the datums' schema, where the file's header is damaged; else that of "
     "the\n"
     "                     nearest recording of the same channel in the same folder is taken\n"
@@ -76,7 +77,8 @@ static int complain(const struct task *task, const char *what, const char *why)
 
 /* ---- a lost header ---- */
 
-/* CHANNEL-20260101T000000.000000Z-000001[-rejects][.recovered].avro[.part], taken apart. */
+/* CHANNEL-20260101T000000.000000Z-000001[-rejects][.recovered].avro[.part|.damaged], taken
+ * apart. */
 struct recording_name {
     char channel[NAME_BYTES_MAX];
     uint64_t number;
@@ -96,7 +98,8 @@ static bool read_name(struct recording_name *name, const char *file)
 {
     if ((size_t)snprintf(name->channel, sizeof(name->channel), "%s", file) >= sizeof(name->channel))
         return false;
-    ends_in(name->channel, ".part");
+    if (!ends_in(name->channel, ".part"))
+        ends_in(name->channel, ".damaged");
     if (!ends_in(name->channel, ".avro"))
         return false;
     ends_in(name->channel, ".recovered");
@@ -377,7 +380,8 @@ static int choose_output(struct task *task, char *chosen, size_t chosen_bytes)
         char stem[PATH_BYTES_MAX];
         if ((size_t)snprintf(stem, sizeof(stem), "%s", task->path) >= sizeof(stem))
             return complain(task, strerror(ENAMETOOLONG), "");
-        ends_in(stem, ".part");
+        if (!ends_in(stem, ".part"))
+            ends_in(stem, ".damaged");
         ends_in(stem, ".avro");
         if ((size_t)snprintf(chosen, chosen_bytes, "%s.recovered.avro", stem) >= chosen_bytes)
             return complain(task, strerror(ENAMETOOLONG), "");

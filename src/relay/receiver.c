@@ -21,7 +21,8 @@
 #include "os/memory.h"
 
 #define DRAIN_NS         (2 * NS_PER_S)
-#define IDLE_NS          NS_PER_S        /* after this long without data, memory is given back */
+#define IDLE_NS          NS_PER_S /* after this long without data, memory is given back */
+#define LEAVE_LOOK_NS    ((int64_t)(2 * NS_PER_MS))
 #define RECEIVE_PAUSE_NS (5 * NS_PER_MS) /* after an error of the kernel's */
 #define FULL_BATCHES_MAX 16              /* without a look at the signals */
 #define SLOTS_KEPT       23u             /* more than one large write, what waits and what fills */
@@ -785,12 +786,33 @@ static int wait_for_data(struct receiver *receiver)
         timeout_ns = 0;
     else if (due != UINT64_MAX && (timeout_ns < 0 || (int64_t)(due - now_ns) < timeout_ns))
         timeout_ns = (int64_t)(due - now_ns);
-    int ready =
-        net_wait(receiver->descriptor, interrupt_descriptor(), beat(receiver, now_ns, timeout_ns));
+    int interrupt = interrupt_descriptor();
+    if (interrupt_seen()) { /* it goes on until the writing thread has left: see must_end */
+        interrupt = -1;
+        timeout_ns = timeout_ns < 0 || timeout_ns > LEAVE_LOOK_NS ? LEAVE_LOOK_NS : timeout_ns;
+    }
+    int ready = net_wait(receiver->descriptor, interrupt, beat(receiver, now_ns, timeout_ns));
     close_what_is_due(receiver, clock_monotonic_ns());
     if (ready == 0 && timeout_ns == (int64_t)IDLE_NS)
         rest(receiver);
     return ready == -EINTR ? 0 : ready;
+}
+
+static bool hands_over(const struct receiver *receiver)
+{
+    return receiver->may_hand_over && interrupt_hands_over();
+}
+
+/* Whether it was asked to end. To hand over, it goes on until the writing thread has come to a rest
+ * between two steps: however slow the disk is, the next relay then begins at once. */
+static bool must_end(const struct receiver *receiver)
+{
+    if (!interrupt_seen())
+        return false;
+    if (!hands_over(receiver) || receiver->writing == NULL || writing_renews(receiver->writing))
+        return true;
+    writing_leave(receiver->writing);
+    return writing_left(receiver->writing);
 }
 
 int receiver_run(struct receiver *receiver)
@@ -799,7 +821,7 @@ int receiver_run(struct receiver *receiver)
     uint32_t full_batches = 0;
     bool full;
     receiver->touched = true;
-    while (!interrupt_seen()) {
+    while (!must_end(receiver)) {
         if (full_batches == 0 || full_batches >= FULL_BATCHES_MAX) {
             full_batches = 0;
             status = wait_for_data(receiver);
@@ -818,8 +840,9 @@ int receiver_run(struct receiver *receiver)
             close_what_is_due(receiver, clock_monotonic_ns());
     }
     /* Decided here and once: a signal may come at any moment. */
-    receiver->handed_over = (receiver->may_hand_over && interrupt_hands_over()) ||
-                            (receiver->writing != NULL && writing_renews(receiver->writing));
+    receiver->handed_over =
+        (hands_over(receiver) && (receiver->writing == NULL || writing_left(receiver->writing))) ||
+        (receiver->writing != NULL && writing_renews(receiver->writing));
     if (receiver->handed_over)
         return status < 0 ? status : 0; /* what is queued and what is open is the successor's */
     uint64_t drain_until_ns = clock_monotonic_ns() + DRAIN_NS;

@@ -316,10 +316,10 @@ int relay_work(struct relay *relay)
     notify_send(&relay->notify, "STOPPING=1\nSTATUS=Writing what was received");
     if (status < 0)
         log_line("cannot receive: %s", strerror(-status));
-    if (relay->receiver.handed_over)
-        return EXIT_RENEW; /* the writing thread ends with the process: its disk may be slow */
     if (writing != NULL)
-        writing_stop(writing);
+        writing_stop(writing, !relay->receiver.handed_over);
+    if (relay->receiver.handed_over)
+        return EXIT_RENEW;
     return status < 0 ? EXIT_BROKEN : EXIT_STOPPED;
 }
 
@@ -341,8 +341,6 @@ void relay_close(struct relay *relay, int status)
         ledger_note_end(relay->staging.ledger, host_process(), status,
                         status == EXIT_STOPPED ? &counters : NULL);
     }
-    if (status == EXIT_RENEW)
-        return; /* the writing thread is still there */
     for (int i = 0; i < LANES; i++)
         segment_release(&relay->segments[i]);
     staging_unmap(&relay->staging);

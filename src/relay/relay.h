@@ -44,8 +44,7 @@ int relay_open(struct relay *relay);
 int relay_work(struct relay *relay);
 /* Logs what was counted. */
 void relay_report(const struct relay *relay);
-/* Leaves its exit status and totals in the ledger, and frees everything; after EXIT_RENEW only the
- * former, as the process is about to end. */
+/* Leaves its exit status and totals in the ledger, and frees everything. */
 void relay_close(struct relay *relay, int status);
 /* For a crash handler: notes what datagram it was at. */
 void relay_note_crash(struct relay *relay);

@@ -4,6 +4,13 @@
  * Known: a rename and the note of it are two steps; a kill between them is found at the next start.
  * A name is synced with the next datums, not at once: until then a crash of the machine can bring
  * ".part" back, or take a file away of which nothing was counted yet.
+ * A file that could not be cut where it ends keeps ".part" until the next relay starts. That one
+ * cannot know where: blocks behind it, which the failed write left whole, are in the next file too.
+ * Blocks that are given up (a relay without its folder is stopped, or they are not what they say)
+ * may have been written already by a relay that was killed before it noted it: until the file grows
+ * over them or is ended, they stand behind its end.
+ * A sync that failed is told of once: a file whose last sync failed and that the next relay ends
+ * may, after a crash of the machine, hold damage behind what was counted as recorded.
  */
 #include "relay/segment.h"
 
@@ -22,6 +29,7 @@
 #include "os/memory.h"
 
 #define PART_SUFFIX        ".part"
+#define DAMAGED_SUFFIX     ".damaged" /* what stands behind damage, for `flotilla recover` */
 #define LOCK_NAME          ".lock"
 #define PROBE_NAME         ".probe"
 #define OPENING_PREFIX     ".opening" /* a file without a header yet, which no reader could open */
@@ -272,7 +280,8 @@ static int64_t find_sound_end(struct direct_file *file, uint8_t *buffer, uint64_
     if (got < 0)
         return got;
     long header = block_read_header((struct span){buffer, (size_t)got}, sync);
-    if (header < 0 || header % BLOCK_PAGE_BYTES != 0) {
+    if (header < 0 || header % BLOCK_PAGE_BYTES != 0 ||
+        block_check_header((struct span){buffer, (size_t)header}) == -EBADMSG) {
         /* Without its header nothing says which schema: but blocks that stand there are kept. */
         *damaged = has_block_front(file, buffer);
         return 0;
@@ -319,6 +328,61 @@ static int rename_leftover(struct segment *segment, const char *part, char *name
     return folder_rename(folder, part, name);
 }
 
+/* Copies what stands from `from` to `to` of a file to the same place in another. */
+static int copy_part(struct direct_file *file, struct direct_file *other, uint8_t *buffer,
+                     uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        size_t bytes = to - from < SCAN_BYTES ? to - from : SCAN_BYTES;
+        long got = direct_file_read(file, buffer, bytes, from);
+        if (got <= 0)
+            return got < 0 ? (int)got : -EIO;
+        struct span part = {buffer, (size_t)got};
+        int status = direct_file_write(other, &part, 1, from);
+        if (status < 0)
+            return status;
+        from += part.bytes;
+    }
+    return 0;
+}
+
+/* Keeps what stands behind the damage at `end`: in a file of its own, with the header, each byte at
+ * its old place. Done again after a kill it gives the same file. */
+static int set_damage_aside(struct segment *segment, struct direct_file *file, uint8_t *buffer,
+                            const char *name, uint64_t end, uint64_t size)
+{
+    uint8_t sync[BLOCK_SYNC_BYTES];
+    int folder = segment->folder->descriptor;
+    long got = direct_file_read(file, buffer, SCAN_BYTES, 0);
+    long header = got < 0 ? got : block_read_header((struct span){buffer, (size_t)got}, sync);
+    if (header < 0)
+        return (int)header;
+    struct direct_file aside;
+    folder_remove(folder, name);
+    int status = direct_file_open(&aside, folder, name, FILE_CREATE, false);
+    if (status < 0)
+        return status;
+    status = copy_part(file, &aside, buffer, 0, (uint64_t)header);
+    if (status == 0)
+        status = copy_part(file, &aside, buffer, end, size);
+    if (status == 0)
+        status = direct_file_sync(&aside);
+    direct_file_close(&aside);
+    return status == 0 ? folder_sync(folder) : status;
+}
+
+/* Ends a leftover at `end`, behind its last sound block. */
+static int end_leftover(struct segment *segment, struct direct_file *file, const char *part,
+                        char *name, size_t name_bytes, uint64_t end)
+{
+    int status = direct_file_truncate(file, end);
+    if (status == 0)
+        status = direct_file_sync(file);
+    if (status == 0)
+        status = rename_leftover(segment, part, name, name_bytes);
+    return status == 0 ? folder_sync(segment->folder->descriptor) : status;
+}
+
 /* False if it is there still. */
 static bool finish_leftover(struct segment *segment, const char *part)
 {
@@ -337,34 +401,37 @@ static bool finish_leftover(struct segment *segment, const char *part)
     }
     uint64_t datums;
     bool damaged;
+    char aside[sizeof(name) + sizeof(DAMAGED_SUFFIX)];
+    snprintf(aside, sizeof(aside), "%s" DAMAGED_SUFFIX, name);
     int64_t size = direct_file_size(&file);
     int64_t end = find_sound_end(&file, buffer, &datums, &damaged);
-    shared_memory_unmap(buffer, SCAN_BYTES);
     if (end < 0) {
         log_line("cannot read %s: %s", part, strerror((int)-end));
     } else if (damaged) {
-        /* Nothing is cut that could still be read: that is for a person to decide. */
-        status = rename_leftover(segment, part, name, sizeof(name));
+        /* Nothing is cut off that could still be read, and nothing but whole blocks gets the name
+         * of a recording: a reader that knows no checksums would take damage for datums. */
+        if (datums == 0) {
+            status = folder_rename(segment->folder->descriptor, part, aside);
+        } else {
+            status = set_damage_aside(segment, &file, buffer, aside, (uint64_t)end, (uint64_t)size);
+            if (status == 0)
+                status = end_leftover(segment, &file, part, name, sizeof(name), (uint64_t)end);
+        }
         log_line("%s was left open and is damaged at byte %" PRId64
-                 ", with sound blocks behind: kept as it is; `flotilla recover` saves what it "
-                 "holds: %s",
-                 name, end, status < 0 ? strerror(-status) : "done");
+                 ", with sound blocks behind: ended there, with %" PRIu64
+                 " datums; the rest is kept in %s, for `flotilla recover`: %s",
+                 part, end, datums, aside, status < 0 ? strerror(-status) : "done");
     } else if (datums == 0) {
         status = folder_remove(segment->folder->descriptor, part);
         log_line("removed %s, which holds no whole block: %s", part,
                  status < 0 ? strerror(-status) : "done");
     } else {
-        status = direct_file_truncate(&file, (uint64_t)end);
-        if (status == 0)
-            status = direct_file_sync(&file);
-        if (status == 0)
-            status = rename_leftover(segment, part, name, sizeof(name));
-        if (status == 0)
-            status = folder_sync(segment->folder->descriptor);
+        status = end_leftover(segment, &file, part, name, sizeof(name), (uint64_t)end);
         log_line("ended %s, which was left open: %" PRIu64 " datums kept, %" PRId64
                  " bytes cut off: %s",
                  name, datums, size - end, status < 0 ? strerror(-status) : "done");
     }
+    shared_memory_unmap(buffer, SCAN_BYTES);
     direct_file_close(&file);
     return end >= 0 && status == 0;
 }
@@ -388,13 +455,11 @@ static void finish_ending(struct segment *segment, bool again)
         log_line("%s was removed while it was written", part);
     else if (state->file_final_bytes <= state->file_header_bytes) /* no datums */
         status = folder_remove(segment->folder->descriptor, part);
-    else {
-        int renamed = folder_rename(segment->folder->descriptor, part, state->file_name);
-        status = renamed < 0 ? renamed : status;
-    }
+    else if (status == 0) /* else it may hold more than it should: no final name for that */
+        status = folder_rename(segment->folder->descriptor, part, state->file_name);
     if (status < 0)
-        log_line("%s/%s may not be ended properly: %s", segment->settings->directory, part,
-                 strerror(-status));
+        log_line("%s/%s cannot be ended: %s; the next relay does it when it starts",
+                 segment->settings->directory, part, strerror(-status));
 
     struct writer_state *next = lane_writer_begin(lane);
     next->folder_unsynced = 1;
@@ -410,6 +475,7 @@ void segment_give_up(struct lane *lane)
     struct writer_state *next = lane_writer_begin(lane);
     next->datums_unrecorded += next->unsynced_datums;
     next->unsynced_datums = 0;
+    next->unsynced_since_ns = 0;
     if (next->open_datums > 0) {
         next->early_datums = next->open_datums;
         next->early_bytes = next->open_bytes;
@@ -444,7 +510,17 @@ static int resume_open_file(struct segment *segment)
         return status;
     int64_t size = status < 0 ? status : direct_file_size(&segment->file);
     if (size >= (int64_t)state->file_bytes && segment->file.alignment <= state->file_alignment) {
+        segment->sync_unknown = state->file_syncing != 0;
         if (folder->alignment < state->file_alignment) {
+            /* What the last relay wrote and could not note was laid out for the other alignment:
+             * some of it would stand behind the same blocks. */
+            status = size > (int64_t)state->file_bytes
+                         ? direct_file_truncate(&segment->file, state->file_bytes)
+                         : 0;
+            if (status < 0) {
+                direct_file_close(&segment->file);
+                return status;
+            }
             struct writer_state *next = lane_writer_begin(segment->lane);
             next->file_alignment = folder->alignment;
             next->file_direct = segment->file.direct;
@@ -611,6 +687,7 @@ int segment_open(struct segment *segment)
     next->file_opened_ns = clock_monotonic_ns();
     next->file_bytes = 0;
     next->file_synced_bytes = 0;
+    next->file_syncing = 0;
     write_name(segment, next);
     char part[160], started[CLOCK_TEXT_BYTES];
     part_name(part, sizeof(part), next->file_name);
@@ -639,6 +716,7 @@ int segment_open(struct segment *segment)
         segment->reserved_bytes = (uint64_t)header;
     segment->ahead_tried = false;
     segment->sync_status = 0;
+    segment->sync_unknown = false;
     next = lane_writer_begin(lane);
     next->folder_unsynced = 1;
     next->file_open = status == 0;
@@ -680,6 +758,33 @@ static uint64_t file_end(const struct writer_state *state)
            (state->open_datums > state->early_datums ? state->file_alignment : 0);
 }
 
+/* The last relay was killed in a sync, which may have failed: the system tells of that once, and a
+ * later sync passes over what could not be written. So all that was not synced is written again.
+ * The page before it may have been written anew since. 0 or a negative errno. */
+static int rewrite_unsynced(struct segment *segment)
+{
+    const struct writer_state *state = lane_writer(segment->lane);
+    uint64_t at = state->file_synced_bytes, end = file_end(state);
+    uint8_t *buffer = segment->scratch;
+    size_t room = segment->scratch_bytes / state->file_alignment * state->file_alignment;
+    at -= at < state->file_alignment ? at : state->file_alignment;
+    int status = 0;
+    while (status == 0 && at < end) {
+        size_t bytes = end - at < room ? end - at : room;
+        long got = direct_file_read(&segment->file, buffer, bytes, at);
+        struct span part = {
+            buffer, got < 0 ? 0 : (size_t)got / state->file_alignment * state->file_alignment};
+        if (got < 0)
+            status = (int)got;
+        else if (part.bytes == 0) /* it ends sooner: its last page never came */
+            break;
+        else
+            status = direct_file_write(&segment->file, &part, 1, at);
+        at += part.bytes;
+    }
+    return status;
+}
+
 int segment_sync_folder(struct segment *segment)
 {
     if (!lane_writer(segment->lane)->folder_unsynced || segment->folder->descriptor < 0)
@@ -695,8 +800,15 @@ int segment_sync_folder(struct segment *segment)
 
 int segment_sync(struct segment *segment)
 {
-    if (segment->sync_status == 0)
-        segment->sync_status = direct_file_sync(&segment->file);
+    if (segment->sync_status == 0) {
+        struct writer_state *next = lane_writer_begin(segment->lane);
+        next->file_syncing = 1;
+        lane_writer_commit(segment->lane); /* whoever finds this does not know how it ended */
+        segment->sync_status = segment->sync_unknown ? rewrite_unsynced(segment) : 0;
+        if (segment->sync_status == 0)
+            segment->sync_status = direct_file_sync(&segment->file);
+        segment->sync_unknown = segment->sync_unknown && segment->sync_status != 0;
+    }
     if (segment->sync_status == 0) /* its datums could not be found without its name */
         segment->sync_status = segment_sync_folder(segment);
     int status = segment->sync_status;
@@ -709,8 +821,10 @@ int segment_sync(struct segment *segment)
     if (status < 0)
         return status;
     struct writer_state *next = lane_writer_begin(segment->lane);
+    next->file_syncing = 0;
     next->datums_recorded += next->unsynced_datums;
     next->unsynced_datums = 0;
+    next->unsynced_since_ns = 0;
     if (file_end(next) > next->file_synced_bytes)
         next->bytes_recorded += file_end(next) - next->file_synced_bytes;
     next->file_synced_bytes = file_end(next);
@@ -730,6 +844,8 @@ int segment_end(struct segment *segment, uint64_t torn_at)
         next->unsynced_datums = 0;
         size = next->file_synced_bytes;
     }
+    next->file_syncing = 0;
+    next->unsynced_since_ns = 0;
     /* A torn page, which may have been synced when it was whole, goes to the next file again; not
      * where somebody took the file away. */
     bool again = torn_at != 0 && (synced || (status != -ENOENT && torn_at < size));

@@ -40,9 +40,10 @@ struct segment {
     uint64_t reserved_bytes;
     struct direct_file ahead; /* the next file, made ahead, still without a header and a name */
     uint64_t ahead_reserved_bytes;
-    bool ahead_tried; /* since `file` was opened */
-    int sync_status;  /* of a failed sync; the kernel tells of it only once */
-    uint8_t *scratch; /* page aligned; the header */
+    bool ahead_tried;  /* since `file` was opened */
+    int sync_status;   /* of a failed sync; the kernel tells of it only once */
+    bool sync_unknown; /* of the last relay's sync nobody saw the end: it may have failed */
+    uint8_t *scratch;  /* page aligned; the header */
     size_t scratch_bytes;
     char host[128];
 };

@@ -258,7 +258,8 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
     uint32_t part_count = 0;
     uint64_t bytes = 0, datums = 0, number = state->written;
     bool stands = rewrites_page && state->open_datums == first->count;
-    if (stands) { /* its last page holds all of it */
+    if (stands) {                               /* its last page holds all of it */
+        note_unsynced(writer, first->since_ns); /* the last relay's page may be news to this one */
         datums = first->count;
         bytes = state->file_alignment;
         number++;
@@ -302,6 +303,7 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
     struct writer_state *next = lane_writer_begin(lane);
     next->written = number;
     next->unsynced_datums += datums - next->counted_datums;
+    next->unsynced_since_ns = writer->unsynced_since_ns;
     next->file_bytes += bytes;
     next->early_datums = next->open_datums = next->counted_datums = 0;
     next->early_bytes = next->open_bytes = 0;
@@ -350,6 +352,7 @@ static void write_open_page(struct writer *writer)
     }
     struct writer_state *next = lane_writer_begin(lane);
     next->unsynced_datums += receiver.open.count - next->counted_datums;
+    next->unsynced_since_ns = writer->unsynced_since_ns;
     next->counted_datums = receiver.open.count;
     next->open_datums = receiver.open.count;
     next->open_bytes = receiver.open.data_bytes;
@@ -526,11 +529,14 @@ static void writing_run(void *context)
     for (int i = 0; i < LANES; i++) {
         segment_finish_leftovers(writing->writers[i].segment);
         const struct writer_state *state = lane_writer(writing->writers[i].lane);
+        /* As old as it is: relays that live shorter than `sync` would never sync otherwise. */
         if (state->unsynced_datums > 0 || state->folder_unsynced)
-            writing->writers[i].unsynced_since_ns = clock_monotonic_ns();
+            writing->writers[i].unsynced_since_ns =
+                state->unsynced_since_ns != 0 ? state->unsynced_since_ns : clock_monotonic_ns();
     }
-    while (!atomic_load_explicit(&writing->stop, memory_order_acquire)) {
-        uint32_t seen = wake_seen(&writing->wake);
+    for (uint32_t seen = wake_seen(&writing->wake); /* before the look: the wake-up comes after */
+         !atomic_load_explicit(&writing->stop, memory_order_acquire);
+         seen = wake_seen(&writing->wake)) {
         struct lane_state known[LANES];
         uint64_t due = UINT64_MAX;
         bool worked = false;
@@ -543,8 +549,10 @@ static void writing_run(void *context)
         if (!worked && due > now_ns)
             wait_for_more(writing, known, seen, due == UINT64_MAX ? -1 : (int64_t)(due - now_ns));
     }
-    for (int i = 0; i < LANES && !writing_renews(writing); i++)
+    bool leave = atomic_load_explicit(&writing->leave, memory_order_acquire) != 0;
+    for (int i = 0; i < LANES && !leave; i++)
         writer_drain(&writing->writers[i]);
+    atomic_store_explicit(&writing->left, leave, memory_order_release);
 }
 
 void writer_drain(struct writer *writer)
@@ -602,13 +610,31 @@ void writing_notice(struct writing *writing, enum lane_index lane, bool closed)
         wake_signal(&writing->wake);
 }
 
-void writing_stop(struct writing *writing)
+void writing_leave(struct writing *writing)
 {
+    if (atomic_load_explicit(&writing->leave, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&writing->leave, 1, memory_order_release);
+    atomic_store_explicit(&writing->stop, 1, memory_order_release);
+    wake_signal(&writing->wake);
+}
+
+bool writing_left(const struct writing *writing)
+{
+    return atomic_load_explicit(&writing->left, memory_order_acquire) != 0;
+}
+
+void writing_stop(struct writing *writing, bool finish)
+{
+    if (!finish)
+        writing_leave(writing);
     atomic_store_explicit(&writing->stop, 1, memory_order_release);
     wake_signal(&writing->wake);
     thread_join(&writing->thread);
     for (int i = 0; i < LANES; i++) {
         struct writer *writer = &writing->writers[i];
+        if (finish && writing_left(writing))
+            writer_drain(writer);
         if (writer->page != NULL)
             shared_memory_unmap(writer->page, writer->segment->folder->alignment);
         writer->page = NULL;

@@ -45,7 +45,9 @@ struct writing {
     struct wake wake;
     _Atomic uint32_t watch[LANES]; /* enum writer_watch: what must wake it before its deadline */
     _Atomic uint32_t go;           /* it may begin */
-    _Atomic uint32_t stop;         /* bring everything to the disk, then end */
+    _Atomic uint32_t stop;         /* end; having brought everything to the disk ... */
+    _Atomic uint32_t leave;        /* ... or as it is */
+    _Atomic uint32_t left;         /* it has ended so */
 };
 
 /* When a file that was opened at `opened_ns` must end for its age, all in nanoseconds of one clock:
@@ -76,8 +78,12 @@ bool writing_renews(const struct writing *writing);
 /* To be called by the receiving thread after it has put blocks in force. `closed` says that it
  * closed one in that lane. Costs a system call only if the writer must be woken. */
 void writing_notice(struct writing *writing, enum lane_index lane, bool closed);
-/* Asks it to bring everything that is closed to the disk (where writing_renews, to leave it),
- * waits, and frees what it holds. After writing_go. */
-void writing_stop(struct writing *writing);
+/* Asks it to end between two steps, and leave the rest to the next relay; whether it has. Asking
+ * again is harmless. */
+void writing_leave(struct writing *writing);
+bool writing_left(const struct writing *writing);
+/* Waits for its end and frees what it holds; with `finish`, everything that is closed is on the
+ * disk then, also if it was asked to leave before. After writing_go. */
+void writing_stop(struct writing *writing, bool finish);
 
 #endif

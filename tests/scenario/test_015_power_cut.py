@@ -46,7 +46,8 @@ def test_015_left_over_files_are_ended_at_their_last_whole_block(rng):
 
 
 def test_015_damage_with_sound_blocks_behind_is_kept_for_recover(rng, flotilla):
-    """A flipped bit costs nobody the rest: the file is kept whole, and recover saves it."""
+    """A flipped bit costs nobody the rest: no recording holds damage, so the file ends in front of
+    it; what stands behind is kept beside it, and recover saves that."""
     with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
         fleet.source("engine", signals.samples(3000), rate=6000).finish()
         fleet.settle({"engine": 3000})
@@ -68,14 +69,21 @@ def test_015_damage_with_sound_blocks_behind_is_kept_for_recover(rng, flotilla):
             if at >= blocks[-2]:  # in the last block: nothing stands behind it
                 assert (folder / name).read_bytes() == image[:blocks[-2]]
             else:
-                assert (folder / name).read_bytes() == flipped
+                index = next(index for index, end in enumerate(blocks) if at < end)
+                assert (folder / name).read_bytes() == image[:blocks[index - 1]]
+                flotilla("verify", folder / name, check=0)
+                aside = folder / f"{name}.damaged"
+                header = blocks[0]
+                assert aside.read_bytes() == (image[:header] + bytes(blocks[index - 1] - header) +
+                                              flipped[blocks[index - 1]:])
                 assert "flotilla recover" in fleet.log()
                 saved = folder / "saved.avro"
-                assert flotilla("recover", folder / name, "-o", saved).returncode == 3
+                assert flotilla("recover", aside, "-o", saved).returncode == 3
                 lost = next(count for count, _, begin, end in container.read(finished_copy)[1]
                             if begin <= at < end)
-                assert container.count(saved) == 3000 - lost
+                assert container.count(folder / name) + container.count(saved) == 3000 - lost
                 saved.unlink()
+                aside.unlink()
             (folder / name).unlink()
 
 
@@ -105,8 +113,8 @@ def test_015_a_damaged_header_does_not_cost_the_blocks(seed, flotilla):
         (finished.parent / f"{name}.part").write_bytes(image)
         fleet.start()
         fleet.stop()
-        kept = finished.parent / name
-        assert kept.read_bytes() == image
+        kept = finished.parent / f"{name}.damaged"
+        assert kept.read_bytes() == image and not (finished.parent / name).exists()
         saved = finished.parent / "saved.avro"
         schema = fleet.folder / "schemas/engine.avsc"
         done = flotilla("recover", kept, "-o", saved, "--schema", schema)

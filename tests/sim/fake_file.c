@@ -28,6 +28,7 @@ struct inode {
     uint32_t links, opened;
     bool torn, harmed; /* a write was cut short; somebody cut it */
     bool shortened;    /* and that is not synced */
+    bool passed_over;  /* a power cut has taken pages whose sync had failed, which is told once */
 };
 struct entry {
     char name[NAME_BYTES];
@@ -196,12 +197,21 @@ int folder_open(const char *path)
 {
     (void)path;
     seam("folder_open", 5000);
+    if (host_is_sandboxed())
+        fail("a folder is opened from inside the sandbox");
     if (fault(machine.faults.open)) {
         events.open_errors++;
         return random_chance(500000) ? -EACCES : -EIO;
     }
     folder_there = true;
     return folder_descriptor;
+}
+
+int folder_possible(const char *path)
+{
+    (void)path;
+    seam("folder_possible", 5000);
+    return fault(machine.faults.open / 2) ? -EACCES : 0;
 }
 
 int folder_rename(int descriptor, const char *from, const char *to)
@@ -437,6 +447,16 @@ static int fail_write(struct inode *inode, const struct span *parts, uint32_t pa
     return -EIO;
 }
 
+static bool is_there_already(const struct inode *inode, const struct span *parts,
+                             uint32_t part_count, uint64_t offset)
+{
+    for (uint32_t i = 0; i < part_count; offset += parts[i++].bytes)
+        if (offset + parts[i].bytes > inode->count ||
+            memcmp(inode->bytes + offset, parts[i].at, parts[i].bytes) != 0)
+            return false;
+    return true;
+}
+
 int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,
                       uint64_t offset)
 {
@@ -483,10 +503,11 @@ int direct_file_write(struct direct_file *file, const struct span *parts, uint32
     else
         events.blocks_written++;
     bool whole = file->direct || all <= PAGE;
-    if (!whole)
+    bool same = is_there_already(inode, parts, part_count, offset); /* a torn page stays torn */
+    if (!whole && !same)
         inode->torn = true;
     put_parts(inode, parts, part_count, offset, all, whole);
-    if (offset + all == inode->count)
+    if (offset + all == inode->count && !same)
         inode->torn = false;
     kill_soon();
     fiber_step(STEP_SEAM);
@@ -600,19 +621,17 @@ void disk_life_ends(void)
         size_t all = 0;
         for (uint32_t i = 0; i < in_flight.part_count; i++)
             all += in_flight.parts[i].bytes;
+        bool same =
+            is_there_already(inode, in_flight.parts, in_flight.part_count, in_flight.offset);
         put_parts(inode, in_flight.parts, in_flight.part_count, in_flight.offset, all, true);
-        if (in_flight.offset + all == inode->count)
+        if (in_flight.offset + all == inode->count && !same)
             inode->torn = false;
         note("written after the kill", in_flight.offset, all);
     }
     in_flight.active = false;
     memset(opened, 0, sizeof(opened));
-    for (int i = 0; i < inode_count; i++) {
+    for (int i = 0; i < inode_count; i++)
         inodes[i].opened = 0;
-        /* Killed before it could note that a sync had failed: nobody can know, so be kind. */
-        for (size_t page = 0; page < inodes[i].room / PAGE; page++)
-            inodes[i].dirty[page] = inodes[i].dirty[page] != 0 ? DIRTY : 0;
-    }
     locked = false;
 }
 
@@ -637,8 +656,11 @@ void disk_power_cut(void)
         for (size_t page = 0; page < inode->room / PAGE; page++) {
             if (inode->dirty[page] == DIRTY && random_chance(keeps))
                 memcpy(inode->durable + page * PAGE, inode->bytes + page * PAGE, PAGE);
-            else if (inode->dirty[page])
-                inode->torn = true, events.pages_lost++;
+            else if (inode->dirty[page]) {
+                inode->torn = true;
+                inode->passed_over = inode->passed_over || inode->dirty[page] == FAILED;
+                events.pages_lost++;
+            }
             inode->dirty[page] = 0;
         }
         if (inode->room > 0) {
@@ -664,7 +686,8 @@ bool disk_file_at(uint32_t index, struct disk_file *file)
                                .count = inode->count,
                                .durable = inode->durable,
                                .durable_count = inode->durable_count,
-                               .torn = inode->torn || inode->harmed};
+                               .torn = inode->torn || inode->harmed,
+                               .harmed = inode->harmed || inode->passed_over};
     return true;
 }
 
@@ -692,7 +715,8 @@ void disk_cut(const char *name, size_t bytes)
     if (at < 0)
         return;
     struct inode *inode = &inodes[folder.entries[at].inode];
-    memset(inode->bytes + bytes, 0, inode->count - bytes);
+    if (bytes < inode->count)
+        memset(inode->bytes + bytes, 0, inode->count - bytes);
     inode->count = bytes;
     inode->harmed = true; /* what is being written now may leave a hole */
 }

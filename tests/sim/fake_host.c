@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The small contracts: os/clock.h, os/thread.h, os/host.h, os/interrupt.h, os/inherit.h. */
+ * The small contracts: os/clock.h, os/thread.h, os/host.h, os/interrupt.h, os/inherit.h,
+ * os/notify.h (nobody listens: a manager is there) and os/sandbox.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include "os/host.h"
 #include "os/inherit.h"
 #include "os/interrupt.h"
+#include "os/notify.h"
+#include "os/sandbox.h"
 #include "os/thread.h"
 #include "sim.h"
 #include "world.h"
@@ -70,6 +73,7 @@ int thread_start(struct thread *thread, void (*run)(void *), void *context, size
     }
     fiber_add(run, context);
     thread->running = 1;
+    thread->id = 2;
     return 0;
 }
 
@@ -134,15 +138,81 @@ int host_random(void *out, size_t bytes)
     return 0;
 }
 
+long host_process(void)
+{
+    return (long)events.lives; /* each life is a process */
+}
+
+void interrupt_raise(void)
+{
+    seam("interrupt_raise", 300);
+    machine.interrupted = true;
+}
+
 bool interrupt_seen(void)
 {
     seam("interrupt_seen", 5);
     return machine.interrupted;
 }
 
+bool interrupt_hands_over(void)
+{
+    seam("interrupt_hands_over", 5);
+    return machine.handing_over;
+}
+
 int interrupt_descriptor(void)
 {
     return DESCRIPTOR_INTERRUPT;
+}
+
+/* ---- the sandbox ---- */
+
+static bool entered;
+
+bool host_is_sandboxed(void)
+{
+    return entered;
+}
+
+void host_life_begins(void)
+{
+    entered = false;
+}
+
+int sandbox_enter(int folder)
+{
+    (void)folder;
+    seam("sandbox_enter", 300000);
+    entered = true;
+    return 0;
+}
+
+int sandbox_seal(const long *threads, uint32_t thread_count)
+{
+    seam("sandbox_seal", 300000);
+    MUST(entered && thread_count <= 1 && threads != NULL);
+    return 0;
+}
+
+/* ---- who supervises ---- */
+
+int notify_send(const struct notify *notify, const char *text)
+{
+    (void)notify, (void)text;
+    seam("notify", 300);
+    return -ENOENT;
+}
+
+int notify_keep(const struct notify *notify, const char *name, int descriptor)
+{
+    (void)notify, (void)name, (void)descriptor;
+    fail("a relay gives its memory into keeping though it was given one");
+}
+
+uint64_t notify_watchdog_ns(void)
+{
+    return 0;
 }
 
 /* ---- what a relay is given ---- */
@@ -174,6 +244,7 @@ int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t 
 int inherit_descriptor(const char *name)
 {
     seam("inherit", 100);
+    MUST(!entered);
     if (strcmp(name, INHERIT_RECEIVE) == 0)
         return DESCRIPTOR_RECEIVE;
     if (strcmp(name, INHERIT_FULL) == 0)

@@ -103,8 +103,25 @@ int shared_memory_map(int descriptor, size_t bytes, void **memory)
 
 void shared_memory_unmap(void *memory, size_t bytes)
 {
-    (void)memory, (void)bytes;
     seam("memory_unmap", 2000);
+    size_t pages = (bytes + 65535) / 65536 * 65536;
+    if (private_used >= pages && memory == private_base + private_used - pages) { /* the newest */
+        private_used -= pages;
+        madvise(memory, pages, MADV_DONTNEED);
+    }
+}
+
+int shared_memory_claim(int descriptor)
+{
+    seam("memory_claim", 500);
+    MUST(descriptor == DESCRIPTOR_MEMORY);
+    return 0; /* one relay at a time */
+}
+
+long shared_memory_holder(int descriptor)
+{
+    (void)descriptor;
+    return 0;
 }
 
 int shared_memory_release(void *at, size_t bytes)

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * os/net.h over one socket with a bounded queue. What the kernel notes of each datagram it hands
  * over stands in the batch, in memory that outlives the caller; a kill can come between any two of
- * them. A queued datagram is charged as measured (64 B: 832, 1,400 B: 2,305). */
+ * them. A queued datagram is charged as measured (64 B: 832, 1,400 B: 2,305).
+ *
+ * A socket that coalesces gets runs of datagrams as one message: equal ones from one sender, the
+ * last perhaps shorter. Such a message is queued, handed over and dropped as a whole; taken from a
+ * socket that no longer coalesces it would come without the size of its datagrams. */
 #include "os/net.h"
 
 #include <errno.h>
@@ -15,11 +19,20 @@
 #define QUEUE_MAX 4096u
 #define NOT_TAKEN 0xffffffffu
 
+struct queued {
+    uint32_t number, count; /* of datagrams */
+    size_t bytes, segment_bytes;
+    bool ended; /* by a shorter one */
+};
 static struct {
-    uint32_t numbers[QUEUE_MAX], first, count;
+    struct queued items[QUEUE_MAX];
+    uint32_t first, count;
     uint64_t bytes, bytes_max, cookie;
-    uint32_t drops;
+    uint32_t drops;               /* as the kernel counts them */
+    uint64_t messages, datagrams; /* dropped */
+    bool coalesces;
 } queue;
+static struct net_kernel kernel;
 static struct traffic coming;
 static uint64_t next_ns;
 static bool receiving;
@@ -37,6 +50,12 @@ void net_socket_new(uint64_t queue_bytes)
     memset(&queue, 0, sizeof(queue));
     queue.bytes_max = queue_bytes;
     queue.cookie = ++cookies;
+    queue.coalesces = kernel.from_birth;
+}
+
+void net_kernel(const struct net_kernel *is)
+{
+    kernel = *is;
 }
 
 void net_traffic(const struct traffic *traffic)
@@ -50,9 +69,12 @@ bool net_is_idle(void)
     return queue.count == 0;
 }
 
-uint32_t net_drops(void)
+void net_drops(struct net_drops *drops)
 {
-    return queue.drops;
+    *drops = (struct net_drops){.socket = queue.cookie,
+                                .counted = queue.drops,
+                                .messages = queue.messages,
+                                .datagrams = queue.datagrams};
 }
 
 bool net_is_receiving(void)
@@ -67,30 +89,82 @@ void net_life_begins(void)
 
 uint64_t world_next_ns(void)
 {
-    return coming.interval_ns == 0 || model_made() >= DATAGRAMS_MAX ? UINT64_MAX : next_ns;
+    return coming.interval_ns == 0 || model_is_full() ? UINT64_MAX : next_ns;
 }
 
-static void arrive(void)
+static bool is_dropping(void)
 {
-    if (queue.bytes > queue.bytes_max || queue.count == QUEUE_MAX) {
-        queue.drops++;
-        events.datagrams_dropped++;
+    return queue.bytes > queue.bytes_max || queue.count + NET_SEGMENTS_MAX > QUEUE_MAX;
+}
+
+/* One message of `count` datagrams does not get in. */
+static void drop(uint32_t count)
+{
+    queue.messages++;
+    queue.datagrams += count;
+    queue.drops += kernel.drops_are_messages ? 1 : count;
+    events.datagrams_dropped += count;
+}
+
+/* Whether the kernel would put the datagram into the message that came before it. */
+static bool joins(const struct queued *last, const struct datagram *datagram)
+{
+    const struct datagram *first = model_at(last->number);
+    return !last->ended && last->bytes > 0 && datagram->bytes.bytes > 0 &&
+           datagram->bytes.bytes <= last->segment_bytes &&
+           last->bytes + datagram->bytes.bytes < 65536 - 28 && last->count < NET_SEGMENTS_MAX &&
+           datagram->source == first->source;
+}
+
+/* A run of `count` datagrams that one sender sends at once, alike where they are to be coalesced.
+ */
+static void arrive(uint32_t count)
+{
+    struct queued *last = NULL;
+    if (queue.coalesces && is_dropping()) {
+        drop(count);
         return;
     }
-    uint32_t number = model_make(machine.now_ns + (uint64_t)machine.realtime_offset);
-    struct datagram *datagram = model_at(number);
-    datagram->dropped = queue.drops;
-    queue.bytes += charge(datagram->bytes.bytes);
-    queue.numbers[(queue.first + queue.count++) % QUEUE_MAX] = number;
-    events.datagrams++;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!queue.coalesces && is_dropping()) {
+            drop(1);
+            continue;
+        }
+        uint32_t number = model_make(machine.now_ns + (uint64_t)machine.realtime_offset, i > 0);
+        struct datagram *datagram = model_at(number);
+        size_t bytes = datagram->bytes.bytes;
+        datagram->dropped = queue.drops;
+        datagram->dropped_datagrams = queue.datagrams;
+        datagram->dropped_messages = queue.messages;
+        queue.bytes += charge(bytes);
+        events.datagrams++;
+        if (queue.coalesces && last != NULL && joins(last, datagram)) {
+            model_join(number, last->number);
+            last->ended = bytes < last->segment_bytes;
+            last->bytes += bytes;
+            last->count++;
+            events.datagrams_coalesced++;
+            continue;
+        }
+        last = &queue.items[(queue.first + queue.count++) % QUEUE_MAX];
+        *last =
+            (struct queued){.number = number, .count = 1, .bytes = bytes, .segment_bytes = bytes};
+    }
 }
 
 void world_arrive(void)
 {
     while (world_next_ns() <= machine.now_ns) {
-        for (uint64_t left = random_between(1, coming.burst); left > 0; left--)
-            if (model_made() < DATAGRAMS_MAX)
-                arrive();
+        uint64_t left = random_between(1, coming.burst);
+        while (left > 0 && !model_is_full()) {
+            uint32_t run = kernel.run > 0          ? kernel.run
+                           : random_chance(500000) ? (uint32_t)random_between(1, NET_SEGMENTS_MAX)
+                                                   : 1;
+            if (kernel.run == 0 && run > left)
+                run = (uint32_t)left;
+            arrive(run);
+            left -= run < left ? run : left;
+        }
         next_ns += random_between(1, 2 * coming.interval_ns);
     }
 }
@@ -99,7 +173,7 @@ void world_arrive(void)
 
 struct net_header {
     uint32_t bytes; /* the sentinel's place */
-    uint32_t source, dropped, zero;
+    uint32_t source, dropped, segment_bytes;
     uint64_t arrival_ns;
 };
 struct net_batch {
@@ -145,10 +219,11 @@ void net_batch_clear(struct net_batch *batch)
     }
 }
 
-int net_batch_receive(struct net_batch *batch, int descriptor)
+int net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages)
 {
     seam("receive", 1000);
     MUST(descriptor == DESCRIPTOR_RECEIVE);
+    MUST(messages > 0 && messages <= STAGING_BATCH_MESSAGES);
     world_call();
     if (fault(machine.faults.receive)) {
         static const int errors[] = {ENOMEM, ENOBUFS, ECONNREFUSED};
@@ -157,19 +232,27 @@ int net_batch_receive(struct net_batch *batch, int descriptor)
     }
     uint32_t taken = 0;
     receiving = true;
-    while (queue.count > 0 && taken < STAGING_BATCH_MESSAGES) {
-        uint32_t number = queue.numbers[queue.first];
-        const struct datagram *datagram = model_at(number);
+    while (queue.count > 0 && taken < messages) {
+        const struct queued item = queue.items[queue.first];
+        const struct datagram *first = model_at(item.number);
         struct net_header *header = &batch->headers[taken];
+        size_t at = 0;
         queue.first = (queue.first + 1) % QUEUE_MAX;
         queue.count--;
-        queue.bytes -= charge(datagram->bytes.bytes);
-        memcpy(buffer_of(batch, taken), datagram->bytes.at, datagram->bytes.bytes);
-        header->source = datagram->source;
-        header->dropped = datagram->dropped;
-        header->arrival_ns = datagram->arrival_ns;
-        header->bytes = (uint32_t)datagram->bytes.bytes;
-        model_handed(number);
+        for (uint32_t i = 0; i < item.count; i++) {
+            struct span bytes = model_at(item.number + i)->bytes;
+            queue.bytes -= charge(bytes.bytes);
+            memcpy(buffer_of(batch, taken) + at, bytes.at, bytes.bytes);
+            at += bytes.bytes;
+        }
+        header->source = first->source;
+        header->dropped = first->dropped;
+        header->arrival_ns = first->arrival_ns;
+        header->segment_bytes =
+            item.count > 1 && queue.coalesces ? (uint32_t)item.segment_bytes : 0;
+        header->bytes = (uint32_t)item.bytes;
+        for (uint32_t i = 0; i < item.count; i++)
+            model_handed(item.number + i);
         taken++;
         clock_to(machine.now_ns + 300);
         fiber_step(STEP_SEAM);
@@ -206,30 +289,38 @@ void net_batch_message(const struct net_batch *batch, uint32_t index, struct net
     message->truncated = bytes > NET_DATAGRAM_BYTES_MAX;
     message->bytes =
         (struct span){buffer_of(batch, index), message->truncated ? NET_DATAGRAM_BYTES_MAX : bytes};
-    message->source =
-        (struct address){.family = 4, .port = 5000, .bytes = {10, 0, 0, (uint8_t)header->source}};
+    message->segment_bytes = header->segment_bytes;
+    message->name = header;
     message->arrival_ns = header->arrival_ns;
     message->dropped = header->dropped;
     message->dropped_known = header->dropped != 0; /* the kernel tells of none otherwise */
 }
 
+void net_message_source(const struct net_message *message, struct address *source)
+{
+    const struct net_header *header = message->name;
+    *source =
+        (struct address){.family = 4, .port = 5000, .bytes = {10, 0, 0, (uint8_t)header->source}};
+}
+
+/* `context`: whether being asked to end ends the wait, too. */
 static bool has_data(const void *context)
 {
-    (void)context;
-    return queue.count > 0 || machine.interrupted;
+    return queue.count > 0 || (machine.interrupted && *(const bool *)context);
 }
 
 int net_wait(int descriptor, int other, int64_t timeout_ns)
 {
     seam("net_wait", 500);
-    MUST(descriptor == DESCRIPTOR_RECEIVE && other == DESCRIPTOR_INTERRUPT);
+    MUST(descriptor == DESCRIPTOR_RECEIVE && (other == DESCRIPTOR_INTERRUPT || other == -1));
+    bool interruptible = other != -1;
     if (fault(machine.faults.wait)) {
         events.waits_interrupted++;
         return -EINTR;
     }
-    if (!has_data(NULL) && timeout_ns != 0)
+    if (!has_data(&interruptible) && timeout_ns != 0)
         fiber_wait(timeout_ns < 0 ? UINT64_MAX : machine.now_ns + (uint64_t)timeout_ns, has_data,
-                   NULL);
+                   &interruptible);
     return queue.count > 0;
 }
 
@@ -260,45 +351,126 @@ int net_open_receiver(const struct net_receive_options *options)
     fail("a relay opens a socket though it was given one");
 }
 
+int net_adopt_receiver(int descriptor, const struct net_receive_options *options)
+{
+    seam("adopt", 2000);
+    MUST(descriptor == DESCRIPTOR_RECEIVE && options->listen.family == 4);
+    return 0;
+}
+
 int net_open_sender(const struct address *to, const char *interface, uint32_t ttl)
 {
     (void)to, (void)interface, (void)ttl;
     fail("a relay opens a socket though it was given one");
 }
 
+/* ---- offload ---- */
+
+void net_probe_offload(struct net_offload *offload)
+{
+    seam("probe", 200000);
+    *offload = (struct net_offload){.drops_are_messages = true};
+    if (!kernel.offload || (kernel.run == 0 && random_chance(100000)))
+        return; /* it could not be tried */
+    *offload = (struct net_offload){.receive = true,
+                                    .send = true,
+                                    .send_group = kernel.run > 0 || random_chance(800000),
+                                    .drops_are_messages = kernel.drops_are_messages};
+}
+
+int net_coalesce(int descriptor)
+{
+    seam("coalesce", 300);
+    MUST(descriptor == DESCRIPTOR_RECEIVE);
+    if (!kernel.offload)
+        return -ENOPROTOOPT;
+    queue.coalesces = true;
+    return 0;
+}
+
+int net_coalesce_not(int descriptor)
+{
+    MUST(descriptor == DESCRIPTOR_RECEIVE);
+    seam("coalesce_not", 300);
+    queue.coalesces = false;
+    clock_to(machine.now_ns + 300); /* no kill in here: see os/linux/net.c */
+    if (queue.count == 0)
+        return 0;
+    queue.coalesces = true;
+    events.coalesced_still++;
+    return -EAGAIN;
+}
+
+bool net_is_coalescing(int descriptor)
+{
+    (void)descriptor;
+    seam("is_coalescing", 200);
+    return queue.coalesces;
+}
+
 /* ---- sending ---- */
+
+/* One message: sent or not as a whole. */
+static void send_message(struct net_outbox *outbox, const struct span *datagrams, uint32_t count,
+                         bool fails)
+{
+    for (uint32_t i = 0; i < count; i++)
+        model_sent(outbox->descriptor == DESCRIPTOR_FULL ? STREAM_FULL : STREAM_DECIMATED,
+                   datagrams[i], !fails);
+    if (fails) {
+        outbox->errors += count;
+        outbox->last_errno = ENOBUFS;
+        events.send_errors++;
+    } else {
+        outbox->sent += count;
+    }
+    clock_to(machine.now_ns + 500);
+    fiber_step(STEP_SEAM);
+}
 
 void net_outbox_add(struct net_outbox *outbox, struct span datagram)
 {
-    if (outbox->count == NET_OUTBOX_MAX)
+    if (outbox->part_count == sizeof(outbox->parts) / sizeof(outbox->parts[0]))
         net_outbox_flush(outbox);
-    outbox->datagrams[outbox->count++] = datagram;
+    outbox->parts[outbox->part_count++] = datagram;
 }
 
 void net_outbox_flush(struct net_outbox *outbox)
 {
-    uint32_t count = outbox->count;
-    outbox->count = 0;
+    uint32_t count = outbox->part_count;
+    outbox->part_count = 0;
     if (count == 0 || outbox->descriptor < 0)
         return;
     seam("send", 1000);
-    for (uint32_t i = 0; i < count; i++) {
-        bool fails = fault(machine.faults.send);
-        model_sent(outbox->descriptor == DESCRIPTOR_FULL ? STREAM_FULL : STREAM_DECIMATED,
-                   outbox->datagrams[i], !fails);
-        if (fails) {
-            outbox->errors++;
-            outbox->last_errno = ENOBUFS;
-            events.send_errors++;
-        } else {
-            outbox->sent++;
+    const struct span *parts = outbox->parts;
+    for (uint32_t first = 0, run; first < count; first += run) {
+        size_t bytes = parts[first].bytes;
+        run = 1;
+        while (outbox->segments && first + run < count && run < NET_SEGMENTS_MAX && bytes > 0 &&
+               (run + 1) * bytes < 65000 && parts[first + run - 1].bytes == bytes &&
+               parts[first + run].bytes <= bytes && parts[first + run].bytes > 0)
+            run++;
+        /* What is refused as one message goes one by one, and the system may not be asked again. */
+        if (run > 1 && !fault(50000)) {
+            events.runs_sent++;
+            send_message(outbox, &parts[first], run, fault(machine.faults.send));
+            continue;
         }
-        clock_to(machine.now_ns + 500);
-        fiber_step(STEP_SEAM);
+        if (run > 1) {
+            events.runs_refused++;
+            outbox->segments = random_chance(500000);
+        }
+        for (uint32_t i = 0; i < run; i++)
+            send_message(outbox, &parts[first + i], 1, fault(machine.faults.send));
     }
 }
 
 /* ---- addresses: the simulation has IPv4 only ---- */
+
+bool net_is_multicast(const struct address *address)
+{
+    return address->family == 4 && address->bytes[0] >> 4 == 14;
+}
 
 char *net_write_address(char text[NET_ADDRESS_TEXT_BYTES], const struct address *address)
 {

@@ -28,8 +28,9 @@ struct datagram {
     uint32_t first_datum, datum_count; /* of valid ones */
     uint32_t source;                   /* the last byte of 10.0.0.x */
     uint32_t dropped;                  /* as the kernel notes it when it queues the datagram */
-    uint64_t arrival_ns;               /* realtime; its low 20 bits are the datagram's number */
-    uint8_t reason;                    /* enum reject; REJECT_REASONS: any */
+    uint64_t dropped_datagrams, dropped_messages; /* as it is */
+    uint64_t arrival_ns; /* realtime; its low 20 bits are its message's first number */
+    uint8_t reason;      /* enum reject; REJECT_REASONS: any */
     bool handed;
 };
 
@@ -38,10 +39,13 @@ enum stream { STREAM_FULL, STREAM_DECIMATED, STREAMS };
 /* Begins an episode. `fingerprint` is of the layout. */
 void model_begin(const struct channel_settings *settings, uint64_t fingerprint);
 void model_load(const struct load *load);
-/* Makes a datagram; its number. */
-uint32_t model_make(uint64_t realtime_ns);
+/* Makes a datagram; its number. `alike`: of datums as long as those of the one made before. */
+uint32_t model_make(uint64_t realtime_ns, bool alike);
 struct datagram *model_at(uint32_t number);
-uint32_t model_made(void);
+/* Whether there is no room for a longest run more. */
+bool model_is_full(void);
+/* The datagram came in one message with `first`, and is told to have arrived with it. */
+void model_join(uint32_t number, uint32_t first);
 
 /* A call for datagrams begins; the kernel hands one over; the relay sends. */
 void model_call(const struct staging *staging);
@@ -60,6 +64,14 @@ void model_file_lost(const char *name, size_t bytes);
 void model_socket_lost(const struct staging *staging);
 /* A file was cut while it may have been written to: what is written behind the hole is lost. */
 void model_harmed(void);
+/* From here on drops are checked by their bounds only: messages were not all alike. */
+void model_drops_inexact(void);
+/* The next relay decimates so, from an empty window on. While none lives. */
+void model_decimation(const struct staging *staging, enum algorithm algorithm, uint32_t factor);
+bool model_is_loose(void);
+/* Of a garbled memory that has settled: from here on what is counted must be what comes. */
+void model_epoch_ends(const struct staging *staging);
+void model_check_working(const struct staging *staging);
 /* Something happened after which a file may hold more than is counted. */
 void model_inexact(void);
 

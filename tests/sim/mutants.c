@@ -33,6 +33,11 @@ enum mutant {
     MUTANT_LEFTOVERS,
     MUTANT_READ_BACK,
     MUTANT_RESUME,
+    MUTANT_VALIDATE,
+    MUTANT_SEGMENTS,
+    MUTANT_INSPECT,
+    MUTANT_CHECKSUM,
+    MUTANT_RESET,
 };
 static const char *const names[] = {
     [MUTANT_NONE] = "none",
@@ -53,6 +58,11 @@ static const char *const names[] = {
     [MUTANT_LEFTOVERS] = "leftovers",     /* files left open stay so */
     [MUTANT_READ_BACK] = "read_back",     /* a page that was written is not looked at */
     [MUTANT_RESUME] = "resume",           /* the last relay's file is given up */
+    [MUTANT_VALIDATE] = "validate",       /* memory is believed as it is */
+    [MUTANT_SEGMENTS] = "segments",       /* a coalesced message is taken for one datagram */
+    [MUTANT_INSPECT] = "inspect",         /* a block whose checksum does not hold is sound */
+    [MUTANT_CHECKSUM] = "checksum",       /* datums get no checksum */
+    [MUTANT_RESET] = "reset",             /* a memory that is no good is not emptied */
 };
 static enum mutant chosen;
 
@@ -208,4 +218,51 @@ int __wrap_segment_resume(struct segment *segment)
     if (chosen == MUTANT_RESUME)
         segment_give_up(segment->lane);
     return __real_segment_resume(segment);
+}
+
+int __real_staging_validate(const struct staging *staging);
+int __wrap_staging_validate(const struct staging *staging);
+int __wrap_staging_validate(const struct staging *staging)
+{
+    return chosen == MUTANT_VALIDATE ? 0 : __real_staging_validate(staging);
+}
+
+int __real_staging_reset(int descriptor);
+int __wrap_staging_reset(int descriptor);
+int __wrap_staging_reset(int descriptor)
+{
+    return chosen == MUTANT_RESET ? 0 : __real_staging_reset(descriptor);
+}
+
+void __real_net_batch_message(const struct net_batch *batch, uint32_t index,
+                              struct net_message *message);
+void __wrap_net_batch_message(const struct net_batch *batch, uint32_t index,
+                              struct net_message *message);
+void __wrap_net_batch_message(const struct net_batch *batch, uint32_t index,
+                              struct net_message *message)
+{
+    __real_net_batch_message(batch, index, message);
+    message->segment_bytes = chosen == MUTANT_SEGMENTS ? 0 : message->segment_bytes;
+}
+
+int __real_block_inspect(struct span bytes, const uint8_t sync[BLOCK_SYNC_BYTES],
+                         struct block_info *info);
+int __wrap_block_inspect(struct span bytes, const uint8_t sync[BLOCK_SYNC_BYTES],
+                         struct block_info *info);
+int __wrap_block_inspect(struct span bytes, const uint8_t sync[BLOCK_SYNC_BYTES],
+                         struct block_info *info)
+{
+    int status = __real_block_inspect(bytes, sync, info);
+    info->sound = info->sound || chosen == MUTANT_INSPECT;
+    return status;
+}
+
+uint32_t __real_block_carry_checksum(uint32_t checksum, const uint8_t *image, size_t from,
+                                     size_t to);
+uint32_t __wrap_block_carry_checksum(uint32_t checksum, const uint8_t *image, size_t from,
+                                     size_t to);
+uint32_t __wrap_block_carry_checksum(uint32_t checksum, const uint8_t *image, size_t from,
+                                     size_t to)
+{
+    return chosen == MUTANT_CHECKSUM ? 0 : __real_block_carry_checksum(checksum, image, from, to);
 }

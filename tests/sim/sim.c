@@ -3,7 +3,7 @@
  * any two steps, on disks that fill and fail, under clocks that jump; see sim.h.
  *
  *   simulation [--seed N] [--seconds N | --episode N] [--steps N]
- *       [--mutant NAME] [--garble] [--trace]
+ *       [--mutant NAME] [--trace]
  *
  * Lives episodes until the time, or the steps, are over. Ends with 0; with 1 as soon as something
  * is not as the model says, and then prints the seed and the episode with which it happens again.
@@ -42,7 +42,11 @@ static struct {
     struct relay relay;
     struct staging staging; /* the simulation's own look at the memory */
     int exit_status;
-    bool alive, healthy, garbles;
+    struct net_kernel kernel;
+    uint64_t folder_troubles, out_of_memory;
+    uint64_t changed_life; /* the first that was told the settings of now */
+    bool offload_changes;
+    bool alive, healthy;
     bool meddled; /* somebody took a file in this episode: that may show only at the next write */
     uint32_t looks;
     uint64_t healthy_since_ns;
@@ -67,6 +71,41 @@ static void compile(const char *text, const char *time_field, const char *sequen
 
 static struct span layouts[2];
 
+/* Half of the episodes know nothing of offload; in some, all messages are alike, so that drops can
+ * be told exactly; in the others everything changes all the time. */
+static void choose_kernel(void)
+{
+    uint64_t kind = random_below(10);
+    sim.offload_changes = false;
+    sim.kernel = (struct net_kernel){.drops_are_messages = true};
+    sim.settings.offload = OFFLOAD_AUTO;
+    if (kind < 4) {
+        sim.kernel.offload = random_chance(500000);
+        sim.settings.offload = sim.kernel.offload ? OFFLOAD_OFF : OFFLOAD_AUTO;
+        return;
+    }
+    sim.kernel.offload = true;
+    sim.kernel.from_birth = kind < 6 || random_chance(500000);
+    sim.kernel.drops_are_messages = random_chance(800000);
+    sim.offload_changes = kind >= 6;
+    sim.kernel.run = kind < 6 ? (uint32_t)random_spread(1, NET_SEGMENTS_MAX) : 0;
+}
+
+static void choose_often_changed(void)
+{
+    struct channel_settings *settings = &sim.settings;
+    if (sim.offload_changes)
+        settings->offload = random_chance(300000) ? OFFLOAD_OFF : OFFLOAD_AUTO;
+    settings->latency = random_chance(300000) ? LATENCY_ON : LATENCY_OFF;
+    settings->sync_ms = random_spread(40, 1500);
+    settings->rotate_bytes = random_chance(400000) ? 0 : random_spread(16384, 4 << 20);
+    settings->rotate_age_ms = random_chance(400000) ? 0 : random_spread(60, 5000);
+    settings->factor = (uint32_t)random_between(1, 12);
+    settings->algorithm = (enum algorithm)random_below(4);
+    if (settings->encoding == ENCODING_OPAQUE)
+        settings->algorithm = ALGORITHM_DOWNSAMPLE;
+}
+
 static void choose_settings(void)
 {
     struct channel_settings *settings = &sim.settings;
@@ -86,10 +125,6 @@ static void choose_settings(void)
                          : kind < 18 ? ENCODING_CONFLUENT
                                      : ENCODING_OPAQUE;
     settings->schema_id = 77;
-    settings->algorithm = (enum algorithm)random_below(4);
-    if (settings->encoding == ENCODING_OPAQUE)
-        settings->algorithm = ALGORITHM_DOWNSAMPLE;
-    settings->factor = (uint32_t)random_between(1, 12);
     settings->on_invalid = random_chance(150000) ? ON_INVALID_DROP : ON_INVALID_QUARANTINE;
     if (random_chance(200000)) {
         settings->source_count = 1;
@@ -105,17 +140,23 @@ static void choose_settings(void)
     settings->direct_io = random_chance(150000)                      ? DIRECT_OFF
                           : sim.disk.direct && random_chance(100000) ? DIRECT_REQUIRED
                                                                      : DIRECT_AUTO;
-    settings->sync_ms = random_spread(40, 1500);
-    settings->rotate_bytes = random_chance(400000) ? 0 : random_spread(16384, 4 << 20);
-    settings->rotate_age_ms = random_chance(400000) ? 0 : random_spread(60, 5000);
+    choose_kernel();
+    choose_often_changed();
 }
 
 /* ---- lives ---- */
 
 static int take_log(const char *line, size_t bytes)
 {
-    (void)bytes;
-    note_text(line);
+    char text[400];
+    snprintf(text, sizeof(text), "%.*s", (int)bytes, line);
+    note_text(text);
+    bool given_up = strstr(text, "cannot be trusted") != NULL;
+    bool block_given_up = strstr(text, "is not what it says") != NULL;
+    events.memories_given_up += given_up;
+    events.blocks_given_up += block_given_up;
+    if ((given_up || block_given_up) && !model_is_loose())
+        fail("memory that nobody has garbled is not believed: %s", text);
     return 0;
 }
 
@@ -126,9 +167,10 @@ static void live_once(void)
     int status = relay_open(&sim.relay);
     if (status == 0) {
         status = relay_work(&sim.relay);
-        relay_report(&sim.relay);
+        if (status != EXIT_RENEW)
+            relay_report(&sim.relay);
     }
-    relay_close(&sim.relay);
+    relay_close(&sim.relay, status);
     sim.exit_status = status;
 }
 
@@ -141,6 +183,11 @@ static void look(void)
 {
     if (random_chance(disk_is_writing() ? 20000 : 2000))
         model_look();
+    if (!machine.interrupted && random_chance(20)) {
+        machine.interrupted = machine.handing_over = true;
+        note("asked to hand over", 0, 0);
+        events.hand_overs++;
+    }
     if (sim.healthy && ++sim.looks % 64 == 0) {
         uint64_t age_ns = model_oldest_ns(&sim.staging);
         uint64_t limit_ns = sim.settings.sync_ms * NS_PER_MS + 5 * NS_PER_MS;
@@ -154,7 +201,9 @@ static void begin_life(void)
 {
     memory_life_begins();
     net_life_begins();
-    machine.interrupted = false;
+    host_life_begins();
+    machine.interrupted = machine.handing_over = false;
+    sim.out_of_memory = events.out_of_memory;
     events.lives++;
     fibers_begin(live_once);
     sim.alive = true;
@@ -176,9 +225,17 @@ static void end_life(bool by_kill)
         if (sim.exit_status == EXIT_TAKEN || sim.exit_status == EXIT_SETTINGS ||
             sim.exit_status == EXIT_FLAGS)
             fail("the relay ended with status %d", sim.exit_status);
-        if (sim.exit_status == EXIT_BROKEN && machine.faults.memory == 0)
+        if (sim.exit_status == EXIT_BROKEN && events.out_of_memory == sim.out_of_memory)
             fail("the relay ended with status 1 though it was not short of memory");
+        if (sim.exit_status == EXIT_RENEW && !machine.interrupted)
+            fail("the relay wants another and does not stop for it");
         events.stops += sim.exit_status == EXIT_STOPPED;
+        /* Known, see segment.c: it gave up blocks that a killed relay may have written already. */
+        if (sim.relay.folder.descriptor < 0) {
+            machine.tail_stale = machine.truncate_failed = true;
+            model_inexact();
+        }
+        events.renewals += sim.exit_status == EXIT_RENEW;
     }
     if (sim.relay.receiver.free_slots != NULL) {
         events.lives_direct += sim.relay.folder.direct;
@@ -187,6 +244,21 @@ static void end_life(bool by_kill)
     disk_life_ends();
     model_life_ends(&sim.staging);
     sim.alive = false;
+}
+
+/* The next relay is told otherwise, now and then: only where the last change has come in force, as
+ * nobody else could say what the window was begun with. */
+static void change_settings(void)
+{
+    struct channel_settings before = sim.settings;
+    if (ledger_ready(sim.staging.ledger) < (long)sim.changed_life || !random_chance(50000))
+        return;
+    choose_often_changed();
+    sim.changed_life = events.lives + 1;
+    events.settings_changed++;
+    note("settings change", sim.settings.factor, sim.settings.sync_ms);
+    if (before.factor != sim.settings.factor || before.algorithm != sim.settings.algorithm)
+        model_decimation(&sim.staging, sim.settings.algorithm, sim.settings.factor);
 }
 
 /* Lets relays live, one after the other, until `until_ns`. */
@@ -200,6 +272,8 @@ static void live_until(uint64_t until_ns)
             return;
         bool by_kill = life == LIFE_KILLED;
         end_life(by_kill);
+        if (!sim.healthy)
+            change_settings();
         if (by_kill && sim.healthy == false)
             kill_draw();
         clock_to(machine.now_ns + random_between(100000, 5000000));
@@ -239,6 +313,12 @@ static void choose_load(struct load *load, struct traffic *traffic)
         load->bytes_high = 60;
         load->datums_max = 3;
     }
+    if (sim.kernel.run > 0) { /* a run is one message */
+        load->bytes_low = 0;
+        load->bytes_high = load->bytes_high < 200 ? load->bytes_high : 200;
+        load->datums_max = load->datums_max < 3 ? load->datums_max : 3;
+        load->invalid = load->strangers = 0;
+    }
 }
 
 static uint64_t phase_ns(const struct traffic *traffic)
@@ -246,6 +326,12 @@ static uint64_t phase_ns(const struct traffic *traffic)
     uint64_t datagrams = random_spread(50, 1500);
     uint64_t ns = datagrams * 2 * traffic->interval_ns / (traffic->burst + 1);
     return ns < 3 * NS_PER_MS ? 3 * NS_PER_MS : ns > 20 * NS_PER_S ? 20 * NS_PER_S : ns;
+}
+
+/* What may leave a relay without a folder; how often it has happened. */
+static uint64_t folder_troubles(void)
+{
+    return events.open_errors + events.folder_errors + events.folders_lost;
 }
 
 static void silence(void)
@@ -265,13 +351,18 @@ static void settle(void)
     uint64_t sync_ns = sim.settings.sync_ms * NS_PER_MS;
     /* A second until the disk is tried again, a sync for what it brings, a second of rest until
      * what was dropped is asked for. */
-    live_until(machine.now_ns + 2 * sync_ns + 3 * NS_PER_S);
+    uint64_t wait_ns = 2 * sync_ns + 3 * NS_PER_S;
+    /* A relay without a folder has another follow it: in a second, or ten if that was in vain. */
+    if (folder_troubles() != sim.folder_troubles)
+        wait_ns += 13 * NS_PER_S;
+    live_until(machine.now_ns + wait_ns);
     if (!sim.alive)
         fail("no relay lives though nothing fails");
     if (!net_is_idle())
         fail("the relay does not receive");
     if (!model_is_settled(&sim.staging))
-        model_fail_unsettled(&sim.staging, 2 * sync_ns + 3 * NS_PER_S);
+        model_fail_unsettled(&sim.staging, wait_ns);
+    sim.folder_troubles = folder_troubles();
     model_check(&sim.staging);
 }
 
@@ -325,6 +416,8 @@ static void lose_memory(bool power)
         events.power_cuts++;
     } else {
         events.fresh_memories++;
+        if (sim.kernel.run > 1) /* nothing says how many were in a message that came before */
+            model_drops_inexact();
     }
     note(power ? "the power fails" : "the memory is fresh", 0, 0);
     memory_forget();
@@ -332,17 +425,57 @@ static void lose_memory(bool power)
     MUST(staging_map(&sim.staging, DESCRIPTOR_MEMORY) == 0);
 }
 
+/* Where the number of the copy in force stands, in front of the copies (staging.c). */
+static size_t version_place(const uint8_t *memory)
+{
+    uint64_t which = random_below(LANES + 1);
+    const struct receiver_state *receiver = staging_receiver(&sim.staging);
+    const struct writer_state *writer = lane_writer(&sim.staging.lanes[which % LANES]);
+    return which == LANES
+               ? (size_t)((const uint8_t *)(receiver - (receiver->version & 1)) - memory) - 24
+               : (size_t)((const uint8_t *)(writer - (writer->version & 1)) - memory) - 8;
+}
+
+/* Flips bits of the memory between two relays, as one that went wrong before it died may have done:
+ * anywhere but in the batch, which the kernel writes and nobody can vouch for. */
 static void garble(void)
 {
     size_t bytes;
     kill_now();
-    uint8_t *memory = memory_bytes(&bytes);
-    size_t states = (size_t)((const uint8_t *)sim.staging.lanes[0].queue - memory);
+    const uint8_t *memory = memory_bytes(&bytes);
+    const size_t parts[] = {0, LEDGER_BYTES,
+                            (size_t)((const uint8_t *)sim.staging.lanes[0].queue - memory),
+                            (size_t)((const uint8_t *)sim.staging.accumulators[0] - memory),
+                            (size_t)((const uint8_t *)sim.staging.batch - memory)};
+    size_t slots = (size_t)(sim.staging.slots - memory);
     note("the memory is garbled", 0, 0);
     events.garbled_memories++;
     model_garbled();
-    memory_garble(0, random_chance(700000) ? states : states + 65536,
-                  (uint32_t)random_spread(1, 200));
+    for (uint64_t times = random_between(1, 3); times > 0; times--) {
+        uint64_t part = random_below(12);
+        uint32_t bits = (uint32_t)random_spread(1, 200);
+        if (part < 2) {
+            memory_garble(parts[part], parts[part + 1], bits);
+        } else if (part < 4) { /* the beginning of the states, and of a queue: what is used most */
+            memory_garble(parts[1], parts[1] + 4096, bits);
+        } else if (part == 4) {
+            size_t queue = (size_t)((const uint8_t *)sim.staging.lanes[1].queue - memory);
+            size_t from = random_chance(500000) ? queue : parts[2];
+            memory_garble(from, from + 64 * sizeof(struct staging_block), bits);
+        } else if (part == 5) {
+            size_t at = version_place(memory);
+            memory_garble(at, at + 1, 1);
+        } else if (part == 6) { /* words that no checksum covers: what the last relay was told */
+            memory_garble(parts[1] + 40, parts[1] + 64, (uint32_t)random_between(1, 3));
+        } else if (part == 7) {
+            memory_garble(0, 64, (uint32_t)random_between(1, 4));
+        } else if (part == 8) {
+            memory_garble(parts[3], parts[3] + 1024, bits);
+        } else {
+            size_t from = slots + random_below(3) * BLOCK_BYTES_MAX;
+            memory_garble(from, from + (random_chance(500000) ? 8192 : BLOCK_BYTES_MAX), bits);
+        }
+    }
 }
 
 static void somebody(void)
@@ -391,15 +524,58 @@ static void step_clock(void)
 static void stop(void)
 {
     machine.interrupted = true;
+    machine.handing_over = false;
     note("asked to stop", 0, 0);
     kill_never();
     memset(&machine.faults, 0, sizeof(machine.faults));
     uint64_t until_ns = machine.now_ns + 20 * NS_PER_S;
     while (sim.alive && machine.now_ns < until_ns)
-        if (fibers_run(until_ns, look) != LIFE_PAUSED)
+        if (fibers_run(until_ns, look) != LIFE_PAUSED) {
             end_life(false);
+            if (sim.exit_status != EXIT_RENEW)
+                break;
+            begin_life(); /* it was followed before it was asked */
+            machine.interrupted = true;
+        }
     if (sim.alive)
         fail("the relay does not stop");
+}
+
+/* Traffic without a fault, slow enough to be watched. */
+static void work(uint64_t ns)
+{
+    struct load load;
+    struct traffic traffic;
+    choose_load(&load, &traffic);
+    uint64_t interval_ns = sim.settings.sync_ms * NS_PER_MS / 8;
+    traffic = (struct traffic){interval_ns, traffic.burst < 8 ? traffic.burst : 8};
+    load.bytes_low = 0; /* no more than the memory can hold until it is written */
+    load.bytes_high = 60;
+    load.datums_max = load.datums_max < 3 ? load.datums_max : 3;
+    model_load(&load);
+    net_traffic(&traffic);
+    memset(&machine.faults, 0, sizeof(machine.faults));
+    live_until(machine.now_ns + ns);
+}
+
+/* Relays that live shorter than `sync`, each of them, while nothing else fails. */
+static void live_hastily(void)
+{
+    settle();
+    events.hasty_phases++;
+    uint64_t sync_ns = sim.settings.sync_ms * NS_PER_MS;
+    uint64_t life_ns = sync_ns / 100 * random_between(30, 80);
+    life_ns = life_ns < 15 * NS_PER_MS ? 15 * NS_PER_MS : life_ns;
+    uint64_t limit_ns = sync_ns + life_ns + 50 * NS_PER_MS;
+    for (uint64_t until_ns = machine.now_ns + 3 * limit_ns; machine.now_ns < until_ns;) {
+        work(life_ns);
+        kill_now();
+        uint64_t age_ns = model_oldest_ns(&sim.staging);
+        if (age_ns > limit_ns)
+            fail("with relays killed every %.3f ms a datum waits for %.3f ms, sync is %" PRIu64
+                 " ms",
+                 (double)life_ns / 1e6, (double)age_ns / 1e6, sim.settings.sync_ms);
+    }
 }
 
 static void phase(void)
@@ -420,6 +596,8 @@ static void phase(void)
         sim.healthy_since_ns = machine.now_ns;
         live_until(machine.now_ns + (until_ns - machine.now_ns));
         sim.healthy = false;
+    } else if (kind < 20 && sim.settings.directory[0] != '\0' && !sim.meddled) {
+        live_hastily();
     } else {
         if (kind < 80)
             kill_draw();
@@ -468,7 +646,7 @@ static void episode(uint64_t seed, uint64_t number)
     machine.now_ns = NS_PER_S;
     machine.realtime_offset = 1767225600 * (int64_t)NS_PER_S;
     memset(&machine.faults, 0, sizeof(machine.faults));
-    machine.truncate_failed = machine.page_torn = false;
+    machine.truncate_failed = machine.page_torn = machine.tail_stale = false;
     memset(&sim.relay, 0, sizeof(sim.relay));
     choose_settings();
     bool opaque = sim.settings.encoding == ENCODING_OPAQUE;
@@ -477,6 +655,10 @@ static void episode(uint64_t seed, uint64_t number)
     host_layout(layouts[opaque]);
     host_streams(sim.settings.full.family != 0, sim.settings.decimated.family != 0);
     model_begin(&sim.settings, layout.fingerprint);
+    if (sim.offload_changes)
+        model_drops_inexact();
+    net_kernel(&sim.kernel);
+    sim.changed_life = 0;
     disk_format(&sim.disk);
     net_socket_new(random_spread(20000, 4 << 20));
     silence();
@@ -484,16 +666,24 @@ static void episode(uint64_t seed, uint64_t number)
     MUST(staging_map(&sim.staging, DESCRIPTOR_MEMORY) == 0);
     sim.alive = sim.healthy = sim.meddled = false;
     sim.looks = 0;
+    sim.folder_troubles = folder_troubles();
     kill_never();
 
     for (uint64_t phases = random_between(1, 6); phases > 0; phases--)
         phase();
     settle();
-    if (sim.garbles && random_chance(300000)) {
+    if (random_chance(300000)) {
         phase();
-        garble();
-        phase();
+        for (uint64_t times = random_between(1, 3); times > 0; times--) {
+            work(random_between(NS_PER_MS, sim.settings.sync_ms * NS_PER_MS));
+            garble();
+        }
         settle();
+        /* Whatever it was, it is over: from here on all is done again. */
+        model_epoch_ends(&sim.staging);
+        work(2 * sim.settings.sync_ms * NS_PER_MS);
+        settle();
+        model_check_working(&sim.staging);
     }
     if (random_chance(500000)) {
         /* A relay that starts on a sound disk ends what others left, and at its end its own. */
@@ -541,8 +731,6 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--trace") == 0)
             machine.trace = true;
-        else if (strcmp(argv[i], "--garble") == 0)
-            sim.garbles = true;
         else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
             seed = strtoull(argv[++i], NULL, 10);
         else if (i + 1 < argc && strcmp(argv[i], "--seconds") == 0)
@@ -555,7 +743,7 @@ int main(int argc, char **argv)
             i++;
         else {
             fprintf(stderr, "usage: simulation [--seed N] [--seconds N] [--steps N] [--episode N] "
-                            "[--mutant NAME] [--garble] [--trace]\n");
+                            "[--mutant NAME] [--trace]\n");
             return 2;
         }
     }

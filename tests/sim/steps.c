@@ -157,6 +157,13 @@ FUNCTION(__tsan_func_exit)
 ATOMICS(32)
 ATOMICS(64)
 
+void __tsan_atomic_signal_fence(int order);
+void __tsan_atomic_signal_fence(int order)
+{
+    (void)order;
+    fiber_step(STEP_ACCESS);
+}
+
 void __tsan_atomic_thread_fence(int order);
 void __tsan_atomic_thread_fence(int order)
 {

@@ -35,10 +35,25 @@ struct traffic {
     uint32_t burst;       /* datagrams at once, at most */
 };
 void net_traffic(const struct traffic *traffic);
+#define NET_SEGMENTS_MAX 64u
+/* What the kernel can do. */
+struct net_kernel {
+    bool offload;            /* coalesce, and take segmented messages */
+    bool from_birth;         /* sockets coalesce already when the relay gets them */
+    bool drops_are_messages; /* a coalesced message that is dropped counts once */
+    uint32_t run;            /* datagrams sent at once, always so many; 0: any number */
+};
+void net_kernel(const struct net_kernel *is);
 /* A socket as it is opened: empty, nothing dropped, with a cookie of its own. */
 void net_socket_new(uint64_t queue_bytes);
 bool net_is_idle(void);
-uint32_t net_drops(void);
+/* Of this socket: as the kernel counts them, which may be messages or datagrams; and both. */
+struct net_drops {
+    uint64_t socket; /* its cookie */
+    uint32_t counted;
+    uint64_t messages, datagrams;
+};
+void net_drops(struct net_drops *drops);
 bool net_is_receiving(void); /* a fiber is inside the call */
 void net_life_begins(void);
 
@@ -65,7 +80,8 @@ struct disk_file {
     size_t count;
     const uint8_t *durable; /* what a power cut would surely leave, if its name is left */
     size_t durable_count;
-    bool torn; /* a write was cut short: its end need not be whole */
+    bool torn;   /* a write was cut short: its end need not be whole */
+    bool harmed; /* somebody cut it; or a failed sync that was told once has shown */
 };
 /* The files in the folder, by name. `index` from 0; false behind the last. */
 bool disk_file_at(uint32_t index, struct disk_file *file);
@@ -85,8 +101,9 @@ uint8_t *memory_bytes(size_t *bytes);
 
 /* ---- the rest (fake_host.c) ---- */
 
+void host_life_begins(void);
+bool host_is_sandboxed(void);
 void host_layout(struct span image);
-bool host_has_decimated(void);
 void host_streams(bool full, bool decimated);
 
 #endif
