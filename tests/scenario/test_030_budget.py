@@ -14,7 +14,7 @@ from harness.fleet import ROOT
 sys.path.append(str(ROOT / "bench"))
 import budget  # noqa: E402
 
-REPEATS_WITHIN = 0.001
+REPEATS_WITHIN = 0.005  # a wake-up more or less
 
 
 @pytest.fixture
