@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * UDP sockets and batches on Linux. Relies on recvmmsg(2) and sendmmsg(2), called directly: musl
- * sends one by one instead. Constants the C library may lack are given with the kernel's values. */
+ * sends one by one instead. Constants the C library may lack are given with the kernel's values.
+ * Known: a process killed in net_coalesce_not may leave one coalesced message queued that the next
+ * reader gets without the size of its datagrams. */
 #include "os/net.h"
 
 #include <arpa/inet.h>
