@@ -44,7 +44,7 @@ static json_int_t manager_value(const json_t *status, const char *key)
  * and its last status. */
 static int await_renewal(const struct ask_options *options, json_int_t instance, json_t **status)
 {
-    json_int_t left = -1;
+    json_int_t left = -1, successor = 0;
     uint64_t now_ns = clock_monotonic_ns(), give_up_ns = now_ns + STALL_TIMEOUT_MS * NS_PER_MS;
     *status = NULL;
     for (; now_ns < give_up_ns; now_ns = clock_monotonic_ns()) {
@@ -57,6 +57,14 @@ static int await_renewal(const struct ask_options *options, json_int_t instance,
             fprintf(stderr,
                     "flotilla restart: the manager could not be replaced; its log says why. "
                     "The fleet goes on as it was\n");
+            return EXIT_FAILED;
+        }
+        if (successor == 0)
+            successor = manager_value(*status, "instance");
+        if (manager_value(*status, "instance") != successor) {
+            fprintf(stderr,
+                    "flotilla restart: the new manager was replaced before all relays were; "
+                    "do it again\n");
             return EXIT_FAILED;
         }
         json_int_t now_left = manager_value(*status, "unrenewed");

@@ -25,7 +25,7 @@
 #include "os/output.h"
 #include "os/process.h"
 
-#define KEEP_ALONE_MS    60000u
+#define KEEP_ALONE_MS    600000u
 #define GIVE_PATIENCE_MS 2000u /* for each; a manager that does not take them is of no use */
 #define PROCESS_SUFFIX   ".process"
 

@@ -25,6 +25,7 @@
 #define RELAY_WORDS_MAX  64
 #define RELAY_TEXT_BYTES 8192
 #define REASON_BYTES     256
+#define FINISHERS_MAX    3u /* relays in a row that are started only to finish */
 #define SIGNAL_UNKNOWN   0
 #define CHILD_QUIET_MS   1000u /* quiet for so long, a relay is looked at for being suspended */
 
@@ -58,12 +59,14 @@ struct channel {
     uint64_t active_ns;   /* monotonic: when `active_received` last rose; 0: nothing came yet */
     uint64_t active_received;
     uint64_t sound[REJECT_REASONS]; /* rejected before the present row of rejects ... */
-    uint64_t resets;   /* how often the memory had been emptied when it was last looked at */
-    uint64_t beats;    /* the relay's sign of life when it last changed */
-    uint64_t stuck_ns; /* monotonic: since when datagrams wait and it has not; 0: all is well */
-    bool aborted;      /* it hangs, and was told to end */
-    bool renew;        /* its relay is to be replaced: it may be an older program */
-    bool hand_over;    /* the relay that is about to be asked to end leaves all to the next */
+    uint64_t resets;    /* how often the memory had been emptied when it was last looked at */
+    uint64_t beats;     /* the relay's sign of life when it last changed */
+    uint64_t stuck_ns;  /* monotonic: since when datagrams wait and it has not; 0: all is well */
+    bool aborted;       /* it hangs, and was told to end */
+    bool renew;         /* its relay is to be replaced: it may be an older program */
+    bool kill_sent;     /* the relay did not end in time */
+    uint32_t finishers; /* relays started to finish, since one was wanted for work */
+    bool hand_over;     /* the relay that is about to be asked to end leaves all to the next */
     char reason[REASON_BYTES];
     char shown[REASON_BYTES + 100]; /* the reason as status gives it */
 };
@@ -139,30 +142,6 @@ static int write_runtime_file(const char *path, const void *bytes, size_t byte_c
     if (error < 0)
         remove(beside);
     return error;
-}
-
-static void write_process_file(struct channel *channel)
-{
-    char path[CHANNEL_PATH_BYTES_MAX], text[64];
-    uint64_t start = 0;
-    /* One that has ended already leaves no orphan; its end is told by the loop. */
-    if (process_start_time(channel->process.id, &start) < 0)
-        return;
-    int used =
-        snprintf(text, sizeof text, "%ld %llu\n", channel->process.id, (unsigned long long)start);
-    int error = runtime_path(channel->fleet, name_of(channel), ".relay", path);
-    if (error == 0)
-        error = write_runtime_file(path, text, (size_t)used);
-    if (error < 0)
-        log_line("%s: cannot write %s.relay in %s: %s", name_of(channel), name_of(channel),
-                 channel->fleet->runtime, strerror(-error));
-}
-
-static void remove_runtime_file(const struct channel *channel, const char *ending)
-{
-    char path[CHANNEL_PATH_BYTES_MAX];
-    if (runtime_path(channel->fleet, name_of(channel), ending, path) == 0)
-        remove(path);
 }
 
 /* ---- counters ---- */
@@ -565,9 +544,51 @@ static void watch_life(struct channel *channel)
     store_know(channel->fleet->store, name_of(channel), channel->process.descriptor);
 }
 
+static void replace_relay(struct channel *channel);
+static bool can_hand_over(const struct channel *channel);
+
+/* Whether something of the channel is left for a relay to finish: datums in memory, a file that is
+ * open, datagrams that wait. */
+static bool is_unfinished(struct channel *channel)
+{
+    struct counters left;
+    if (!channel->staging.memory || channel->finishers >= FINISHERS_MAX)
+        return false;
+    read_memory(channel, &left);
+    return left.batches > 0 && (left.unsynced_datums > 0 || left.file[0] != '\0' ||
+                                (channel->receive >= 0 && net_wait(channel->receive, -1, 0) == 1));
+}
+
+/* Before a channel without a relay is given up: starts one for what is left. It is asked to end at
+ * once, and brings everything to the disk before it does. */
+static void finish_first(struct channel *channel)
+{
+    if (child_alive(&channel->child) || !is_unfinished(channel))
+        return;
+    channel->finishers++;
+    channel_step(channel, CHILD_START_WANTED, 0);
+}
+
+/* Tells what nobody could finish. */
+static void tell_unfinished(struct channel *channel)
+{
+    struct counters left;
+    read_memory(channel, &left);
+    if (child_alive(&channel->child) || left.unsynced_datums == 0)
+        return;
+    log_line("%s: %llu datums are left in its buffer, and in no recording", name_of(channel),
+             (unsigned long long)left.unsynced_datums);
+    channel->fleet->unclean_ends += channel->fleet->stopping;
+}
+
 static void spawn_relay(struct channel *channel)
 {
-    adopt(channel);
+    /* What the last one has left can be finished only as it was begun. */
+    bool finishes = channel->pending && !can_hand_over(channel) && is_unfinished(channel);
+    channel->finishers = finishes ? channel->finishers + 1 : channel->finishers;
+    channel->kill_sent = false;
+    if (!finishes)
+        adopt(channel);
     /* Before the relay can change it: what there was is what it has to exceed to have worked. */
     int error = prepare(channel);
     if (error == 0) {
@@ -589,9 +610,10 @@ static void spawn_relay(struct channel *channel)
     channel->reason[0] = '\0';
     channel->retry = false;
     channel_step(channel, CHILD_SPAWNED, 0);
-    write_process_file(channel);
     watch_life(channel);
     log_line("%s: relay %ld started", name_of(channel), channel->process.id);
+    if (finishes)
+        replace_relay(channel);
 }
 
 static void note_work(struct channel *channel)
@@ -623,6 +645,7 @@ static void channel_step(struct channel *channel, enum child_event event, long d
         log_line("%s: relay %ld did not end in time; killing it", name_of(channel),
                  channel->process.id);
         process_kill(&channel->process);
+        channel->kill_sent = true;
     }
     if (todo & CHILD_SPAWN)
         spawn_relay(channel);
@@ -653,7 +676,6 @@ static void forget(struct channel *channel)
         store_settle(channel->fleet->store);
     }
     limits_forget(&channel->fleet->limits, name_of(channel));
-    remove_runtime_file(channel, ".relay");
     remove(channel->config.settings.layout);
     *channel->link_from = channel->next;
     if (channel->next)
@@ -732,7 +754,6 @@ static void relay_ended(void *context, unsigned events)
     if (!end.killed && end.code == CHILD_EXIT_TAKEN && join_relay(channel) == 0) {
         log_line("%s: relay %ld of an earlier manager is at work already", name_of(channel),
                  channel->process.id);
-        write_process_file(channel);
         watch_life(channel);
         if (channel->child.state == CHILD_STOPPING)
             process_terminate(&channel->process);
@@ -741,8 +762,9 @@ static void relay_ended(void *context, unsigned events)
     note_work(channel);
     bool asked = channel->child.state == CHILD_STOPPING;
     /* It has left to a successor what is to be finished by now: that one finishes it. */
-    bool unfinished =
-        asked && !channel->child.wanted && !end.killed && end.code == CHILD_EXIT_RENEW;
+    bool unfinished = asked && !channel->child.wanted && !channel->kill_sent &&
+                      (end.killed || end.code == CHILD_EXIT_RENEW) && is_unfinished(channel);
+    channel->finishers += unfinished;
     char how[128];
     describe_end(&end, how, sizeof how);
     explain(channel, "relay %ld %s", id, how);
@@ -764,8 +786,6 @@ static void relay_ended(void *context, unsigned events)
                  id, how);
     else
         log_line("%s: relay %ld %s%s", name_of(channel), id, how, asked ? ", as asked" : "");
-    if (!child_alive(child))
-        remove_runtime_file(channel, ".relay");
     if (child->state == CHILD_STOPPED && channel->removed)
         forget(channel);
     if (asked && fleet_settled(fleet))
@@ -833,6 +853,7 @@ static bool can_hand_over(const struct channel *channel)
     if (!channel->staging.memory)
         return false; /* another version's */
     return !to || (staging_bytes(&is->settings) == staging_bytes(&to->settings) &&
+                   net_same_address(&is->settings.listen, &to->settings.listen) &&
                    strcmp(is->settings.directory, to->settings.directory) == 0 &&
                    is->settings.direct_io == to->settings.direct_io &&
                    is->settings.encoding == to->settings.encoding &&
@@ -880,6 +901,7 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
     }
     if (revived || !child_alive(&channel->child)) {
         channel->fresh = true;
+        channel->finishers = 0;
         replace_relay(channel);
     }
     return revived ? FLEET_ADDED : FLEET_UNCHANGED;
@@ -930,6 +952,7 @@ int fleet_apply(struct fleet *fleet, struct config *config,
             continue;
         note(context, FLEET_REMOVED, name_of(channel));
         channel->removed = true;
+        finish_first(channel);
         channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
         if (channel->child.state == CHILD_STOPPED)
             forget(channel);
@@ -944,6 +967,7 @@ int fleet_apply(struct fleet *fleet, struct config *config,
             channel = plans[i].made;
             move_last(fleet, channel);
             channel->fresh = true;
+            channel->finishers = 0;
             channel_step(channel, CHILD_START_WANTED, 0);
         } else {
             move_last(fleet, channel);
@@ -962,6 +986,7 @@ int fleet_restart(struct fleet *fleet, const char *name)
         return -ENOENT;
     channel->child.restarts++;
     channel->fresh = true;
+    channel->finishers = 0;
     replace_relay(channel);
     return 0;
 }
@@ -1018,8 +1043,11 @@ uint64_t fleet_descriptors(const struct config *config)
 void fleet_stop(struct fleet *fleet)
 {
     fleet->stopping = true;
-    for (struct channel *channel = fleet->first; channel; channel = channel->next)
+    for (struct channel *channel = fleet->first; channel; channel = channel->next) {
+        finish_first(channel);
         channel_step(channel, CHILD_STOP_WANTED, FLEET_STOP_GRACE_MS);
+        tell_unfinished(channel);
+    }
     if (fleet_settled(fleet))
         fleet->options.settled(fleet->options.context);
 }
@@ -1041,36 +1069,60 @@ struct orphan_search {
     struct orphan *first;
 };
 
-/* A file "CHANNEL.relay" with the number and start time of a relay that still runs. Where nothing
- * was kept of its channel, what it holds is copied; where that is not allowed, it has to end. */
-static int look_for_orphan(void *context, const char *name)
+/* The channel of a relay of this runtime folder, from its words; false if it is another's. */
+static bool read_channel(const struct fleet *fleet, const char *words, size_t bytes,
+                         char channel[CHANNEL_NAME_BYTES_MAX + 1])
+{
+    static const char flag[] = "--layout=", ending[] = ".layout";
+    size_t runtime = strlen(fleet->runtime), length;
+    for (const char *word = words; word < words + bytes; word += strlen(word) + 1) {
+        const char *path = word + sizeof flag - 1;
+        if (strncmp(word, flag, sizeof flag - 1) != 0 ||
+            strncmp(path, fleet->runtime, runtime) != 0 || path[runtime] != '/')
+            continue;
+        const char *name = path + runtime + 1;
+        length = strlen(name);
+        if (length <= sizeof ending - 1 || length - (sizeof ending - 1) > CHANNEL_NAME_BYTES_MAX ||
+            strcmp(name + length - (sizeof ending - 1), ending) != 0)
+            return false;
+        snprintf(channel, CHANNEL_NAME_BYTES_MAX + 1, "%.*s", (int)(length - (sizeof ending - 1)),
+                 name);
+        return true;
+    }
+    return false;
+}
+
+static int note_left(void *context, long id, const char *words, size_t bytes)
+{
+    const struct fleet *fleet = context;
+    char channel[CHANNEL_NAME_BYTES_MAX + 1];
+    (void)id;
+    return read_channel(fleet, words, bytes, channel);
+}
+
+bool fleet_is_left(const char *runtime)
+{
+    struct fleet looked_for = {.runtime = (char *)(uintptr_t)runtime};
+    return store_is_left(runtime) || process_each("flotilla-relay", note_left, &looked_for) == 1;
+}
+
+/* A relay of this runtime folder runs. Where nothing was kept of its channel, what it holds is
+ * copied; where that is not allowed, it has to end. */
+static int look_for_orphan(void *context, long id, const char *words, size_t bytes)
 {
     struct orphan_search *search = context;
     struct fleet *fleet = search->fleet;
-    size_t length = strlen(name);
-    char path[CHANNEL_PATH_BYTES_MAX], channel[CHANNEL_NAME_BYTES_MAX + 1];
-    uint8_t *text = NULL;
-    size_t text_bytes;
-    if (length < 7 || length - 6 >= sizeof channel || strcmp(name + length - 6, ".relay") != 0 ||
-        runtime_path(fleet, name, "", path) < 0 ||
-        file_read_whole(path, 256, &text, &text_bytes) < 0)
+    char channel[CHANNEL_NAME_BYTES_MAX + 1];
+    uint64_t start;
+    if (!read_channel(fleet, words, bytes, channel) || process_start_time(id, &start) < 0)
         return 0;
-    char *rest = NULL;
-    long id = strtol((const char *)text, &rest, 10);
-    uint64_t start = strtoull(rest, NULL, 10);
-    free(text);
-    snprintf(channel, sizeof channel, "%.*s", (int)length - 6, name);
     const struct takeover_channel *left = takeover_find(&fleet->left, channel);
-    struct orphan *orphan = calloc(1, sizeof *orphan);
-    if (!orphan || process_open(&orphan->process, id, start) < 0) {
-        free(orphan);
-        remove(path);
-        return 0;
-    }
     if ((left && left->descriptors[TAKEOVER_MEMORY] >= 0 &&
          left->descriptors[TAKEOVER_RECEIVE] >= 0) ||
-        takeover_copy(&fleet->left, channel, id, start) == 0) {
-        process_close(&orphan->process);
+        takeover_copy(&fleet->left, channel, id, start) == 0)
+        return 0;
+    struct orphan *orphan = calloc(1, sizeof *orphan);
+    if (!orphan || process_open(&orphan->process, id, start) < 0) {
         free(orphan);
         return 0;
     }
@@ -1227,11 +1279,7 @@ uint32_t fleet_take_over(struct fleet *fleet)
 {
     struct orphan_search search = {.fleet = fleet};
     uint32_t count = 0;
-    int folder = folder_open(fleet->runtime);
-    if (folder >= 0) {
-        folder_list(folder, look_for_orphan, &search);
-        descriptor_close(folder);
-    }
+    process_each("flotilla-relay", look_for_orphan, &search);
     for (struct takeover_channel *left = fleet->left.first; left; left = left->next)
         take_over(fleet, left);
     takeover_close(&fleet->left);
@@ -1336,6 +1384,7 @@ static void renewal_due(void *context)
         fleet->renewing = channel;
         fleet->renewing_ns = now_ns;
         channel->fresh = true;
+        channel->finishers = 0;
         replace_relay(channel);
     }
     loop_arm(fleet->options.loop, &fleet->renewal, now_ns + FLEET_RENEWAL_MS * NS_PER_MS);

@@ -53,6 +53,9 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options);
  * how many channels were taken over. */
 uint32_t fleet_take_over(struct fleet *fleet);
 
+/* Whether a keeper or a relay of that runtime folder runs. */
+bool fleet_is_left(const char *runtime);
+
 enum fleet_change { FLEET_ADDED, FLEET_CHANGED, FLEET_REMOVED, FLEET_UNCHANGED, FLEET_CHANGES };
 
 /* Puts a checked configuration in force: starts what is new, replaces what changed, stops what is

@@ -559,33 +559,21 @@ static void nothing_rotates(void *context)
     (void)context;
 }
 
-/* Of a keeper, or of a relay. */
-static int is_left(void *context, const char *name)
-{
-    (void)context;
-    size_t bytes = strlen(name);
-    return strcmp(name, STORE_SOCKET) == 0 ||
-           (bytes > 6 && strcmp(name + bytes - 6, ".relay") == 0);
-}
-
 json_t *manager_end_left(const char *runtime)
 {
-    char keeper[CHANNEL_PATH_BYTES_MAX];
+    char keeper[CHANNEL_PATH_BYTES_MAX], relay[CHANNEL_PATH_BYTES_MAX];
     struct loop *loop = NULL;
     struct fleet *fleet = NULL;
     json_t *reply = NULL;
-    if (!path_exists(runtime) || find_program("flotilla-keeper", keeper) < 0)
+    if (!fleet_is_left(runtime) || find_program("flotilla-keeper", keeper) < 0 ||
+        find_program("flotilla-relay", relay) < 0)
         return NULL;
     int folder = folder_open(runtime);
-    if (folder >= 0 && folder_list(folder, is_left, NULL) != 1) {
-        descriptor_close(folder);
-        return NULL;
-    }
     int lock = folder < 0 ? folder : folder_lock(folder, CONTROL_LOCK);
     int error = lock < 0 ? lock : loop_open(&loop);
     struct fleet_options options = {.loop = loop,
                                     .runtime = runtime,
-                                    .relay = "",
+                                    .relay = relay,
                                     .keeper = keeper,
                                     .settled = nothing_runs,
                                     .rotated = nothing_rotates,

@@ -41,12 +41,6 @@ static void keeper_ended(void *context, unsigned events);
 
 /* ---- the keeper ---- */
 
-static int process_file(const struct store *store, char path[CHANNEL_PATH_BYTES_MAX])
-{
-    int used = snprintf(path, CHANNEL_PATH_BYTES_MAX, "%s/" STORE_PROCESS_FILE, store->runtime);
-    return used < 0 || used >= CHANNEL_PATH_BYTES_MAX ? -ENAMETOOLONG : 0;
-}
-
 /* The keeper is to stay while this process does. */
 static void tell_of_us(struct store *store)
 {
@@ -69,7 +63,7 @@ static int watch_keeper(struct store *store)
 static int start_keeper(struct store *store)
 {
     char name[] = "flotilla-keeper";
-    char *words[] = {name, store->runtime, NULL}; /* the folder only for who reads `ps` */
+    char *words[] = {name, store->runtime, NULL}; /* by these it is found: note_keeper */
     store->tried_ns = clock_monotonic_ns();
     notify_close(&store->way);
     int orders = notify_listen(store->runtime, STORE_SOCKET);
@@ -82,16 +76,7 @@ static int start_keeper(struct store *store)
     descriptor_close(orders);
     if (error == 0)
         error = watch_keeper(store);
-    if (error < 0)
-        return error;
-    char path[CHANNEL_PATH_BYTES_MAX], text[64];
-    uint64_t start = 0;
-    process_start_time(store->keeper.id, &start);
-    int used =
-        snprintf(text, sizeof text, "%ld %llu\n", store->keeper.id, (unsigned long long)start);
-    if (process_file(store, path) == 0)
-        file_write_whole(path, (struct span){(const uint8_t *)text, (size_t)used});
-    return 0;
+    return error;
 }
 
 static void ensure_keeper(struct store *store)
@@ -194,24 +179,46 @@ static int ask_keeper(struct store *store, void (*found)(void *, const char *, i
     return error;
 }
 
+struct search {
+    const char *runtime;
+    long id; /* of the keeper that was found; 0: none */
+};
+
+/* A keeper's words are its name and the folder. */
+static int note_keeper(void *context, long id, const char *words, size_t bytes)
+{
+    struct search *search = context;
+    size_t name = strlen(words) + 1;
+    if (name >= bytes || strcmp(words + name, search->runtime) != 0)
+        return 0;
+    search->id = id;
+    return 1;
+}
+
+bool store_is_left(const char *runtime)
+{
+    struct search search = {.runtime = runtime};
+    return process_each("flotilla-keeper", note_keeper, &search) == 1;
+}
+
+/* Finds a keeper that could not be asked: it is suspended, hangs, or its socket was removed. */
+static bool find_keeper(struct store *store)
+{
+    struct search search = {.runtime = store->runtime};
+    uint64_t start;
+    return process_each("flotilla-keeper", note_keeper, &search) == 1 &&
+           process_start_time(search.id, &start) == 0 &&
+           process_open(&store->keeper, search.id, start) == 0;
+}
+
 /* One that hangs is of no use, and must not come to life again beside another. */
 static void kill_keeper(struct store *store)
 {
-    char path[CHANNEL_PATH_BYTES_MAX];
-    uint8_t *text = NULL;
-    size_t bytes;
-    if (store->keeper.id == 0 && process_file(store, path) == 0 &&
-        file_read_whole(path, 64, &text, &bytes) == 0) {
-        char *rest = NULL;
-        long id = strtol((const char *)text, &rest, 10);
-        process_open(&store->keeper, id, strtoull(rest, NULL, 10));
-    }
-    free(text);
-    if (store->keeper.id != 0) {
-        log_line("the keeper (process %ld) does not answer; killing it", store->keeper.id);
-        process_kill(&store->keeper);
-        process_wait(&store->keeper, ANSWER_WAIT_MS);
-    }
+    if (store->keeper.id == 0 && !find_keeper(store))
+        return;
+    log_line("the keeper (process %ld) does not answer; killing it", store->keeper.id);
+    process_kill(&store->keeper);
+    process_wait(&store->keeper, ANSWER_WAIT_MS);
     forget_keeper(store);
 }
 
@@ -242,7 +249,13 @@ int store_open(struct store **store, const struct store_options *options,
     const char *room = getenv("FDSTORE");
     take_inherited(made, found);
     int error = ask_keeper(made, found);
-    if (error < 0 && error != -ENOENT)
+    if (error == -ETIMEDOUT && find_keeper(made)) {
+        process_terminate(&made->keeper); /* which only wakes it, if it is suspended */
+        process_close(&made->keeper);
+        notify_close(&made->way);
+        error = ask_keeper(made, found);
+    }
+    if (error < 0) /* also one whose socket was removed: nobody would find it again */
         kill_keeper(made);
     bool bridged = error == 0;
     if (room && strtoul(room, NULL, 10) > 0 && getenv("NOTIFY_SOCKET")) {
@@ -404,7 +417,6 @@ long store_keeper(const struct store *store)
 
 void store_close(struct store *store)
 {
-    char path[CHANNEL_PATH_BYTES_MAX];
     if (!store)
         return;
     if (!store->by_system && store->keeper.id != 0) {
@@ -414,8 +426,6 @@ void store_close(struct store *store)
             folder_remove(folder, STORE_SOCKET);
             descriptor_close(folder);
         }
-        if (process_file(store, path) == 0)
-            remove(path);
     }
     forget_keeper(store);
     notify_close(&store->system);

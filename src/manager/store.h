@@ -12,8 +12,7 @@
 #include "os/loop.h"
 #include "os/notify.h"
 
-#define STORE_SOCKET       "keeper.sock"
-#define STORE_PROCESS_FILE "keeper.pid"
+#define STORE_SOCKET "keeper.sock"
 
 struct store; /* opaque; from store_open, freed by store_close */
 
@@ -25,6 +24,9 @@ struct store_options {
     void (*lost)(void *context);
     void *context;
 };
+
+/* Whether a keeper of that runtime folder runs. */
+bool store_is_left(const char *runtime);
 
 /* Calls `found` with each descriptor an earlier manager has left, which is the callee's from then
  * on, and gets ready to keep others. 0 or a negative errno. */

@@ -48,7 +48,8 @@ void loop_unwatch(struct loop *loop, struct loop_watch *watch);
 void loop_arm(struct loop *loop, struct loop_timer *timer, uint64_t deadline_ns);
 void loop_disarm(struct loop_timer *timer);
 
-/* From now on SIGHUP, SIGTERM and SIGINT come as calls of `caught`, and SIGPIPE is ignored. Before
+/* From now on SIGHUP, SIGTERM and SIGINT come as calls of `caught`, and SIGPIPE, SIGUSR1
+ * and SIGUSR2 are ignored. Before
  * the first thread is started. 0 or a negative errno. */
 int loop_signals(struct loop *loop, void (*caught)(void *context, enum loop_signal), void *context);
 

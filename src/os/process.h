@@ -65,6 +65,12 @@ int process_wait(const struct process *process, uint64_t timeout_ms);
 /* Forgets it, whether it runs or not. */
 void process_close(struct process *process);
 
+/* Calls `each` with every process of the program `name` (the last part of its first word) that this
+ * process can see, its words one behind the other as /proc/PID/cmdline has them, until it returns
+ * non-zero, which is then returned. 0, or a negative errno. */
+int process_each(const char *name,
+                 int (*each)(void *context, long id, const char *words, size_t bytes),
+                 void *context);
 /* When it started, in the kernel's ticks since boot: with the id, its identity. 0 or -ESRCH. */
 int process_start_time(long id, uint64_t *start);
 /* Whether it is suspended (SIGSTOP, a debugger). */

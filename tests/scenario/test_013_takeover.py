@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
 """013-takeover: a relay killed at random under load loses nothing and records nothing twice; the
 manager killed and started again goes on; nobody ever runs two relays on a channel."""
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
 
 import pytest
 from harness import container, signals
-from harness.fleet import FLOTILLA, LONG, Fleet, wait_until
+from harness.fleet import FLOTILLA, LONG, ROOT, Fleet, wait_until
 
+BUILD = ROOT / "build"
 KILLS = 1000 if LONG else 60
 
 
@@ -175,3 +178,113 @@ def test_013_a_stop_in_the_middle_of_a_restart_finishes_everything(rng):
             fleet.stop()
             restart.wait()
             assert container.payload(fleet.files("engine")) == (b"".join(pool), 3000)
+
+
+def half_recorded(fleet):
+    """3000 datums, of which the disk has none yet: `sync` is long."""
+    pool = signals.samples(3000)
+    fleet.source("engine", pool, rate=10_000).finish()
+    wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 3000)
+    assert fleet.channel("engine")["datums_recorded"] < 3000
+    return pool
+
+
+@pytest.mark.parametrize("way", ["stop without a manager", "channel removed", "relay missing",
+                                 "killed while it stops"])
+def test_013_what_a_dead_relay_left_is_finished(way, rng, flotilla, tmp_path):
+    """A stop or a removal brings to the disk what nobody is there any more to bring."""
+    for name in ("flotilla", "flotilla-relay", "flotilla-keeper"):
+        shutil.copy(BUILD / name, tmp_path / name)
+    with Fleet({"engine": {"schema": signals.SCHEMA}, "other": {"schema": signals.SCHEMA}},
+               storage={"sync": "20s"}, prefix=tmp_path) as fleet:
+        pool = half_recorded(fleet)
+        relay = fleet.channel("engine")["pid"]
+        fleet.laws = False
+        if way == "stop without a manager":
+            fleet.kill_manager()
+            os.kill(relay, signal.SIGKILL)
+            fleet.manager = None
+            done = flotilla("stop", "-c", fleet.file, check=0)
+            assert "engine: 3000 received, 0 rejected, 0 dropped, 3000 recorded" in done.stdout
+        elif way == "channel removed":
+            fleet.kill_manager()
+            os.kill(relay, signal.SIGKILL)
+            del fleet.channels["engine"]
+            fleet.write()
+            fleet.start()
+            wait_until(lambda: "engine" not in fleet.by_name())
+            fleet.stop()
+        elif way == "relay missing":
+            os.rename(tmp_path / "flotilla-relay", tmp_path / "away")
+            os.kill(relay, signal.SIGKILL)
+            wait_until(lambda: fleet.channel("engine")["state"] == "failed")
+            os.rename(tmp_path / "away", tmp_path / "flotilla-relay")
+            fleet.stop()
+        else:
+            os.kill(relay, signal.SIGSTOP)
+            fleet.manager.send_signal(signal.SIGTERM)
+            os.kill(relay, signal.SIGKILL)
+            assert fleet.manager.wait(30) == 0
+            fleet.manager = None
+        assert container.payload(fleet.files("engine")) == (b"".join(pool), 3000)
+        assert all(path.suffix == ".avro" for path in fleet.files("engine"))
+
+
+@pytest.mark.parametrize("change", [{"buffer": "16MiB"}, {"listen": True}])
+def test_013_a_relay_killed_while_its_channel_changes(change, rng):
+    """What cannot be handed over is finished as it was begun, and counted once."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"}) as fleet:
+        pool = half_recorded(fleet)
+        if change.get("listen"):
+            change = {"listen": fleet.addresses.group()}
+        fleet.channels["engine"].update(change)
+        fleet.write()
+        relay = fleet.channel("engine")["pid"]
+        os.kill(relay, signal.SIGSTOP)
+        reload = subprocess.Popen([str(FLOTILLA), "reload", "-c", str(fleet.file)],
+                                  stdout=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0, 0.02))
+        with contextlib.suppress(ProcessLookupError):  # it may have been quicker
+            os.kill(relay, signal.SIGKILL)
+        assert reload.wait(20) == 0
+        fleet.wait_running()
+        channel = fleet.channel("engine")
+        assert channel["datums_recorded"] == channel["datums_accepted"] == 3000, channel
+        assert channel["datums_unrecorded"] == 0
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool), 3000)
+
+
+def test_013_a_runtime_folder_that_was_removed(rng):
+    """Relays are found by what they were told; a keeper that nobody can ask any more ends."""
+    keys = {"schema": signals.SCHEMA, "full": True, "record": False}
+    with Fleet({"engine": keys}) as fleet:
+        keeper = fleet.status()["manager"]["keeper"]
+        source = fleet.source("engine", signals.samples(20_000), rate=5000)
+        time.sleep(0.2)
+        fleet.kill_manager()
+        shutil.rmtree(fleet.folder / "run")
+        fleet.start()
+        assert len(fleet.relay_processes()) == 1
+        sent = source.finish()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datagrams_sent_full"] == sent and channel["datagrams_dropped"] == 0
+        assert fleet.status()["manager"]["keeper"] not in (None, keeper)
+        wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
+
+
+def test_013_a_suspended_keeper_is_woken(rng):
+    pool = signals.samples(60_000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        source = fleet.source("engine", pool, rate=5000)
+        time.sleep(0.3)
+        keeper = fleet.status()["manager"]["keeper"]
+        (relay,) = fleet.relay_processes()
+        os.kill(keeper, signal.SIGSTOP)
+        fleet.kill_manager()
+        os.kill(relay, signal.SIGKILL)
+        fleet.start()
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datums_recorded"] + channel["datagrams_dropped"] == sent
+        fleet.stop()

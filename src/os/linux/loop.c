@@ -104,7 +104,8 @@ int loop_signals(struct loop *loop, void (*caught)(void *context, enum loop_sign
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
-    if (sigaction(SIGPIPE, &ignore, NULL) < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+    if (sigaction(SIGPIPE, &ignore, NULL) < 0 || sigaction(SIGUSR1, &ignore, NULL) < 0 ||
+        sigaction(SIGUSR2, &ignore, NULL) < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         return -errno;
     int descriptor = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (descriptor < 0)

@@ -5,6 +5,7 @@
  * child stands in our memory: it makes only system calls, and writes nothing but its plan. */
 #include "os/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -361,6 +362,35 @@ static const char *read_stat(long id, char *line, size_t line_bytes)
     line[got] = '\0';
     const char *name_end = strrchr(line, ')');
     return name_end && name_end[1] == ' ' ? name_end + 2 : NULL;
+}
+
+int process_each(const char *name,
+                 int (*each)(void *context, long id, const char *words, size_t bytes),
+                 void *context)
+{
+    DIR *folder = opendir("/proc");
+    if (folder == NULL)
+        return -errno;
+    int status = 0;
+    for (struct dirent *entry; status == 0 && (entry = readdir(folder)) != NULL;) {
+        char path[300], words[16384];
+        long id = strtol(entry->d_name, NULL, 10);
+        if (id <= 0 || id == getpid())
+            continue;
+        snprintf(path, sizeof path, "/proc/%.32s/cmdline", entry->d_name);
+        int file = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t got = file < 0 ? -1 : read(file, words, sizeof words - 1);
+        if (file >= 0)
+            close(file);
+        if (got <= 0)
+            continue; /* it has gone, or is the kernel's */
+        words[got] = '\0';
+        const char *slash = strrchr(words, '/');
+        if (strcmp(slash ? slash + 1 : words, name) == 0)
+            status = each(context, id, words, (size_t)got);
+    }
+    closedir(folder);
+    return status;
 }
 
 int process_start_time(long id, uint64_t *start)
