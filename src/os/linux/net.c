@@ -526,58 +526,58 @@ struct net_batch {
     struct mmsghdr headers[]; /* then the rest, placed by net_batch_parts */
 };
 
+/* Where each part begins, in bytes from the batch. */
 struct net_batch_parts {
-    struct iovec *vectors;
-    struct sockaddr_in6 *names;
-    uint8_t *control;
-    uint8_t *buffers;
-    size_t bytes;
+    size_t vectors, names, control, buffers;
+    size_t bytes; /* of all of it */
 };
 
-static struct net_batch_parts net_batch_parts(void *memory, uint32_t messages)
+static struct net_batch_parts net_batch_parts(uint32_t messages)
 {
-    uint8_t *base = memory;
-    size_t at = sizeof(struct net_batch) + messages * sizeof(struct mmsghdr);
     struct net_batch_parts parts;
+    size_t at = sizeof(struct net_batch) + messages * sizeof(struct mmsghdr);
     at = (at + 63) / 64 * 64;
-    parts.vectors = (struct iovec *)(void *)(base + at);
+    parts.vectors = at;
     at += messages * sizeof(struct iovec);
     at = (at + 63) / 64 * 64;
-    parts.names = (struct sockaddr_in6 *)(void *)(base + at);
+    parts.names = at;
     at += messages * sizeof(struct sockaddr_in6);
     at = (at + 63) / 64 * 64;
-    parts.control = base + at;
+    parts.control = at;
     at += messages * CONTROL_BYTES;
     at = (at + 4095) / 4096 * 4096;
-    parts.buffers = base + at;
+    parts.buffers = at;
     parts.bytes = at + (size_t)messages * BUFFER_STEP_BYTES;
     return parts;
 }
 
 size_t net_batch_bytes(uint32_t messages)
 {
-    return net_batch_parts(NULL, messages).bytes;
+    return net_batch_parts(messages).bytes;
 }
 
 struct net_batch *net_batch_place(void *memory, uint32_t messages)
 {
     struct net_batch *batch = memory;
-    struct net_batch_parts parts = net_batch_parts(memory, messages);
+    const struct net_batch_parts parts = net_batch_parts(messages);
+    uint8_t *base = memory;
+    struct iovec *vectors = (struct iovec *)(void *)(base + parts.vectors);
+    struct sockaddr_in6 *names = (struct sockaddr_in6 *)(void *)(base + parts.names);
     /* What the kernel wrote into a header (msg_len, msg_namelen, msg_controllen, msg_flags) is left
      * as it is; the addresses in it are this process's own. */
     for (uint32_t i = 0; i < messages; i++) {
         struct msghdr *header = &batch->headers[i].msg_hdr;
-        parts.vectors[i] =
-            (struct iovec){parts.buffers + (size_t)i * BUFFER_STEP_BYTES, NET_DATAGRAM_BYTES_MAX};
+        vectors[i] = (struct iovec){base + parts.buffers + (size_t)i * BUFFER_STEP_BYTES,
+                                    NET_DATAGRAM_BYTES_MAX};
         struct msghdr kept = *header;
         memset(header, 0, sizeof(*header)); /* padding too, which the kernel reads as lengths */
         header->msg_namelen = kept.msg_namelen;
         header->msg_controllen = kept.msg_controllen;
         header->msg_flags = kept.msg_flags;
-        header->msg_name = &parts.names[i];
-        header->msg_iov = &parts.vectors[i];
+        header->msg_name = &names[i];
+        header->msg_iov = &vectors[i];
         header->msg_iovlen = 1;
-        header->msg_control = parts.control + (size_t)i * CONTROL_BYTES;
+        header->msg_control = base + parts.control + (size_t)i * CONTROL_BYTES;
     }
     if (batch->messages != messages) { /* fresh memory */
         batch->messages = messages;
@@ -616,9 +616,9 @@ uint32_t net_batch_taken(const struct net_batch *batch)
 
 void net_batch_release(struct net_batch *batch)
 {
-    struct net_batch_parts parts = net_batch_parts(batch, batch->messages);
     net_batch_clear(batch);
-    madvise(parts.buffers, (size_t)batch->messages * BUFFER_STEP_BYTES, MADV_REMOVE);
+    madvise((uint8_t *)batch + net_batch_parts(batch->messages).buffers,
+            (size_t)batch->messages * BUFFER_STEP_BYTES, MADV_REMOVE);
 }
 
 /* Complete for every message that net_batch_taken counts: the kernel writes msg_len last, when the
