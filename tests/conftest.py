@@ -4,10 +4,20 @@
 The last line of a run is always "N passed, N failed, N skipped", with each skipped test by name and
 reason above it; an error outside of a test body counts as a failure. pytest's own exit code is
 non-zero on any failure."""
+import signal
+
 import pytest
 
 _counts = {"passed": 0, "failed": 0, "skipped": 0}
 _skipped = []
+
+
+def pytest_configure():
+    """A run in the background of a script, or under nohup, is deaf to a signal, and what it starts
+    would be, too, by design: a handler that does nothing is not inherited."""
+    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def _skip(report):

@@ -254,30 +254,45 @@ def test_020_a_lost_header_is_no_lost_datums(recorded, flotilla, tmp_path, how):
     assert said["lost_bytes"] + said["missing_bytes"] == room
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_020_a_signal_leaves_nothing_behind(recorded, flotilla, tmp_path, number):
+def signalled_recover(folder, number, **options):
+    """What a recovery of a long file does when it is sent a signal while it writes."""
     raw = {"type": "record", "name": "R", "fields": [{"name": "time", "type": "long"}]}
     out = io.BytesIO()
     fastavro.writer(out, raw, ({"time": i} for i in range(20000)), sync_interval=4000)
     data = out.getvalue()
     start = next(iter(fastavro.block_reader(io.BytesIO(data)))).offset
-    path = tmp_path / "long.avro"
+    path = folder / "long.avro"
     with open(path, "wb") as file:
         file.write(data)
         while file.tell() < 400 << 20:
             file.write(data[start:] * 100)
-    ended = None
     with subprocess.Popen([FLOTILLA, "recover", path], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True) as run:
+                          stderr=subprocess.PIPE, text=True, **options) as run:
         until = time.monotonic() + 20
-        while run.poll() is None and len(os.listdir(tmp_path)) < 2 and time.monotonic() < until:
+        while run.poll() is None and len(os.listdir(folder)) < 2 and time.monotonic() < until:
             time.sleep(0.005)
-        assert run.poll() is None and len(os.listdir(tmp_path)) == 2, "it writes by now"
+        assert run.poll() is None and len(os.listdir(folder)) == 2, "it writes by now"
         run.send_signal(number)
-        _, ended = run.communicate(timeout=20)
-    assert run.returncode == 1 and "a signal has ended it" in ended
-    assert os.listdir(tmp_path) == ["long.avro"]
+        _, told = run.communicate(timeout=60)
+    files = sorted(os.listdir(folder))
     path.unlink()
+    return run.returncode, told, files
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_020_a_signal_leaves_nothing_behind(tmp_path, number):
+    code, told, files = signalled_recover(tmp_path, number)
+    assert code == 1 and "a signal has ended it" in told
+    assert files == ["long.avro"]
+
+
+def test_020_what_is_started_deaf_to_a_signal_goes_on(tmp_path):
+    """As under nohup, or for SIGINT in the background of a script."""
+    code, told, files = signalled_recover(
+        tmp_path, signal.SIGINT, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    assert (code, told) == (0, "")
+    assert files == ["long.avro", "long.recovered.avro"]
+    (tmp_path / "long.recovered.avro").unlink()
 
 
 def test_020_a_pipe_is_called_one(flotilla, tmp_path):

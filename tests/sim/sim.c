@@ -46,7 +46,8 @@ static struct {
     uint64_t folder_troubles, out_of_memory;
     uint64_t changed_life; /* the first that was told the settings of now */
     bool offload_changes;
-    bool alive, healthy;
+    bool alive;
+    bool healthy, hasty; /* phases that are measured against `sync`: settings stay as they are */
     bool meddled; /* somebody took a file in this episode: that may show only at the next write */
     uint32_t looks;
     uint64_t healthy_since_ns;
@@ -272,7 +273,7 @@ static void live_until(uint64_t until_ns)
             return;
         bool by_kill = life == LIFE_KILLED;
         end_life(by_kill);
-        if (!sim.healthy)
+        if (!sim.healthy && !sim.hasty)
             change_settings();
         if (by_kill && sim.healthy == false)
             kill_draw();
@@ -567,6 +568,7 @@ static void live_hastily(void)
     uint64_t life_ns = sync_ns / 100 * random_between(30, 80);
     life_ns = life_ns < 15 * NS_PER_MS ? 15 * NS_PER_MS : life_ns;
     uint64_t limit_ns = sync_ns + life_ns + 50 * NS_PER_MS;
+    sim.hasty = true;
     for (uint64_t until_ns = machine.now_ns + 3 * limit_ns; machine.now_ns < until_ns;) {
         work(life_ns);
         kill_now();
@@ -576,6 +578,7 @@ static void live_hastily(void)
                  " ms",
                  (double)life_ns / 1e6, (double)age_ns / 1e6, sim.settings.sync_ms);
     }
+    sim.hasty = false;
 }
 
 static void phase(void)
