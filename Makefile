@@ -5,6 +5,7 @@
 #   make                  build/flotilla and build/flotilla-relay
 #   make demo             a fleet on the loopback interface, live; DURATION=10 ends by itself
 #   make test             everything, in minutes; make test-long: the same for longer
+#   make test-offload     the scenarios with offload off, and where each segmented send is refused
 #   make fuzz             each fuzzer for FUZZ_SECONDS=60; what it finds is left in build/fuzz
 #   make interop          recordings read by every Avro reader that could be had: the table
 #   make bench            what the relay costs beside bare floors, in minutes; BENCH="cpu rate" for
@@ -27,7 +28,7 @@ share = $(DESTDIR)$(PREFIX)/share
 units = $(DESTDIR)$(PREFIX)/lib/systemd/system
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
-.PHONY: all demo test test-long test-programs fuzz fuzz-programs bench bench-programs \
+.PHONY: all demo test test-long test-offload test-programs fuzz fuzz-programs bench bench-programs \
     budget setup install deb clean
 
 # Quiet while all goes well; a failure shows everything that was said.
@@ -65,11 +66,21 @@ test-programs: all
 	@$(call compile,build/next/relay)
 	@$(call compile,build/next/programs)
 	@$(call compile,build/trap)
+	@$(call compile,build/relay flotilla-relay-refused)
+	@mkdir -p build/refused
+	@install -C -m 755 build/flotilla build/flotilla-keeper build/refused/
+	@install -C -m 755 build/relay/flotilla-relay-refused build/refused/flotilla-relay
 
 test test-long: setup
 	@$(MAKE) --no-print-directory test-programs
 	@$(if $(filter test-long,$@),FLOTILLA_TEST_LONG=1) build/venv/bin/python -m pytest tests \
 	    $(PYTEST_FLAGS)
+
+test-offload: setup
+	@$(MAKE) --no-print-directory test-programs
+	@set -e; for offload in off refused; do echo "offload: $$offload"; \
+	    FLOTILLA_TEST_OFFLOAD=$$offload build/venv/bin/python -m pytest tests/scenario \
+	    $(PYTEST_FLAGS); done
 
 # The fuzzers, and files that the units make for them to begin with.
 fuzz-programs:

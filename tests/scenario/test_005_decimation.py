@@ -106,8 +106,8 @@ class Reference:
 
 
 def is_root(got, values, kind):
-    """Whether an integer is the rms of integers, rounded, as exact as a double: half a unit from it,
-    and for the sum, the quotient and the root together four roundings of a double."""
+    """Whether an integer is the rms of integers, rounded, as exact as a double: half a unit from
+    it, and for the sum, the quotient and the root together four roundings of a double."""
     square = Fraction(sum(value * value for value in values), len(values))
     high = (1 << (31 if kind == "int" else 63)) - 1
     slack = Fraction(4, 1 << 53)

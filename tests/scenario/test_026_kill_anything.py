@@ -44,11 +44,11 @@ def test_026_the_judges_can_tell(seed, tmp_path):
 
 
 def named(fault, offload):
-    return fault + (f", offload {offload}" if offload else "")
+    return f"{fault}, offload {offload}"
 
 
 def channel(offload, **keys):
-    return torture.tick_channel(**({"offload": offload} if offload else {}), **keys)
+    return torture.tick_channel(offload=offload, **keys)
 
 
 def new_manager(fleet):
@@ -62,7 +62,7 @@ def new_manager(fleet):
     wait_until(has_it, what=f"the new manager to have its channels:\n{fleet.log()}")
 
 
-@pytest.mark.parametrize("offload", torture.offloads())
+@pytest.mark.parametrize("offload", ["auto", "off"])
 @pytest.mark.parametrize("turn", range(25 if LONG else 1))
 def test_026_a_relay_killed_at_random(rng, pool, offload, turn):
     with Fleet({"engine": channel(offload)}) as fleet:
@@ -80,7 +80,7 @@ def test_026_lives_of_a_blink(rng, pool, turn):
         storm.end("relay SIGKILL, lives of a blink", live_bound=BATCH)
 
 
-@pytest.mark.parametrize("offload", torture.offloads())
+@pytest.mark.parametrize("offload", ["auto", "off"])
 @pytest.mark.parametrize("turn", range(10 if LONG else 1))
 def test_026_a_relay_stopped(rng, pool, offload, turn):
     with Fleet({"engine": channel(offload)}) as fleet:
@@ -98,7 +98,7 @@ def test_026_a_relay_stopped(rng, pool, offload, turn):
         assert sorted(times)[len(times) // 2] < 1.5e9, "found and replaced in about half a second"
 
 
-@pytest.mark.parametrize("offload", torture.offloads())
+@pytest.mark.parametrize("offload", ["auto", "off"])
 @pytest.mark.parametrize("turn", range(20 if LONG else 1))
 def test_026_a_manager_killed(rng, pool, offload, turn):
     with Fleet({"engine": channel(offload)}) as fleet:
@@ -153,7 +153,7 @@ def test_026_manager_and_keeper_killed_together(rng, pool, turn):
         storm.end("manager and keeper SIGKILL", live_bound=BATCH)
 
 
-@pytest.mark.parametrize("offload", torture.offloads())
+@pytest.mark.parametrize("offload", ["auto", "off"])
 @pytest.mark.parametrize("turn", range(10 if LONG else 1))
 def test_026_a_changed_key_reloaded(rng, pool, offload, turn):
     with Fleet({"engine": channel(offload)}) as fleet:

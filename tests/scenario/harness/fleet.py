@@ -3,7 +3,9 @@
 `flotilla run`, and on the way out asserts the conservation laws and ends only what it started.
 
 All traffic stays on the loopback interface. The folder is below /var/tmp (a disk, where /tmp may
-be memory) unless FLOTILLA_TEST_FOLDER names another."""
+be memory) unless FLOTILLA_TEST_FOLDER names another. FLOTILLA_TEST_OFFLOAD decides for all channels
+that do not say it themselves: "auto" as in the release, "off", or "refused": a build whose every
+segmented message is refused when it is sent, although the probe found that it works."""
 import json
 import os
 import random
@@ -17,8 +19,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-FLOTILLA = ROOT / "build/flotilla"
-RELAY = ROOT / "build/flotilla-relay"
+OFFLOAD = os.environ.get("FLOTILLA_TEST_OFFLOAD") or "auto"
+BUILD = {"auto": ROOT / "build", "off": ROOT / "build", "refused": ROOT / "build/refused"}[OFFLOAD]
+FLOTILLA = BUILD / "flotilla"
+RELAY = BUILD / "flotilla-relay"
 SOURCE = ROOT / "build/units/udp_source"
 SINK = ROOT / "build/units/udp_sink"
 LONG = bool(os.environ.get("FLOTILLA_TEST_LONG"))
@@ -156,6 +160,8 @@ class Fleet:
         if "decimated" in keys and keys["decimated"].get("to", True) is True:
             keys["decimated"] = {**keys["decimated"], "to": self.addresses.group()}
         keys.setdefault("interface", "lo")
+        if OFFLOAD == "off":
+            keys.setdefault("offload", "off")
         self.channels[name] = keys
         return keys
 

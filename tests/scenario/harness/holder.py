@@ -13,7 +13,7 @@ import socket
 import time
 
 from . import avro, container, readers, signals
-from .fleet import RELAY, ROOT, flotilla, new_folder, wait_until
+from .fleet import OFFLOAD, RELAY, ROOT, flotilla, new_folder, wait_until
 
 TRACER = ROOT / "build/units/trace_fault"
 SO_TIMESTAMPNS, SO_RXQ_OVFL = 35, 40
@@ -78,6 +78,7 @@ class Holder:
                       f"--decimated=127.0.0.1:{self.decimated.getsockname()[1]}", "--factor=3",
                       "--algorithm=min-max", f"--directory={self.folder / 'recordings'}",
                       f"--sync={sync}", f"--rotate-size={rotate}", f"--buffer={buffer}"]
+        self.words += ["--offload=off"] if OFFLOAD == "off" else []
         self.memory = -1
 
     def __enter__(self):

@@ -7,7 +7,6 @@ reader finds them, `recorded twice` is numbers found again there, `live twice` i
 came again at the full-rate group, `rate` is the least that was reached. `recover` is from the fault
 to the next datagram that comes there; of what ends in order, the longest silence there; of a
 manager alone, until another has its channels."""
-import functools
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy
 
 from . import container, readers
-from .fleet import FLOTILLA, RELAY, ROOT, flotilla, new_folder
+from .fleet import FLOTILLA, RELAY, ROOT
 
 KEEPER = ROOT / "build/flotilla-keeper"
 TRAP = ROOT / "build/trap/flotilla-relay"
@@ -166,22 +165,6 @@ def assert_files_valid(paths, count):
 
 
 # A storm -----------------------------------------------------------------------------------------
-
-@functools.cache
-def offloads():
-    """The values of `offload` to go through; [None] where the key is not known."""
-    if not FLOTILLA.exists():
-        return [None]
-    folder = new_folder()
-    try:
-        (folder / "fleet.yaml").write_text(
-            "storage: {directory: recordings}\nchannels:\n  a:\n    listen: 127.0.0.1:26000\n"
-            "    encoding: opaque\n    offload: auto\n")
-        known = flotilla("check", "-c", folder / "fleet.yaml").returncode == 0
-        return ["auto", "off"] if known else [None]
-    finally:
-        shutil.rmtree(folder)
-
 
 def tick_channel(**keys):
     """A channel of ticks whose socket's queue holds seconds of them."""
