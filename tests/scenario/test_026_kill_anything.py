@@ -47,10 +47,6 @@ def named(fault, offload):
     return f"{fault}, offload {offload}"
 
 
-def channel(offload, **keys):
-    return torture.tick_channel(offload=offload, **keys)
-
-
 def new_manager(fleet):
     """Starts one as a service manager would, at once, and waits until it has the fleet."""
     fleet.start(wait=False)
@@ -65,7 +61,7 @@ def new_manager(fleet):
 @pytest.mark.parametrize("offload", ["auto", "off"])
 @pytest.mark.parametrize("turn", range(25 if LONG else 1))
 def test_026_a_relay_killed_at_random(rng, pool, offload, turn):
-    with Fleet({"engine": channel(offload)}) as fleet:
+    with Fleet({"engine": torture.tick_channel(offload=offload)}) as fleet:
         storm = Storm(fleet, rng, pool, RATE)
         storm.each(storm.kill_relay, 40 if LONG else 30, (0.005, 0.3 if LONG else 0.2))
         storm.end(named("relay SIGKILL", offload), live_bound=BATCH)
@@ -74,7 +70,7 @@ def test_026_a_relay_killed_at_random(rng, pool, offload, turn):
 @pytest.mark.parametrize("turn", range(10 if LONG else 1))
 def test_026_lives_of_a_blink(rng, pool, turn):
     """Killed again so soon that the manager waits a tenth of a second now and then (child.h)."""
-    with Fleet({"engine": channel(None)}) as fleet:
+    with Fleet({"engine": torture.tick_channel()}) as fleet:
         storm = Storm(fleet, rng, pool, RATE)
         storm.each(storm.kill_relay, 20 if LONG else 12, (0.001, 0.05))
         storm.end("relay SIGKILL, lives of a blink", live_bound=BATCH)
@@ -83,7 +79,7 @@ def test_026_lives_of_a_blink(rng, pool, turn):
 @pytest.mark.parametrize("offload", ["auto", "off"])
 @pytest.mark.parametrize("turn", range(10 if LONG else 1))
 def test_026_a_relay_stopped(rng, pool, offload, turn):
-    with Fleet({"engine": channel(offload)}) as fleet:
+    with Fleet({"engine": torture.tick_channel(offload=offload)}) as fleet:
         storm = Storm(fleet, rng, pool, SLOWER)
 
         def stop_relay():
@@ -101,7 +97,7 @@ def test_026_a_relay_stopped(rng, pool, offload, turn):
 @pytest.mark.parametrize("offload", ["auto", "off"])
 @pytest.mark.parametrize("turn", range(20 if LONG else 1))
 def test_026_a_manager_killed(rng, pool, offload, turn):
-    with Fleet({"engine": channel(offload)}) as fleet:
+    with Fleet({"engine": torture.tick_channel(offload=offload)}) as fleet:
         relays, times = fleet.relays(), []
         storm = Storm(fleet, rng, pool, SLOWER)
 
@@ -119,7 +115,7 @@ def test_026_a_manager_killed(rng, pool, offload, turn):
 
 @pytest.mark.parametrize("turn", range(20 if LONG else 1))
 def test_026_relay_and_manager_killed_together(rng, pool, turn):
-    with Fleet({"engine": channel(None)}) as fleet:
+    with Fleet({"engine": torture.tick_channel()}) as fleet:
         storm = Storm(fleet, rng, pool, SLOWER)
 
         def kill_both():
@@ -138,7 +134,7 @@ def test_026_relay_and_manager_killed_together(rng, pool, turn):
 @pytest.mark.parametrize("turn", range(5 if LONG else 1))
 def test_026_manager_and_keeper_killed_together(rng, pool, turn):
     """What the keeper held is held by the relay as well: both may die while it lives."""
-    with Fleet({"engine": channel(None)}) as fleet:
+    with Fleet({"engine": torture.tick_channel()}) as fleet:
         storm = Storm(fleet, rng, pool, SLOWER)
 
         def kill_both():
@@ -156,7 +152,7 @@ def test_026_manager_and_keeper_killed_together(rng, pool, turn):
 @pytest.mark.parametrize("offload", ["auto", "off"])
 @pytest.mark.parametrize("turn", range(10 if LONG else 1))
 def test_026_a_changed_key_reloaded(rng, pool, offload, turn):
-    with Fleet({"engine": channel(offload)}) as fleet:
+    with Fleet({"engine": torture.tick_channel(offload=offload)}) as fleet:
         storm = Storm(fleet, rng, pool, SLOWER)
 
         def reload_changed():
