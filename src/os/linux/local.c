@@ -1,58 +1,27 @@
 /* SPDX-License-Identifier: MIT
- * Local stream sockets on Linux. A socket address holds 107 characters of path, less than many a
- * temporary folder; so the folder is opened and named through /proc/self/fd. */
+ * Local stream sockets on Linux. */
 #include "os/local.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "os/clock.h"
+#include "os/linux/socket_path.h"
 
-/* Opens the folder and names the socket through it. Returns the folder's descriptor, to be closed
- * once the address was used. */
-static int name_socket(const char *folder, const char *name, struct sockaddr_un *address)
-{
-    int descriptor = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0)
-        return -errno;
-    memset(address, 0, sizeof *address);
-    address->sun_family = AF_UNIX;
-    int used = snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d/%s",
-                        descriptor, name);
-    if (used < 0 || (size_t)used >= sizeof address->sun_path) {
-        close(descriptor);
-        return -ENAMETOOLONG;
-    }
-    return descriptor;
-}
+enum { LISTEN_BACKLOG = 64 };
 
 int local_listen(const char *folder, const char *name, unsigned mode)
 {
-    struct sockaddr_un address;
-    int place = name_socket(folder, name, &address);
-    if (place < 0)
-        return place;
-    int error = 0;
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listener < 0)
-        error = -errno;
-    else if (unlinkat(place, name, 0) < 0 && errno != ENOENT)
-        error = -errno;
+    int listener = socket_path_bind(SOCK_STREAM, folder, name, mode);
     /* Nobody can connect before listen, so the permissions are never wider than asked for. */
-    else if (bind(listener, (const struct sockaddr *)&address, sizeof address) < 0 ||
-             fchmodat(place, name, (mode_t)mode, 0) < 0 || listen(listener, 64) < 0)
-        error = -errno;
-    close(place);
-    if (error < 0 && listener >= 0)
+    if (listener >= 0 && listen(listener, LISTEN_BACKLOG) < 0) {
+        int error = -errno;
         close(listener);
-    return error < 0 ? error : listener;
+        return error;
+    }
+    return listener;
 }
 
 int local_accept(int listener)
@@ -68,19 +37,7 @@ int local_accept(int listener)
 
 int local_connect(const char *folder, const char *name)
 {
-    struct sockaddr_un address;
-    int place = name_socket(folder, name, &address);
-    if (place < 0)
-        return place;
-    int error = 0;
-    int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (descriptor < 0 ||
-        connect(descriptor, (const struct sockaddr *)&address, sizeof address) < 0)
-        error = -errno;
-    close(place);
-    if (error < 0 && descriptor >= 0)
-        close(descriptor);
-    return error < 0 ? error : descriptor;
+    return socket_path_connect(SOCK_STREAM, folder, name);
 }
 
 long local_read(int descriptor, void *into, size_t bytes)

@@ -4,28 +4,16 @@
 #include "os/notify.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-static int open_connected(struct notify *notify, const struct sockaddr_un *address, socklen_t bytes)
-{
-    notify->descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (notify->descriptor < 0)
-        return -errno;
-    if (connect(notify->descriptor, (const struct sockaddr *)address, bytes) == 0)
-        return 0;
-    int error = -errno;
-    notify_close(notify);
-    return error;
-}
+#include "os/linux/socket_path.h"
 
 int notify_open(struct notify *notify)
 {
@@ -42,36 +30,21 @@ int notify_open(struct notify *notify)
         address.sun_path[0] = '\0';
     else
         bytes++; /* an abstract name has no NUL behind it */
-    return open_connected(notify, &address,
-                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes));
-}
-
-/* By way of the folder's descriptor, which is returned and to be closed once the address was used:
- * a socket address holds but 107 characters of path. */
-static int name_socket(const char *folder, const char *name, struct sockaddr_un *address)
-{
-    int place = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (place < 0)
-        return -errno;
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int used =
-        snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", place, name);
-    if (used >= 0 && (size_t)used < sizeof(address->sun_path))
-        return place;
-    close(place);
-    return -ENAMETOOLONG;
+    notify->descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (notify->descriptor >= 0 &&
+        connect(notify->descriptor, (const struct sockaddr *)&address,
+                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes)) == 0)
+        return 0;
+    int error = -errno;
+    notify_close(notify);
+    return error;
 }
 
 int notify_open_at(struct notify *notify, const char *folder, const char *name)
 {
-    notify->descriptor = -1;
-    struct sockaddr_un address;
-    int place = name_socket(folder, name, &address);
-    if (place < 0)
-        return place;
-    int status = open_connected(notify, &address, sizeof(address));
-    close(place);
-    return status;
+    int made = socket_path_connect(SOCK_DGRAM, folder, name);
+    notify->descriptor = made < 0 ? -1 : made;
+    return made < 0 ? made : 0;
 }
 
 void notify_close(struct notify *notify)
@@ -131,23 +104,7 @@ int notify_drop(const struct notify *notify, const char *name)
 
 int notify_listen(const char *folder, const char *name)
 {
-    struct sockaddr_un address;
-    int place = name_socket(folder, name, &address);
-    if (place < 0)
-        return place;
-    int error = 0;
-    int listener = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listener < 0)
-        error = -errno;
-    else if (unlinkat(place, name, 0) < 0 && errno != ENOENT)
-        error = -errno;
-    else if (bind(listener, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-             fchmodat(place, name, 0600, 0) < 0)
-        error = -errno;
-    close(place);
-    if (error < 0 && listener >= 0)
-        close(listener);
-    return error < 0 ? error : listener;
+    return socket_path_bind(SOCK_DGRAM, folder, name, 0600);
 }
 
 static int wait_for(int descriptor, short events, uint64_t wait_ms)

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT
+ * What a channel owns and a relay is handed down: the sockets, the memory with its counters and its
+ * ledger, the layout. Made, changed and kept here; whose relay works on them does not matter. */
+#include "manager/fleet_parts.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "os/file.h"
+#include "os/memory.h"
+
+__attribute__((format(printf, 2, 3))) void channel_explain(struct channel *channel,
+                                                           const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(channel->reason, sizeof channel->reason, format, arguments);
+    va_end(arguments);
+}
+
+void channel_close_one(int *descriptor)
+{
+    if (*descriptor >= 0)
+        descriptor_close(*descriptor);
+    *descriptor = -1;
+}
+
+/* ---- files in the runtime folder ---- */
+
+int fleet_runtime_path(const struct fleet *fleet, const char *name, const char *ending,
+                       char path[CHANNEL_PATH_BYTES_MAX])
+{
+    int used = snprintf(path, CHANNEL_PATH_BYTES_MAX, "%s/%s%s", fleet->runtime, name, ending);
+    return used < 0 || used >= CHANNEL_PATH_BYTES_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* Written under another name and renamed, but not synced: after a power cut the runtime folder says
+ * nothing that is still true, and a thousand syncs would cost the start of a fleet seconds. */
+static int write_runtime_file(const char *path, const void *bytes, size_t byte_count)
+{
+    char beside[CHANNEL_PATH_BYTES_MAX + 8];
+    snprintf(beside, sizeof beside, "%s.new", path);
+    FILE *file = fopen(beside, "we");
+    if (!file)
+        return -errno;
+    int error = fwrite(bytes, 1, byte_count, file) == byte_count ? 0 : -EIO;
+    if (fclose(file) != 0)
+        error = errno ? -errno : -EIO;
+    if (error == 0 && rename(beside, path) < 0)
+        error = -errno;
+    if (error < 0)
+        remove(beside);
+    return error;
+}
+
+/* ---- counters, and what the next manager finds ---- */
+
+void fleet_add_counters(struct counters *total, const struct counters *more)
+{
+    for (size_t i = 0; i < counter_name_count; i++) {
+        if (counter_names[i].gauge)
+            continue;
+        uint64_t *to = (uint64_t *)(void *)((char *)total + counter_names[i].offset);
+        *to += *(const uint64_t *)(const void *)((const char *)more + counter_names[i].offset);
+    }
+    for (uint32_t i = 0; i < REJECT_REASONS; i++)
+        total->rejected[i] += more->rejected[i];
+}
+
+void channel_keep(struct channel *channel, enum takeover_kind kind, int descriptor)
+{
+    store_keep(channel->fleet->store, channel_name(channel), takeover_kind_name(kind), descriptor);
+}
+
+void channel_drop(struct channel *channel, enum takeover_kind kind)
+{
+    store_drop(channel->fleet->store, channel_name(channel), takeover_kind_name(kind));
+}
+
+void channel_write_ledger(struct channel *channel)
+{
+    struct ledger_notes notes = {.restarts = channel->child.restarts,
+                                 .limit_memory_bytes = channel->config.limit_memory_bytes,
+                                 .limit_cpu_percent = channel->config.limit_cpu_percent,
+                                 .carried = channel->carried};
+    char *words[FLEET_RELAY_WORDS_MAX];
+    if (!channel->ledger)
+        return;
+    int count = settings_write_flags(&channel->config.settings, notes.flags, sizeof notes.flags,
+                                     words, FLEET_RELAY_WORDS_MAX);
+    if (count > 0)
+        notes.flags_bytes =
+            (uint32_t)(words[count - 1] + strlen(words[count - 1]) + 1 - notes.flags);
+    ledger_write(channel->ledger, &notes);
+}
+
+/* What the memory counts. A relay that finds it damaged empties it: what it had counted up to that
+ * relay's start is kept, whatever was counted by the one before it. */
+void channel_read_memory(struct channel *channel, struct counters *counters)
+{
+    memset(counters, 0, sizeof *counters);
+    if (!channel->ledger)
+        return;
+    if (!channel->staging.memory) { /* another version's */
+        ledger_totals(channel->ledger, counters);
+        return;
+    }
+    staging_read(&channel->staging, counters);
+    if (ledger_resets(channel->ledger) != channel->resets) {
+        channel->resets = ledger_resets(channel->ledger);
+        channel->found.datums_unrecorded += channel->found.unsynced_datums;
+        fleet_add_counters(&channel->carried, &channel->found);
+        memset(&channel->found, 0, sizeof channel->found);
+        channel_write_ledger(channel);
+    }
+}
+
+void channel_unmap(struct staging *staging, struct ledger_shared *ledger)
+{
+    if (staging->memory)
+        staging_unmap(staging);
+    else if (ledger)
+        ledger_unmap(ledger);
+}
+
+/* Notes what the memory has counted as carried over: another is to take its place. Datums that it
+ * still held (their relay did not end cleanly) are lost with it, and counted so. */
+static void carry_counters(struct channel *channel)
+{
+    struct counters last;
+    if (!channel->ledger)
+        return;
+    channel_read_memory(channel, &last);
+    if (!channel->staging.memory && ledger_totals(channel->ledger, &last) < 0)
+        log_line("%s: what another version's relay had counted is lost with it",
+                 channel_name(channel));
+    if (last.unsynced_datums)
+        log_line("%s: %llu datums were lost with the buffer that was given up",
+                 channel_name(channel), (unsigned long long)last.unsynced_datums);
+    last.datums_unrecorded += last.unsynced_datums;
+    fleet_add_counters(&channel->carried, &last);
+    memset(&channel->found, 0, sizeof channel->found);
+    memset(channel->sound, 0, sizeof channel->sound);
+}
+
+/* ---- sockets ---- */
+
+static struct net_receive_options receive_options(const struct channel_settings *settings)
+{
+    return (struct net_receive_options){.listen = settings->listen,
+                                        .interface = settings->interface,
+                                        .sources = settings->sources,
+                                        .source_count = settings->source_count,
+                                        .queue_bytes = settings->receive_bytes};
+}
+
+int channel_open_receiver(const struct channel_settings *settings)
+{
+    struct net_receive_options options = receive_options(settings);
+    return net_open_receiver(&options);
+}
+
+/* Changes what the socket has joined, if that is all the settings to come differ in. False if it
+ * takes another socket. */
+static bool rejoin(const struct channel *channel, const struct channel_settings *is)
+{
+    const struct channel_settings *was = &channel->config.settings;
+    struct net_receive_options from = receive_options(was), to = receive_options(is);
+    return channel->receive >= 0 && net_is_multicast(&is->listen) &&
+           net_same_address(&was->listen, &is->listen) &&
+           net_rejoin(channel->receive, &from, &to) == 0;
+}
+
+static bool is_single(const struct prefix *source)
+{
+    return source->bits == (source->address.family == 4 ? 32 : 128);
+}
+
+/* Whether a group is joined for whoever sends; else for single senders. As net_open_receiver does.
+ */
+static bool joins_everybody(const struct channel_settings *settings)
+{
+    bool everybody = settings->source_count == 0 || settings->source_count > NET_JOINED_SOURCES_MAX;
+    for (uint32_t i = 0; i < settings->source_count; i++)
+        everybody = everybody || !is_single(&settings->sources[i]);
+    return everybody;
+}
+
+static bool joins_for(const struct channel_settings *settings, const struct prefix *source)
+{
+    for (uint32_t i = 0; i < settings->source_count; i++)
+        if (memcmp(settings->sources[i].address.bytes, source->address.bytes,
+                   sizeof source->address.bytes) == 0)
+            return true;
+    return false;
+}
+
+/* Whether both join a group for the same senders. All other filtering is the relay's. */
+static bool same_joins(const struct channel_settings *a, const struct channel_settings *b)
+{
+    if (!net_is_multicast(&a->listen))
+        return true;
+    if (joins_everybody(a) || joins_everybody(b))
+        return joins_everybody(a) && joins_everybody(b);
+    bool same = true;
+    for (uint32_t i = 0; i < a->source_count; i++)
+        same = same && joins_for(b, &a->sources[i]);
+    for (uint32_t i = 0; i < b->source_count; i++)
+        same = same && joins_for(a, &b->sources[i]);
+    return same;
+}
+
+/* Whether `interface` says anything of a receiver: for a group, and for an address that is but one
+ * link's. */
+static bool is_of_interface(const struct address *listen)
+{
+    return net_is_multicast(listen) ||
+           (listen->family == 6 && listen->bytes[0] == 0xfe && (listen->bytes[1] & 0xc0) == 0x80);
+}
+
+bool channel_same_receiver(const struct channel_settings *a, const struct channel_settings *b)
+{
+    return net_same_address(&a->listen, &b->listen) &&
+           (!is_of_interface(&a->listen) || strcmp(a->interface, b->interface) == 0) &&
+           same_joins(a, b);
+}
+
+static bool same_sender(const struct channel_settings *a, const struct address *to_a,
+                        const struct channel_settings *b, const struct address *to_b)
+{
+    return to_a->family == to_b->family && net_same_address(to_a, to_b) &&
+           strcmp(a->interface, b->interface) == 0 && a->ttl == b->ttl;
+}
+
+/* The settings to come differ in where they listen: the new socket takes over from the old one. */
+static void change_receiver(struct channel *channel, const struct channel_settings *settings)
+{
+    int receive = channel->pending_receive;
+    channel->pending_receive = -1;
+    if (receive < 0)
+        receive = channel_open_receiver(settings);
+    /* On an address that only one socket may hold, the old one has to go first; `prepare` then
+     * opens the new one, and says why if it cannot. */
+    channel_close_one(&channel->receive);
+    channel_drop(channel, TAKEOVER_RECEIVE);
+    store_settle(channel->fleet->store);
+    if (receive >= 0) {
+        channel->receive = receive;
+        channel_keep(channel, TAKEOVER_RECEIVE, receive);
+    }
+}
+
+static void close_sender(struct channel *channel, enum takeover_kind kind, int *descriptor)
+{
+    channel_close_one(descriptor);
+    channel_drop(channel, kind);
+}
+
+/* ---- settings in force ---- */
+
+void channel_adopt(struct channel *channel)
+{
+    struct config_channel *pending = channel->pending;
+    if (!pending)
+        return;
+    channel->pending = NULL;
+    const struct channel_settings *was = &channel->config.settings, *is = &pending->settings;
+    if (!channel_same_receiver(was, is) && !rejoin(channel, is))
+        change_receiver(channel, is);
+    else if (was->receive_bytes != is->receive_bytes && channel->receive >= 0)
+        net_set_queue(channel->receive, is->receive_bytes);
+    if (!same_sender(was, &was->full, is, &is->full))
+        close_sender(channel, TAKEOVER_FULL, &channel->full);
+    if (!same_sender(was, &was->decimated, is, &is->decimated))
+        close_sender(channel, TAKEOVER_DECIMATED, &channel->decimated);
+    channel->layout_written = false;
+    free(channel->config.layout_image);
+    channel->config = *pending;
+    free(pending);
+    channel_write_ledger(channel);
+}
+
+static int prepare_sender(struct channel *channel, const char *stream, const struct address *to,
+                          enum takeover_kind kind, int *descriptor)
+{
+    const struct channel_settings *settings = &channel->config.settings;
+    if (!to->family || *descriptor >= 0)
+        return 0;
+    *descriptor = net_open_sender(to, settings->interface, settings->ttl);
+    if (*descriptor >= 0) {
+        channel_keep(channel, kind, *descriptor);
+        return 0;
+    }
+    int error = *descriptor;
+    char text[NET_ADDRESS_TEXT_BYTES];
+    *descriptor = -1;
+    channel_explain(channel, "cannot open the %s stream to %s%s%s: %s", stream,
+                    net_write_address(text, to), settings->interface[0] ? " on " : "",
+                    settings->interface, strerror(-error));
+    return error;
+}
+
+/* Makes the memory, if there is none or if it is not the one that these settings need. The new one
+ * has its ledger before the old one goes, so that a manager killed here loses no count. */
+static int prepare_memory(struct channel *channel)
+{
+    size_t bytes = staging_bytes(&channel->config.settings);
+    if (channel->staging.memory && channel->staging.bytes == bytes)
+        return 0;
+    struct staging before = channel->staging; /* its parts are found by its place, not this copy */
+    int descriptor = shared_memory_create(channel_name(channel), bytes);
+    struct staging made;
+    int error = descriptor < 0 ? descriptor : staging_map(&made, descriptor);
+    if (error < 0) {
+        if (descriptor >= 0)
+            descriptor_close(descriptor);
+        channel_explain(channel, "cannot make its buffer of %zu bytes: %s", bytes,
+                        strerror(-error));
+        return error;
+    }
+    carry_counters(channel);
+    channel_unmap(&before, channel->ledger);
+    staging_move(&channel->staging, &made);
+    int old = channel->memory;
+    channel->memory = descriptor;
+    channel->ledger = channel->staging.ledger;
+    channel_write_ledger(channel);
+    store_replace(channel->fleet->store, channel_name(channel), takeover_kind_name(TAKEOVER_MEMORY),
+                  descriptor);
+    channel_close_one(&old);
+    return 0;
+}
+
+static int prepare_layout(struct channel *channel)
+{
+    if (channel->layout_written)
+        return 0;
+    const struct config_channel *config = &channel->config;
+    int error =
+        write_runtime_file(config->settings.layout, config->layout_image, config->layout_bytes);
+    if (error < 0)
+        channel_explain(channel, "cannot write %.160s: %s", config->settings.layout,
+                        strerror(-error));
+    channel->layout_written = error == 0;
+    return error;
+}
+
+int channel_prepare(struct channel *channel)
+{
+    const struct channel_settings *settings = &channel->config.settings;
+    if (channel->receive < 0) {
+        channel->receive = channel_open_receiver(settings);
+        if (channel->receive >= 0)
+            channel_keep(channel, TAKEOVER_RECEIVE, channel->receive);
+    }
+    if (channel->receive < 0) {
+        int error = channel->receive;
+        char text[NET_ADDRESS_TEXT_BYTES];
+        channel->receive = -1;
+        channel_explain(
+            channel, "cannot listen at %s%s%s: %s", net_write_address(text, &settings->listen),
+            settings->interface[0] ? " on " : "", settings->interface, strerror(-error));
+        return error;
+    }
+    int error =
+        prepare_sender(channel, "full-rate", &settings->full, TAKEOVER_FULL, &channel->full);
+    if (error == 0)
+        error = prepare_sender(channel, "decimated", &settings->decimated, TAKEOVER_DECIMATED,
+                               &channel->decimated);
+    if (error == 0)
+        error = prepare_memory(channel);
+    if (error == 0)
+        error = prepare_layout(channel);
+    return error;
+}
+
+bool channel_can_hand_over(const struct channel *channel)
+{
+    const struct config_channel *is = &channel->config, *to = channel->pending;
+    if (!channel->staging.memory)
+        return false; /* another version's */
+    return !to || (staging_bytes(&is->settings) == staging_bytes(&to->settings) &&
+                   net_same_address(&is->settings.listen, &to->settings.listen) &&
+                   strcmp(is->settings.directory, to->settings.directory) == 0 &&
+                   is->settings.direct_io == to->settings.direct_io &&
+                   is->settings.encoding == to->settings.encoding &&
+                   is->layout_bytes == to->layout_bytes &&
+                   memcmp(is->layout_image, to->layout_image, is->layout_bytes) == 0);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ * What the files of the fleet share: a channel, the fleet, and what each file does for the others.
+ * Nobody else includes this; the fleet's manual is manager/fleet.h. */
+#ifndef FLOTILLA_MANAGER_FLEET_PARTS_H
+#define FLOTILLA_MANAGER_FLEET_PARTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "channel/ledger.h"
+#include "channel/staging.h"
+#include "manager/fleet.h"
+#include "manager/limits.h"
+#include "manager/store.h"
+#include "manager/takeover.h"
+#include "os/clock.h"
+
+#define FLEET_REASON_BYTES    256
+#define FLEET_RELAY_WORDS_MAX 64 /* of a relay's command line */
+
+struct channel {
+    struct fleet *fleet;
+    struct channel *next, **link_from;
+    struct config_channel config;   /* in force; owns its layout image */
+    struct config_channel *pending; /* to be put in force once the relay has gone */
+    bool removed;                   /* to be forgotten once the relay has gone */
+    bool seen;                      /* the mark of mark and sweep */
+    bool layout_written;
+    bool retry; /* could not start while others were being stopped: perhaps because of them */
+
+    struct child child;
+    struct process process;
+    struct loop_watch ended;
+    struct loop_timer timer;
+
+    int receive, full, decimated, memory;
+    int pending_receive; /* opened ahead of a change of address, so that nothing is missed; or -1 */
+    struct staging staging;       /* maps `memory`; not while another version's relay works in it */
+    struct ledger_shared *ledger; /* of `memory`; NULL: there is none */
+
+    struct counters carried; /* what memories before this one had counted; the ledger has it, too */
+    struct counters found;   /* what the memory had counted when the relay was spawned */
+    bool fresh;              /* started by the last fleet_apply or fleet_restart, not yet proven */
+    uint64_t sample_ns, sample_received;
+    double rate;
+    uint32_t sample_file; /* a digest of the open file's name; 0: none was seen yet */
+    uint64_t full_ns;     /* monotonic: when a full disk was last told of; 0: it is not full */
+    uint64_t active_ns;   /* monotonic: when `active_received` last rose; 0: nothing came yet */
+    uint64_t active_received;
+    uint64_t sound[REJECT_REASONS]; /* rejected before the present row of rejects ... */
+    uint64_t resets;    /* how often the memory had been emptied when it was last looked at */
+    uint64_t beats;     /* the relay's sign of life when it last changed */
+    uint64_t stuck_ns;  /* monotonic: since when datagrams wait and it has not; 0: all is well */
+    bool aborted;       /* it hangs, and was told to end */
+    bool renew;         /* its relay is to be replaced: it may be an older program */
+    bool kill_sent;     /* the relay did not end in time */
+    uint32_t finishers; /* relays started to finish, since one was wanted for work */
+    bool hand_over;     /* the relay that is about to be asked to end leaves all to the next */
+    char reason[FLEET_REASON_BYTES];
+    char shown[FLEET_REASON_BYTES + 100]; /* the reason as status gives it */
+};
+
+struct fleet {
+    struct fleet_options options;
+    char *runtime, *relay;
+    struct channel *first;
+    struct store *store;
+    struct takeover left; /* what an earlier manager left, until it is taken over */
+    struct loop_timer sample, pulse, renewal;
+    struct channel *renewing;                     /* the one whose new relay has not come up yet */
+    uint64_t renewing_ns;                         /* monotonic: since when */
+    char unrenewable[CHANNEL_NAME_BYTES_MAX + 1]; /* whose new relay did not come up; "" */
+    uint64_t rates_ns;                            /* monotonic: when rates are due */
+    struct limits limits;
+    bool closing;
+    bool stopping;
+    uint32_t unclean_ends;
+};
+
+static inline uint64_t fleet_now_ms(void)
+{
+    return clock_monotonic_ns() / NS_PER_MS;
+}
+
+static inline const char *channel_name(const struct channel *channel)
+{
+    return channel->config.settings.name;
+}
+
+/* ---- fleet.c: the list ---- */
+
+/* A channel that is in no list yet and has nothing open; the layout image is then its own. NULL:
+ * out of memory. */
+struct channel *fleet_make_channel(struct fleet *fleet, const struct config_channel *config);
+/* Moves the channel to the end of the list, so that the list takes the configuration's order. */
+void fleet_move_last(struct fleet *fleet, struct channel *channel);
+/* Takes the channel out of the list, closes what it has open, frees it. No relay is there. */
+void fleet_forget(struct channel *channel);
+/* To be called when nothing is being stopped any more. */
+void fleet_settle(struct fleet *fleet);
+
+/* ---- fleet_channel.c: what a channel owns ---- */
+
+/* Notes why the channel is not at work. */
+__attribute__((format(printf, 2, 3))) void channel_explain(struct channel *channel,
+                                                           const char *format, ...);
+/* Closes *descriptor, if it is open, and puts -1 in its place. */
+void channel_close_one(int *descriptor);
+/* RUNTIME/NAMEENDING. 0 or -ENAMETOOLONG. */
+int fleet_runtime_path(const struct fleet *fleet, const char *name, const char *ending,
+                       char path[CHANNEL_PATH_BYTES_MAX]);
+/* Adds what counts up; gauges stay those of `total`. */
+void fleet_add_counters(struct counters *total, const struct counters *more);
+/* A copy is kept for the next manager, or no longer. */
+void channel_keep(struct channel *channel, enum takeover_kind kind, int descriptor);
+void channel_drop(struct channel *channel, enum takeover_kind kind);
+/* What the relay is told and what was counted before, into the memory itself. */
+void channel_write_ledger(struct channel *channel);
+/* What the memory counts; zeros if there is none. */
+void channel_read_memory(struct channel *channel, struct counters *counters);
+void channel_unmap(struct staging *staging, struct ledger_shared *ledger);
+/* A socket as the settings want it, or a negative errno. */
+int channel_open_receiver(const struct channel_settings *settings);
+/* Whether one socket does for both. */
+bool channel_same_receiver(const struct channel_settings *a, const struct channel_settings *b);
+/* Whether the next relay can go on with what this one has in memory and in its open file: then it
+ * takes but a moment, however slow the disk is. */
+bool channel_can_hand_over(const struct channel *channel);
+/* Puts the pending settings in force. No relay is there. */
+void channel_adopt(struct channel *channel);
+/* Makes whatever is missing of what the relay needs. 0, or a negative errno with the reason noted.
+ * What could be opened stays open: the socket collects datagrams while the rest is waited for. */
+int channel_prepare(struct channel *channel);
+
+/* ---- fleet_relay.c: a channel's relay ---- */
+
+/* Takes what happened to its life, and carries out what that asks for. */
+void channel_step(struct channel *channel, enum child_event event, long detail);
+void channel_timer_due(void *context);
+/* Ends the relay if there is one, and starts the next on what is pending by then. */
+void channel_replace_relay(struct channel *channel);
+/* Before a channel without a relay is given up: starts one for what is left. */
+void channel_finish_first(struct channel *channel);
+/* Tells what nobody could finish. */
+void channel_tell_unfinished(struct channel *channel);
+/* Notes that the relay has worked, once it has. */
+void channel_note_work(struct channel *channel);
+/* Makes the relay that has the channel's memory, if there is one, the channel's. 0 or a negative
+ * errno (-ESRCH: there is none). */
+int channel_join_relay(struct channel *channel);
+/* Has the relay looked after, by us and by whoever keeps. */
+void channel_watch_life(struct channel *channel);
+bool channel_has_failed(const struct channel *channel);
+/* Whether the relay at work has opened everything. */
+bool channel_is_ready(const struct channel *channel);
+/* Looks for relays that hang; arms itself again. */
+void fleet_pulse_due(void *context);
+
+/* ---- fleet_renewal.c and fleet_view.c ---- */
+
+/* The next step of a renewal; arms itself again until it is through. */
+void fleet_renewal_due(void *context);
+/* Looks at the counters, for rates, rotations and full disks; arms itself again. */
+void fleet_sample_due(void *context);
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT
+ * A manager that starts finds what an earlier one left: channels are made again from the ledgers of
+ * their memories, and their relays, if they still run, become ours. Relays that cannot be taken
+ * over are ended: two on one channel would split its datagrams. */
+#include "manager/fleet_parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "os/file.h"
+#include "os/memory.h"
+
+struct orphan {
+    struct process process;
+    struct orphan *next;
+};
+
+struct orphan_search {
+    struct fleet *fleet;
+    struct orphan *first;
+};
+
+/* The channel of a relay of this runtime folder, from its words; false if it is another's. */
+static bool read_channel(const struct fleet *fleet, const char *words, size_t bytes,
+                         char channel[CHANNEL_NAME_BYTES_MAX + 1])
+{
+    static const char flag[] = "--layout=", ending[] = ".layout";
+    size_t runtime = strlen(fleet->runtime), length;
+    for (const char *word = words; word < words + bytes; word += strlen(word) + 1) {
+        const char *path = word + sizeof flag - 1;
+        if (strncmp(word, flag, sizeof flag - 1) != 0 ||
+            strncmp(path, fleet->runtime, runtime) != 0 || path[runtime] != '/')
+            continue;
+        const char *name = path + runtime + 1;
+        length = strlen(name);
+        if (length <= sizeof ending - 1 || length - (sizeof ending - 1) > CHANNEL_NAME_BYTES_MAX ||
+            strcmp(name + length - (sizeof ending - 1), ending) != 0)
+            return false;
+        snprintf(channel, CHANNEL_NAME_BYTES_MAX + 1, "%.*s", (int)(length - (sizeof ending - 1)),
+                 name);
+        return true;
+    }
+    return false;
+}
+
+static int note_left(void *context, long id, const char *words, size_t bytes)
+{
+    const struct fleet *fleet = context;
+    char channel[CHANNEL_NAME_BYTES_MAX + 1];
+    (void)id;
+    return read_channel(fleet, words, bytes, channel);
+}
+
+bool fleet_is_left(const char *runtime)
+{
+    struct fleet looked_for = {.runtime = (char *)(uintptr_t)runtime};
+    return store_is_left(runtime) || process_each("flotilla-relay", note_left, &looked_for) == 1;
+}
+
+/* A relay of this runtime folder runs. Where nothing was kept of its channel, what it holds is
+ * copied; where that is not allowed, it has to end. */
+static int look_for_orphan(void *context, long id, const char *words, size_t bytes)
+{
+    struct orphan_search *search = context;
+    struct fleet *fleet = search->fleet;
+    char channel[CHANNEL_NAME_BYTES_MAX + 1];
+    uint64_t start;
+    if (!read_channel(fleet, words, bytes, channel) || process_start_time(id, &start) < 0)
+        return 0;
+    const struct takeover_channel *left = takeover_find(&fleet->left, channel);
+    if ((left && left->descriptors[TAKEOVER_MEMORY] >= 0 &&
+         left->descriptors[TAKEOVER_RECEIVE] >= 0) ||
+        takeover_copy(&fleet->left, channel, id, start) == 0)
+        return 0;
+    struct orphan *orphan = calloc(1, sizeof *orphan);
+    if (!orphan || process_open(&orphan->process, id, start) < 0) {
+        free(orphan);
+        return 0;
+    }
+    orphan->next = search->first;
+    search->first = orphan;
+    log_line("%s: relay %ld of an earlier manager still runs, and nothing was kept of it; ending "
+             "it",
+             channel, id);
+    process_terminate(&orphan->process);
+    return 0;
+}
+
+/* Waits for the end of those that could not be taken over: two relays on one channel would split
+ * its datagrams. */
+static void end_orphans(struct orphan *first)
+{
+    uint64_t give_up_ms = fleet_now_ms() + FLEET_CHANGE_GRACE_MS;
+    while (first) {
+        struct orphan *orphan = first;
+        uint64_t now = fleet_now_ms();
+        if (process_wait(&orphan->process, now < give_up_ms ? give_up_ms - now : 0) < 0) {
+            log_line("relay %ld of an earlier manager did not end in time; killing it",
+                     orphan->process.id);
+            process_kill(&orphan->process);
+            process_wait(&orphan->process, FLEET_CHANGE_GRACE_MS);
+        }
+        process_close(&orphan->process);
+        first = orphan->next;
+        free(orphan);
+    }
+}
+
+/* What the channel's relay was told, as the ledger has it. 0, or -EBADMSG. */
+static int read_settings(const struct ledger_notes *notes, struct channel_settings *settings)
+{
+    char *words[FLEET_RELAY_WORDS_MAX], text[LEDGER_FLAGS_BYTES + 1], error[512];
+    int count = 0;
+    memcpy(text, notes->flags, notes->flags_bytes);
+    text[notes->flags_bytes] = '\0';
+    for (size_t at = 0; at < notes->flags_bytes && count < FLEET_RELAY_WORDS_MAX;
+         at += strlen(text + at) + 1)
+        words[count++] = text + at;
+    settings_defaults(settings);
+    return settings_read_flags(settings, count, words, error, sizeof error) < 0 ||
+                   settings_validate(settings, error, sizeof error) < 0
+               ? -EBADMSG
+               : 0;
+}
+
+/* A channel as an earlier manager had it. NULL if what it left says too little. */
+static struct channel *remake_channel(struct fleet *fleet, struct takeover_channel *left)
+{
+    struct ledger_shared *ledger;
+    struct ledger_notes notes;
+    struct config_channel config;
+    memset(&config, 0, sizeof config);
+    if (left->descriptors[TAKEOVER_MEMORY] < 0 ||
+        ledger_map(&ledger, left->descriptors[TAKEOVER_MEMORY]) < 0)
+        return NULL;
+    int error = ledger_read(ledger, &notes);
+    if (error == 0)
+        error = read_settings(&notes, &config.settings);
+    /* The relay could write these, too: it must not have us read or remove what is not its own. */
+    char layout[CHANNEL_PATH_BYTES_MAX];
+    if (error == 0)
+        error = fleet_runtime_path(fleet, left->name, ".layout", layout);
+    if (error < 0 || strcmp(config.settings.name, left->name) != 0 ||
+        strcmp(config.settings.layout, layout) != 0) {
+        ledger_unmap(ledger);
+        return NULL;
+    }
+    config.limit_memory_bytes = notes.limit_memory_bytes;
+    config.limit_cpu_percent = notes.limit_cpu_percent;
+    config.record = config.settings.directory[0] != '\0';
+    /* Without its layout it counts as changed. */
+    file_read_whole(config.settings.layout, LAYOUT_IMAGE_BYTES_MAX, &config.layout_image,
+                    &config.layout_bytes);
+    struct channel *channel = fleet_make_channel(fleet, &config);
+    if (!channel) {
+        free(config.layout_image);
+        ledger_unmap(ledger);
+        return NULL;
+    }
+    int *const places[TAKEOVER_KINDS] = {[TAKEOVER_RECEIVE] = &channel->receive,
+                                         [TAKEOVER_MEMORY] = &channel->memory,
+                                         [TAKEOVER_FULL] = &channel->full,
+                                         [TAKEOVER_DECIMATED] = &channel->decimated};
+    for (int kind = 0; kind < TAKEOVER_KINDS; kind++) {
+        *places[kind] = left->descriptors[kind];
+        left->descriptors[kind] = -1;
+        if (*places[kind] >= 0) /* where they were copied from a relay, nobody keeps them yet */
+            channel_keep(channel, (enum takeover_kind)kind, *places[kind]);
+    }
+    channel->layout_written = config.layout_image != NULL;
+    channel->carried = notes.carried;
+    channel->child.restarts = notes.restarts;
+    channel->ledger = ledger;
+    if (staging_map(&channel->staging, channel->memory) == 0) {
+        channel->ledger = channel->staging.ledger;
+        ledger_unmap(ledger);
+    } else {
+        log_line("%s: its buffer is another version's", channel_name(channel));
+    }
+    return channel;
+}
+
+/* Nobody knows what the relay of such a channel was told; it must not go on beside another. */
+static void end_unusable(struct fleet *fleet, struct takeover_channel *left)
+{
+    struct process relay;
+    uint64_t start;
+    int memory = left->descriptors[TAKEOVER_MEMORY];
+    long id = memory >= 0 ? shared_memory_holder(memory) : 0;
+    if (id > 0 && process_start_time(id, &start) == 0 && process_open(&relay, id, start) == 0) {
+        process_terminate(&relay);
+        if (process_wait(&relay, FLEET_CHANGE_GRACE_MS) < 0)
+            process_kill(&relay);
+        process_wait(&relay, FLEET_CHANGE_GRACE_MS);
+        process_close(&relay);
+    }
+    for (int kind = 0; kind < TAKEOVER_KINDS; kind++) {
+        channel_close_one(&left->descriptors[kind]);
+        store_drop(fleet->store, left->name, takeover_kind_name((enum takeover_kind)kind));
+    }
+    store_settle(fleet->store);
+}
+
+static void take_over(struct fleet *fleet, struct takeover_channel *left)
+{
+    struct channel *channel = remake_channel(fleet, left);
+    if (!channel) {
+        log_line("%s: what an earlier manager left of it cannot be used", left->name);
+        end_unusable(fleet, left);
+        return;
+    }
+    fleet_move_last(fleet, channel);
+    /* What is counted by now says nothing of work that is still to be done. */
+    channel_read_memory(channel, &channel->found);
+    if (channel_join_relay(channel) < 0) {
+        bool ended = ledger_end(channel->ledger, ledger_ready(channel->ledger)) == 0;
+        channel->child.restarts += !ended;
+        log_line("%s: taken over from an earlier manager; its relay has %s", channel_name(channel),
+                 ended ? "ended" : "died");
+        return;
+    }
+    channel->resets = ledger_resets(channel->ledger);
+    child_join(&channel->child, channel->found.batches > 0 || !channel->staging.memory,
+               fleet_now_ms());
+    channel_watch_life(channel);
+    log_line("%s: taken over from an earlier manager, with its relay %ld at work",
+             channel_name(channel), channel->process.id);
+}
+
+uint32_t fleet_take_over(struct fleet *fleet)
+{
+    struct orphan_search search = {.fleet = fleet};
+    uint32_t count = 0;
+    process_each("flotilla-relay", look_for_orphan, &search);
+    for (struct takeover_channel *left = fleet->left.first; left; left = left->next)
+        take_over(fleet, left);
+    takeover_close(&fleet->left);
+    end_orphans(search.first);
+    for (const struct channel *channel = fleet->first; channel; channel = channel->next)
+        count++;
+    return count;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT
+ * Unix domain sockets (unix(7)) with a name in a folder, whose path may be of any length. */
+#ifndef FLOTILLA_OS_LINUX_SOCKET_PATH_H
+#define FLOTILLA_OS_LINUX_SOCKET_PATH_H
+
+/* A new, non-blocking socket of `type` (SOCK_STREAM or SOCK_DGRAM) bound to FOLDER/NAME with the
+ * permissions `mode`, in place of an older one. The caller's; or a negative errno. */
+int socket_path_bind(int type, const char *folder, const char *name, unsigned mode);
+/* A new, blocking socket of `type` connected to FOLDER/NAME. The caller's; or a negative errno. */
+int socket_path_connect(int type, const char *folder, const char *name);
+
+#endif
