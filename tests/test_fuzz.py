@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Each fuzzer of tests/fuzz for a minute, with `make test-long` (FLOTILLA_TEST_LONG) only.
+"""Each fuzzer of tests/fuzz for some seconds, which finds what is broken outright; with
+`make test-long` (FLOTILLA_TEST_LONG) for ten minutes. `make fuzz` takes as long as it is told.
 
 Relies on clang; a finding fails with the end of the fuzzer's words, and leaves its input in
 build/fuzz."""
@@ -12,10 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FUZZERS = sorted(path.stem for path in (ROOT / "tests/fuzz").glob("fuzz_*.c"))
-SECONDS = 60
-
-pytestmark = pytest.mark.skipif(not os.environ.get("FLOTILLA_TEST_LONG"),
-                                reason="a minute each: FLOTILLA_TEST_LONG is not set")
+SECONDS = 600 if os.environ.get("FLOTILLA_TEST_LONG") else 5
 
 
 def run(*command, timeout):
@@ -27,9 +25,6 @@ def run(*command, timeout):
 
 @pytest.fixture(scope="module")
 def built():
-    ready = run("tests/setup", "fuzz", timeout=900)
-    if ready.returncode != 0:
-        pytest.skip(f"needs clang: {ready.stderr.strip()[-300:]}")
     made = run("make", "--no-print-directory", "fuzz-programs", timeout=900)
     assert made.returncode == 0, made.stdout[-4000:] + made.stderr[-4000:]
 
@@ -40,4 +35,4 @@ def test_fuzzer(built, fuzzer):
     print(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     units = re.search(r"number_of_executed_units: (\d+)", done.stdout)
-    assert units and int(units[1]) > 200, "it hardly ran: " + done.stdout
+    assert units and int(units[1]) > 10 * SECONDS, "it hardly ran: " + done.stdout
