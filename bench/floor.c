@@ -5,6 +5,7 @@
  *   one      recvfrom and sendto, a datagram at a time
  *   batch    recvmmsg and sendmmsg, up to 32 at a time
  *   offload  the same with UDP_GRO and UDP_SEGMENT: up to 32 trains of datagrams
+ * With --record FILE the bytes are recorded as well, by the least that can do it (recorder.h).
  * Prints "ready" once it is bound and one JSON object when SIGTERM ends it. Linux only.
  * Known fault: with `offload` a train of more than 60 datagrams is sent in two. */
 #include <errno.h>
@@ -22,6 +23,7 @@
 #include "base/units.h"
 #include "os/interrupt.h"
 #include "os/net.h"
+#include "recorder.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -37,6 +39,7 @@ enum way { WAY_ONE, WAY_BATCH, WAY_OFFLOAD };
 
 struct floor_state {
     int receiver, sender;
+    bool records;
     struct sockaddr_in to;
     uint64_t received, sent, errors, calls;
     uint32_t dropped;
@@ -85,6 +88,8 @@ static bool pass_one(struct floor_state *state)
         return false;
     read_control(state, &header, (size_t)bytes);
     state->received++;
+    if (state->records)
+        recorder_append(buffers[0], (size_t)bytes);
     state->calls++;
     if (sendto(state->sender, buffers[0], (size_t)bytes, MSG_DONTWAIT,
                (struct sockaddr *)&state->to, sizeof(state->to)) < 0)
@@ -159,6 +164,8 @@ static unsigned pass_batch(struct floor_state *state, bool offload)
     state->received += datagrams;
     if (out > 0)
         send_batch(state, out, datagrams);
+    for (int i = 0; i < took && state->records; i++)
+        recorder_append(buffers[i], headers[i].msg_len);
     return took > 0 ? (unsigned)took : 0;
 }
 
@@ -175,16 +182,40 @@ static void run(struct floor_state *state, enum way way)
     }
 }
 
+static int read_how(char *words, struct recorder_options *record)
+{
+    for (char *next, *word = words; word != NULL; word = next) {
+        next = strchr(word, ',');
+        if (next != NULL)
+            *next++ = '\0';
+        if (strcmp(word, "private") == 0)
+            record->shared = false;
+        else if (strcmp(word, "huge") == 0)
+            record->huge = true;
+        else if (strcmp(word, "streaming") == 0)
+            record->streaming = true;
+        else if (strcmp(word, "nothing") == 0)
+            record->nothing_written = true;
+        else if (strcmp(word, "small") == 0)
+            record->blocks = 4;
+        else
+            return -EINVAL;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'}, {"to", required_argument, NULL, 't'},
+        {"listen", required_argument, NULL, 'l'},    {"to", required_argument, NULL, 't'},
         {"interface", required_argument, NULL, 'i'}, {"way", required_argument, NULL, 'w'},
-        {"queue", required_argument, NULL, 'q'}, {NULL, 0, NULL, 0},
+        {"queue", required_argument, NULL, 'q'},     {"record", required_argument, NULL, 'r'},
+        {"how", required_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
     };
     static const char *const ways[] = {"one", "batch", "offload"};
     struct address listen = {0}, to = {0};
     const char *interface = "lo";
+    struct recorder_options record = {.file_bytes = 1 << 30, .blocks = 32, .shared = true};
     uint64_t queue = 8 << 20;
     int way = -1, status = 0;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -196,6 +227,10 @@ int main(int argc, char **argv)
             interface = optarg;
         else if (option == 'q')
             status |= units_read_bytes(optarg, &queue);
+        else if (option == 'r')
+            record.path = optarg;
+        else if (option == 'h')
+            status |= read_how(optarg, &record);
         else if (option == 'w')
             for (int i = 0; i < 3; i++)
                 way = strcmp(optarg, ways[i]) == 0 ? i : way;
@@ -205,7 +240,9 @@ int main(int argc, char **argv)
     if (status < 0 || way < 0 || listen.family != 4 || to.family != 4 || optind < argc) {
         fprintf(stderr, "usage: bench_floor --listen ADDRESS:PORT --to ADDRESS:PORT\n"
                         "           --way one|batch|offload [--interface lo] [--queue 8MiB]\n"
-                        "  IPv4 only\n");
+                        "           [--record FILE [--how WORDS]]\n"
+                        "  IPv4 only. WORDS, with commas between: private, huge (memory),\n"
+                        "  streaming (copy), nothing (is written), small (ring of 4 MiB)\n");
         return 2;
     }
     interrupt_install();
@@ -226,9 +263,14 @@ int main(int argc, char **argv)
     }
     state.to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(to.port)};
     memcpy(&state.to.sin_addr, to.bytes, sizeof(state.to.sin_addr));
+    state.records = record.path != NULL;
+    if (state.records)
+        recorder_open(&record);
     printf("ready\n");
     fflush(stdout);
     run(&state, (enum way)way);
+    if (state.records)
+        recorder_close();
     printf("{\"received\": %" PRIu64 ", \"sent\": %" PRIu64 ", \"errors\": %" PRIu64
            ", \"calls\": %" PRIu64 ", \"dropped\": %" PRIu32 "}\n",
            state.received, state.sent, state.errors, state.calls, state.dropped);
