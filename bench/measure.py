@@ -23,6 +23,7 @@ import place as places
 from layouts import BUILD
 
 STEAL_MAX = 0.02
+REAL_TIME = 10  # priority: before all that is not real-time, behind the kernel's own threads
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 LOAD_CORE, SUBJECT_CORE = CORES[0], CORES[1 % len(CORES)]
@@ -175,18 +176,21 @@ def waiting(pid, listen):
 class Started:
     """A subject that runs, with its sink, in a place; ended with the `with` block."""
 
-    def __init__(self, place, subject, load, groups, storage, pin=True, core=None):
+    def __init__(self, place, subject, load, groups, storage, pin=True, core=None, urgent=False):
         self.place, self.subject, self.load = place, subject, load
         self.listen, self.to, self.decimated = groups.next(), groups.next(), groups.next()
         self.interface = place.interface("inside")
         self.folder = Path(tempfile.mkdtemp(prefix="flotilla-bench-", dir=storage))
         self.sink = self.child = None
         self._pin, self._core = pin, SUBJECT_CORE if core is None else core
+        self._urgent = urgent  # real-time priority for subject, source and sink
 
     def _open(self, side, words, core, **kw):
         def prepare():
             if self._pin:
                 os.sched_setaffinity(0, {core})
+            if self._urgent:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REAL_TIME))
         return subprocess.Popen([str(word) for word in self.place.words(side) + words],
                                 stdin=subprocess.DEVNULL, preexec_fn=prepare, **kw)
 
@@ -264,8 +268,8 @@ class Bench:
     def start(self, subject, load, **kw):
         return Started(self.place, subject, load, self.groups, self.storage, **kw)
 
-    def once(self, subject, load, pin=True, calls=False):
-        with self.start(subject, load, pin=pin) as started:
+    def once(self, subject, load, pin=True, calls=False, urgent=False):
+        with self.start(subject, load, pin=pin, urgent=urgent) as started:
             before_s = cpu_seconds(started.child.pid)
             sink_s = cpu_seconds(started.sink.pid)
             ticks = places.processor_times()

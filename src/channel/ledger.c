@@ -27,6 +27,7 @@ struct ledger_copy {
 struct ledger_shared {
     uint32_t magic, zero;
     _Atomic uint64_t version; /* the copy in force is this & 1; 0: none */
+    _Atomic uint64_t layout; /* of the copy in force; 0 while that changes, and of older versions */
 
     _Alignas(64) _Atomic uint64_t beats;
     _Atomic uint64_t ready;  /* id of the relay */
@@ -115,7 +116,10 @@ void ledger_write(struct ledger_shared *ledger, const struct ledger_notes *notes
     memcpy(copy.flags, notes->flags, notes->flags_bytes);
     copy.checksum = copy_checksum(&copy);
     memcpy(&ledger->copies[version & 1], &copy, copy_bytes_used(&copy));
-    atomic_store_explicit(&ledger->version, version, memory_order_release);
+    if (atomic_load_explicit(&ledger->layout, memory_order_relaxed) != notes->layout)
+        atomic_store(&ledger->layout, 0);
+    atomic_store(&ledger->version, version);
+    atomic_store(&ledger->layout, notes->layout);
 }
 
 int ledger_read(const struct ledger_shared *ledger, struct ledger_notes *notes)
@@ -131,6 +135,7 @@ int ledger_read(const struct ledger_shared *ledger, struct ledger_notes *notes)
     notes->limit_memory_bytes = copy.limit_memory_bytes;
     notes->limit_cpu_percent = copy.limit_cpu_percent;
     counts_to(&notes->carried, copy.carried);
+    notes->layout = atomic_load_explicit(&ledger->layout, memory_order_relaxed);
     notes->flags_bytes = copy.flags_bytes;
     memcpy(notes->flags, copy.flags, copy.flags_bytes);
     return 0;

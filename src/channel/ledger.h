@@ -2,8 +2,8 @@
  * The front of a channel's shared memory: what has to outlive the manager and any one version of
  * Flotilla. The manager notes what the relay at work was told and what memories before this one
  * had counted; the relay shows that it lives, and leaves its totals behind when it ends.
- * Its form never changes but by adding at the end, so that the next version's manager can read it
- * where it cannot read the rest. Relies on one writer for each part: manager and relay. */
+ * Its form never changes but by adding at ends and in gaps, so that the next version's manager can
+ * read it where it cannot read the rest. Relies on one writer for each part: manager and relay. */
 #ifndef FLOTILLA_CHANNEL_LEDGER_H
 #define FLOTILLA_CHANNEL_LEDGER_H
 
@@ -24,6 +24,7 @@ struct ledger_notes {
     uint64_t limit_memory_bytes; /* config_channel's */
     double limit_cpu_percent;
     struct counters carried; /* counted in memories before this one; only what is counted */
+    uint64_t layout;         /* a digest of what the flags call --layout; 0: not known */
     uint32_t flags_bytes;
     char flags[LEDGER_FLAGS_BYTES]; /* of settings_write_flags, a NUL behind each */
 };

@@ -122,6 +122,21 @@ struct plan {
     struct config_channel *pending; /* for a changed one; NULL: unchanged */
 };
 
+/* A layout that was taken over without its file is the wanted one's, if their digests say so. */
+static int recall_layout(struct channel *channel, const struct config_channel *wanted)
+{
+    if (channel->config.layout_image || channel->layout_digest == 0 ||
+        channel->layout_digest != channel_layout_digest(wanted))
+        return 0;
+    channel->config.layout_image = malloc(wanted->layout_bytes);
+    if (!channel->config.layout_image)
+        return -ENOMEM;
+    memcpy(channel->config.layout_image, wanted->layout_image, wanted->layout_bytes);
+    channel->config.layout_bytes = wanted->layout_bytes;
+    channel->layout_digest = 0;
+    return 0;
+}
+
 static int plan_one(struct fleet *fleet, struct config_channel *wanted, struct plan *plan)
 {
     plan->existing = find(fleet, wanted->settings.name);
@@ -130,6 +145,9 @@ static int plan_one(struct fleet *fleet, struct config_channel *wanted, struct p
         if (!plan->made)
             return -ENOMEM;
     } else {
+        int error = recall_layout(plan->existing, wanted);
+        if (error < 0)
+            return error;
         const struct config_channel *coming =
             plan->existing->pending ? plan->existing->pending : &plan->existing->config;
         if (config_same_channel(coming, wanted))
@@ -176,6 +194,7 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
         channel->finishers = 0;
         channel_replace_relay(channel);
     }
+    channel_prepare_layout(channel); /* it may have gone while no manager was there */
     return revived ? FLEET_ADDED : FLEET_UNCHANGED;
 }
 
@@ -285,6 +304,22 @@ uint64_t fleet_descriptors(const struct config *config)
     return needed;
 }
 
+int fleet_furnish(struct fleet *fleet)
+{
+    int error = 0;
+    for (struct channel *channel = fleet->first; channel; channel = channel->next) {
+        int status = channel_prepare_layout(channel);
+        error = error == 0 ? status : error;
+    }
+    store_renew(fleet->store);
+    return error;
+}
+
+void fleet_abandon(struct fleet *fleet)
+{
+    store_abandon(fleet->store);
+}
+
 void fleet_stop(struct fleet *fleet)
 {
     fleet->stopping = true;
@@ -366,6 +401,8 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options)
     if (!made->runtime || !made->relay)
         return -ENOMEM;
     struct store_options store = {.loop = options->loop,
+                                  .in_charge = options->in_charge,
+                                  .in_charge_context = options->context,
                                   .runtime = options->runtime,
                                   .keeper = options->keeper,
                                   .lost = keep_everything,

@@ -40,6 +40,9 @@ struct fleet_options {
      * again every FLEET_SAMPLE_MS). `context` goes with both. */
     void (*settled)(void *context);
     void (*rotated)(void *context);
+    /* Asked before a relay or a keeper is started: whether the runtime folder is still this
+     * manager's. Once it is not, the process is to end soon. */
+    bool (*in_charge)(void *context);
     void *context;
 };
 
@@ -83,6 +86,12 @@ int fleet_bridge(struct fleet *fleet);
 void fleet_unbridge(struct fleet *fleet);
 /* The id of the process that keeps what outlives the manager; 0: systemd does. */
 long fleet_keeper(const struct fleet *fleet);
+
+/* Makes again what belongs in the runtime folder, which was emptied. 0 or a negative errno. */
+int fleet_furnish(struct fleet *fleet);
+/* Another manager has the fleet: ends what keeps for this one, and leaves everything else as it is.
+ * The process is to end then, and nothing of the fleet to be touched. */
+void fleet_abandon(struct fleet *fleet);
 
 /* Asks every relay to end; `settled` tells when all have. */
 void fleet_stop(struct fleet *fleet);

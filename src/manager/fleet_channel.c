@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "os/file.h"
 #include "os/memory.h"
+#include "os/path.h"
 
 __attribute__((format(printf, 2, 3))) void channel_explain(struct channel *channel,
                                                            const char *format, ...)
@@ -81,11 +83,20 @@ void channel_drop(struct channel *channel, enum takeover_kind kind)
     store_drop(channel->fleet->store, channel_name(channel), takeover_kind_name(kind));
 }
 
+uint64_t channel_layout_digest(const struct config_channel *config)
+{
+    return (uint64_t)config->layout_bytes << 32 |
+           crc32c(0, config->layout_image, config->layout_bytes);
+}
+
 void channel_write_ledger(struct channel *channel)
 {
     struct ledger_notes notes = {.restarts = channel->child.restarts,
                                  .limit_memory_bytes = channel->config.limit_memory_bytes,
                                  .limit_cpu_percent = channel->config.limit_cpu_percent,
+                                 .layout = channel->config.layout_image
+                                               ? channel_layout_digest(&channel->config)
+                                               : channel->layout_digest,
                                  .carried = channel->carried};
     char *words[FLEET_RELAY_WORDS_MAX];
     if (!channel->ledger)
@@ -278,6 +289,7 @@ void channel_adopt(struct channel *channel)
     if (!same_sender(was, &was->decimated, is, &is->decimated))
         close_sender(channel, TAKEOVER_DECIMATED, &channel->decimated);
     channel->layout_written = false;
+    channel->layout_digest = 0;
     free(channel->config.layout_image);
     channel->config = *pending;
     free(pending);
@@ -335,9 +347,9 @@ static int prepare_memory(struct channel *channel)
     return 0;
 }
 
-static int prepare_layout(struct channel *channel)
+int channel_prepare_layout(struct channel *channel)
 {
-    if (channel->layout_written)
+    if (channel->layout_written && path_exists(channel->config.settings.layout))
         return 0;
     const struct config_channel *config = &channel->config;
     int error =
@@ -374,7 +386,7 @@ int channel_prepare(struct channel *channel)
     if (error == 0)
         error = prepare_memory(channel);
     if (error == 0)
-        error = prepare_layout(channel);
+        error = channel_prepare_layout(channel);
     return error;
 }
 

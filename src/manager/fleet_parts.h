@@ -26,6 +26,7 @@ struct channel {
     bool removed;                   /* to be forgotten once the relay has gone */
     bool seen;                      /* the mark of mark and sweep */
     bool layout_written;
+    uint64_t layout_digest; /* of a layout that was taken over without its file; else 0 */
     bool retry; /* could not start while others were being stopped: perhaps because of them */
 
     struct child child;
@@ -128,6 +129,11 @@ bool channel_same_receiver(const struct channel_settings *a, const struct channe
 bool channel_can_hand_over(const struct channel *channel);
 /* Puts the pending settings in force. No relay is there. */
 void channel_adopt(struct channel *channel);
+/* A digest of a layout's image; never 0. */
+uint64_t channel_layout_digest(const struct config_channel *config);
+/* Writes the layout's file, unless it is there as it is to be. 0, or a negative errno with the
+ * reason noted. */
+int channel_prepare_layout(struct channel *channel);
 /* Makes whatever is missing of what the relay needs. 0, or a negative errno with the reason noted.
  * What could be opened stays open: the socket collects datagrams while the rest is waited for. */
 int channel_prepare(struct channel *channel);

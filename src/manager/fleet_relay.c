@@ -125,8 +125,11 @@ void channel_tell_unfinished(struct channel *channel)
 
 static void spawn_relay(struct channel *channel)
 {
-    /* What the last one has left can be finished only as it was begun. */
-    bool finishes = channel->pending && !channel_can_hand_over(channel) && is_unfinished(channel);
+    if (!channel->fleet->options.in_charge(channel->fleet->options.context))
+        return; /* this process is about to end; another manager starts it */
+    /* What the last one has left can be finished only as it was begun: with its layout. */
+    bool finishes = channel->pending && channel->config.layout_image &&
+                    !channel_can_hand_over(channel) && is_unfinished(channel);
     channel->finishers = finishes ? channel->finishers + 1 : channel->finishers;
     channel->kill_sent = false;
     if (!finishes)

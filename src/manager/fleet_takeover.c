@@ -151,7 +151,7 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
     config.limit_memory_bytes = notes.limit_memory_bytes;
     config.limit_cpu_percent = notes.limit_cpu_percent;
     config.record = config.settings.directory[0] != '\0';
-    /* Without its layout it counts as changed. */
+    /* Without its layout's file, the digest tells whether the wanted one is the same. */
     file_read_whole(config.settings.layout, LAYOUT_IMAGE_BYTES_MAX, &config.layout_image,
                     &config.layout_bytes);
     struct channel *channel = fleet_make_channel(fleet, &config);
@@ -171,6 +171,7 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
             channel_keep(channel, (enum takeover_kind)kind, *places[kind]);
     }
     channel->layout_written = config.layout_image != NULL;
+    channel->layout_digest = config.layout_image ? 0 : notes.layout;
     channel->carried = notes.carried;
     channel->child.restarts = notes.restarts;
     channel->ledger = ledger;

@@ -16,6 +16,7 @@
 #include "manager/fleet.h"
 #include "manager/report.h"
 #include "manager/retention.h"
+#include "manager/runtime.h"
 #include "manager/store.h"
 #include "manager/supervisor.h"
 #include "os/clock.h"
@@ -35,9 +36,7 @@
 #define TRY_PATIENCE_MS 20000u /* for a new program to show that it works */
 #define PROOF_PAUSE_NS  (10 * NS_PER_MS)
 
-/* A predecessor that is just ending, or a client that looks whether it has, may hold the lock. */
-#define LOCK_TRIES    10
-#define LOCK_PAUSE_NS (30 * NS_PER_MS)
+#define RUNTIME_LOOK_NS (1000 * NS_PER_MS) /* how often it is looked whether it is still there */
 
 struct manager {
     const char *path;                                                   /* of the configuration */
@@ -45,7 +44,11 @@ struct manager {
     char self[CHANNEL_PATH_BYTES_MAX]; /* the program this is, or was until it was replaced */
     bool renewing;                     /* to become that program anew */
     struct config *config;
-    int folder, lock; /* the runtime folder */
+    struct runtime runtime;
+    struct loop_timer runtime_look;
+    int runtime_error; /* told of already */
+    bool runtime_bare; /* it was made again, and is to be furnished */
+    bool superseded;   /* another manager has the runtime folder, and so the fleet */
     struct loop *loop;
     struct fleet *fleet;
     struct control *control;
@@ -185,11 +188,65 @@ static json_t *reload(struct manager *manager)
     return reply;
 }
 
+/* ---- the runtime folder ---- */
+
+/* The folder was removed: whatever belongs in it is made again. */
+static void furnish_runtime(struct manager *manager)
+{
+    int error = fleet_furnish(manager->fleet);
+    int mended = control_mend(manager->control);
+    if (error == 0 && mended < 0)
+        error = mended;
+    if (error < 0)
+        log_line("the runtime folder %s was removed, and cannot be made again in full: %s",
+                 manager->config->runtime, strerror(-error));
+    else
+        log_line("the runtime folder %s was removed; it is there again", manager->config->runtime);
+}
+
+/* Whether the runtime folder is still ours. Where it was removed it is taken again, and furnished
+ * in a moment; if another manager was faster, the fleet is left to that one. */
+static bool in_charge(void *context)
+{
+    struct manager *manager = context;
+    if (manager->superseded)
+        return false;
+    int status = runtime_look(&manager->runtime);
+    if (status == -EWOULDBLOCK) {
+        log_line("the runtime folder %s was removed, and process %ld manages it now: leaving the "
+                 "fleet to it",
+                 manager->config->runtime, control_process(manager->config->runtime));
+        manager->superseded = true;
+        loop_end(manager->loop);
+        return false;
+    }
+    if (status < 0 && status != manager->runtime_error)
+        log_line("the runtime folder %s was removed, and cannot be made again: %s",
+                 manager->config->runtime, strerror(-status));
+    manager->runtime_error = status;
+    if (status > 0) {
+        manager->runtime_bare = true;
+        loop_arm(manager->loop, &manager->runtime_look, clock_monotonic_ns());
+    }
+    return true;
+}
+
+static void look_at_runtime(void *context)
+{
+    struct manager *manager = context;
+    if (!in_charge(manager))
+        return;
+    if (manager->runtime_bare)
+        furnish_runtime(manager);
+    manager->runtime_bare = false;
+    loop_arm(manager->loop, &manager->runtime_look, clock_monotonic_ns() + RUNTIME_LOOK_NS);
+}
+
 /* ---- what comes in ---- */
 
 static void stop(struct manager *manager, const char *by)
 {
-    if (manager->stopping)
+    if (manager->stopping || !in_charge(manager))
         return;
     manager->stopping = true;
     log_line("stopping (%s)", by);
@@ -388,41 +445,6 @@ static void caught(void *context, enum loop_signal signal)
 
 /* ---- beginning and end ---- */
 
-static int write_process_file(const char *runtime)
-{
-    char path[CHANNEL_PATH_BYTES_MAX + 32], text[32];
-    int used = snprintf(text, sizeof text, "%ld\n", process_self());
-    snprintf(path, sizeof path, "%s/%s", runtime, CONTROL_PROCESS_FILE);
-    return file_write_whole(path,
-                            (struct span){.at = (const uint8_t *)text, .bytes = (size_t)used});
-}
-
-/* Becomes the manager of the runtime folder. 0, or a negative errno after telling why not. */
-static int take_runtime(struct manager *manager)
-{
-    const char *runtime = manager->config->runtime;
-    manager->folder = folder_open(runtime);
-    if (manager->folder < 0) {
-        log_line("cannot open the runtime folder %s: %s", runtime, strerror(-manager->folder));
-        return manager->folder;
-    }
-    manager->lock = process_kept(); /* held without a gap, if this process was a manager already */
-    for (int try = 0; try < LOCK_TRIES && manager->lock < 0; try++) {
-        manager->lock = folder_lock(manager->folder, CONTROL_LOCK);
-        if (manager->lock != -EWOULDBLOCK)
-            break;
-        clock_sleep_until(clock_monotonic_ns() + LOCK_PAUSE_NS);
-    }
-    int error = manager->lock;
-    if (error == -EWOULDBLOCK)
-        log_line("a manager already runs in %s: process %ld", runtime, control_process(runtime));
-    else if (error < 0)
-        log_line("cannot lock %s/%s: %s", runtime, CONTROL_LOCK, strerror(-error));
-    else
-        error = write_process_file(runtime);
-    return error < 0 ? error : 0;
-}
-
 /* Opens everything there is one of. 0, or a negative errno after telling. */
 static int open_parts(struct manager *manager)
 {
@@ -431,6 +453,7 @@ static int open_parts(struct manager *manager)
                                     .keeper = manager->keeper,
                                     .settled = settled,
                                     .rotated = rotated,
+                                    .in_charge = in_charge,
                                     .context = manager};
     int error = loop_open(&manager->loop);
     if (error == 0)
@@ -452,6 +475,8 @@ static int open_parts(struct manager *manager)
         return error;
     }
     manager->proof = (struct loop_timer){.due = look_for_proof, .context = manager};
+    manager->runtime_look = (struct loop_timer){.due = look_at_runtime, .context = manager};
+    loop_arm(manager->loop, &manager->runtime_look, clock_monotonic_ns() + RUNTIME_LOOK_NS);
     error = control_open(
         &manager->control, manager->loop, manager->config->runtime,
         &(struct control_calls){
@@ -467,7 +492,7 @@ static void become(struct manager *manager)
 {
     char name[] = "flotilla", verb[] = "run", option[] = "-c", renew[] = "--renew";
     char *words[] = {name, verb, option, (char *)(uintptr_t)manager->path, renew, NULL};
-    int error = process_become(manager->self, words, manager->lock);
+    int error = process_become(manager->self, words, manager->runtime.lock);
     fleet_unbridge(manager->fleet);
     log_line("cannot run %s: %s; going on as before", manager->self, strerror(-error));
     manager->renewing = false;
@@ -499,6 +524,10 @@ static int serve(struct manager *manager, bool renew)
         log_line("cannot go on: %s", strerror(-error));
         return EXIT_CODE_FAILED;
     }
+    if (manager->superseded) {
+        fleet_abandon(manager->fleet);
+        return EXIT_CODE_FAILED;
+    }
     uint32_t unclean = fleet_unclean_ends(manager->fleet);
     if (unclean)
         log_line("stopped; %u of the relays did not end cleanly", unclean);
@@ -518,6 +547,7 @@ static void close_parts(struct manager *manager)
 {
     json_t *last = NULL;
     loop_disarm(&manager->proof);
+    loop_disarm(&manager->runtime_look);
     supervisor_close(&manager->supervisor);
     if (manager->fleet)
         last = report_end(manager->fleet);
@@ -529,12 +559,7 @@ static void close_parts(struct manager *manager)
     json_decref(last);
     control_close(manager->control);
     loop_close(manager->loop);
-    if (manager->lock >= 0) {
-        folder_remove(manager->folder, CONTROL_PROCESS_FILE);
-        descriptor_close(manager->lock);
-    }
-    if (manager->folder >= 0)
-        descriptor_close(manager->folder);
+    runtime_release(&manager->runtime);
     config_free(manager->config);
 }
 
@@ -559,6 +584,12 @@ static void nothing_rotates(void *context)
     (void)context;
 }
 
+static bool always(void *context)
+{
+    (void)context;
+    return true;
+}
+
 json_t *manager_end_left(const char *runtime)
 {
     char keeper[CHANNEL_PATH_BYTES_MAX], relay[CHANNEL_PATH_BYTES_MAX];
@@ -577,6 +608,7 @@ json_t *manager_end_left(const char *runtime)
                                     .keeper = keeper,
                                     .settled = nothing_runs,
                                     .rotated = nothing_rotates,
+                                    .in_charge = always,
                                     .context = loop};
     if (error == 0)
         error = fleet_open(&fleet, &options);
@@ -600,7 +632,7 @@ json_t *manager_end_left(const char *runtime)
 int manager_run(const char *path, bool renew)
 {
     struct manager manager = {
-        .path = path, .folder = -1, .lock = -1, .started_ns = clock_realtime_ns()};
+        .path = path, .runtime = RUNTIME_NONE, .started_ns = clock_realtime_ns()};
     output_start();
     log_use(output_line);
     log_start("flotilla", NULL);
@@ -617,8 +649,12 @@ int manager_run(const char *path, bool renew)
     manager.descriptor_limit = process_raise_descriptor_limit();
     check_descriptors(&manager);
     int code = EXIT_CODE_FAILED;
-    if (take_runtime(&manager) == 0 && open_parts(&manager) == 0)
+    /* The lock is held without a gap, if this process was a manager already. */
+    if (runtime_take(&manager.runtime, manager.config->runtime, process_kept()) == 0 &&
+        open_parts(&manager) == 0)
         code = serve(&manager, renew);
+    if (manager.superseded)
+        _Exit(code); /* what would be closed and removed is the other manager's now */
     close_parts(&manager);
     return code;
 }

@@ -82,7 +82,8 @@ static int start_keeper(struct store *store)
 static void ensure_keeper(struct store *store)
 {
     if (store->by_system || store->keeper.id != 0 ||
-        clock_monotonic_ns() - store->tried_ns < RESPAWN_NS)
+        clock_monotonic_ns() - store->tried_ns < RESPAWN_NS ||
+        !store->options.in_charge(store->options.in_charge_context))
         return;
     int error = start_keeper(store);
     if (error < 0) {
@@ -413,6 +414,12 @@ void store_renew(struct store *store)
 long store_keeper(const struct store *store)
 {
     return store->keeper.id;
+}
+
+void store_abandon(struct store *store)
+{
+    if (!store->by_system)
+        end_keeper(store);
 }
 
 void store_close(struct store *store)

@@ -23,6 +23,9 @@ struct store_options {
     /* Called when what was kept is lost with the keeper: all is to be kept again. */
     void (*lost)(void *context);
     void *context;
+    /* Asked before a keeper is started: another manager may have the runtime folder by now. */
+    bool (*in_charge)(void *context);
+    void *in_charge_context;
 };
 
 /* Whether a keeper of that runtime folder runs. */
@@ -55,6 +58,9 @@ void store_unbridge(struct store *store);
 void store_renew(struct store *store);
 /* The id of the keeper; 0 where systemd keeps. */
 long store_keeper(const struct store *store);
+/* Another manager keeps now: ends the keeper, but leaves its socket's name, which may be the
+ * other's. Nothing to systemd. Only store_close may follow. */
+void store_abandon(struct store *store);
 /* The fleet has ended: gives everything up (systemd gives it up itself, unless it starts us anew,
  * and then it is wanted). */
 void store_close(struct store *store);

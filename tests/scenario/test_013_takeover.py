@@ -273,6 +273,53 @@ def test_013_a_runtime_folder_that_was_removed(rng):
         wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
 
 
+def test_013_a_runtime_folder_removed_under_a_manager_is_made_again(rng, flotilla):
+    pool = signals.samples(60_000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        source = fleet.source("engine", pool, rate=5000)
+        time.sleep(0.2)
+        (relay,) = fleet.relay_processes()
+        shutil.rmtree(fleet.folder / "run")
+        wait_until(lambda: fleet.status(missing={}), what="the control socket again")
+        assert "was removed; it is there again" in fleet.log()
+        wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
+        second = flotilla("run", "-c", fleet.file)
+        assert second.returncode == 1 and f"process {fleet.manager.pid}" in second.stderr
+        os.kill(relay, signal.SIGKILL)  # the next one needs its layout
+        wait_until(lambda: fleet.channel("engine")["pid"] not in (0, None, relay))
+        fleet.kill_manager()
+        fleet.start()
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datums_recorded"] == sent and channel["restarts"] == 1
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+
+
+def test_013_only_one_manager_after_a_removed_runtime_folder(rng):
+    """Another manager is started before the first one has noticed: the first leaves all to it."""
+    pool = signals.samples(60_000)
+    with Fleet({name: {"schema": signals.SCHEMA} for name in ("engine", "gear")}) as fleet:
+        source = fleet.source("engine", pool, rate=5000)
+        time.sleep(0.2)
+        relays, first = fleet.relays(), fleet.manager
+        shutil.rmtree(fleet.folder / "run")
+        fleet.start()
+        assert first.wait(10) == 1
+        assert f"process {fleet.manager.pid} manages it now: leaving the fleet to it" in fleet.log()
+        wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
+        assert fleet.relays() == relays, "the relays were taken over, not replaced"
+        os.kill(relays["engine"], signal.SIGKILL)
+        wait_until(lambda: fleet.channel("engine")["pid"] not in (0, None, relays["engine"]))
+        time.sleep(1)
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datums_recorded"] == sent and channel["restarts"] == 1
+        assert len(fleet.relay_processes()) == 2
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+
+
 def test_013_a_suspended_keeper_is_woken(rng):
     pool = signals.samples(60_000)
     with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:

@@ -309,10 +309,15 @@ int folder_lock(int folder, const char *name)
     return descriptor;
 }
 
-bool direct_file_linked(const struct direct_file *file)
+bool descriptor_linked(int descriptor)
 {
     struct stat found; /* where it cannot be told, nothing was removed that we know of */
-    return fstat(file->descriptor, &found) < 0 || found.st_nlink > 0;
+    return fstat(descriptor, &found) < 0 || found.st_nlink > 0;
+}
+
+bool direct_file_linked(const struct direct_file *file)
+{
+    return descriptor_linked(file->descriptor);
 }
 
 /* Reads to the end and closes. */

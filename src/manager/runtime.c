@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ * That the lock's file has lost its name tells that it was removed, whatever became of the folder.
+ */
+#include "manager/runtime.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "manager/control.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/process.h"
+
+/* A predecessor that is just ending, or a client that looks whether it has, may hold the lock. */
+#define LOCK_TRIES    10
+#define LOCK_PAUSE_NS (30 * NS_PER_MS)
+
+static int write_process_file(const char *path)
+{
+    char file[CHANNEL_PATH_BYTES_MAX + 32], text[32];
+    int used = snprintf(text, sizeof text, "%ld\n", process_self());
+    snprintf(file, sizeof file, "%s/%s", path, CONTROL_PROCESS_FILE);
+    return file_write_whole(file,
+                            (struct span){.at = (const uint8_t *)text, .bytes = (size_t)used});
+}
+
+static int take_lock(int folder)
+{
+    int lock = folder_lock(folder, CONTROL_LOCK);
+    for (int try = 1; try < LOCK_TRIES && lock == -EWOULDBLOCK; try++) {
+        clock_sleep_until(clock_monotonic_ns() + LOCK_PAUSE_NS);
+        lock = folder_lock(folder, CONTROL_LOCK);
+    }
+    return lock;
+}
+
+int runtime_take(struct runtime *runtime, const char *path, int lock)
+{
+    runtime->path = path;
+    runtime->lock = lock;
+    runtime->folder = folder_open(path);
+    if (runtime->folder < 0) {
+        log_line("cannot open the runtime folder %s: %s", path, strerror(-runtime->folder));
+        return runtime->folder;
+    }
+    if (runtime->lock < 0)
+        runtime->lock = take_lock(runtime->folder);
+    int error = runtime->lock;
+    if (error == -EWOULDBLOCK)
+        log_line("a manager already runs in %s: process %ld", path, control_process(path));
+    else if (error < 0)
+        log_line("cannot lock %s/%s: %s", path, CONTROL_LOCK, strerror(-error));
+    else
+        error = write_process_file(path);
+    return error < 0 ? error : 0;
+}
+
+int runtime_look(struct runtime *runtime)
+{
+    if (descriptor_linked(runtime->lock))
+        return 0;
+    int folder = folder_open(runtime->path);
+    if (folder < 0)
+        return folder;
+    int lock = take_lock(folder);
+    int error = lock < 0 ? lock : write_process_file(runtime->path);
+    if (error < 0) {
+        if (lock >= 0)
+            descriptor_close(lock);
+        descriptor_close(folder);
+        return error;
+    }
+    descriptor_close(runtime->lock);
+    descriptor_close(runtime->folder);
+    runtime->lock = lock;
+    runtime->folder = folder;
+    return 1;
+}
+
+void runtime_release(struct runtime *runtime)
+{
+    if (runtime->lock >= 0) {
+        folder_remove(runtime->folder, CONTROL_PROCESS_FILE);
+        descriptor_close(runtime->lock);
+    }
+    if (runtime->folder >= 0)
+        descriptor_close(runtime->folder);
+    runtime->folder = runtime->lock = -1;
+}
