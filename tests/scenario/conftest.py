@@ -5,7 +5,10 @@ Every scenario draws from `rng`; its seed is printed with a failure and FLOTILLA
 """
 import os
 import random
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,18 @@ def data():
 def needs_root():
     if os.geteuid() != 0:
         pytest.skip("needs root")
+
+
+@pytest.fixture
+def tmpfs():
+    """A folder on a file system without direct I/O."""
+    shared = Path("/dev/shm")
+    kind = subprocess.run(["stat", "-f", "-c", "%T", str(shared)], capture_output=True, text=True)
+    if kind.stdout.strip() != "tmpfs" or not os.access(shared, os.W_OK):
+        pytest.skip("needs a tmpfs that can be written: /dev/shm is none")
+    folder = Path(tempfile.mkdtemp(prefix="flotilla-", dir=shared))
+    yield folder
+    shutil.rmtree(folder)
 
 
 def pytest_collection_modifyitems(items):

@@ -5,9 +5,7 @@ so once, or refused with the reason where direct I/O is required."""
 import ctypes
 import mmap
 import os
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -109,17 +107,6 @@ def check_direct(folder):
 @pytest.mark.parametrize("mounted", ["ext4", "xfs"], indirect=True)
 def test_004_direct_on(mounted, seed):
     check_direct(mounted)
-
-
-@pytest.fixture
-def tmpfs():
-    shared = Path("/dev/shm")
-    kind = subprocess.run(["stat", "-f", "-c", "%T", str(shared)], capture_output=True, text=True)
-    if kind.stdout.strip() != "tmpfs" or not os.access(shared, os.W_OK):
-        pytest.skip("needs a tmpfs that can be written: /dev/shm is none")
-    folder = Path(tempfile.mkdtemp(prefix="flotilla-", dir=shared))
-    yield folder
-    shutil.rmtree(folder)
 
 
 def test_004_tmpfs_auto_is_buffered_and_says_so_once(tmpfs, seed):

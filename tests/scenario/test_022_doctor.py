@@ -8,8 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-from pathlib import Path
 
 import pytest
 from harness import signals
@@ -306,27 +304,16 @@ def test_022_rates_and_days(seed):
         fleet.settle({"c": 60000})
 
 
-@pytest.fixture
-def memory_folder():
-    shared = Path("/dev/shm")
-    kind = subprocess.run(["stat", "-f", "-c", "%T", str(shared)], capture_output=True, text=True)
-    if kind.stdout.strip() != "tmpfs" or not os.access(shared, os.W_OK):
-        pytest.skip("needs a tmpfs that can be written: /dev/shm is none")
-    folder = Path(tempfile.mkdtemp(prefix="flotilla-", dir=shared))
-    yield folder
-    shutil.rmtree(folder)
-
-
 @pytest.mark.parametrize("mode, level", [("auto", "warning"), ("required", "problem"),
                                          ("off", "ok")])
-def test_022_no_direct_io(memory_folder, mode, level, seed):
-    directory = memory_folder / "recordings"
+def test_022_no_direct_io(tmpfs, mode, level, seed):
+    directory = tmpfs / "recordings"
     with fleet_file({}, storage={"directory": str(directory), "direct_io": mode}) as fleet:
         found = doctor(fleet)
         assert found[(str(directory), "direct I/O")]["level"] == level
         assert found[(str(directory), "file system")]["level"] == "warning"
         assert "tmpfs" in found[(str(directory), "file system")]["text"]
-        assert not list(memory_folder.iterdir()), "the probe is removed, no folder is made"
+        assert not list(tmpfs.iterdir()), "the probe is removed, no folder is made"
 
 
 def test_022_a_folder_that_cannot_be_used(seed):

@@ -561,17 +561,23 @@ static void test_fronts_agree(void **state)
     }
 }
 
+/* A file of four blocks or more, and a copy of it to be damaged. */
+static void make_four_blocks(void)
+{
+    do
+        make_file(&original, OURS);
+    while (original.blocks < 4);
+    memcpy(damaged.at, original.at, original.bytes);
+    damaged.bytes = original.bytes;
+}
+
 /* What is lost is told in bytes exactly, in datums nearly. */
 static void test_losses_are_counted(void **state)
 {
     (void)state;
     struct scan_totals totals;
     bool lost_header;
-    do
-        make_file(&original, OURS);
-    while (original.blocks < 4);
-    memcpy(damaged.at, original.at, original.bytes);
-    damaged.bytes = original.bytes;
+    make_four_blocks();
     memset(damaged.at + original.from[1], 0, 100); /* its front, too: it claims nothing */
     assert_true(save(&totals, &lost_header));
     assert_int_equal(totals.faults, 1);
@@ -600,11 +606,7 @@ static void test_a_lost_header_held_no_datums(void **state)
     (void)state;
     struct scan_totals totals;
     bool lost_header;
-    do
-        make_file(&original, OURS);
-    while (original.blocks < 4);
-    memcpy(damaged.at, original.at, original.bytes);
-    damaged.bytes = original.bytes;
+    make_four_blocks();
     memset(damaged.at, 0, original.from[0]);
     assert_true(save(&totals, &lost_header) && lost_header);
     assert_int_equal(totals.blocks, original.blocks);
