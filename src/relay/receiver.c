@@ -25,7 +25,10 @@
 #define LEAVE_LOOK_NS    ((int64_t)(2 * NS_PER_MS))
 #define RECEIVE_PAUSE_NS (5 * NS_PER_MS) /* after an error of the kernel's */
 #define FULL_BATCHES_MAX 16              /* without a look at the signals */
-#define SLOTS_KEPT       23u             /* more than one large write, what waits and what fills */
+#define SLOTS_KEPT       24u             /* more than one large write, what waits and what fills */
+#define SHED_NS          NS_PER_S        /* what this long has not been needed is given back, ... */
+#define SHED_MAX         4u        /* ... so many slots at a time: each takes some 20 us, ... */
+#define SHED_PAUSE_NS    NS_PER_MS /* ... and so far apart */
 #define PAGES_KEPT       4u
 /* So much of a batch stays in the cache between being received, sent and staged. Measured with
  * 64 KiB messages: 223 ns a datagram of 1,200 bytes, 232 with twice as much, 266 with all 32. */
@@ -118,16 +121,13 @@ static void release_slot(struct receiver *receiver, uint32_t slot)
     receiver->slot_dirty[slot] = SLOT_CLEAN;
 }
 
-/* Takes back the slots of a lane's blocks that are written. In a stall many are in use; those
- * beyond a few give their memory back as they come in. */
+/* Takes back the slots of a lane's blocks that are written. */
 static void reclaim_slots(struct receiver *receiver, const struct lane *lane, uint64_t written)
 {
     for (uint64_t *next = &receiver->reclaimed[lane->index]; *next < written; ++*next) {
         const struct staging_block *block = lane_entry(lane, *next);
         if (!block->last)
             continue;
-        if (slots_in_use(receiver) > SLOTS_KEPT + 1)
-            release_slot(receiver, block->slot);
         receiver->free_slots[receiver->free_count++] = block->slot;
     }
 }
@@ -139,6 +139,29 @@ static void reclaim_all(struct receiver *receiver)
         const struct lane *lane = &receiver->staging->lanes[i];
         reclaim_slots(receiver, lane, lane_written(lane));
     }
+}
+
+/* Gives back the memory of slots that a stall had needed, once none has for a while. Not as they
+ * come in: under a high load a disk is in arrears all the time, and every block would be written
+ * into memory that has to be made first (measured: a fifth of the relay's time). */
+static void shed_slots(struct receiver *receiver, uint64_t now_ns)
+{
+    uint32_t in_use = slots_in_use(receiver),
+             kept = receiver->peak > receiver->peak_before ? receiver->peak : receiver->peak_before;
+    kept = kept > SLOTS_KEPT ? kept : SLOTS_KEPT;
+    uint32_t idle = kept > in_use ? kept - in_use : 0; /* those freed last, on top */
+    uint32_t shed = 0;
+    for (uint32_t i = 0; i + idle < receiver->free_count && shed < SHED_MAX; i++) {
+        shed += receiver->slot_dirty[receiver->free_slots[i]] != SLOT_CLEAN;
+        release_slot(receiver, receiver->free_slots[i]);
+    }
+    if (shed == SHED_MAX) {
+        receiver->shed_due_ns = now_ns + SHED_PAUSE_NS;
+        return;
+    }
+    receiver->peak_before = receiver->peak;
+    receiver->peak = in_use;
+    receiver->shed_due_ns = now_ns + SHED_NS;
 }
 
 static void close_block(struct receiver *receiver, enum lane_index index)
@@ -180,6 +203,8 @@ static bool open_block(struct receiver *receiver, enum lane_index index, uint64_
             return false;
         open->slot = receiver->free_slots[--receiver->free_count];
         receiver->slot_dirty[open->slot] = SLOT_DIRTY;
+        if (slots_in_use(receiver) > receiver->peak)
+            receiver->peak = slots_in_use(receiver);
         open->offset = 0;
         state->slot_taken = 1;
     } else if (written == state->closed) {
@@ -706,8 +731,10 @@ static uint64_t close_deadline(const struct receiver *receiver)
 }
 
 /* A page of the other lane stays open, to be filled. */
-static void close_what_is_due(struct receiver *receiver, uint64_t now_ns)
+static void do_what_is_due(struct receiver *receiver, uint64_t now_ns)
 {
+    if (now_ns >= receiver->shed_due_ns)
+        shed_slots(receiver, now_ns);
     for (int i = 0; i < LANES; i++)
         if (lane_deadline(receiver, (enum lane_index)i) <= now_ns)
             close_lane(receiver, (enum lane_index)i);
@@ -792,7 +819,7 @@ static int wait_for_data(struct receiver *receiver)
         timeout_ns = timeout_ns < 0 || timeout_ns > LEAVE_LOOK_NS ? LEAVE_LOOK_NS : timeout_ns;
     }
     int ready = net_wait(receiver->descriptor, interrupt, beat(receiver, now_ns, timeout_ns));
-    close_what_is_due(receiver, clock_monotonic_ns());
+    do_what_is_due(receiver, clock_monotonic_ns());
     if (ready == 0 && timeout_ns == (int64_t)IDLE_NS)
         rest(receiver);
     return ready == -EINTR ? 0 : ready;
@@ -837,7 +864,7 @@ int receiver_run(struct receiver *receiver)
         }
         full_batches = full ? full_batches + 1 : 0;
         if (full_batches > 0)
-            close_what_is_due(receiver, clock_monotonic_ns());
+            do_what_is_due(receiver, clock_monotonic_ns());
     }
     /* Decided here and once: a signal may come at any moment. */
     receiver->handed_over =

@@ -44,9 +44,11 @@ struct receiver {
     bool wants_leaves;
     uint32_t *free_slots; /* a stack */
     uint32_t free_count;
-    uint8_t *slot_dirty;      /* by slot: it has memory */
-    uint32_t messages_wanted; /* in the next batch */
-    uint32_t largest_batch;   /* pages touched in the batch's buffers since memory was given back */
+    uint8_t *slot_dirty;        /* by slot: it has memory */
+    uint32_t peak, peak_before; /* slots in use, of this while and the one before */
+    uint64_t shed_due_ns;       /* monotonic: the end of this while */
+    uint32_t messages_wanted;   /* in the next batch */
+    uint32_t largest_batch; /* pages touched in the batch's buffers since memory was given back */
     uint64_t reclaimed[LANES]; /* blocks whose slots have been taken back, of those written */
     bool touched;              /* there has been work since memory was last given back */
     uint64_t beat_due_ns;      /* monotonic */

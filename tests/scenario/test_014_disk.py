@@ -173,6 +173,39 @@ def test_014_folder_removed_and_made_again(seed):
         assert count > 0 and count == channel["datums_recorded"] - 100
 
 
+def shared_memory_bytes(pid):
+    """What a channel's memory takes, by the pages that it has."""
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        if "memfd:" in os.readlink(f"/proc/{pid}/fd/{entry}"):
+            return os.stat(f"/proc/{pid}/fd/{entry}").st_blocks * 512
+    return 0
+
+
+def test_014_a_stall_borrows_memory_and_gives_it_back(seed):
+    """The memory that bridged a stall goes back once it is not needed, though the load goes on."""
+    needs_tracing()
+    pool = signals.samples(10_000, pad=1000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "50ms"}) as fleet:
+        source = fleet.source("engine", pool, rate=20_000, count=10_000_000)
+        pid = fleet.channel("engine")["pid"]
+        wait_until(lambda: fleet.channel("engine")["datums_recorded"] > 20_000)
+        before = shared_memory_bytes(pid)
+        tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(pid), "-e",
+                                   "trace=fdatasync", "-e",
+                                   "inject=fdatasync:delay_enter=2000000:when=1"])
+        fleet._children.append(tracer)
+        wait_until(lambda: shared_memory_bytes(pid) > before + (24 << 20), what="the stall")
+        wait_until(lambda: shared_memory_bytes(pid) < before + (8 << 20), seconds=10,
+                   what="its memory to go back")
+        tracer.terminate()
+        tracer.wait()
+        assert source.child.poll() is None, "the load goes on"
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datums_recorded"] + channel["datagrams_dropped"] == sent
+        assert channel["datums_unrecorded"] == 0
+
+
 def under_faults(tmp_path, flotilla, fault, flags, datums, rate):
     """One relay by hand under a fault of one system call, with so many datums; what it said it
     recorded, what not, and what an independent reader counts."""
