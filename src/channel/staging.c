@@ -21,7 +21,7 @@
 
 #define STAGING_MAGIC 0x474e4753u /* "SGNG" */
 #ifndef STAGING_VERSION           /* tests build another */
-#define STAGING_VERSION 3u
+#define STAGING_VERSION 4u
 #endif
 #define COPY_TRIES_MAX 100000u
 #define PAGE_BYTES     BLOCK_PAGE_BYTES

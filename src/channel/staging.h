@@ -31,7 +31,8 @@
 #define STAGING_BATCH_MESSAGES 32u
 #define STAGING_SLOTS_MIN      4u
 #define STAGING_SLOTS_MAX      65536u
-#define STAGING_QUEUE_PER_SLOT 16u
+/* As many blocks as a slot can hold: they may be of one page each. */
+#define STAGING_QUEUE_PER_SLOT 64u
 /* With less left, a slot takes no further block: the largest datum must fit. */
 #define STAGING_SLOT_REST_BYTES (72u << 10)
 /* A datagram of a batch that crashes so many relays in a row is set aside. */

@@ -49,6 +49,7 @@ static void find_used_slots(struct receiver *receiver, const struct lane *lane)
 {
     const struct lane_state *state = lane_receiver(lane);
     receiver->reclaimed[lane->index] = lane_writer(lane)->written;
+    receiver->queue_shed[lane->index] = lane_writer(lane)->written;
     for (uint64_t number = receiver->reclaimed[lane->index]; number < state->closed; number++)
         receiver->slot_dirty[lane_entry(lane, number)->slot] = SLOT_USED;
     if (state->slot_taken)
@@ -141,6 +142,34 @@ static void reclaim_all(struct receiver *receiver)
     }
 }
 
+/* Gives back the pages of a lane's queue whose blocks are done with: it is a ring, and would come
+ * to have memory all round. Keeps off the half in which the queue may grow meanwhile. */
+static void shed_queue(struct receiver *receiver, const struct lane *lane)
+{
+    const size_t entry_bytes = sizeof(struct staging_block);
+    uint64_t done = receiver->reclaimed[lane->index], *from = &receiver->queue_shed[lane->index];
+    if (lane_receiver(lane)->closed - done >= lane->queue_count / 2)
+        return;
+    if (done - *from > lane->queue_count / 2)
+        *from = done - lane->queue_count / 2;
+    while (*from < done) {
+        uint64_t first = *from % lane->queue_count, count = done - *from;
+        bool round = count > lane->queue_count - first;
+        count = round ? lane->queue_count - first : count;
+        size_t begin = first * entry_bytes, end = begin + count * entry_bytes;
+        begin = (begin + BLOCK_PAGE_BYTES - 1) / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
+        end = end / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
+        if (begin < end)
+            shared_memory_release((uint8_t *)lane->queue + begin, end - begin);
+        if (!round) { /* the page in which it ends is for the next time */
+            uint64_t whole = end / entry_bytes;
+            *from += whole > first ? whole - first : 0;
+            return;
+        }
+        *from += count;
+    }
+}
+
 /* Gives back the memory of slots that a stall had needed, once none has for a while. Not as they
  * come in: under a high load a disk is in arrears all the time, and every block would be written
  * into memory that has to be made first (measured: a fifth of the relay's time). */
@@ -159,6 +188,8 @@ static void shed_slots(struct receiver *receiver, uint64_t now_ns)
         receiver->shed_due_ns = now_ns + SHED_PAUSE_NS;
         return;
     }
+    for (int i = 0; i < LANES; i++)
+        shed_queue(receiver, &receiver->staging->lanes[i]);
     receiver->peak_before = receiver->peak;
     receiver->peak = in_use;
     receiver->shed_due_ns = now_ns + SHED_NS;

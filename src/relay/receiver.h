@@ -49,11 +49,12 @@ struct receiver {
     uint64_t shed_due_ns;       /* monotonic: the end of this while */
     uint32_t messages_wanted;   /* in the next batch */
     uint32_t largest_batch; /* pages touched in the batch's buffers since memory was given back */
-    uint64_t reclaimed[LANES]; /* blocks whose slots have been taken back, of those written */
-    bool touched;              /* there has been work since memory was last given back */
-    uint64_t beat_due_ns;      /* monotonic */
-    bool handed_over;          /* receiver_run has left everything to a successor */
-    uint32_t block_room;       /* the most bytes of a finished block */
+    uint64_t reclaimed[LANES];  /* blocks whose slots have been taken back, of those written */
+    uint64_t queue_shed[LANES]; /* blocks whose place in the queue has been given back */
+    bool touched;               /* there has been work since memory was last given back */
+    uint64_t beat_due_ns;       /* monotonic */
+    bool handed_over;           /* receiver_run has left everything to a successor */
+    uint32_t block_room;        /* the most bytes of a finished block */
     uint32_t alignment;
     struct receiver_state *next; /* the state being made, during a batch */
 };

@@ -181,20 +181,23 @@ def shared_memory_bytes(pid):
     return 0
 
 
-def test_014_a_stall_borrows_memory_and_gives_it_back(seed):
-    """The memory that bridged a stall goes back once it is not needed, though the load goes on."""
+@pytest.mark.parametrize("direct_io", ["auto", "off"])
+def test_014_a_stall_borrows_memory_and_gives_it_back(direct_io, seed):
+    """The buffer bridges a stall, also in blocks of a page each; what it took goes back once it is
+    not needed, though the load goes on."""
     needs_tracing()
     pool = signals.samples(10_000, pad=1000)
-    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "50ms"}) as fleet:
+    with Fleet({"engine": {"schema": signals.SCHEMA}},
+               storage={"sync": "50ms", "direct_io": direct_io}) as fleet:
         source = fleet.source("engine", pool, rate=20_000, count=10_000_000)
         pid = fleet.channel("engine")["pid"]
         wait_until(lambda: fleet.channel("engine")["datums_recorded"] > 20_000)
         before = shared_memory_bytes(pid)
         tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(pid), "-e",
                                    "trace=fdatasync", "-e",
-                                   "inject=fdatasync:delay_enter=2000000:when=1"])
+                                   "inject=fdatasync:delay_enter=1400000:when=1"])
         fleet._children.append(tracer)
-        wait_until(lambda: shared_memory_bytes(pid) > before + (24 << 20), what="the stall")
+        wait_until(lambda: shared_memory_bytes(pid) > before + (20 << 20), what="the stall")
         wait_until(lambda: shared_memory_bytes(pid) < before + (8 << 20), seconds=10,
                    what="its memory to go back")
         tracer.terminate()
