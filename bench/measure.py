@@ -91,14 +91,16 @@ class Run:
 class Floor:
     relays = True
 
-    def __init__(self, way):
+    def __init__(self, way, records=False):
         self.name = {"one": "recvfrom+sendto", "batch": "recvmmsg+sendmmsg",
                      "offload": "GRO+GSO"}[way]
-        self.way = way
+        self.name += "+a copy+O_DIRECT" if records else ""
+        self.way, self.records = way, records
 
     def command(self, run):
-        return [BUILD / "units/bench_floor", "--listen", run.listen, "--to", run.to,
-                "--interface", run.interface, "--way", self.way, "--queue", run.load.queue]
+        words = [BUILD / "units/bench_floor", "--listen", run.listen, "--to", run.to,
+                 "--interface", run.interface, "--way", self.way, "--queue", run.load.queue]
+        return words + (["--record", run.folder / "floor"] if self.records else [])
 
     def result(self, run, out, err):
         report = json.loads(out.splitlines()[-1])
