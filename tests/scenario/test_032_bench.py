@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""031: the tools that `make bench` measures with tell the truth: the sink counts what is missing
+"""032: the tools that `make bench` measures with tell the truth: the sink counts what is missing
 and takes the times that a reference takes, the source sends what was asked for, and each floor
-passes on every datagram as it came."""
+passes on every datagram as it came, or has recorded it."""
 import json
+import shutil
 import signal
 import socket
 import struct
@@ -11,7 +12,7 @@ import time
 
 import pytest
 
-from harness.fleet import ROOT, Addresses
+from harness.fleet import ROOT, Addresses, new_folder
 
 UNITS = ROOT / "build/units"
 WITHIN = 1 / 64  # a bucket's width
@@ -89,3 +90,27 @@ def test_a_floor_passes_every_datagram_on(way, train, ended):
     assert 0 < got["passage"]["p50_ns"] <= got["latency"]["p50_ns"]
     calls = passed["calls"] / 5000
     assert calls >= 2 if way == "one" else calls < (0.5 if train > 1 else 3), calls
+
+
+@pytest.mark.parametrize("how", [None, "streaming", "private,huge", "small"])
+def test_a_floor_that_records_has_every_byte(how, ended, rng):
+    addresses, folder = Addresses(), new_folder()
+    listen, to = addresses.unicast(), addresses.unicast()
+    datagrams = [rng.randbytes(1000) for _ in range(7000)]
+    try:
+        floor = start(UNITS / "bench_floor", "--listen", listen, "--to", to, "--way", "batch",
+                      "--record", folder / "bytes", *(["--how", how] if how else []))
+        ended(floor)
+        host, _, port = listen.rpartition(":")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for number, datagram in enumerate(datagrams):
+                sender.sendto(datagram, (host, int(port)))
+                if number % 100 == 0:
+                    time.sleep(0.002)
+        time.sleep(0.2)
+        assert stop(floor)["received"] == len(datagrams)
+        whole = 7000 * 1000 // (1 << 20) << 20  # blocks of 1 MiB; the last one stays unwritten
+        with open(folder / "bytes", "rb") as file:
+            assert file.read(whole) == b"".join(datagrams)[:whole]
+    finally:
+        shutil.rmtree(folder)
