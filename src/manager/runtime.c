@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * That the lock's file has lost its name tells that it was removed, whatever became of the folder.
- */
+ * That the lock's file is no longer what its path names tells it, whatever became of the folder. */
 #include "manager/runtime.h"
 
 #include <errno.h>
@@ -59,7 +58,9 @@ int runtime_take(struct runtime *runtime, const char *path, int lock)
 
 int runtime_look(struct runtime *runtime)
 {
-    if (descriptor_linked(runtime->lock))
+    char path[CHANNEL_PATH_BYTES_MAX + 32];
+    snprintf(path, sizeof path, "%s/%s", runtime->path, CONTROL_LOCK);
+    if (descriptor_is_at(runtime->lock, path))
         return 0;
     int folder = folder_open(runtime->path);
     if (folder < 0)

@@ -89,8 +89,9 @@ int64_t file_bytes(int descriptor);
 int file_write_whole(const char *path, struct span bytes);
 /* The same for everybody to read, in a folder for everybody to enter, made where it is missing. */
 int file_write_public(const char *path, struct span bytes);
-/* Whether the open file still has a name: false once somebody has removed it. */
-bool descriptor_linked(int descriptor);
+/* Whether the open file is what `path` names: false once it was removed or renamed, or another has
+ * taken its place; true where that cannot be told. */
+bool descriptor_is_at(int descriptor, const char *path);
 /* Closes a descriptor. */
 void descriptor_close(int descriptor);
 

@@ -296,14 +296,18 @@ def test_013_a_runtime_folder_removed_under_a_manager_is_made_again(rng, flotill
         assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
 
 
-def test_013_only_one_manager_after_a_removed_runtime_folder(rng):
+@pytest.mark.parametrize("how", ["removed", "renamed"])
+def test_013_only_one_manager_after_a_lost_runtime_folder(rng, how):
     """Another manager is started before the first one has noticed: the first leaves all to it."""
     pool = signals.samples(60_000)
     with Fleet({name: {"schema": signals.SCHEMA} for name in ("engine", "gear")}) as fleet:
         source = fleet.source("engine", pool, rate=5000)
         time.sleep(0.2)
         relays, first = fleet.relays(), fleet.manager
-        shutil.rmtree(fleet.folder / "run")
+        if how == "removed":
+            shutil.rmtree(fleet.folder / "run")
+        else:
+            (fleet.folder / "run").rename(fleet.folder / "old")
         fleet.start()
         assert first.wait(10) == 1
         assert f"process {fleet.manager.pid} manages it now: leaving the fleet to it" in fleet.log()

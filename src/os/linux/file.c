@@ -309,15 +309,20 @@ int folder_lock(int folder, const char *name)
     return descriptor;
 }
 
-bool descriptor_linked(int descriptor)
+bool descriptor_is_at(int descriptor, const char *path)
 {
-    struct stat found; /* where it cannot be told, nothing was removed that we know of */
-    return fstat(descriptor, &found) < 0 || found.st_nlink > 0;
+    struct stat open, named;
+    if (fstat(descriptor, &open) < 0)
+        return true;
+    if (stat(path, &named) < 0)
+        return errno != ENOENT && errno != ENOTDIR;
+    return open.st_dev == named.st_dev && open.st_ino == named.st_ino;
 }
 
 bool direct_file_linked(const struct direct_file *file)
 {
-    return descriptor_linked(file->descriptor);
+    struct stat found; /* where it cannot be told, nothing was removed that we know of */
+    return fstat(file->descriptor, &found) < 0 || found.st_nlink > 0;
 }
 
 /* Reads to the end and closes. */
