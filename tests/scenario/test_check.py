@@ -860,7 +860,7 @@ channels:
         "fleet.yaml:2:29: memory: 80MiB is less than the relay may need with a buffer of 100MiB; "
         "allow 117MiB, or make the buffer smaller",
         "fleet.yaml:9:22: memory: 70MiB is less than the relay may need with a buffer of 64MiB; "
-        "allow 79MiB, or make the buffer smaller",
+        "allow 80MiB, or make the buffer smaller",
         "fleet.yaml:10:70: cpu: less than 0.1% cannot be had"]
 
 
