@@ -74,9 +74,15 @@ long shared_memory_holder(int descriptor)
     return fcntl(descriptor, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK ? 0 : (long)lock.l_pid;
 }
 
+/* Whole pages of the system only: it rounds a length up, over bytes that are needed. */
 int shared_memory_release(void *at, size_t bytes)
 {
-    return madvise(at, bytes, MADV_REMOVE) < 0 ? -errno : 0;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)at, end = begin + bytes;
+    begin = (begin + page - 1) / page * page;
+    end = end / page * page;
+    if (begin >= end)
+        return 0;
+    return madvise((void *)begin, end - begin, MADV_REMOVE) < 0 ? -errno : 0;
 }
 
 void *private_memory_map(size_t bytes)
