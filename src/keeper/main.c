@@ -6,7 +6,9 @@
  *   FDSTOREREMOVE=1, FDNAME=NAME              close it
  *   GIVE=1 and one end of a pair              send "FDNAME=NAME" with each, then close the end
  *   STOP=1                                    end
- * A name that ends in ".process" is a process's (a descriptor of pidfd_open(2)), dropped when that
+ * SIGHUP has it make its socket again where the name has gone with the folder: a manager that finds
+ * it by its words alone can then ask. Who is connected to the socket before that one stays so. A
+ * name that ends in ".process" is a process's (a descriptor of pidfd_open(2)), dropped when that
  * has ended. With none of them left for KEEP_ALONE_MS, nobody needs what is kept any more: it ends.
  */
 #include <errno.h>
@@ -37,9 +39,15 @@ struct kept {
     char name[NOTIFY_NAME_BYTES_MAX + 1];
 };
 
+struct orders {
+    struct keeper *keeper;
+    struct loop_watch watch; /* of the socket; descriptor -1: there is none */
+};
+
 struct keeper {
     struct loop *loop;
-    struct loop_watch orders;
+    const char *folder;          /* that the socket has its name in; NULL: not told */
+    struct orders newest, older; /* the socket, and the one before it */
     struct loop_timer alone;
     struct kept *first;
     uint32_t processes;
@@ -143,11 +151,12 @@ static void read_value(const char *text, const char *key, char *value, size_t by
 
 static void take_order(void *context, unsigned events)
 {
-    struct keeper *keeper = context;
+    const struct orders *orders = context;
+    struct keeper *keeper = orders->keeper;
     char text[NOTIFY_NAME_BYTES_MAX + 128], name[NOTIFY_NAME_BYTES_MAX + 1], word[8];
     int passed;
     (void)events;
-    if (notify_receive(keeper->orders.descriptor, text, sizeof text, &passed, 0) < 0)
+    if (notify_receive(orders->watch.descriptor, text, sizeof text, &passed, 0) < 0)
         return;
     read_value(text, "FDNAME=", name, sizeof name);
     if (read_value(text, "FDSTORE=", word, sizeof word), word[0] == '1' && passed >= 0 && name[0]) {
@@ -165,17 +174,51 @@ static void take_order(void *context, unsigned events)
         descriptor_close(passed);
 }
 
+static int listen_to(struct keeper *keeper, struct orders *orders, int descriptor)
+{
+    *orders = (struct orders){
+        .keeper = keeper,
+        .watch = {.descriptor = descriptor, .ready = take_order, .context = orders}};
+    return loop_watch(keeper->loop, &orders->watch, LOOP_READ);
+}
+
+/* Makes the socket again, unless its name leads to one. */
+static void listen_again(struct keeper *keeper)
+{
+    struct notify way;
+    if (keeper->folder == NULL)
+        return;
+    if (notify_open_at(&way, keeper->folder, NOTIFY_KEEPER) == 0) {
+        notify_close(&way);
+        return;
+    }
+    int made = notify_listen(keeper->folder, NOTIFY_KEEPER);
+    int error = made < 0 ? made : 0, before = keeper->newest.watch.descriptor;
+    if (error == 0) {
+        loop_unwatch(keeper->loop, &keeper->newest.watch);
+        loop_unwatch(keeper->loop, &keeper->older.watch);
+        if (keeper->older.watch.descriptor >= 0)
+            descriptor_close(keeper->older.watch.descriptor);
+        int unheard = listen_to(keeper, &keeper->older, before);
+        error = listen_to(keeper, &keeper->newest, made);
+        error = error == 0 ? unheard : error;
+    }
+    if (error < 0)
+        log_line("cannot make %s/%s again: %s", keeper->folder, NOTIFY_KEEPER, strerror(-error));
+}
+
 /* Only `flotilla run` asks it to end; a signal to a whole group of processes is not meant for it.
  */
 static void caught(void *context, enum loop_signal signal)
 {
-    (void)context;
-    (void)signal;
+    if (signal == LOOP_RELOAD)
+        listen_again(context);
 }
 
 int main(int argc, char **argv)
 {
-    struct keeper keeper = {.orders.descriptor = inherit_descriptor(INHERIT_ORDERS)};
+    struct keeper keeper = {.folder = argc > 1 ? argv[1] : NULL, .older.watch.descriptor = -1};
+    int orders = inherit_descriptor(INHERIT_ORDERS);
     output_start();
     log_use(output_line);
     log_start("flotilla-keeper", NULL);
@@ -183,7 +226,7 @@ int main(int argc, char **argv)
         puts("flotilla-keeper " FLOTILLA_VERSION);
         return 0;
     }
-    if (keeper.orders.descriptor < 0) {
+    if (orders < 0) {
         log_line("started by `flotilla run`, which hands it the socket it takes orders from; there "
                  "is nothing to do by hand");
         return 2;
@@ -192,11 +235,9 @@ int main(int argc, char **argv)
     int error = loop_open(&keeper.loop);
     if (error == 0)
         error = loop_signals(keeper.loop, caught, &keeper);
-    keeper.orders.ready = take_order;
-    keeper.orders.context = &keeper;
     keeper.alone = (struct loop_timer){.due = alone_too_long, .context = &keeper};
     if (error == 0)
-        error = loop_watch(keeper.loop, &keeper.orders, LOOP_READ);
+        error = listen_to(&keeper, &keeper.newest, orders);
     if (error == 0) {
         look_whether_alone(&keeper);
         error = loop_run(keeper.loop);

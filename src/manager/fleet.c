@@ -308,16 +308,11 @@ int fleet_furnish(struct fleet *fleet)
 {
     int error = 0;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
-        int status = channel_prepare_layout(channel);
+        int status = channel->config.layout_image ? channel_prepare_layout(channel) : 0;
         error = error == 0 ? status : error;
     }
     store_renew(fleet->store);
     return error;
-}
-
-void fleet_abandon(struct fleet *fleet)
-{
-    store_abandon(fleet->store);
 }
 
 void fleet_stop(struct fleet *fleet)

@@ -89,9 +89,6 @@ long fleet_keeper(const struct fleet *fleet);
 
 /* Makes again what belongs in the runtime folder, which was emptied. 0 or a negative errno. */
 int fleet_furnish(struct fleet *fleet);
-/* Another manager has the fleet: ends what keeps for this one, and leaves everything else as it is.
- * The process is to end then, and nothing of the fleet to be touched. */
-void fleet_abandon(struct fleet *fleet);
 
 /* Asks every relay to end; `settled` tells when all have. */
 void fleet_stop(struct fleet *fleet);

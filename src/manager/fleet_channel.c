@@ -352,6 +352,11 @@ int channel_prepare_layout(struct channel *channel)
     if (channel->layout_written && path_exists(channel->config.settings.layout))
         return 0;
     const struct config_channel *config = &channel->config;
+    if (!config->layout_image) {
+        channel_explain(channel, "%.160s is gone, and was taken over without it",
+                        config->settings.layout);
+        return -ENOENT;
+    }
     int error =
         write_runtime_file(config->settings.layout, config->layout_image, config->layout_bytes);
     if (error < 0)

@@ -13,7 +13,7 @@ void fleet_renewal_due(void *context)
     struct fleet *fleet = context;
     uint64_t now_ns = clock_monotonic_ns();
     struct channel *channel = fleet->renewing;
-    if (fleet->stopping)
+    if (fleet->stopping || !fleet->options.in_charge(fleet->options.context))
         return;
     bool up = channel && channel->child.state != CHILD_STOPPING && channel_is_ready(channel);
     bool failed = channel && !up &&

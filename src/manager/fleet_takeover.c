@@ -154,6 +154,10 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
     /* Without its layout's file, the digest tells whether the wanted one is the same. */
     file_read_whole(config.settings.layout, LAYOUT_IMAGE_BYTES_MAX, &config.layout_image,
                     &config.layout_bytes);
+    if (config.layout_bytes == 0) { /* it was cut off, or never written in full */
+        free(config.layout_image);
+        config.layout_image = NULL;
+    }
     struct channel *channel = fleet_make_channel(fleet, &config);
     if (!channel) {
         free(config.layout_image);

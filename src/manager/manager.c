@@ -190,17 +190,26 @@ static json_t *reload(struct manager *manager)
 
 /* ---- the runtime folder ---- */
 
-/* The folder was removed: whatever belongs in it is made again. */
+/* Tells once what keeps the folder from being as it is to be. */
+static void tell_runtime(struct manager *manager, int error)
+{
+    if (error < 0 && error != manager->runtime_error)
+        log_line("the runtime folder %s was removed, and cannot be made again in full: %s",
+                 manager->config->runtime, strerror(-error));
+    manager->runtime_error = error;
+}
+
+/* Makes again whatever belongs in the folder; what fails is tried again at the next look. */
 static void furnish_runtime(struct manager *manager)
 {
+    folder_remove(manager->runtime.folder, CONTROL_SOCKET); /* of another one, that has died */
     int error = fleet_furnish(manager->fleet);
     int mended = control_mend(manager->control);
     if (error == 0 && mended < 0)
         error = mended;
-    if (error < 0)
-        log_line("the runtime folder %s was removed, and cannot be made again in full: %s",
-                 manager->config->runtime, strerror(-error));
-    else
+    tell_runtime(manager, error);
+    manager->runtime_bare = error < 0;
+    if (error == 0)
         log_line("the runtime folder %s was removed; it is there again", manager->config->runtime);
 }
 
@@ -220,10 +229,8 @@ static bool in_charge(void *context)
         loop_end(manager->loop);
         return false;
     }
-    if (status < 0 && status != manager->runtime_error)
-        log_line("the runtime folder %s was removed, and cannot be made again: %s",
-                 manager->config->runtime, strerror(-status));
-    manager->runtime_error = status;
+    if (status < 0)
+        tell_runtime(manager, status);
     if (status > 0) {
         manager->runtime_bare = true;
         loop_arm(manager->loop, &manager->runtime_look, clock_monotonic_ns());
@@ -238,7 +245,6 @@ static void look_at_runtime(void *context)
         return;
     if (manager->runtime_bare)
         furnish_runtime(manager);
-    manager->runtime_bare = false;
     loop_arm(manager->loop, &manager->runtime_look, clock_monotonic_ns() + RUNTIME_LOOK_NS);
 }
 
@@ -363,6 +369,8 @@ static json_t *answer(void *context, const json_t *request, bool *hold)
     }
     if (manager->stopping)
         return control_refusal(EXIT_CODE_FAILED, "the manager is stopping");
+    if (!in_charge(manager))
+        return control_refusal(EXIT_CODE_FAILED, "another manager has the fleet");
     if (strcmp(verb, "reload") == 0)
         reply = reload(manager);
     else if (strcmp(verb, "restart") == 0)
@@ -432,7 +440,7 @@ static void caught(void *context, enum loop_signal signal)
     struct manager *manager = context;
     if (signal == LOOP_STOP)
         stop(manager, "signal");
-    else if (!manager->stopping) {
+    else if (!manager->stopping && in_charge(manager)) {
         int mended = control_mend(manager->control);
         if (mended > 0)
             log_line("the control socket was gone; it is there again");
@@ -455,6 +463,8 @@ static int open_parts(struct manager *manager)
                                     .rotated = rotated,
                                     .in_charge = in_charge,
                                     .context = manager};
+    manager->proof = (struct loop_timer){.due = look_for_proof, .context = manager};
+    manager->runtime_look = (struct loop_timer){.due = look_at_runtime, .context = manager};
     int error = loop_open(&manager->loop);
     if (error == 0)
         error = loop_signals(manager->loop, caught, manager);
@@ -474,8 +484,6 @@ static int open_parts(struct manager *manager)
         log_line("cannot start: %s", strerror(-error));
         return error;
     }
-    manager->proof = (struct loop_timer){.due = look_for_proof, .context = manager};
-    manager->runtime_look = (struct loop_timer){.due = look_at_runtime, .context = manager};
     loop_arm(manager->loop, &manager->runtime_look, clock_monotonic_ns() + RUNTIME_LOOK_NS);
     error = control_open(
         &manager->control, manager->loop, manager->config->runtime,
@@ -492,10 +500,12 @@ static void become(struct manager *manager)
 {
     char name[] = "flotilla", verb[] = "run", option[] = "-c", renew[] = "--renew";
     char *words[] = {name, verb, option, (char *)(uintptr_t)manager->path, renew, NULL};
+    manager->renewing = false;
+    if (!in_charge(manager))
+        return;
     int error = process_become(manager->self, words, manager->runtime.lock);
     fleet_unbridge(manager->fleet);
     log_line("cannot run %s: %s; going on as before", manager->self, strerror(-error));
-    manager->renewing = false;
 }
 
 static int serve(struct manager *manager, bool renew)
@@ -524,10 +534,8 @@ static int serve(struct manager *manager, bool renew)
         log_line("cannot go on: %s", strerror(-error));
         return EXIT_CODE_FAILED;
     }
-    if (manager->superseded) {
-        fleet_abandon(manager->fleet);
+    if (manager->superseded)
         return EXIT_CODE_FAILED;
-    }
     uint32_t unclean = fleet_unclean_ends(manager->fleet);
     if (unclean)
         log_line("stopped; %u of the relays did not end cleanly", unclean);

@@ -25,6 +25,14 @@ static int write_process_file(const char *path)
                             (struct span){.at = (const uint8_t *)text, .bytes = (size_t)used});
 }
 
+/* Whether the lock is what others would find. */
+static bool is_lock_there(const struct runtime *runtime)
+{
+    char path[CHANNEL_PATH_BYTES_MAX + 32];
+    snprintf(path, sizeof path, "%s/%s", runtime->path, CONTROL_LOCK);
+    return descriptor_is_at(runtime->lock, path);
+}
+
 static int take_lock(int folder)
 {
     int lock = folder_lock(folder, CONTROL_LOCK);
@@ -44,6 +52,10 @@ int runtime_take(struct runtime *runtime, const char *path, int lock)
         log_line("cannot open the runtime folder %s: %s", path, strerror(-runtime->folder));
         return runtime->folder;
     }
+    if (runtime->lock >= 0 && !is_lock_there(runtime)) {
+        descriptor_close(runtime->lock);
+        runtime->lock = -1;
+    }
     if (runtime->lock < 0)
         runtime->lock = take_lock(runtime->folder);
     int error = runtime->lock;
@@ -58,9 +70,7 @@ int runtime_take(struct runtime *runtime, const char *path, int lock)
 
 int runtime_look(struct runtime *runtime)
 {
-    char path[CHANNEL_PATH_BYTES_MAX + 32];
-    snprintf(path, sizeof path, "%s/%s", runtime->path, CONTROL_LOCK);
-    if (descriptor_is_at(runtime->lock, path))
+    if (is_lock_there(runtime))
         return 0;
     int folder = folder_open(runtime->path);
     if (folder < 0)

@@ -21,8 +21,8 @@ struct runtime {
  * it was before, or -1. 0, or a negative errno after telling why not. */
 int runtime_take(struct runtime *runtime, const char *path, int lock);
 /* To be called about once a second. 0: all is well. 1: the folder or its lock was removed, and was
- * made and taken again, empty. -EWOULDBLOCK: so it was, and another manager holds it. Another
- * negative errno: it cannot be made, and is to be tried again. */
+ * made and taken again; what else was in it may be missing. -EWOULDBLOCK: so it was, and another
+ * manager holds it. Another negative errno: it cannot be made, and is to be tried again. */
 int runtime_look(struct runtime *runtime);
 /* Gives it up. */
 void runtime_release(struct runtime *runtime);

@@ -19,6 +19,7 @@
 
 #define PROCESS_KIND   "process" /* flotilla-keeper knows these by their name */
 #define ANSWER_WAIT_MS 2000u
+#define ASK_PAUSE_MS   10u
 #define KEEP_WAIT_MS   50u /* for room in the queue of who keeps */
 #define SETTLE_WAIT_MS 500u
 #define HANGING_NS     (2 * NS_PER_S)   /* nothing was taken for so long */
@@ -66,13 +67,13 @@ static int start_keeper(struct store *store)
     char *words[] = {name, store->runtime, NULL}; /* by these it is found: note_keeper */
     store->tried_ns = clock_monotonic_ns();
     notify_close(&store->way);
-    int orders = notify_listen(store->runtime, STORE_SOCKET);
+    int orders = notify_listen(store->runtime, NOTIFY_KEEPER);
     if (orders < 0)
         return orders;
     struct process_descriptor down = {INHERIT_ORDERS, orders};
     int error = process_spawn(&store->keeper, store->keeper_path, words, &down, 1, -1);
     if (error == 0)
-        error = notify_open_at(&store->way, store->runtime, STORE_SOCKET);
+        error = notify_open_at(&store->way, store->runtime, NOTIFY_KEEPER);
     descriptor_close(orders);
     if (error == 0)
         error = watch_keeper(store);
@@ -143,7 +144,7 @@ static bool read_word(const char *text, const char *key, const char **value)
 static int ask_keeper(struct store *store, void (*found)(void *, const char *, int))
 {
     int ends[2];
-    if (notify_open_at(&store->way, store->runtime, STORE_SOCKET) < 0)
+    if (notify_open_at(&store->way, store->runtime, NOTIFY_KEEPER) < 0)
         return -ENOENT;
     int error = notify_pair(ends);
     if (error < 0)
@@ -212,6 +213,23 @@ static bool find_keeper(struct store *store)
            process_open(&store->keeper, search.id, start) == 0;
 }
 
+/* Asks a keeper whose socket has lost its name, by having it make the socket again. As ask_keeper.
+ */
+static int ask_nameless(struct store *store, void (*found)(void *, const char *, int))
+{
+    if (!find_keeper(store))
+        return -ENOENT;
+    process_remind(&store->keeper);
+    process_close(&store->keeper);
+    int error = -ENOENT;
+    for (uint64_t waited_ms = 0; error == -ENOENT && waited_ms < ANSWER_WAIT_MS;
+         waited_ms += ASK_PAUSE_MS) {
+        clock_sleep_until(clock_monotonic_ns() + ASK_PAUSE_MS * NS_PER_MS);
+        error = ask_keeper(store, found);
+    }
+    return error;
+}
+
 /* One that hangs is of no use, and must not come to life again beside another. */
 static void kill_keeper(struct store *store)
 {
@@ -256,7 +274,9 @@ int store_open(struct store **store, const struct store_options *options,
         notify_close(&made->way);
         error = ask_keeper(made, found);
     }
-    if (error < 0) /* also one whose socket was removed: nobody would find it again */
+    if (error == -ENOENT)
+        error = ask_nameless(made, found);
+    if (error < 0)
         kill_keeper(made);
     bool bridged = error == 0;
     if (room && strtoul(room, NULL, 10) > 0 && getenv("NOTIFY_SOCKET")) {
@@ -395,6 +415,7 @@ void store_renew(struct store *store)
     struct process old = store->keeper;
     loop_unwatch(store->options.loop, &store->ended);
     store->way.descriptor = -1;
+    store->keeper = (struct process)PROCESS_NONE; /* if none follows, store_look starts one */
     int error = start_keeper(store);
     if (error == 0)
         error = keep_all(store);
@@ -416,12 +437,6 @@ long store_keeper(const struct store *store)
     return store->keeper.id;
 }
 
-void store_abandon(struct store *store)
-{
-    if (!store->by_system)
-        end_keeper(store);
-}
-
 void store_close(struct store *store)
 {
     if (!store)
@@ -430,7 +445,7 @@ void store_close(struct store *store)
         end_keeper(store);
         int folder = folder_open(store->runtime);
         if (folder >= 0) {
-            folder_remove(folder, STORE_SOCKET);
+            folder_remove(folder, NOTIFY_KEEPER);
             descriptor_close(folder);
         }
     }

@@ -12,8 +12,6 @@
 #include "os/loop.h"
 #include "os/notify.h"
 
-#define STORE_SOCKET "keeper.sock"
-
 struct store; /* opaque; from store_open, freed by store_close */
 
 struct store_options {
@@ -58,9 +56,6 @@ void store_unbridge(struct store *store);
 void store_renew(struct store *store);
 /* The id of the keeper; 0 where systemd keeps. */
 long store_keeper(const struct store *store);
-/* Another manager keeps now: ends the keeper, but leaves its socket's name, which may be the
- * other's. Nothing to systemd. Only store_close may follow. */
-void store_abandon(struct store *store);
 /* The fleet has ended: gives everything up (systemd gives it up itself, unless it starts us anew,
  * and then it is wanted). */
 void store_close(struct store *store);

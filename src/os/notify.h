@@ -38,6 +38,9 @@ int notify_barrier(const struct notify *notify, uint64_t wait_ms);
 
 /* The other side, for flotilla-keeper and who asks it. */
 
+/* Where flotilla-keeper takes its orders: its socket in the runtime folder. */
+#define NOTIFY_KEEPER "keeper.sock"
+
 /* Makes the socket `name` in `folder` (mode 0600), in place of whatever socket was there. A
  * descriptor, or a negative errno. */
 int notify_listen(const char *folder, const char *name);

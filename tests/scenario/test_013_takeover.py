@@ -256,7 +256,7 @@ def test_013_a_relay_killed_while_its_channel_changes(change, rng):
 
 
 def test_013_a_runtime_folder_that_was_removed(rng):
-    """Relays are found by what they were told; a keeper that nobody can ask any more ends."""
+    """Relays are found by what they were told, and so is the keeper: it makes its socket again."""
     keys = {"schema": signals.SCHEMA, "full": True, "record": False}
     with Fleet({"engine": keys}) as fleet:
         keeper = fleet.status()["manager"]["keeper"]
@@ -269,8 +269,35 @@ def test_013_a_runtime_folder_that_was_removed(rng):
         sent = source.finish()["sent"]
         channel = fleet.settle({"engine": sent})["engine"]
         assert channel["datagrams_sent_full"] == sent and channel["datagrams_dropped"] == 0
-        assert fleet.status()["manager"]["keeper"] not in (None, keeper)
+        assert fleet.status()["manager"]["keeper"] == keeper
         wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
+
+
+@pytest.mark.parametrize("manager_lives", [True, False], ids=["superseded", "killed"])
+def test_013_a_new_manager_has_what_the_keeper_holds(rng, manager_lives):
+    """The runtime folder is removed and the relay killed: what is in its memory and in its socket,
+    and what it had counted, is with the keeper alone."""
+    pool = signals.samples(12_000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"}) as fleet:
+        fleet.source("engine", pool[:5000], rate=10_000).finish()
+        wait_until(lambda: fleet.channel("engine")["datagrams_received"] == 5000)
+        first, (relay,) = fleet.manager, fleet.relay_processes()
+        if manager_lives:
+            os.kill(first.pid, signal.SIGSTOP)  # it starts no other relay meanwhile
+        else:
+            fleet.kill_manager()
+        os.kill(relay, signal.SIGKILL)
+        shutil.rmtree(fleet.folder / "run")
+        fleet.source("engine", pool[5000:], rate=10_000).finish()
+        fleet.start()
+        if manager_lives:
+            os.kill(first.pid, signal.SIGCONT)
+            assert first.wait(10) == 1
+        channel = fleet.settle({"engine": len(pool)})["engine"]
+        assert channel["datums_recorded"] == len(pool) and channel["datagrams_dropped"] == 0
+        assert len(fleet.processes("flotilla-keeper")) == len(fleet.relay_processes()) == 1
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool), len(pool))
 
 
 def test_013_a_runtime_folder_removed_under_a_manager_is_made_again(rng, flotilla):

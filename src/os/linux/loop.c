@@ -143,7 +143,6 @@ static struct loop_timer *due_timer(const struct loop *loop, uint64_t now_ns)
 
 int loop_run(struct loop *loop)
 {
-    loop->ended = false;
     while (!loop->ended) {
         /* One at a time: see the header. */
         struct epoll_event event;
@@ -167,6 +166,7 @@ int loop_run(struct loop *loop)
             timer->due(timer->context);
         }
     }
+    loop->ended = false; /* that end is done with */
     return 0;
 }
 

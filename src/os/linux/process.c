@@ -239,10 +239,21 @@ int process_open(struct process *process, long id, uint64_t start)
     return 0;
 }
 
+/* A suspended one is woken to hear it. */
+static int ask(const struct process *process, int number)
+{
+    int error = signal_pidfd(process, number);
+    return error < 0 ? error : signal_pidfd(process, SIGCONT);
+}
+
 int process_terminate(const struct process *process)
 {
-    int error = signal_pidfd(process, SIGTERM);
-    return error < 0 ? error : signal_pidfd(process, SIGCONT);
+    return ask(process, SIGTERM);
+}
+
+int process_remind(const struct process *process)
+{
+    return ask(process, SIGHUP);
 }
 
 int process_kill(const struct process *process)
@@ -252,8 +263,7 @@ int process_kill(const struct process *process)
 
 int process_hand_over(const struct process *process)
 {
-    int error = signal_pidfd(process, SIGUSR1);
-    return error < 0 ? error : signal_pidfd(process, SIGCONT);
+    return ask(process, SIGUSR1);
 }
 
 int process_abort(const struct process *process)
