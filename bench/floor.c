@@ -182,40 +182,20 @@ static void run(struct floor_state *state, enum way way)
     }
 }
 
-static int read_how(char *words, struct recorder_options *record)
-{
-    for (char *next, *word = words; word != NULL; word = next) {
-        next = strchr(word, ',');
-        if (next != NULL)
-            *next++ = '\0';
-        if (strcmp(word, "private") == 0)
-            record->shared = false;
-        else if (strcmp(word, "huge") == 0)
-            record->huge = true;
-        else if (strcmp(word, "streaming") == 0)
-            record->streaming = true;
-        else if (strcmp(word, "nothing") == 0)
-            record->nothing_written = true;
-        else if (strcmp(word, "small") == 0)
-            record->blocks = 4;
-        else
-            return -EINVAL;
-    }
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'},    {"to", required_argument, NULL, 't'},
-        {"interface", required_argument, NULL, 'i'}, {"way", required_argument, NULL, 'w'},
-        {"queue", required_argument, NULL, 'q'},     {"record", required_argument, NULL, 'r'},
-        {"how", required_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
+        {"listen", required_argument, NULL, 'l'},
+        {"to", required_argument, NULL, 't'},
+        {"interface", required_argument, NULL, 'i'},
+        {"way", required_argument, NULL, 'w'},
+        {"queue", required_argument, NULL, 'q'},
+        {"record", required_argument, NULL, 'r'},
+        {NULL, 0, NULL, 0},
     };
     static const char *const ways[] = {"one", "batch", "offload"};
     struct address listen = {0}, to = {0};
-    const char *interface = "lo";
-    struct recorder_options record = {.file_bytes = 1 << 30, .blocks = 32, .shared = true};
+    const char *interface = "lo", *record = NULL;
     uint64_t queue = 8 << 20;
     int way = -1, status = 0;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -228,9 +208,7 @@ int main(int argc, char **argv)
         else if (option == 'q')
             status |= units_read_bytes(optarg, &queue);
         else if (option == 'r')
-            record.path = optarg;
-        else if (option == 'h')
-            status |= read_how(optarg, &record);
+            record = optarg;
         else if (option == 'w')
             for (int i = 0; i < 3; i++)
                 way = strcmp(optarg, ways[i]) == 0 ? i : way;
@@ -240,9 +218,8 @@ int main(int argc, char **argv)
     if (status < 0 || way < 0 || listen.family != 4 || to.family != 4 || optind < argc) {
         fprintf(stderr, "usage: bench_floor --listen ADDRESS:PORT --to ADDRESS:PORT\n"
                         "           --way one|batch|offload [--interface lo] [--queue 8MiB]\n"
-                        "           [--record FILE [--how WORDS]]\n"
-                        "  IPv4 only. WORDS, with commas between: private, huge (memory),\n"
-                        "  streaming (copy), nothing (is written), small (ring of 4 MiB)\n");
+                        "           [--record FILE]\n"
+                        "  IPv4 only\n");
         return 2;
     }
     interrupt_install();
@@ -263,9 +240,9 @@ int main(int argc, char **argv)
     }
     state.to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(to.port)};
     memcpy(&state.to.sin_addr, to.bytes, sizeof(state.to.sin_addr));
-    state.records = record.path != NULL;
+    state.records = record != NULL;
     if (state.records)
-        recorder_open(&record);
+        recorder_open(record);
     printf("ready\n");
     fflush(stdout);
     run(&state, (enum way)way);

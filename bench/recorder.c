@@ -6,18 +6,16 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#ifdef __x86_64__
-#include <emmintrin.h>
-#endif
 
-enum { BLOCK_BYTES = 1 << 20 };
+enum { BLOCK_BYTES = 1 << 20, BLOCKS = 32, FILE_BYTES = 1 << 30 };
 
-static struct recorder_options options;
 static uint8_t *ring;
 static size_t fill;                      /* of the block that is being filled */
 static _Atomic uint64_t filled, written; /* blocks */
@@ -52,46 +50,26 @@ static void *write_blocks(void *unused)
         pthread_mutex_unlock(&lock);
         if (atomic_load(&filled) == number)
             return NULL;
-        off_t at = (off_t)(number * BLOCK_BYTES % options.file_bytes);
-        if (!options.nothing_written && pwrite(file, ring + number % options.blocks * BLOCK_BYTES,
-                                               BLOCK_BYTES, at) != BLOCK_BYTES)
+        off_t at = (off_t)(number * BLOCK_BYTES % FILE_BYTES);
+        if (pwrite(file, ring + number % BLOCKS * BLOCK_BYTES, BLOCK_BYTES, at) != BLOCK_BYTES)
             die("write");
         tell(&written);
     }
 }
 
-static void copy(uint8_t *to, const uint8_t *from, size_t count)
+void recorder_open(const char *path)
 {
-#ifdef __x86_64__
-    if (options.streaming) {
-        while (count > 0 && (uintptr_t)to % 16 != 0)
-            *to++ = *from++, count--;
-        for (; count >= 64; to += 64, from += 64, count -= 64)
-            for (int i = 0; i < 64; i += 16)
-                _mm_stream_si128((__m128i *)(void *)(to + i),
-                                 _mm_loadu_si128((const __m128i *)(const void *)(from + i)));
-    }
-#endif
-    memcpy(to, from, count);
-}
-
-void recorder_open(const struct recorder_options *wanted)
-{
-    options = *wanted;
-    size_t bytes = (size_t)options.blocks * BLOCK_BYTES;
-    int memory = options.shared ? memfd_create("ring", MFD_CLOEXEC) : -1;
-    if (options.shared && (memory < 0 || ftruncate(memory, (off_t)bytes) < 0))
+    size_t bytes = (size_t)BLOCKS * BLOCK_BYTES;
+    int memory = memfd_create("ring", MFD_CLOEXEC);
+    if (memory < 0 || ftruncate(memory, (off_t)bytes) < 0)
         die("memory");
-    ring = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                options.shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, memory, 0);
+    ring = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
     if (ring == MAP_FAILED)
         die("memory");
-    if (options.huge)
-        madvise(ring, bytes, MADV_HUGEPAGE);
     memset(ring, 0, bytes);
-    file = open(options.path, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0600);
-    if (file < 0 || (errno = posix_fallocate(file, 0, (off_t)options.file_bytes)) != 0)
-        die(options.path);
+    file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0600);
+    if (file < 0 || (errno = posix_fallocate(file, 0, FILE_BYTES)) != 0)
+        die(path);
     if (pthread_create(&thread, NULL, write_blocks, NULL) != 0)
         die("thread");
 }
@@ -100,28 +78,25 @@ void recorder_append(const void *bytes, size_t count)
 {
     for (const uint8_t *from = bytes; count > 0;) {
         uint64_t number = atomic_load(&filled);
-        if (fill == 0 && number - atomic_load(&written) == options.blocks) {
+        if (fill == 0 && number - atomic_load(&written) == BLOCKS) {
             pthread_mutex_lock(&lock);
-            while (number - atomic_load(&written) == options.blocks)
+            while (number - atomic_load(&written) == BLOCKS)
                 pthread_cond_wait(&changed, &lock);
             pthread_mutex_unlock(&lock);
         }
         size_t part = BLOCK_BYTES - fill < count ? BLOCK_BYTES - fill : count;
-        copy(ring + number % options.blocks * BLOCK_BYTES + fill, from, part);
+        memcpy(ring + number % BLOCKS * BLOCK_BYTES + fill, from, part);
         from += part;
         count -= part;
         fill += part;
         if (fill == BLOCK_BYTES) {
             fill = 0;
-#ifdef __x86_64__
-            _mm_sfence();
-#endif
             tell(&filled);
         }
     }
 }
 
-uint64_t recorder_close(void)
+void recorder_close(void)
 {
     pthread_mutex_lock(&lock);
     atomic_store(&ending, true);
@@ -129,5 +104,4 @@ uint64_t recorder_close(void)
     pthread_mutex_unlock(&lock);
     pthread_join(thread, NULL);
     close(file);
-    return atomic_load(&written) * BLOCK_BYTES;
 }

@@ -4,7 +4,7 @@
  *   what                     bytes                        touched at rest
  *   ledger                   8 pages                      two
  *   struct staging_shared    three pages                  all
- *   queues of closed blocks  896 for each slot and lane   a page each, more with time
+ *   queues of closed blocks  3,584 for each slot and lane a page or two each
  *   accumulators, twice      32 for each of 65,536 leaves what the schema has
  *   receive batch            32 messages of 64 KiB        a page a message
  *   slots of blocks          `buffer`, 256 KiB each       what the open block holds

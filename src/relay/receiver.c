@@ -49,7 +49,6 @@ static void find_used_slots(struct receiver *receiver, const struct lane *lane)
 {
     const struct lane_state *state = lane_receiver(lane);
     receiver->reclaimed[lane->index] = lane_writer(lane)->written;
-    receiver->queue_shed[lane->index] = lane_writer(lane)->written;
     for (uint64_t number = receiver->reclaimed[lane->index]; number < state->closed; number++)
         receiver->slot_dirty[lane_entry(lane, number)->slot] = SLOT_USED;
     if (state->slot_taken)
@@ -143,15 +142,14 @@ static void reclaim_all(struct receiver *receiver)
 }
 
 /* Gives back the pages of a lane's queue whose blocks are done with: it is a ring, and would come
- * to have memory all round. Keeps off the half in which the queue may grow meanwhile. */
+ * to have memory all round. The places of the blocks up to `closed`, the next one, are in use. */
 static void shed_queue(struct receiver *receiver, const struct lane *lane)
 {
     const size_t entry_bytes = sizeof(struct staging_block);
     uint64_t done = receiver->reclaimed[lane->index], *from = &receiver->queue_shed[lane->index];
-    if (lane_receiver(lane)->closed - done >= lane->queue_count / 2)
-        return;
-    if (done - *from > lane->queue_count / 2)
-        *from = done - lane->queue_count / 2;
+    uint64_t round_ago = lane_receiver(lane)->closed + 1;
+    round_ago = round_ago > lane->queue_count ? round_ago - lane->queue_count : 0;
+    *from = *from > round_ago ? *from : round_ago;
     while (*from < done) {
         uint64_t first = *from % lane->queue_count, count = done - *from;
         bool round = count > lane->queue_count - first;
@@ -788,6 +786,7 @@ static void rest(struct receiver *receiver)
         uint64_t written = lane_written(lane);
         reclaim_slots(receiver, lane, written);
         all_written = all_written && written == lane_receiver(lane)->closed;
+        shed_queue(receiver, lane);
     }
     if (receiver->touched && all_written) {
         for (uint32_t i = 0; i < receiver->free_count; i++)

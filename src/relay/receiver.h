@@ -50,7 +50,7 @@ struct receiver {
     uint32_t messages_wanted;   /* in the next batch */
     uint32_t largest_batch; /* pages touched in the batch's buffers since memory was given back */
     uint64_t reclaimed[LANES];  /* blocks whose slots have been taken back, of those written */
-    uint64_t queue_shed[LANES]; /* blocks whose place in the queue has been given back */
+    uint64_t queue_shed[LANES]; /* blocks whose places in the queue were given back */
     bool touched;               /* there has been work since memory was last given back */
     uint64_t beat_due_ns;       /* monotonic */
     bool handed_over;           /* receiver_run has left everything to a successor */

@@ -5,6 +5,7 @@ import re
 
 import numpy
 import pytest
+import pyulog
 from harness import avro, container, readers
 from harness.fleet import Fleet
 
@@ -53,7 +54,6 @@ def flight(data):
     path = data / "px4-sample.ulg"
     if not path.exists():
         pytest.skip(f"needs captured data: no {path.name}")
-    pyulog = pytest.importorskip("pyulog", reason="needs pyulog")
     log = pyulog.ULog(str(path))
     return {name.replace("_", "-"): rows(next(t for t in log.data_list if t.name == name), rate)
             for name, rate in RATES.items()}

@@ -178,7 +178,7 @@ def shared_memory_bytes(pid):
     for entry in os.listdir(f"/proc/{pid}/fd"):
         if "memfd:" in os.readlink(f"/proc/{pid}/fd/{entry}"):
             return os.stat(f"/proc/{pid}/fd/{entry}").st_blocks * 512
-    return 0
+    raise AssertionError(f"process {pid} has no shared memory")
 
 
 @pytest.mark.parametrize("direct_io", ["auto", "off"])
@@ -207,6 +207,28 @@ def test_014_a_stall_borrows_memory_and_gives_it_back(direct_io, seed):
         channel = fleet.settle({"engine": sent})["engine"]
         assert channel["datums_recorded"] + channel["datagrams_dropped"] == sent
         assert channel["datums_unrecorded"] == 0
+
+
+def test_014_nothing_of_a_stall_stays(seed):
+    """Nothing comes any more once the disk works again: slots and queue go back all the same."""
+    needs_tracing()
+    with Fleet({"engine": {"schema": signals.SCHEMA}},
+               storage={"sync": "50ms", "direct_io": "off"}) as fleet:
+        pid = fleet.channel("engine")["pid"]
+        before = shared_memory_bytes(pid)
+        tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(pid), "-e",
+                                   "trace=fdatasync", "-e",
+                                   "inject=fdatasync:delay_enter=1400000:when=1"])
+        fleet._children.append(tracer)
+        wait_until(lambda: "TracerPid:\t0\n" not in open(f"/proc/{pid}/status").read())
+        count = 30_000  # 10,000 pages: their places in the queue are 560 KB
+        fleet.source("engine", signals.samples(1000, pad=1000), rate=25_000, count=count).finish()
+        channel = fleet.settle({"engine": count})["engine"]
+        assert channel["datums_recorded"] == count
+        tracer.terminate()
+        tracer.wait()
+        wait_until(lambda: shared_memory_bytes(pid) < before + (192 << 10), seconds=5,
+                   what=f"{before} bytes again")
 
 
 def under_faults(tmp_path, flotilla, fault, flags, datums, rate):

@@ -3,6 +3,7 @@
 shown of a right one, for people and for machines. Fingerprints are judged by fastavro's."""
 import json
 
+import fastavro
 import pytest
 
 F = '{"type": "fixed", "name": "F", "size": 2}'
@@ -197,7 +198,6 @@ def test_good(show, text):
 
 
 def test_shown(show):
-    fastavro = pytest.importorskip("fastavro")
     text = R % ('{"name": "t", "type": {"type": "long", "logicalType": "timestamp-micros"}}, '
                 '{"name": "v", "type": ["null", "double"]}')
     shown = json.loads(show(text, "--json", "--time", "t").stdout)
