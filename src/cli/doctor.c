@@ -122,8 +122,6 @@ static void examine_silence(struct doctor *doctor, const char *error)
     long pid = control_process(runtime);
     if (pid > 0 && process_suspended(pid))
         snprintf(fix, sizeof fix, "kill -CONT %ld", pid);
-    else if (pid > 0 && nobody)
-        snprintf(fix, sizeof fix, "kill -HUP %ld", pid); /* it makes its socket again */
     else
         snprintf(fix, sizeof fix, "flotilla status"); /* busy for a while, or ending */
     doctor_find(doctor, DOCTOR_PROBLEM, "fleet", fix, "%s%s", error,

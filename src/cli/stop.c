@@ -51,7 +51,7 @@ static json_t *end_left(const struct ask_options *options)
 {
     char runtime[CHANNEL_PATH_BYTES_MAX], error[2048];
     if (control_find_runtime(options->config, runtime, error, sizeof error) < 0 ||
-        control_managed(runtime) != 0)
+        control_managed_again(runtime) != 0)
         return NULL;
     log_start("flotilla", NULL);
     return manager_end_left(runtime);

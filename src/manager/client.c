@@ -12,6 +12,7 @@
 
 #include "manager/config.h"
 #include "manager/control.h"
+#include "manager/fleet.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/local.h"
@@ -20,7 +21,9 @@
 
 #define CONFIG_BYTES_MAX (16u << 20)
 #define GONE_PAUSE_NS    (20 * NS_PER_MS)
-#define APPEAR_TRIES     25 /* of GONE_PAUSE_NS: a manager that begins or ends has no socket */
+/* A manager that begins or ends has no socket; one whose folder, lock or socket somebody has removed
+ * makes them again when it looks the next time, once a second. */
+#define APPEAR_NS (1500 * NS_PER_MS)
 
 /* ---- the one key ---- */
 
@@ -153,6 +156,13 @@ long control_process(const char *runtime)
     return id > 0 ? id : 0;
 }
 
+const char *control_manager(const char *runtime, char text[CONTROL_MANAGER_TEXT_BYTES])
+{
+    long id = control_process(runtime);
+    snprintf(text, CONTROL_MANAGER_TEXT_BYTES, id ? "process %ld" : "another process", id);
+    return text;
+}
+
 int control_managed(const char *runtime)
 {
     struct storage_entry entry;
@@ -173,15 +183,43 @@ int control_managed(const char *runtime)
     return lock >= 0 || lock == -ENOENT ? 0 : lock;
 }
 
+int control_managed_again(const char *runtime)
+{
+    char lock[CHANNEL_PATH_BYTES_MAX + 32];
+    struct storage_entry entry;
+    uint64_t end_ns = clock_monotonic_ns() + APPEAR_NS;
+    snprintf(lock, sizeof lock, "%s/%s", runtime, CONTROL_LOCK);
+    if (storage_look(STORAGE_HERE, lock, &entry) == -ENOENT && fleet_is_left(runtime))
+        while (storage_look(STORAGE_HERE, lock, &entry) == -ENOENT && clock_monotonic_ns() < end_ns)
+            clock_sleep_until(clock_monotonic_ns() + GONE_PAUSE_NS);
+    return control_managed(runtime);
+}
+
+/* Connects, if need be once a manager that is there has a socket again. */
+static int connect_to(const char *runtime)
+{
+    int descriptor = local_connect(runtime, CONTROL_SOCKET);
+    if ((descriptor != -ENOENT && descriptor != -ECONNREFUSED) ||
+        control_managed_again(runtime) <= 0)
+        return descriptor;
+    uint64_t end_ns = clock_monotonic_ns() + APPEAR_NS;
+    do {
+        clock_sleep_until(clock_monotonic_ns() + GONE_PAUSE_NS);
+        descriptor = local_connect(runtime, CONTROL_SOCKET);
+    } while ((descriptor == -ENOENT || descriptor == -ECONNREFUSED) &&
+             clock_monotonic_ns() < end_ns && control_managed(runtime) > 0);
+    return descriptor;
+}
+
 static void tell_unreachable(const char *runtime, int status, char *error, size_t error_bytes)
 {
     bool nobody_listens = status == -ENOENT || status == -ECONNREFUSED;
     if (nobody_listens && control_managed(runtime) > 0) {
-        long id = control_process(runtime);
+        char manager[CONTROL_MANAGER_TEXT_BYTES];
         snprintf(error, error_bytes,
-                 "process %ld manages %s, but its control socket is gone; kill -HUP %ld makes it "
-                 "again",
-                 id, runtime, id);
+                 "%s manages %s, but does not listen at %s there: it is suspended, or its log says "
+                 "why",
+                 control_manager(runtime, manager), runtime, CONTROL_SOCKET);
         return;
     }
     if (status == -ENOENT || status == -ECONNREFUSED || status == -ENOTDIR)
@@ -259,14 +297,7 @@ static void wait_until_gone(const char *runtime, uint64_t timeout_ms)
 json_t *control_ask(const char *runtime, const json_t *request, uint64_t timeout_ms,
                     bool until_gone, char *error, size_t error_bytes)
 {
-    int descriptor = local_connect(runtime, CONTROL_SOCKET);
-    for (int try = 0; try < APPEAR_TRIES && (descriptor == -ENOENT || descriptor == -ECONNREFUSED);
-         try++) {
-        if (control_managed(runtime) <= 0)
-            break;
-        clock_sleep_until(clock_monotonic_ns() + GONE_PAUSE_NS);
-        descriptor = local_connect(runtime, CONTROL_SOCKET);
-    }
+    int descriptor = connect_to(runtime);
     if (descriptor < 0) {
         tell_unreachable(runtime, descriptor, error, error_bytes);
         return NULL;

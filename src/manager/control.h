@@ -68,10 +68,16 @@ int control_find_runtime(const char *given, char runtime[CHANNEL_PATH_BYTES_MAX]
 
 /* The number of the process that says it manages `runtime`; 0 if none does. */
 long control_process(const char *runtime);
+/* The same in words: "process 123", or "another process" where it does not say. Returns `text`. */
+#define CONTROL_MANAGER_TEXT_BYTES 32
+const char *control_manager(const char *runtime, char text[CONTROL_MANAGER_TEXT_BYTES]);
 
 /* Whether a manager holds the folder `runtime`: 1, 0, or the negative errno (-EACCES) for which
  * that cannot be told. Makes no folder and no lock that is not there. */
 int control_managed(const char *runtime);
+/* The same, but where the folder or its lock is gone and a fleet is left, a manager that has yet to
+ * notice is given the moment it needs to take it again. */
+int control_managed_again(const char *runtime);
 
 /* Asks the manager of `runtime`, waiting at most `timeout_ms` for its answer, and then, if
  * `until_gone`, for its end. Returns the reply (a new object), or NULL with a message for people.

@@ -347,11 +347,26 @@ static int prepare_memory(struct channel *channel)
     return 0;
 }
 
+/* Whether the file holds what it is to hold, as far as that is known. */
+static bool is_layout_there(const struct config_channel *config)
+{
+    uint8_t *bytes;
+    size_t count;
+    if (!config->layout_image)
+        return path_exists(config->settings.layout);
+    if (file_read_whole(config->settings.layout, config->layout_bytes, &bytes, &count) < 0)
+        return false;
+    bool same =
+        count == config->layout_bytes && memcmp(bytes, config->layout_image, count) == 0;
+    free(bytes);
+    return same;
+}
+
 int channel_prepare_layout(struct channel *channel)
 {
-    if (channel->layout_written && path_exists(channel->config.settings.layout))
-        return 0;
     const struct config_channel *config = &channel->config;
+    if (channel->layout_written && is_layout_there(config))
+        return 0;
     if (!config->layout_image) {
         channel_explain(channel, "%.160s is gone, and was taken over without it",
                         config->settings.layout);

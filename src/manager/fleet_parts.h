@@ -131,7 +131,7 @@ bool channel_can_hand_over(const struct channel *channel);
 void channel_adopt(struct channel *channel);
 /* A digest of a layout's image; never 0. */
 uint64_t channel_layout_digest(const struct config_channel *config);
-/* Writes the layout's file, unless it is there as it is to be. 0, or a negative errno with the
+/* Writes the layout's file, unless it holds what it is to hold. 0, or a negative errno with the
  * reason noted. */
 int channel_prepare_layout(struct channel *channel);
 /* Makes whatever is missing of what the relay needs. 0, or a negative errno with the reason noted.

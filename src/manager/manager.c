@@ -47,6 +47,7 @@ struct manager {
     struct runtime runtime;
     struct loop_timer runtime_look;
     int runtime_error; /* told of already */
+    int socket_error;  /* the same */
     bool runtime_bare; /* it was made again, and is to be furnished */
     bool superseded;   /* another manager has the runtime folder, and so the fleet */
     struct loop *loop;
@@ -210,7 +211,8 @@ static void furnish_runtime(struct manager *manager)
     tell_runtime(manager, error);
     manager->runtime_bare = error < 0;
     if (error == 0)
-        log_line("the runtime folder %s was removed; it is there again", manager->config->runtime);
+        log_line("the runtime folder %s, or the lock in it, was removed; it is there again",
+                 manager->config->runtime);
 }
 
 /* Whether the runtime folder is still ours. Where it was removed it is taken again, and furnished
@@ -222,20 +224,34 @@ static bool in_charge(void *context)
         return false;
     int status = runtime_look(&manager->runtime);
     if (status == -EWOULDBLOCK) {
-        log_line("the runtime folder %s was removed, and process %ld manages it now: leaving the "
-                 "fleet to it",
-                 manager->config->runtime, control_process(manager->config->runtime));
+        char other[CONTROL_MANAGER_TEXT_BYTES];
+        log_line("the runtime folder %s was removed, and %s manages it now: leaving the fleet to "
+                 "it",
+                 manager->config->runtime, control_manager(manager->config->runtime, other));
         manager->superseded = true;
         loop_end(manager->loop);
         return false;
     }
-    if (status < 0)
+    if (status < 0 || (status == 0 && !manager->runtime_bare))
         tell_runtime(manager, status);
     if (status > 0) {
         manager->runtime_bare = true;
         loop_arm(manager->loop, &manager->runtime_look, clock_monotonic_ns());
     }
     return true;
+}
+
+/* Somebody may have removed the control socket alone. What keeps it from being made again is told
+ * once. */
+static void look_at_socket(struct manager *manager)
+{
+    int mended = control_mend(manager->control);
+    if (mended > 0)
+        log_line("the control socket was gone; it is there again");
+    else if (mended < 0 && mended != manager->socket_error)
+        log_line("cannot look after the control socket in %s: %s", manager->config->runtime,
+                 strerror(-mended));
+    manager->socket_error = mended;
 }
 
 static void look_at_runtime(void *context)
@@ -245,6 +261,8 @@ static void look_at_runtime(void *context)
         return;
     if (manager->runtime_bare)
         furnish_runtime(manager);
+    else if (manager->runtime_error == 0)
+        look_at_socket(manager);
     loop_arm(manager->loop, &manager->runtime_look, clock_monotonic_ns() + RUNTIME_LOOK_NS);
 }
 
@@ -441,12 +459,7 @@ static void caught(void *context, enum loop_signal signal)
     if (signal == LOOP_STOP)
         stop(manager, "signal");
     else if (!manager->stopping && in_charge(manager)) {
-        int mended = control_mend(manager->control);
-        if (mended > 0)
-            log_line("the control socket was gone; it is there again");
-        else if (mended < 0)
-            log_line("cannot look after the control socket in %s: %s", manager->config->runtime,
-                     strerror(-mended));
+        look_at_socket(manager);
         json_decref(reload(manager));
     }
 }

@@ -59,8 +59,9 @@ int runtime_take(struct runtime *runtime, const char *path, int lock)
     if (runtime->lock < 0)
         runtime->lock = take_lock(runtime->folder);
     int error = runtime->lock;
+    char manager[CONTROL_MANAGER_TEXT_BYTES];
     if (error == -EWOULDBLOCK)
-        log_line("a manager already runs in %s: process %ld", path, control_process(path));
+        log_line("a manager already runs in %s: %s", path, control_manager(path, manager));
     else if (error < 0)
         log_line("cannot lock %s/%s: %s", path, CONTROL_LOCK, strerror(-error));
     else

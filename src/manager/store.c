@@ -16,6 +16,7 @@
 #include "os/file.h"
 #include "os/inherit.h"
 #include "os/process.h"
+#include "os/storage.h"
 
 #define PROCESS_KIND   "process" /* flotilla-keeper knows these by their name */
 #define ANSWER_WAIT_MS 2000u
@@ -33,6 +34,7 @@ struct store {
     struct notify system; /* the way to systemd, while a keeper bridges; descriptor -1 */
     struct process keeper;
     struct loop_watch ended;
+    bool nameless;      /* told of already: the keeper's socket was removed */
     bool behind;        /* something was not taken */
     uint64_t behind_ns; /* monotonic: since when; 0: it is not */
     uint64_t tried_ns;  /* monotonic: when a keeper was last started */
@@ -351,8 +353,24 @@ void store_settle(struct store *store)
         note_taken(store, notify_barrier(&store->way, SETTLE_WAIT_MS));
 }
 
+/* Somebody may have removed the keeper's socket alone: by its name the next manager finds it. */
+static void look_at_name(struct store *store)
+{
+    char path[CHANNEL_PATH_BYTES_MAX + 32];
+    struct storage_entry entry;
+    snprintf(path, sizeof path, "%s/%s", store->runtime, NOTIFY_KEEPER);
+    bool nameless = storage_look(STORAGE_HERE, path, &entry) == -ENOENT;
+    if (nameless && !store->nameless)
+        log_line("the keeper's socket %s was gone; it makes it again", path);
+    if (nameless)
+        process_remind(&store->keeper);
+    store->nameless = nameless;
+}
+
 void store_look(struct store *store)
 {
+    if (!store->by_system && store->keeper.id != 0)
+        look_at_name(store);
     if (!store->by_system && store->behind_ns != 0 && store->keeper.id != 0 &&
         clock_monotonic_ns() - store->behind_ns > HANGING_NS) {
         kill_keeper(store);

@@ -2,9 +2,12 @@
 """013-takeover: a relay killed at random under load loses nothing and records nothing twice; the
 manager killed and started again goes on; nobody ever runs two relays on a channel."""
 import contextlib
+import fcntl
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -349,6 +352,151 @@ def test_013_only_one_manager_after_a_lost_runtime_folder(rng, how):
         assert len(fleet.relay_processes()) == 2
         fleet.stop()
         assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+
+
+@pytest.mark.parametrize("gone", ["folder", "lock"])
+def test_013_a_stop_soon_after_the_runtime_folder_was_removed(rng, flotilla, gone):
+    """The manager has not noticed yet: it is waited for, not taken for dead."""
+    pool = signals.samples(3000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"}) as fleet:
+        fleet.source("engine", pool, rate=10_000).finish()
+        wait_until(lambda: fleet.channel("engine")["datagrams_received"] == len(pool))
+        time.sleep(rng.uniform(0, 1))
+        if gone == "folder":
+            shutil.rmtree(fleet.folder / "run")
+        else:
+            (fleet.folder / "run" / "manager.lock").unlink()
+        done = flotilla("stop", "-c", fleet.file, check=0)
+        assert "engine: 3000 received, 0 rejected, 0 dropped, 3000 recorded" in done.stdout
+        assert fleet.manager.wait(10) == 0
+        fleet.manager = None
+        assert not fleet.relay_processes() and not fleet.processes("flotilla-keeper")
+        assert container.payload(fleet.files("engine")) == (b"".join(pool), len(pool))
+
+
+@pytest.mark.parametrize("asked", [{"verb": "reload"}, {"verb": "restart", "all": True},
+                                   {"verb": "restart", "channel": "engine"}, {"verb": "stop"}],
+                         ids=["reload", "all", "one", "stop"])
+def test_013_a_superseded_manager_changes_nothing(rng, asked):
+    """Also where a request is how it learns of it: who was connected to it is told."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        relays, folder = fleet.relays(), fleet.folder / "run"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            with contextlib.chdir(folder):
+                client.connect("control.sock")
+            time.sleep(0.1)  # it is accepted
+            folder.rename(fleet.folder / "old")
+            folder.mkdir()
+            with open(folder / "manager.lock", "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # as another manager does
+                client.sendall(json.dumps(asked).encode() + b"\n")
+                answer = client.recv(65536)
+                assert fleet.manager.wait(10) == 1
+            if asked["verb"] != "stop":
+                assert json.loads(answer)["error"].startswith("another manager has the fleet")
+        assert "another process manages it now: leaving the fleet to it" in fleet.log()
+        assert fleet.relays() == relays
+        fleet.start()
+        assert fleet.relays() == relays and fleet.channel("engine")["restarts"] == 0
+
+
+def test_013_a_manager_that_comes_back_to_a_dead_ones_folder(rng):
+    """Another manager had the fleet for a moment and was killed: its sockets are there, and dead."""
+    pool = signals.samples(60_000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        source = fleet.source("engine", pool, rate=5000)
+        time.sleep(0.2)
+        first, (relay,) = fleet.manager, fleet.relay_processes()
+        os.kill(first.pid, signal.SIGSTOP)
+        shutil.rmtree(fleet.folder / "run")
+        fleet.start()
+        fleet.kill_manager()
+        os.kill(first.pid, signal.SIGCONT)
+        fleet.manager = first
+        wait_until(lambda: fleet.status(missing={}), what="the first one's socket")
+        assert fleet.status()["manager"]["pid"] == first.pid
+        wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
+        fleet.kill_manager()
+        os.kill(relay, signal.SIGKILL)
+        fleet.start()
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datums_recorded"] == sent and channel["datagrams_dropped"] == 0
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+
+
+@pytest.mark.parametrize("place", ["run", "run/engine.layout.new", "run/keeper.sock"])
+def test_013_a_runtime_folder_that_cannot_be_made_again_at_once(rng, place):
+    """What stands in the way is told once, and tried until it has gone."""
+    pool = signals.samples(60_000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        source = fleet.source("engine", pool, rate=5000)
+        time.sleep(0.2)
+        (relay,) = fleet.relay_processes()
+        os.kill(fleet.manager.pid, signal.SIGSTOP)  # it looks only when all is in place
+        shutil.rmtree(fleet.folder / "run")
+        path = fleet.folder / place
+        if place == "run":
+            path.touch()
+        else:
+            path.mkdir(parents=True)
+            (path / "inside").touch()
+        os.kill(fleet.manager.pid, signal.SIGCONT)
+        told = "cannot replace the keeper" if "keeper" in place else "cannot be made again in full"
+        wait_until(lambda: told in fleet.log(), what="the reason in the log")
+        time.sleep(2.5)
+        assert fleet.log().count(told) == 1
+        if place == "run":
+            path.unlink()
+        else:
+            shutil.rmtree(path)
+        wait_until(lambda: fleet.status(missing={}), what="the control socket again")
+        wait_until((fleet.folder / "run/keeper.sock").exists)
+        wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
+        fleet.kill_manager()
+        os.kill(relay, signal.SIGKILL)
+        fleet.start()
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datums_recorded"] == sent and channel["datagrams_dropped"] == 0
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+
+
+def test_013_two_managers_that_start_at_once(rng):
+    """The folder is removed while the first one is still starting: one of them stays."""
+    channels = {f"c{i}": {"schema": signals.SCHEMA} for i in range(30)}
+    for _ in range(8):
+        with Fleet(channels, run=False) as fleet:
+            words = [str(FLOTILLA), "run", "-c", str(fleet.file)]
+            managers = [subprocess.Popen(words, stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
+            wait_until((fleet.folder / "run/manager.lock").exists)
+            time.sleep(rng.uniform(0, 0.1))
+            shutil.rmtree(fleet.folder / "run", ignore_errors=True)
+            managers.append(subprocess.Popen(words, stdin=subprocess.DEVNULL,
+                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            try:
+                wait_until(lambda: any(manager.poll() is not None for manager in managers),
+                           what="one of them to leave")
+                (fleet.manager,) = [each for each in managers if each.poll() is None]
+                (left,) = [each for each in managers if each is not fleet.manager]
+                assert left.returncode == 1
+                fleet.wait_running()
+                assert fleet.status()["manager"]["pid"] == fleet.manager.pid
+                assert len(fleet.relay_processes()) == 30
+                wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
+                fleet.source("c7", signals.samples(100)).finish()
+                assert fleet.settle({"c7": 100})["c7"]["datums_recorded"] == 100
+                fleet.stop()
+                assert not fleet.relay_processes()
+            finally:
+                for manager in managers:
+                    if manager.poll() is None:
+                        manager.kill()
+                        manager.wait()
 
 
 def test_013_a_suspended_keeper_is_woken(rng):

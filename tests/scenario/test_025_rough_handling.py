@@ -15,7 +15,7 @@ import tty
 from contextlib import contextmanager
 
 import pytest
-from harness import signals
+from harness import container, signals
 from harness.fleet import FLOTILLA, Fleet, flotilla, new_folder, wait_until
 
 
@@ -250,18 +250,56 @@ def test_025_half_a_file_points_at_no_fleet(seed, text, place):
         assert fleet.channel("engine")["restarts"] == 0
 
 
-def test_025_a_removed_control_socket_is_told_and_made_again(seed):
+def test_025_a_removed_control_socket_is_made_again(seed):
+    """A command that comes meanwhile waits for it; one that cannot have it says who is there."""
     with Fleet({"engine": one()}) as fleet:
-        path = fleet.folder / "run/control.sock"
+        path, pid = fleet.folder / "run/control.sock", fleet.manager.pid
         path.unlink()
-        done = flotilla("status", "-c", fleet.file, check=1)
-        pid = fleet.manager.pid
-        assert f"process {pid} manages {fleet.folder}/run, but its control socket is gone; " \
-               f"kill -HUP {pid} makes it again" in done.stderr, done.stderr
-        os.kill(pid, signal.SIGHUP)
-        wait_until(path.exists, what="the socket")
+        flotilla("status", "-c", fleet.file, check=0)
         assert fleet.channel("engine")["restarts"] == 0
         assert path.stat().st_mode & 0o777 == 0o660
+        path.unlink()
+        path.mkdir()
+        done = flotilla("status", "-c", fleet.file, check=1)
+        assert f"process {pid} manages {fleet.folder}/run, but does not listen at control.sock" \
+            in done.stderr, done.stderr
+        path.rmdir()
+        flotilla("status", "-c", fleet.file, check=0)
+
+
+def test_025_a_removed_keeper_socket_is_made_again(seed):
+    """By its name the next manager finds what a relay that died at the same time has left."""
+    pool = signals.samples(3000)
+    with Fleet({"engine": one()}, storage={"sync": "20s"}) as fleet:
+        path = fleet.folder / "run/keeper.sock"
+        fleet.source("engine", pool, rate=10_000).finish()
+        wait_until(lambda: fleet.channel("engine")["datagrams_received"] == len(pool))
+        keeper, relay = fleet.status()["manager"]["keeper"], fleet.channel("engine")["pid"]
+        path.unlink()
+        wait_until(path.exists, what="the socket")
+        assert fleet.log().count("the keeper's socket") == 1
+        fleet.kill_manager()
+        os.kill(relay, signal.SIGKILL)
+        fleet.start()
+        channel = fleet.settle({"engine": len(pool)})["engine"]
+        assert channel["datums_recorded"] == len(pool) and channel["restarts"] == 1
+        assert fleet.status()["manager"]["keeper"] == keeper
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool), len(pool))
+
+
+def test_025_a_layout_that_was_cut_short_is_written_again(seed):
+    with Fleet({"engine": one()}) as fleet:
+        path, relay = fleet.folder / "run/engine.layout", fleet.channel("engine")["pid"]
+        whole = path.read_bytes()
+        for damage in whole[:100], b"", bytes(len(whole)), whole + b"more":
+            path.write_bytes(damage)
+            os.kill(relay, signal.SIGKILL)
+            wait_until(lambda: fleet.channel("engine")["pid"] not in (0, None, relay))
+            relay = fleet.channel("engine")["pid"]
+            assert path.read_bytes() == whole
+        fleet.source("engine", signals.samples(10)).finish()
+        assert fleet.settle({"engine": 10})["engine"]["state"] == "running"
 
 
 TEXT_SCHEMA = {"type": "record", "name": "Words", "fields": [{"name": "text", "type": "string"}]}
