@@ -21,10 +21,12 @@
 
 #define STAGING_MAGIC 0x474e4753u /* "SGNG" */
 #ifndef STAGING_VERSION           /* tests build another */
-#define STAGING_VERSION 4u
+#define STAGING_VERSION 5u
 #endif
 #define COPY_TRIES_MAX 100000u
 #define PAGE_BYTES     BLOCK_PAGE_BYTES
+/* The largest page of a system: a slot that shares none with another gives all its memory back. */
+#define SLOT_ALIGNMENT (64u << 10)
 
 struct lane_shared {
     _Alignas(64) _Atomic uint64_t writer_version; /* the copy in force is this & 1 */
@@ -63,9 +65,14 @@ struct staging_map_plan {
     size_t queues[LANES], accumulators, batch, slots, bytes;
 };
 
+static size_t round_up(size_t bytes, size_t unit)
+{
+    return (bytes + unit - 1) / unit * unit;
+}
+
 static size_t page_up(size_t bytes)
 {
-    return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    return round_up(bytes, PAGE_BYTES);
 }
 
 static struct staging_map_plan staging_plan(uint32_t slot_count)
@@ -78,7 +85,8 @@ static struct staging_map_plan staging_plan(uint32_t slot_count)
         plan.queues[lane] = plan.queues[lane - 1] + queue_bytes;
     plan.accumulators = plan.queues[LANES - 1] + queue_bytes;
     plan.batch = plan.accumulators + 2 * LAYOUT_LEAVES_MAX * sizeof(struct accumulator);
-    plan.slots = plan.batch + page_up(net_batch_bytes(STAGING_BATCH_MESSAGES));
+    plan.slots =
+        round_up(plan.batch + net_batch_bytes(STAGING_BATCH_MESSAGES), SLOT_ALIGNMENT);
     plan.bytes = plan.slots + (size_t)slot_count * BLOCK_BYTES_MAX;
     return plan;
 }

@@ -21,8 +21,10 @@ void shared_memory_unmap(void *memory, size_t bytes);
 int shared_memory_claim(int descriptor);
 /* The id of the process that has taken the memory; 0: none has. Never the caller's own. */
 long shared_memory_holder(int descriptor);
-/* Gives page-aligned parts of a mapping back; they read as zero afterwards. 0 or a negative errno.
- */
+/* What the system gives and takes back at once: 4 KiB, on other systems 16 or 64. */
+size_t shared_memory_page_bytes(void);
+/* Makes a part of a mapping read as zero, and gives back what whole pages of the system are in it. 0
+ * or a negative errno. */
 int shared_memory_release(void *at, size_t bytes);
 
 /* Private zeroed pages, never freed but by shared_memory_unmap. NULL if there are none. */

@@ -145,7 +145,9 @@ static void reclaim_all(struct receiver *receiver)
  * to have memory all round. The places of the blocks up to `closed`, the next one, are in use. */
 static void shed_queue(struct receiver *receiver, const struct lane *lane)
 {
-    const size_t entry_bytes = sizeof(struct staging_block);
+    const size_t entry_bytes = sizeof(struct staging_block), page = shared_memory_page_bytes();
+    const size_t queue =
+        (size_t)((uint8_t *)lane->queue - (uint8_t *)receiver->staging->memory);
     uint64_t done = receiver->reclaimed[lane->index], *from = &receiver->queue_shed[lane->index];
     uint64_t round_ago = lane_receiver(lane)->closed + 1;
     round_ago = round_ago > lane->queue_count ? round_ago - lane->queue_count : 0;
@@ -154,13 +156,13 @@ static void shed_queue(struct receiver *receiver, const struct lane *lane)
         uint64_t first = *from % lane->queue_count, count = done - *from;
         bool round = count > lane->queue_count - first;
         count = round ? lane->queue_count - first : count;
-        size_t begin = first * entry_bytes, end = begin + count * entry_bytes;
-        begin = (begin + BLOCK_PAGE_BYTES - 1) / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
-        end = end / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
+        size_t begin = queue + first * entry_bytes, end = begin + count * entry_bytes;
+        begin = (begin + page - 1) / page * page;
+        end = end / page * page;
         if (begin < end)
-            shared_memory_release((uint8_t *)lane->queue + begin, end - begin);
+            shared_memory_release((uint8_t *)receiver->staging->memory + begin, end - begin);
         if (!round) { /* the page in which it ends is for the next time */
-            uint64_t whole = end / entry_bytes;
+            uint64_t whole = end > queue ? (end - queue) / entry_bytes : 0;
             *from += whole > first ? whole - first : 0;
             return;
         }

@@ -453,7 +453,8 @@ def test_013_a_runtime_folder_that_cannot_be_made_again_at_once(rng, place):
         else:
             shutil.rmtree(path)
         wait_until(lambda: fleet.status(missing={}), what="the control socket again")
-        wait_until((fleet.folder / "run/keeper.sock").exists)
+        wait_until((fleet.folder / "run/keeper.sock").is_socket, what="the keeper's socket again")
+        wait_until((fleet.folder / "run/engine.layout").is_file, what="the layout again")
         wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
         fleet.kill_manager()
         os.kill(relay, signal.SIGKILL)

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "avro/block.h"
 #include "sim.h"
 #include "world.h"
 
@@ -15,14 +16,15 @@
 #define MAPPINGS      2
 
 static int memory_descriptor = -1;
-static size_t memory_size;
+static size_t memory_size, page_bytes;
 static uint8_t *mappings[MAPPINGS];
 static uint32_t mapping;
 static uint8_t *private_base;
 static size_t private_used;
 
-void memory_make(size_t bytes)
+void memory_make(size_t bytes, size_t page)
 {
+    page_bytes = page;
     if (memory_descriptor >= 0 && bytes == memory_size) {
         memory_forget();
         return;
@@ -124,14 +126,31 @@ long shared_memory_holder(int descriptor)
     return 0;
 }
 
+size_t shared_memory_page_bytes(void)
+{
+    return page_bytes;
+}
+
+/* Where pages are larger than those of this machine, less of a range is whole pages. */
 int shared_memory_release(void *at, size_t bytes)
 {
     seam("memory_release", 2000);
     MUST((uintptr_t)at % 4096 == 0);
-    const uint8_t *base = mappings[fiber_now() >= 0 ? mapping : 0];
+    uint8_t *base = mappings[fiber_now() >= 0 ? mapping : 0];
     MUST((uint8_t *)at >= base && (uint8_t *)at + bytes <= base + memory_size);
-    events.memory_given_back++;
-    return madvise(at, bytes, MADV_REMOVE) < 0 ? -errno : 0;
+    size_t from = (size_t)((uint8_t *)at - base), to = from + bytes;
+    size_t begin = (from + page_bytes - 1) / page_bytes * page_bytes, end = to / page_bytes * page_bytes;
+    if (begin >= end) {
+        memset(at, 0, bytes);
+        return 0;
+    }
+    memset(at, 0, begin - from);
+    memset(base + end, 0, to - end);
+    if (bytes % BLOCK_BYTES_MAX == 0)
+        events.slots_given_back++;
+    else
+        events.queue_given_back++;
+    return madvise(base + begin, end - begin, MADV_REMOVE) < 0 ? -errno : 0;
 }
 
 void *private_memory_map(size_t bytes)

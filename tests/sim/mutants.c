@@ -9,6 +9,7 @@
 #include "avro/block.h"
 #include "channel/staging.h"
 #include "os/file.h"
+#include "os/memory.h"
 #include "os/net.h"
 #include "os/thread.h"
 #include "relay/segment.h"
@@ -38,6 +39,7 @@ enum mutant {
     MUTANT_INSPECT,
     MUTANT_CHECKSUM,
     MUTANT_RESET,
+    MUTANT_RELEASE,
 };
 static const char *const names[] = {
     [MUTANT_NONE] = "none",
@@ -63,6 +65,7 @@ static const char *const names[] = {
     [MUTANT_INSPECT] = "inspect",         /* a block whose checksum does not hold is sound */
     [MUTANT_CHECKSUM] = "checksum",       /* datums get no checksum */
     [MUTANT_RESET] = "reset",             /* a memory that is no good is not emptied */
+    [MUTANT_RELEASE] = "release",         /* pages are given back that are used in part */
 };
 static enum mutant chosen;
 
@@ -265,4 +268,13 @@ uint32_t __wrap_block_carry_checksum(uint32_t checksum, const uint8_t *image, si
                                      size_t to)
 {
     return chosen == MUTANT_CHECKSUM ? 0 : __real_block_carry_checksum(checksum, image, from, to);
+}
+
+int __real_shared_memory_release(void *at, size_t bytes);
+int __wrap_shared_memory_release(void *at, size_t bytes);
+int __wrap_shared_memory_release(void *at, size_t bytes)
+{
+    if (chosen == MUTANT_RELEASE && bytes < BLOCK_BYTES_MAX) /* of a queue */
+        bytes += 4096;
+    return __real_shared_memory_release(at, bytes);
 }

@@ -665,7 +665,7 @@ static void episode(uint64_t seed, uint64_t number)
     disk_format(&sim.disk);
     net_socket_new(random_spread(20000, 4 << 20));
     silence();
-    memory_make(staging_bytes(&sim.settings));
+    memory_make(staging_bytes(&sim.settings), (size_t)4096 << (seed + number) % 3 * 2);
     MUST(staging_map(&sim.staging, DESCRIPTOR_MEMORY) == 0);
     sim.alive = sim.healthy = sim.meddled = false;
     sim.looks = 0;

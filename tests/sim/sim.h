@@ -109,10 +109,10 @@ void clock_to(uint64_t ns);
                                 X(short_writes) X(torn_pages) X(sync_errors) X(open_errors)        \
                                     X(rename_errors) X(truncate_errors) X(folder_errors) X(stalls) \
                                         X(files_removed) X(files_cut) X(folders_lost)              \
-                                            X(lives_cached) X(lives_direct) X(memory_given_back)   \
-                                                X(rejects_kept) X(quiet_checks)                    \
-                                                    X(open_file_checks) X(datums_unrecorded)       \
-                                                        X(datums_checked)
+                                            X(lives_cached) X(lives_direct) X(slots_given_back)    \
+                                                X(queue_given_back) X(rejects_kept)                \
+                                                    X(quiet_checks) X(open_file_checks)            \
+                                                        X(datums_unrecorded) X(datums_checked)
 #define EVENT_MEMBER(name) uint64_t name;
 struct events {
     EVENTS(EVENT_MEMBER)

@@ -93,7 +93,8 @@ bool disk_is_name_durable(const char *name);
 
 /* ---- memory (fake_memory.c) ---- */
 
-void memory_make(size_t bytes);
+/* `page` is what the system calls a page: 4096 bytes or a multiple. */
+void memory_make(size_t bytes, size_t page);
 void memory_forget(void); /* it reads as zero */
 void memory_garble(size_t from, size_t to, uint32_t bits);
 void memory_life_begins(void);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -74,15 +75,23 @@ long shared_memory_holder(int descriptor)
     return fcntl(descriptor, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK ? 0 : (long)lock.l_pid;
 }
 
-/* Whole pages of the system only: it rounds a length up, over bytes that are needed. */
+size_t shared_memory_page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The kernel takes whole pages only: it refuses another begin, and rounds a length up, over bytes
+ * that are needed. */
 int shared_memory_release(void *at, size_t bytes)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)at, end = begin + bytes;
-    begin = (begin + page - 1) / page * page;
-    end = end / page * page;
-    if (begin >= end)
-        return 0;
-    return madvise((void *)begin, end - begin, MADV_REMOVE) < 0 ? -errno : 0;
+    size_t page = shared_memory_page_bytes(), before = (page - (uintptr_t)at % page) % page;
+    if (before > bytes)
+        before = bytes;
+    size_t whole = (bytes - before) / page * page;
+    uint8_t *begin = (uint8_t *)at + before;
+    memset(at, 0, before);
+    memset(begin + whole, 0, bytes - before - whole);
+    return whole > 0 && madvise(begin, whole, MADV_REMOVE) < 0 ? -errno : 0;
 }
 
 void *private_memory_map(size_t bytes)

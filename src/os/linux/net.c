@@ -14,13 +14,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "os/memory.h"
 
 enum {
     NET_SO_MEMINFO = 55,
@@ -617,8 +617,8 @@ uint32_t net_batch_taken(const struct net_batch *batch)
 void net_batch_release(struct net_batch *batch)
 {
     net_batch_clear(batch);
-    madvise((uint8_t *)batch + net_batch_parts(batch->messages).buffers,
-            (size_t)batch->messages * BUFFER_STEP_BYTES, MADV_REMOVE);
+    shared_memory_release((uint8_t *)batch + net_batch_parts(batch->messages).buffers,
+                          (size_t)batch->messages * BUFFER_STEP_BYTES);
 }
 
 /* Complete for every message that net_batch_taken counts: the kernel writes msg_len last, when the
