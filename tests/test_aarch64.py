@@ -81,7 +81,9 @@ def udp():
     return one
 
 
-def test_relay_on_aarch64(tmp_path):
+@pytest.mark.parametrize("page", [4096, 65536])
+def test_relay_on_aarch64(tmp_path, page):
+    """Pages are of 4, 16 or 64 KiB there: memory goes back by whole ones."""
     relay = tmp_path / "flotilla-relay"
     subprocess.run([*COMPILE, "-Os", "-o", relay, *relay_sources(), "-lm"], cwd=ROOT, check=True)
     (tmp_path / "s.avsc").write_text(json.dumps(signals.SCHEMA))
@@ -93,7 +95,7 @@ def test_relay_on_aarch64(tmp_path):
         for option in SO_TIMESTAMPNS, SO_RXQ_OVFL:  # handed down, as by the manager or systemd
             receive.setsockopt(socket.SOL_SOCKET, option, 1)
         high = [os.dup(one.fileno()) for one in (receive, out)]
-        words = [EMULATOR, "-strace", str(relay), "--name=engine", f"--layout={tmp_path}/s.layout",
+        words = [EMULATOR, "-p", str(page), "-strace", str(relay), "--name=engine", f"--layout={tmp_path}/s.layout",
                  f"--listen=127.0.0.1:{receive.getsockname()[1]}", "--interface=lo",
                  f"--full=127.0.0.1:{full.getsockname()[1]}", f"--directory={tmp_path}/rec",
                  "--sync=50ms"]
@@ -118,6 +120,8 @@ def test_relay_on_aarch64(tmp_path):
                     except BlockingIOError:
                         return len(heard) >= DATUMS
             wait_until(hear, what="what it sends on")
+            given_back = re.compile(r"madvise\((0x[0-9a-f]+),(\d+),MADV_REMOVE\) = (-?\d+)")
+            wait_until(lambda: given_back.search(said()), what="memory to be given back")
             child.send_signal(signal.SIGTERM)
             assert child.wait(20) == 0, said()[-3000:]
         finally:
@@ -126,6 +130,8 @@ def test_relay_on_aarch64(tmp_path):
             for one in high:
                 os.close(one)
     assert heard == sent
+    for at, count, result in given_back.findall(said()):
+        assert int(at, 0) % page == int(count) % page == int(result) == 0, said()[-3000:]
     assert f"{DATUMS} datums recorded, 0 not" in said()
     (path,) = (tmp_path / "rec").glob("*.avro")
     with open(path, "rb") as file:
