@@ -95,7 +95,8 @@ def test_relay_on_aarch64(tmp_path, page):
         for option in SO_TIMESTAMPNS, SO_RXQ_OVFL:  # handed down, as by the manager or systemd
             receive.setsockopt(socket.SOL_SOCKET, option, 1)
         high = [os.dup(one.fileno()) for one in (receive, out)]
-        words = [EMULATOR, "-p", str(page), "-strace", str(relay), "--name=engine", f"--layout={tmp_path}/s.layout",
+        words = [EMULATOR, "-p", str(page), "-strace", str(relay), "--name=engine",
+                 f"--layout={tmp_path}/s.layout",
                  f"--listen=127.0.0.1:{receive.getsockname()[1]}", "--interface=lo",
                  f"--full=127.0.0.1:{full.getsockname()[1]}", f"--directory={tmp_path}/rec",
                  "--sync=50ms"]

@@ -85,8 +85,7 @@ static struct staging_map_plan staging_plan(uint32_t slot_count)
         plan.queues[lane] = plan.queues[lane - 1] + queue_bytes;
     plan.accumulators = plan.queues[LANES - 1] + queue_bytes;
     plan.batch = plan.accumulators + 2 * LAYOUT_LEAVES_MAX * sizeof(struct accumulator);
-    plan.slots =
-        round_up(plan.batch + net_batch_bytes(STAGING_BATCH_MESSAGES), SLOT_ALIGNMENT);
+    plan.slots = round_up(plan.batch + net_batch_bytes(STAGING_BATCH_MESSAGES), SLOT_ALIGNMENT);
     plan.bytes = plan.slots + (size_t)slot_count * BLOCK_BYTES_MAX;
     return plan;
 }

@@ -21,8 +21,8 @@
 
 #define CONFIG_BYTES_MAX (16u << 20)
 #define GONE_PAUSE_NS    (20 * NS_PER_MS)
-/* A manager that begins or ends has no socket; one whose folder, lock or socket somebody has removed
- * makes them again when it looks the next time, once a second. */
+/* A manager that begins or ends has no socket; one whose folder, lock or socket was removed makes
+ * them again when it looks the next time, once a second. */
 #define APPEAR_NS (1500 * NS_PER_MS)
 
 /* ---- the one key ---- */

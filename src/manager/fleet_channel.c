@@ -356,8 +356,7 @@ static bool is_layout_there(const struct config_channel *config)
         return path_exists(config->settings.layout);
     if (file_read_whole(config->settings.layout, config->layout_bytes, &bytes, &count) < 0)
         return false;
-    bool same =
-        count == config->layout_bytes && memcmp(bytes, config->layout_image, count) == 0;
+    bool same = count == config->layout_bytes && memcmp(bytes, config->layout_image, count) == 0;
     free(bytes);
     return same;
 }

@@ -23,8 +23,8 @@ int shared_memory_claim(int descriptor);
 long shared_memory_holder(int descriptor);
 /* What the system gives and takes back at once: 4 KiB, on other systems 16 or 64. */
 size_t shared_memory_page_bytes(void);
-/* Makes a part of a mapping read as zero, and gives back what whole pages of the system are in it. 0
- * or a negative errno. */
+/* Makes a part of a mapping read as zero, and gives back the whole pages of the system in it. 0 or
+ * a negative errno. */
 int shared_memory_release(void *at, size_t bytes);
 
 /* Private zeroed pages, never freed but by shared_memory_unmap. NULL if there are none. */

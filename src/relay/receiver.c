@@ -146,8 +146,7 @@ static void reclaim_all(struct receiver *receiver)
 static void shed_queue(struct receiver *receiver, const struct lane *lane)
 {
     const size_t entry_bytes = sizeof(struct staging_block), page = shared_memory_page_bytes();
-    const size_t queue =
-        (size_t)((uint8_t *)lane->queue - (uint8_t *)receiver->staging->memory);
+    const size_t queue = (size_t)((uint8_t *)lane->queue - (uint8_t *)receiver->staging->memory);
     uint64_t done = receiver->reclaimed[lane->index], *from = &receiver->queue_shed[lane->index];
     uint64_t round_ago = lane_receiver(lane)->closed + 1;
     round_ago = round_ago > lane->queue_count ? round_ago - lane->queue_count : 0;

@@ -402,7 +402,7 @@ def test_013_a_superseded_manager_changes_nothing(rng, asked):
 
 
 def test_013_a_manager_that_comes_back_to_a_dead_ones_folder(rng):
-    """Another manager had the fleet for a moment and was killed: its sockets are there, and dead."""
+    """Another manager had the fleet for a moment and was killed: its sockets are there still."""
     pool = signals.samples(60_000)
     with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
         source = fleet.source("engine", pool, rate=5000)

@@ -139,7 +139,8 @@ int shared_memory_release(void *at, size_t bytes)
     uint8_t *base = mappings[fiber_now() >= 0 ? mapping : 0];
     MUST((uint8_t *)at >= base && (uint8_t *)at + bytes <= base + memory_size);
     size_t from = (size_t)((uint8_t *)at - base), to = from + bytes;
-    size_t begin = (from + page_bytes - 1) / page_bytes * page_bytes, end = to / page_bytes * page_bytes;
+    size_t begin = (from + page_bytes - 1) / page_bytes * page_bytes,
+           end = to / page_bytes * page_bytes;
     if (begin >= end) {
         memset(at, 0, bytes);
         return 0;

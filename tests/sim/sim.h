@@ -99,9 +99,10 @@ void clock_to(uint64_t ns);
     X(power_cuts)                                                                                  \
     X(pages_lost)                                                                                  \
     X(fresh_memories)                                                                              \
-    X(sockets_replaced) X(garbled_memories) X(clock_steps) X(switches) X(datagrams)                \
-        X(datagrams_invalid) X(datagrams_dropped) X(datagrams_coalesced) X(coalesced_still)        \
-            X(runs_sent) X(runs_refused) X(renewals) X(settings_changed) X(memories_given_up)      \
+    X(sockets_replaced)                                                                            \
+    X(garbled_memories) X(clock_steps) X(switches) X(datagrams) X(datagrams_invalid)               \
+        X(datagrams_dropped) X(datagrams_coalesced) X(coalesced_still) X(runs_sent)                \
+            X(runs_refused) X(renewals) X(settings_changed) X(memories_given_up)                   \
                 X(blocks_given_up) X(hasty_phases) X(datagrams_in_flight) X(datums) X(sent_twice)  \
                     X(send_errors) X(receive_errors) X(waits_interrupted) X(hand_overs)            \
                         X(out_of_memory) X(blocks_written) X(pages_rewritten) X(syncs)             \
