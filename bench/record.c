@@ -77,7 +77,7 @@ static void open_lanes(size_t datum_bytes)
         snprintf(schema, sizeof(schema), "{\"type\":\"fixed\",\"name\":\"Datum\",\"size\":%zu}",
                  datum_bytes);
     char why[CHANNEL_PATH_BYTES_MAX + 200];
-    if (segment_folder_open(&folder, &settings, false, why, sizeof(why)) < 0 ||
+    if (segment_folder_open(&folder, &settings, &staging, false, why, sizeof(why)) < 0 ||
         folder.descriptor < 0) {
         fprintf(stderr, "record: %s\n", why);
         exit(1);
@@ -90,7 +90,6 @@ static void open_lanes(size_t datum_bytes)
                                        .schema = {(const uint8_t *)schema, (size_t)schema_bytes}};
         int status = segment_prepare(&segments[i]);
         CHECK(status == 0);
-        segment_resume(&segments[i]);
         status = writer_prepare(&writing.writers[i], &staging.lanes[i], &settings, &segments[i]);
         CHECK(status == 0);
     }

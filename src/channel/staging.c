@@ -47,6 +47,11 @@ struct staging_shared {
     uint64_t receive_queue_bytes, buffer_limit_bytes;
     char directory[CHANNEL_PATH_BYTES_MAX];
 
+    struct {
+        uint64_t folder;
+        uint32_t alignment, checksum; /* of the words before */
+    } direct;
+
     _Alignas(64) _Atomic uint64_t receiver_version; /* the copy in force is this & 1 */
     _Atomic uint64_t in_flight;                     /* number of the newest batch asked for */
     _Atomic uint32_t mark;                          /* the datagram of it that is looked at */
@@ -589,6 +594,28 @@ uint32_t staging_alignment(const struct staging *staging)
                   state->closed > lane_writer(&staging->lanes[i])->written;
     }
     return waiting ? staging->shared->alignment : 0;
+}
+
+static uint32_t direct_checksum(const struct staging_shared *shared)
+{
+    return crc32c(0, &shared->direct, offsetof(struct staging_shared, direct.checksum) -
+                                          offsetof(struct staging_shared, direct));
+}
+
+void staging_note_direct(struct staging *staging, uint64_t folder, uint32_t alignment)
+{
+    struct staging_shared *shared = staging->shared;
+    shared->direct.folder = folder;
+    shared->direct.alignment = alignment;
+    shared->direct.checksum = direct_checksum(shared); /* killed before that, it is not believed */
+}
+
+uint32_t staging_known_direct(const struct staging *staging, uint64_t folder)
+{
+    const struct staging_shared *shared = staging->shared;
+    uint32_t alignment = shared->direct.alignment;
+    bool sound = shared->direct.checksum == direct_checksum(shared) && alignment % PAGE_BYTES == 0;
+    return sound && folder != 0 && shared->direct.folder == folder ? alignment : 0;
 }
 
 void staging_note_start(struct staging *staging, const struct channel_settings *settings,

@@ -52,6 +52,9 @@ void direct_file_close(struct direct_file *file);
 /* Opens a folder, made with its parents where missing (mode 0750). A descriptor or a negative
  * errno. */
 int folder_open(const char *path);
+/* A number that tells this folder from every other one, also from one under the same path on a file
+ * system that has taken the place of this one's; 0 where it cannot be told. */
+uint64_t folder_identity(int folder);
 /* Whether folder_open may work on a folder that could not be opened, or has gone: 0, or the
  * negative errno that stands against it. Opens and makes nothing: for one that cannot any more. */
 int folder_possible(const char *path);

@@ -13,7 +13,8 @@ struct thread {
     _Atomic uint32_t id; /* the system's number of it */
 };
 /* Starts `run(context)` on a stack of `stack_bytes` and returns when it runs, so that its id is
- * known. 0 or a negative errno. `thread` stays where it is until thread_join. */
+ * known. Where its maker has real-time priority (sched(7)) it gets the one below, so that it never
+ * holds its maker up. 0 or a negative errno. `thread` stays where it is until thread_join. */
 int thread_start(struct thread *thread, void (*run)(void *context), void *context,
                  size_t stack_bytes);
 /* Waits for its end. */

@@ -165,6 +165,7 @@ static void finish_other_layout(struct relay *relay)
     struct lane *lane = &relay->staging.lanes[LANE_DATUMS];
     struct writer *writer = &relay->writing.writers[LANE_DATUMS];
     if (relay->receiver.writing != NULL && lane_writer(lane)->file_open) {
+        writer_resume(writer);
         writer->same_file = true;
         writer_drain(writer);
         writer->same_file = false;
@@ -187,7 +188,6 @@ static int open_lane(struct relay *relay, enum lane_index index)
     int status = segment_prepare(segment);
     if (status < 0)
         return status;
-    segment_resume(segment);
     struct writer *writer = &relay->writing.writers[index];
     /* What an earlier relay has staged is not believed but walked again. Blocks of another schema
      * cannot be; they go to the file they belong to, or nowhere (finish_other_layout). */
@@ -205,8 +205,8 @@ static int open_folder(struct relay *relay)
     if (relay->settings.directory[0] == '\0')
         return 0;
     char why[CHANNEL_PATH_BYTES_MAX + 200];
-    int status = segment_folder_open(&relay->folder, &relay->settings, relay->memory_outlives, why,
-                                     sizeof(why));
+    int status = segment_folder_open(&relay->folder, &relay->settings, &relay->staging,
+                                     relay->memory_outlives, why, sizeof(why));
     if (status < 0) {
         log_line("%s", why);
         return status == -EWOULDBLOCK  ? EXIT_TAKEN

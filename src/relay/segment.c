@@ -43,7 +43,20 @@
 /* ---- starting ---- */
 
 /* Opens and locks the folder and decides how to write there. */
-static int open_folder(struct segment_folder *folder)
+/* Whether the file system takes direct I/O, and in which units: tried, unless a relay has before. */
+static int try_direct(int descriptor, struct staging *staging, uint32_t *alignment)
+{
+    uint64_t identity = folder_identity(descriptor);
+    *alignment = staging_known_direct(staging, identity);
+    if (*alignment != 0)
+        return 0;
+    *alignment = BLOCK_PAGE_BYTES;
+    int status = direct_file_probe(descriptor, PROBE_NAME, true, alignment);
+    staging_note_direct(staging, identity, status == 0 ? *alignment : 0);
+    return status;
+}
+
+static int open_folder(struct segment_folder *folder, struct staging *staging)
 {
     const struct channel_settings *settings = folder->settings;
     int descriptor = folder_open(settings->directory);
@@ -56,7 +69,7 @@ static int open_folder(struct segment_folder *folder)
     }
     uint32_t alignment = BLOCK_PAGE_BYTES;
     bool wanted = settings->direct_io != DIRECT_OFF;
-    int status = wanted ? direct_file_probe(descriptor, PROBE_NAME, true, &alignment) : 0;
+    int status = wanted ? try_direct(descriptor, staging, &alignment) : 0;
     bool refused = status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM;
     if (refused && settings->direct_io == DIRECT_REQUIRED) {
         descriptor_close(lock);
@@ -76,14 +89,14 @@ static int open_folder(struct segment_folder *folder)
 }
 
 int segment_folder_open(struct segment_folder *folder, const struct channel_settings *settings,
-                        bool outlived, char *why, size_t why_bytes)
+                        struct staging *staging, bool outlived, char *why, size_t why_bytes)
 {
     *folder = (struct segment_folder){.settings = settings,
                                       .outlived = outlived,
                                       .descriptor = -1,
                                       .lock = -1,
                                       .alignment = BLOCK_PAGE_BYTES};
-    int status = open_folder(folder);
+    int status = open_folder(folder, staging);
     /* What looks possible and is not would be tried for ever. */
     bool vain = status < 0 && folder_possible(settings->directory) == 0;
     folder->status = status;
@@ -540,6 +553,8 @@ static int resume_open_file(struct segment *segment)
 int segment_resume(struct segment *segment)
 {
     char opening[64];
+    if (segment->resumed)
+        return 0;
     if (segment->folder->descriptor < 0)
         return -ENOENT;
     /* Of a relay that was killed while it made it, or before it used it. */

@@ -54,9 +54,11 @@ struct segment {
  * now is no error: it is logged, and the channel is relayed. When it can be opened later, or again
  * after it was removed, and the channel's memory outlives this process, `renew` is set and
  * interrupt_raise called, at most once a second (where trying has just been in vain, every ten).
- * `why` gets a message for people. segment_folder_close ends it. */
+ * What was found is noted in the staging memory, and then known to the next relay: the first one
+ * may have to wait for the disk here, but no other. `why` gets a message for people.
+ * segment_folder_close ends it. */
 int segment_folder_open(struct segment_folder *folder, const struct channel_settings *settings,
-                        bool outlived, char *why, size_t why_bytes);
+                        struct staging *staging, bool outlived, char *why, size_t why_bytes);
 void segment_folder_close(struct segment_folder *folder);
 
 /* Prepares a lane's segment; the lane, settings, folder, schema and suffix must be set, all else
@@ -64,7 +66,7 @@ void segment_folder_close(struct segment_folder *folder);
 int segment_prepare(struct segment *segment);
 void segment_release(struct segment *segment);
 
-/* Goes on with the file that was open in the staging memory. 0, or a negative errno while the
+/* Goes on with the file that was open in the staging memory, once. 0, or a negative errno while the
  * folder or the file cannot be opened: segment_open tries again. */
 int segment_resume(struct segment *segment);
 /* Ends every other ".part" of this lane at its last whole block, and logs what it found. May read

@@ -91,8 +91,13 @@ int writer_prepare(struct writer *writer, struct lane *lane,
     writer->page = private_memory_map(segment->folder->alignment);
     if (writer->page == NULL)
         return -ENOMEM;
-    learn_page(writer);
     return 0;
+}
+
+void writer_resume(struct writer *writer)
+{
+    segment_resume(writer->segment); /* what fails is tried again when there is something to write */
+    learn_page(writer);
 }
 
 static void note_error(struct writer *writer, int error)
@@ -108,6 +113,8 @@ static void note_error(struct writer *writer, int error)
         next->write_errno = (uint32_t)error;
         lane_writer_commit(writer->lane);
     }
+    if (error == EINVAL || error == EOPNOTSUPP) /* so it was tried and taken once, but not for good */
+        staging_note_direct(writer->lane->staging, 0, 0);
     writer->retry_at_ns = error == 0 ? 0 : clock_monotonic_ns() + RETRY_NS;
 }
 
@@ -526,6 +533,8 @@ static void writing_run(void *context)
          !atomic_load_explicit(&writing->go, memory_order_acquire);
          seen = wake_seen(&writing->wake))
         wake_wait(&writing->wake, seen, -1);
+    for (int i = 0; i < LANES; i++)
+        writer_resume(&writing->writers[i]);
     for (int i = 0; i < LANES; i++) {
         segment_finish_leftovers(writing->writers[i].segment);
         const struct writer_state *state = lane_writer(writing->writers[i].lane);

@@ -57,10 +57,14 @@ struct writing {
  * first. */
 uint64_t writer_age_end_ns(uint64_t opened_ns, uint64_t age_ns, uint64_t phase_ns);
 
-/* Prepares a lane's writer over a segment that has been prepared and resumed. 0 or a negative
- * errno. The writer must be zeroed but for `inherited` and `layout`. */
+/* Prepares a lane's writer over a segment that has been prepared. 0 or a negative errno. The writer
+ * must be zeroed but for `inherited` and `layout`. */
 int writer_prepare(struct writer *writer, struct lane *lane,
                    const struct channel_settings *settings, struct segment *segment);
+/* Goes on with the file of an earlier relay and finds out what is in its last page. Waits for the
+ * disk: the writing thread begins with it. Only where something has to be written before datagrams
+ * are received, it is called before that, once. */
+void writer_resume(struct writer *writer);
 /* Brings everything that is closed to the disk and ends the file, in the calling thread, which must
  * be the only one. */
 void writer_drain(struct writer *writer);

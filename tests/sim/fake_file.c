@@ -188,6 +188,15 @@ static void count_links(void)
         inodes[folder.entries[i].inode].links++;
 }
 
+/* A call that may wait for the disk: the receiving thread makes none before the other one is over. A
+ * memory that was garbled may tell it of a file of another schema, which it has to end first. */
+static void disk_call(const char *name, uint64_t cost_ns)
+{
+    seam(name, cost_ns);
+    if (fiber_now() == FIBER_RECEIVER && !host_is_writing_over() && !machine.garbled)
+        fail("the receiving thread calls the disk: %s", name);
+}
+
 static bool is_there(int descriptor)
 {
     return folder_there && descriptor == folder_descriptor;
@@ -207,6 +216,12 @@ int folder_open(const char *path)
     return folder_descriptor;
 }
 
+uint64_t folder_identity(int descriptor)
+{
+    seam("folder_identity", 500);
+    return (uint64_t)descriptor;
+}
+
 int folder_possible(const char *path)
 {
     (void)path;
@@ -216,7 +231,7 @@ int folder_possible(const char *path)
 
 int folder_rename(int descriptor, const char *from, const char *to)
 {
-    seam("folder_rename", 20000);
+    disk_call("folder_rename", 20000);
     if (!is_there(descriptor))
         return -ENOENT;
     if (fault(machine.faults.rename)) {
@@ -237,7 +252,7 @@ int folder_rename(int descriptor, const char *from, const char *to)
 
 int folder_remove(int descriptor, const char *name)
 {
-    seam("folder_remove", 10000);
+    disk_call("folder_remove", 10000);
     int at = is_there(descriptor) ? find(&folder, name) : -1;
     if (at < 0)
         return -ENOENT;
@@ -254,7 +269,7 @@ int folder_remove(int descriptor, const char *name)
 
 int folder_sync(int descriptor)
 {
-    seam("folder_sync", 10000);
+    disk_call("folder_sync", 10000);
     if (!is_there(descriptor))
         return -ENOENT;
     if (fiber_now() >= 0)
@@ -273,7 +288,7 @@ int folder_sync(int descriptor)
 int folder_list(int descriptor, int (*each)(void *, const char *), void *context)
 {
     static struct folder seen;
-    seam("folder_list", 20000);
+    disk_call("folder_list", 20000);
     if (!is_there(descriptor))
         return -ENOENT;
     if (fault(machine.faults.folder)) {
@@ -323,7 +338,7 @@ int direct_file_open(struct direct_file *file, int descriptor, const char *name,
                      bool direct)
 {
     *file = (struct direct_file){.descriptor = -1, .alignment = PAGE};
-    seam("file_open", 20000);
+    disk_call("file_open", 20000);
     if (!is_there(descriptor))
         return -ENOENT;
     if (fault(machine.faults.open)) {
@@ -460,7 +475,7 @@ static bool is_there_already(const struct inode *inode, const struct span *parts
 int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,
                       uint64_t offset)
 {
-    seam("file_write", 3000);
+    disk_call("file_write", 3000);
     struct inode *inode = inode_of(file);
     size_t all = 0;
     MUST(part_count > 0 && part_count <= 16);
@@ -516,7 +531,7 @@ int direct_file_write(struct direct_file *file, const struct span *parts, uint32
 
 long direct_file_read(struct direct_file *file, uint8_t *into, size_t bytes, uint64_t offset)
 {
-    seam("file_read", 20000);
+    disk_call("file_read", 20000);
     struct inode *inode = inode_of(file);
     if (fault(machine.faults.open)) {
         machine.page_torn = true; /* what cannot be read back counts as torn */
@@ -533,7 +548,7 @@ long direct_file_read(struct direct_file *file, uint8_t *into, size_t bytes, uin
 
 int direct_file_reserve(struct direct_file *file, uint64_t offset, uint64_t bytes)
 {
-    seam("file_reserve", 10000);
+    disk_call("file_reserve", 10000);
     struct inode *inode = inode_of(file);
     if (disk_used() + bytes > disk.room)
         return -ENOSPC;
@@ -545,7 +560,7 @@ int direct_file_reserve(struct direct_file *file, uint64_t offset, uint64_t byte
 
 int direct_file_sync(struct direct_file *file)
 {
-    seam("file_sync", 3000);
+    disk_call("file_sync", 3000);
     struct inode *inode = inode_of(file);
     work_on_disk(400000);
     bool fails = fault(machine.faults.sync);
@@ -575,7 +590,7 @@ int direct_file_sync(struct direct_file *file)
 
 int direct_file_truncate(struct direct_file *file, uint64_t bytes)
 {
-    seam("file_truncate", 20000);
+    disk_call("file_truncate", 20000);
     struct inode *inode = inode_of(file);
     if (fault(machine.faults.rename / 8)) {
         events.truncate_errors++;

@@ -63,6 +63,8 @@ char *clock_write(char text[CLOCK_TEXT_BYTES], uint64_t realtime_ns)
 
 /* ---- threads ---- */
 
+static bool writer_over;
+
 int thread_start(struct thread *thread, void (*run)(void *), void *context, size_t stack_bytes)
 {
     (void)stack_bytes;
@@ -88,6 +90,7 @@ void thread_join(struct thread *thread)
     seam("thread_join", 1000);
     if (thread->running && !fiber_ended(FIBER_WRITER))
         fiber_wait(UINT64_MAX, has_writer_ended, NULL);
+    writer_over = true;
     thread->running = 0;
 }
 
@@ -170,6 +173,11 @@ int interrupt_descriptor(void)
 
 static bool entered;
 
+bool host_is_writing_over(void)
+{
+    return writer_over;
+}
+
 bool host_is_sandboxed(void)
 {
     return entered;
@@ -177,7 +185,7 @@ bool host_is_sandboxed(void)
 
 void host_life_begins(void)
 {
-    entered = false;
+    entered = writer_over = false;
 }
 
 int sandbox_enter(int folder)

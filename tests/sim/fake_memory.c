@@ -51,6 +51,7 @@ void memory_forget(void)
 
 void memory_garble(size_t from, size_t to, uint32_t bits)
 {
+    machine.garbled = true;
     for (uint32_t i = 0; i < bits; i++) {
         uint64_t bit = random_between(from * 8, to * 8 - 1);
         mappings[0][bit / 8] ^= (uint8_t)(1u << bit % 8);

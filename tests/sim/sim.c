@@ -650,6 +650,7 @@ static void episode(uint64_t seed, uint64_t number)
     machine.realtime_offset = 1767225600 * (int64_t)NS_PER_S;
     memset(&machine.faults, 0, sizeof(machine.faults));
     machine.truncate_failed = machine.page_torn = machine.tail_stale = false;
+    machine.garbled = false;
     memset(&sim.relay, 0, sizeof(sim.relay));
     choose_settings();
     bool opaque = sim.settings.encoding == ENCODING_OPAQUE;

@@ -73,6 +73,7 @@ struct machine {
     bool handing_over;       /* ... and to hand over */
     bool truncate_failed;    /* in this episode: what was to be cut off stays, and may be doubled */
     bool page_torn;  /* in this episode: what was on the disk is in memory only for a while */
+    bool garbled;    /* in this episode: the memory was */
     bool tail_stale; /* in this episode: blocks that were given up may stand in an open file */
     struct faults faults;
     uint64_t seed, episode;

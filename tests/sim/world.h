@@ -104,6 +104,7 @@ uint8_t *memory_bytes(size_t *bytes);
 
 void host_life_begins(void);
 bool host_is_sandboxed(void);
+bool host_is_writing_over(void); /* the writing thread has been waited for */
 void host_layout(struct span image);
 void host_streams(bool full, bool decimated);
 

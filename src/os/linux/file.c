@@ -228,6 +228,22 @@ static int unless_superuser(int error)
     return error == EACCES && geteuid() == 0 ? 0 : -error;
 }
 
+uint64_t folder_identity(int folder)
+{
+    struct stat status;
+    struct statfs about;
+    if (fstat(folder, &status) < 0 || fstatfs(folder, &about) < 0)
+        return 0;
+    struct {
+        uint64_t device, inode, type;
+        fsid_t system;
+    } of = {status.st_dev, status.st_ino, (uint64_t)about.f_type, about.f_fsid};
+    uint64_t identity = 0xcbf29ce484222325u; /* FNV-1a, 64 bits */
+    for (size_t i = 0; i < sizeof(of); i++)
+        identity = (identity ^ ((const uint8_t *)&of)[i]) * 0x100000001b3u;
+    return identity ? identity : 1;
+}
+
 int folder_possible(const char *path)
 {
     char part[4096];

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -21,10 +22,26 @@ struct thread_begin {
     struct thread *thread;
 };
 
+/* By the system's own calls: musl has none of these in a thread's terms. Giving up priority is
+ * everybody's right. */
+static void stand_back(void)
+{
+    struct sched_param now = {0};
+    long policy = syscall(SYS_sched_getscheduler, 0) & ~SCHED_RESET_ON_FORK;
+    if ((policy != SCHED_FIFO && policy != SCHED_RR) || syscall(SYS_sched_getparam, 0, &now) < 0)
+        return;
+    now.sched_priority--;
+    if (now.sched_priority > 0)
+        syscall(SYS_sched_setparam, 0, &now);
+    else
+        syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &now);
+}
+
 static void *thread_run(void *argument)
 {
     struct thread_begin begin = *(struct thread_begin *)argument;
     free(argument);
+    stand_back();
     atomic_store_explicit(&begin.thread->id, (uint32_t)syscall(SYS_gettid), memory_order_release);
     syscall(SYS_futex, &begin.thread->id, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
     begin.run(begin.context);
