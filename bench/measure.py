@@ -102,6 +102,9 @@ class Floor:
                  "--interface", run.interface, "--way", self.way, "--queue", run.load.queue]
         return words + (["--record", run.folder / "floor"] if self.records else [])
 
+    def is_ready(self, pid, folder):
+        return "ready" in (folder / "out").read_text()
+
     def result(self, run, out, err):
         report = json.loads(out.splitlines()[-1])
         return report["received"], report["dropped"]
@@ -122,6 +125,10 @@ class Relay:
             (run.folder / "recordings").mkdir()
             words.append(f"--directory={run.folder}/recordings")
         return words + [word.replace("GROUP", run.decimated) for word in self.more]
+
+    def is_ready(self, pid, folder):
+        """It is about to receive: all that has to be opened is, and the sandbox is closed."""
+        return "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
 
     def result(self, run, out, err):
         match = re.search(r"stopped: (\d+) datagrams received, (\d+) rejected, (\d+) dropped by "
@@ -208,12 +215,12 @@ class Started:
             self._out, self._err = open(self.folder / "out", "w+"), open(self.folder / "err", "w+")
             self.child = self._open("inside", self.words, self._core, stdout=self._out,
                                     stderr=self._err)
-            end = time.monotonic() + 10
-            bound = not isinstance(self.subject, Other)
-            while bound and waiting(self.child.pid, self.listen) is None:
+            end = time.monotonic() + 30  # on a disk that is thrashed, opening a file takes its time
+            told = not isinstance(self.subject, Other)
+            while told and not self.subject.is_ready(self.child.pid, self.folder):
                 assert self.child.poll() is None and time.monotonic() < end, self._texts()
                 time.sleep(0.01)
-            time.sleep(0.08 if bound else 0.4)
+            time.sleep(0.08 if told else 0.4)
             assert self.child.poll() is None, self._texts()
         except BaseException:
             self.__exit__()
