@@ -48,6 +48,7 @@ struct keeper {
     struct loop *loop;
     const char *folder;          /* that the socket has its name in; NULL: not told */
     struct orders newest, older; /* the socket, and the one before it */
+    int listen_error;            /* told of already */
     struct loop_timer alone;
     struct kept *first;
     uint32_t processes;
@@ -203,8 +204,9 @@ static void listen_again(struct keeper *keeper)
         error = listen_to(keeper, &keeper->newest, made);
         error = error == 0 ? unheard : error;
     }
-    if (error < 0)
+    if (error < 0 && error != keeper->listen_error)
         log_line("cannot make %s/%s again: %s", keeper->folder, NOTIFY_KEEPER, strerror(-error));
+    keeper->listen_error = error;
 }
 
 /* Only `flotilla run` asks it to end; a signal to a whole group of processes is not meant for it.

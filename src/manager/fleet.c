@@ -228,9 +228,13 @@ int fleet_apply(struct fleet *fleet, struct config *config,
         note(context, FLEET_REMOVED, channel_name(channel));
         channel->removed = true;
         channel_finish_first(channel);
+        if (channel_is_owing(channel))
+            continue; /* it is tried again, and shown, until all is recorded */
         channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
-        if (channel->child.state == CHILD_STOPPED)
+        if (channel->child.state == CHILD_STOPPED) {
+            channel_tell_unfinished(channel);
             fleet_forget(channel);
+        }
     }
     for (uint32_t i = 0; i < config->channel_count; i++) {
         struct channel *channel = plans[i].existing;
@@ -283,7 +287,7 @@ bool fleet_proven(struct fleet *fleet)
 const char *fleet_trouble(const struct fleet *fleet, const char *name)
 {
     const struct channel *channel = find(fleet, name);
-    return channel && !channel->removed && channel->fresh && channel_has_failed(channel)
+    return channel && (channel->removed || channel->fresh) && channel_has_failed(channel)
                ? channel->reason
                : NULL;
 }
@@ -311,7 +315,6 @@ int fleet_furnish(struct fleet *fleet)
         int status = channel->config.layout_image ? channel_prepare_layout(channel) : 0;
         error = error == 0 ? status : error;
     }
-    store_renew(fleet->store);
     return error;
 }
 
@@ -321,7 +324,7 @@ void fleet_stop(struct fleet *fleet)
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
         channel_finish_first(channel);
         channel_step(channel, CHILD_STOP_WANTED, FLEET_STOP_GRACE_MS);
-        channel_tell_unfinished(channel);
+        fleet->unclean_ends += channel_tell_unfinished(channel);
     }
     if (fleet_settled(fleet))
         fleet->options.settled(fleet->options.context);
@@ -335,7 +338,7 @@ uint32_t fleet_unclean_ends(const struct fleet *fleet)
 const struct channel *fleet_next(const struct fleet *fleet, const struct channel *channel)
 {
     struct channel *next = channel ? channel->next : fleet->first;
-    while (next && next->removed)
+    while (next && next->removed && !channel_has_failed(next))
         next = next->next;
     return next;
 }

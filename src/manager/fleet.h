@@ -87,7 +87,8 @@ void fleet_unbridge(struct fleet *fleet);
 /* The id of the process that keeps what outlives the manager; 0: systemd does. */
 long fleet_keeper(const struct fleet *fleet);
 
-/* Makes again what belongs in the runtime folder, which was emptied. 0 or a negative errno. */
+/* Makes again the layouts in the runtime folder, which was emptied; the keeper makes its socket. 0
+ * or a negative errno. */
 int fleet_furnish(struct fleet *fleet);
 
 /* Asks every relay to end; `settled` tells when all have. */
@@ -96,8 +97,8 @@ void fleet_stop(struct fleet *fleet);
 /* Whether every relay that the last fleet_apply or fleet_restart has started is known to be ready,
  * or to have failed. To be asked again until it is. */
 bool fleet_proven(struct fleet *fleet);
-/* Why the channel's relay, if fleet_apply or fleet_restart has started it, did not come up; NULL if
- * it did, or was not started by them. Good until the loop goes on. */
+/* Why the channel's relay, if fleet_apply or fleet_restart has started it, did not come up, also one
+ * that was to finish what a removed channel has received; NULL if it did, or there was none. Good until the loop goes on. */
 const char *fleet_trouble(const struct fleet *fleet, const char *name);
 
 /* About how many descriptors a manager of this fleet opens. */
@@ -122,7 +123,7 @@ struct channel_view {
 };
 
 /* The channels in the order of the configuration: NULL gives the first, NULL comes after the last.
- */
+ * A channel that was removed is among them while it cannot be brought to an end. */
 const struct channel *fleet_next(const struct fleet *fleet, const struct channel *channel);
 /* Describes a channel from its memory alone, without a word to its relay. The budget is what the
  * receive queue holds of 1,400-byte datagrams (charged 2,305 bytes each) at 100 Mbit/s. */

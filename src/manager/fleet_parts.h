@@ -147,8 +147,10 @@ void channel_timer_due(void *context);
 void channel_replace_relay(struct channel *channel);
 /* Before a channel without a relay is given up: starts one for what is left. */
 void channel_finish_first(struct channel *channel);
-/* Tells what nobody could finish. */
-void channel_tell_unfinished(struct channel *channel);
+/* Whether one was to be started for that, could not be, and is tried again. */
+bool channel_is_owing(struct channel *channel);
+/* Tells what nobody could finish; whether there is anything. */
+bool channel_tell_unfinished(struct channel *channel);
 /* Notes that the relay has worked, once it has. */
 void channel_note_work(struct channel *channel);
 /* Makes the relay that has the channel's memory, if there is one, the channel's. 0 or a negative

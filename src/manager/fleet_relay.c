@@ -17,6 +17,11 @@
 
 static void relay_ended(void *context, unsigned events);
 
+static bool is_in_charge(const struct channel *channel)
+{
+    return channel->fleet->options.in_charge(channel->fleet->options.context);
+}
+
 static int watch_process(struct channel *channel)
 {
     channel->ended = (struct loop_watch){
@@ -112,20 +117,25 @@ void channel_finish_first(struct channel *channel)
     channel_step(channel, CHILD_START_WANTED, 0);
 }
 
-void channel_tell_unfinished(struct channel *channel)
+bool channel_is_owing(struct channel *channel)
+{
+    return channel->child.state == CHILD_FAILED && is_unfinished(channel);
+}
+
+bool channel_tell_unfinished(struct channel *channel)
 {
     struct counters left;
     channel_read_memory(channel, &left);
     if (child_alive(&channel->child) || left.unsynced_datums == 0)
-        return;
+        return false;
     log_line("%s: %llu datums are left in its buffer, and in no recording", channel_name(channel),
              (unsigned long long)left.unsynced_datums);
-    channel->fleet->unclean_ends += channel->fleet->stopping;
+    return true;
 }
 
 static void spawn_relay(struct channel *channel)
 {
-    if (!channel->fleet->options.in_charge(channel->fleet->options.context))
+    if (!is_in_charge(channel))
         return; /* this process is about to end; another manager starts it */
     /* What the last one has left can be finished only as it was begun: with its layout. */
     bool finishes = channel->pending && channel->config.layout_image &&
@@ -145,6 +155,11 @@ static void spawn_relay(struct channel *channel)
         error = start_process(channel);
     }
     if (error < 0) {
+        if (channel->removed) {
+            char why[FLEET_REASON_BYTES];
+            snprintf(why, sizeof why, "%s", channel->reason);
+            channel_explain(channel, "removed, and not all it has received is recorded: %s", why);
+        }
         channel_step(channel, CHILD_UNABLE, 0);
         channel->retry = !fleet_settled(channel->fleet);
         if (!channel->retry) /* else `settle` tries again in a moment, which may be all it takes */
@@ -159,6 +174,8 @@ static void spawn_relay(struct channel *channel)
     log_line("%s: relay %ld started", channel_name(channel), channel->process.id);
     if (finishes)
         channel_replace_relay(channel);
+    else if (channel->removed)
+        channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
 }
 
 void channel_note_work(struct channel *channel)
@@ -186,7 +203,7 @@ void channel_step(struct channel *channel, enum child_event event, long detail)
         process_hand_over(&channel->process);
     else if (todo & CHILD_TERMINATE)
         process_terminate(&channel->process);
-    if (todo & CHILD_KILL) {
+    if (todo & CHILD_KILL && is_in_charge(channel)) {
         log_line("%s: relay %ld did not end in time; killing it", channel_name(channel),
                  channel->process.id);
         process_kill(&channel->process);
@@ -235,6 +252,8 @@ static void relay_ended(void *context, unsigned events)
     (void)events;
 
     loop_unwatch(fleet->options.loop, &channel->ended);
+    if (!is_in_charge(channel))
+        return; /* this process is about to end; another manager sees to what follows */
     int error = process_reap(&channel->process, &end);
     if (error < 0) {
         /* An earlier manager's child, or somebody has taken its exit code: what it left behind
@@ -278,6 +297,8 @@ static void relay_ended(void *context, unsigned events)
                  channel_name(channel), id, how);
     else
         log_line("%s: relay %ld %s%s", channel_name(channel), id, how, asked ? ", as asked" : "");
+    if (child->state == CHILD_STOPPED && (channel->removed || fleet->stopping))
+        channel_tell_unfinished(channel);
     if (child->state == CHILD_STOPPED && channel->removed)
         fleet_forget(channel);
     if (asked && fleet_settled(fleet))
@@ -300,6 +321,8 @@ bool channel_is_ready(const struct channel *channel)
 /* Datagrams wait, and the relay shows no sign of life: it ends, and another goes on. */
 static void replace_hung(struct channel *channel, uint64_t now_ns)
 {
+    if (!is_in_charge(channel))
+        return;
     bool suspended = process_suspended(channel->process.id);
     if (channel->aborted || suspended) {
         log_line("%s: relay %ld hangs%s; killing it", channel_name(channel), channel->process.id,

@@ -5,6 +5,7 @@
 #include "manager/fleet_parts.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 
@@ -35,8 +36,10 @@ void fleet_renewal_due(void *context)
     for (channel = fleet->first; channel && !channel->renew;)
         channel = channel->next;
     if (!channel) {
-        store_renew(fleet->store);
-        log_line("every relay was replaced");
+        int error = store_renew(fleet->store);
+        log_line(error < 0 ? "every relay was replaced, but not the keeper: %s"
+                           : "every relay was replaced",
+                 strerror(-error));
         return;
     }
     channel->renew = false;

@@ -203,7 +203,6 @@ static void tell_runtime(struct manager *manager, int error)
 /* Makes again whatever belongs in the folder; what fails is tried again at the next look. */
 static void furnish_runtime(struct manager *manager)
 {
-    folder_remove(manager->runtime.folder, CONTROL_SOCKET); /* of another one, that has died */
     int error = fleet_furnish(manager->fleet);
     int mended = control_mend(manager->control);
     if (error == 0 && mended < 0)
@@ -235,6 +234,7 @@ static bool in_charge(void *context)
     if (status < 0 || (status == 0 && !manager->runtime_bare))
         tell_runtime(manager, status);
     if (status > 0) {
+        folder_remove(manager->runtime.folder, CONTROL_SOCKET); /* of another one, that has died */
         manager->runtime_bare = true;
         loop_arm(manager->loop, &manager->runtime_look, clock_monotonic_ns());
     }
@@ -426,7 +426,7 @@ static void note_failures(json_t *reply, const struct fleet *fleet, const char *
 static void complete(void *context, json_t *reply)
 {
     const struct manager *manager = context;
-    static const char *const lists[] = {"added", "changed", "unchanged"};
+    static const char *const lists[] = {"added", "changed", "unchanged", "removed"};
     size_t index;
     json_t *name;
     for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
@@ -547,7 +547,7 @@ static int serve(struct manager *manager, bool renew)
         log_line("cannot go on: %s", strerror(-error));
         return EXIT_CODE_FAILED;
     }
-    if (manager->superseded)
+    if (!in_charge(manager)) /* what is about to be closed and removed is not ours any more */
         return EXIT_CODE_FAILED;
     uint32_t unclean = fleet_unclean_ends(manager->fleet);
     if (unclean)

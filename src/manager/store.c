@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The manager's side of the keeping. A keeper is told from a dead one by its answer, from one that
- * hangs by a time limit; there is at most one, as its socket can be bound but once and a new one
- * takes the old one's place only after that has been killed. */
+ * hangs by a time limit; another takes its place only once it has all that the first one has, or
+ * where that one does not answer. */
 #include "manager/store.h"
 
 #include <errno.h>
@@ -16,7 +16,6 @@
 #include "os/file.h"
 #include "os/inherit.h"
 #include "os/process.h"
-#include "os/storage.h"
 
 #define PROCESS_KIND   "process" /* flotilla-keeper knows these by their name */
 #define ANSWER_WAIT_MS 2000u
@@ -38,6 +37,7 @@ struct store {
     bool behind;        /* something was not taken */
     uint64_t behind_ns; /* monotonic: since when; 0: it is not */
     uint64_t tried_ns;  /* monotonic: when a keeper was last started */
+    int start_error;    /* why none could be: told of already */
 };
 
 static void keeper_ended(void *context, unsigned events);
@@ -51,7 +51,7 @@ static void tell_of_us(struct store *store)
     uint64_t start;
     long id = process_self();
     if (process_start_time(id, &start) < 0 || process_open(&self, id, start) < 0)
-        return; /* it ends after a minute without a relay, and is followed by another */
+        return; /* it ends after ten minutes without a relay, and is followed by another */
     store_know(store, "", self.descriptor);
     process_close(&self);
 }
@@ -61,6 +61,15 @@ static int watch_keeper(struct store *store)
     store->ended = (struct loop_watch){
         .descriptor = store->keeper.descriptor, .ready = keeper_ended, .context = store};
     return loop_watch(store->options.loop, &store->ended, LOOP_READ);
+}
+
+static void forget_keeper(struct store *store)
+{
+    struct process_end end;
+    loop_unwatch(store->options.loop, &store->ended);
+    if (store->keeper.id != 0 && process_reap(&store->keeper, &end) < 0)
+        process_close(&store->keeper);
+    notify_close(&store->way);
 }
 
 static int start_keeper(struct store *store)
@@ -79,6 +88,11 @@ static int start_keeper(struct store *store)
     descriptor_close(orders);
     if (error == 0)
         error = watch_keeper(store);
+    if (error < 0 && store->keeper.id != 0) { /* of no use: it could not be told anything */
+        process_kill(&store->keeper);
+        process_wait(&store->keeper, ANSWER_WAIT_MS);
+        forget_keeper(store);
+    }
     return error;
 }
 
@@ -89,6 +103,10 @@ static void ensure_keeper(struct store *store)
         !store->options.in_charge(store->options.in_charge_context))
         return;
     int error = start_keeper(store);
+    bool told = error == store->start_error;
+    store->start_error = error;
+    if (error < 0 && told)
+        return;
     if (error < 0) {
         log_line("cannot start %s: %s; should this manager be killed, what arrives until the next "
                  "one runs is lost",
@@ -98,15 +116,6 @@ static void ensure_keeper(struct store *store)
     store->behind = false;
     tell_of_us(store);
     store->options.lost(store->options.context);
-}
-
-static void forget_keeper(struct store *store)
-{
-    struct process_end end;
-    loop_unwatch(store->options.loop, &store->ended);
-    if (store->keeper.id != 0 && process_reap(&store->keeper, &end) < 0)
-        process_close(&store->keeper);
-    notify_close(&store->way);
 }
 
 static void keeper_ended(void *context, unsigned events)
@@ -210,6 +219,7 @@ static bool find_keeper(struct store *store)
 {
     struct search search = {.runtime = store->runtime};
     uint64_t start;
+    process_close(&store->keeper); /* of an answer that broke off */
     return process_each("flotilla-keeper", note_keeper, &search) == 1 &&
            process_start_time(search.id, &start) == 0 &&
            process_open(&store->keeper, search.id, start) == 0;
@@ -353,18 +363,28 @@ void store_settle(struct store *store)
         note_taken(store, notify_barrier(&store->way, SETTLE_WAIT_MS));
 }
 
-/* Somebody may have removed the keeper's socket alone: by its name the next manager finds it. */
+/* Somebody may have removed the keeper's socket, or put another in its place: by its name the next
+ * manager finds what is kept. */
 static void look_at_name(struct store *store)
 {
-    char path[CHANNEL_PATH_BYTES_MAX + 32];
-    struct storage_entry entry;
-    snprintf(path, sizeof path, "%s/%s", store->runtime, NOTIFY_KEEPER);
-    bool nameless = storage_look(STORAGE_HERE, path, &entry) == -ENOENT;
-    if (nameless && !store->nameless)
-        log_line("the keeper's socket %s was gone; it makes it again", path);
-    if (nameless)
+    struct notify way;
+    if (!store->options.in_charge(store->options.in_charge_context))
+        return;
+    if (notify_open_at(&way, store->runtime, NOTIFY_KEEPER) < 0) {
+        if (!store->nameless)
+            log_line("the keeper's socket %s/%s was gone; it makes it again", store->runtime,
+                     NOTIFY_KEEPER);
+        store->nameless = true;
         process_remind(&store->keeper);
-    store->nameless = nameless;
+        return;
+    }
+    if (store->nameless) { /* it listens longest at the newest */
+        notify_close(&store->way);
+        store->way = way;
+        store->nameless = false;
+        return;
+    }
+    notify_close(&way);
 }
 
 void store_look(struct store *store)
@@ -372,7 +392,8 @@ void store_look(struct store *store)
     if (!store->by_system && store->keeper.id != 0)
         look_at_name(store);
     if (!store->by_system && store->behind_ns != 0 && store->keeper.id != 0 &&
-        clock_monotonic_ns() - store->behind_ns > HANGING_NS) {
+        clock_monotonic_ns() - store->behind_ns > HANGING_NS &&
+        store->options.in_charge(store->options.in_charge_context)) {
         kill_keeper(store);
         store->behind_ns = 0;
     }
@@ -425,22 +446,27 @@ void store_unbridge(struct store *store)
     store->behind = true;
 }
 
-void store_renew(struct store *store)
+int store_renew(struct store *store)
 {
     if (store->by_system || store->keeper.id == 0)
-        return;
+        return 0;
     struct notify way = store->way;
     struct process old = store->keeper;
     loop_unwatch(store->options.loop, &store->ended);
     store->way.descriptor = -1;
-    store->keeper = (struct process)PROCESS_NONE; /* if none follows, store_look starts one */
+    store->keeper = (struct process)PROCESS_NONE;
     int error = start_keeper(store);
     if (error == 0)
         error = keep_all(store);
-    if (error < 0)
-        log_line("cannot replace the keeper (process %ld) by %s: %s", old.id, store->keeper_path,
-                 strerror(-error));
-    /* Its socket's name is taken either way: nobody would find it again. */
+    if (error < 0) {
+        /* What is kept stays where it is; the socket's name is missed at the next look. */
+        end_keeper(store);
+        store->way = way;
+        store->keeper = old;
+        store->behind_ns = 0;
+        watch_keeper(store);
+        return error;
+    }
     notify_send(&way, "STOP=1\n");
     if (process_wait(&old, ANSWER_WAIT_MS) < 0)
         process_kill(&old);
@@ -448,6 +474,7 @@ void store_renew(struct store *store)
     if (process_reap(&old, &end) < 0)
         process_close(&old);
     notify_close(&way);
+    return 0;
 }
 
 long store_keeper(const struct store *store)

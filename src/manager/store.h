@@ -21,7 +21,7 @@ struct store_options {
     /* Called when what was kept is lost with the keeper: all is to be kept again. */
     void (*lost)(void *context);
     void *context;
-    /* Asked before a keeper is started: another manager may have the runtime folder by now. */
+    /* Asked before a keeper is started or killed: another manager may have the runtime folder. */
     bool (*in_charge)(void *context);
     void *in_charge_context;
 };
@@ -52,8 +52,9 @@ void store_look(struct store *store);
 int store_bridge(struct store *store);
 /* It went on as it was: undoes that. */
 void store_unbridge(struct store *store);
-/* Replaces the keeper by what is then its program; the old one ends when the new one has all. */
-void store_renew(struct store *store);
+/* Replaces the keeper by what is then its program; the old one ends when the new one has all. 0, or
+ * a negative errno, and then the old one stays. */
+int store_renew(struct store *store);
 /* The id of the keeper; 0 where systemd keeps. */
 long store_keeper(const struct store *store);
 /* The fleet has ended: gives everything up (systemd gives it up itself, unless it starts us anew,

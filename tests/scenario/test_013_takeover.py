@@ -232,7 +232,7 @@ def half_recorded(fleet):
 
 
 @pytest.mark.parametrize("way", ["stop without a manager", "channel removed", "relay missing",
-                                 "killed while it stops"])
+                                 "removed and relay missing", "killed while it stops"])
 def test_013_what_a_dead_relay_left_is_finished(way, rng, flotilla, tmp_path):
     """A stop or a removal brings to the disk what nobody is there any more to bring."""
     for name in ("flotilla", "flotilla-relay", "flotilla-keeper"):
@@ -261,6 +261,17 @@ def test_013_what_a_dead_relay_left_is_finished(way, rng, flotilla, tmp_path):
             os.kill(relay, signal.SIGKILL)
             wait_until(lambda: fleet.channel("engine")["state"] == "failed")
             os.rename(tmp_path / "away", tmp_path / "flotilla-relay")
+            fleet.stop()
+        elif way == "removed and relay missing":
+            os.rename(tmp_path / "flotilla-relay", tmp_path / "away")
+            os.kill(relay, signal.SIGKILL)
+            del fleet.channels["engine"]
+            fleet.write()
+            assert "engine" in fleet.reload(check=1).stderr
+            found = fleet.by_name()["engine"]
+            assert found["state"] == "failed" and "removed, and not all" in found["reason"], found
+            os.rename(tmp_path / "away", tmp_path / "flotilla-relay")
+            wait_until(lambda: "engine" not in fleet.by_name(), what="the channel to go")
             fleet.stop()
         else:
             os.kill(relay, signal.SIGSTOP)
@@ -363,6 +374,31 @@ def test_013_a_runtime_folder_removed_under_a_manager_is_made_again(rng, flotill
         assert channel["datums_recorded"] == sent and channel["restarts"] == 1
         fleet.stop()
         assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+
+
+def test_013_a_keeper_that_cannot_be_followed_stays(rng, flotilla, tmp_path):
+    """Its program is gone, and then the runtime folder: what it holds is there all the same."""
+    for name in ("flotilla", "flotilla-relay", "flotilla-keeper"):
+        shutil.copy(BUILD / name, tmp_path / name)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"},
+               prefix=tmp_path) as fleet:
+        pool = half_recorded(fleet)
+        keeper, relay = fleet.status()["manager"]["keeper"], fleet.channel("engine")["pid"]
+        os.rename(tmp_path / "flotilla-keeper", tmp_path / "away")
+        shutil.rmtree(fleet.folder / "run")
+        wait_until(lambda: fleet.status(missing={}), what="the control socket again")
+        wait_until((fleet.folder / "run/keeper.sock").is_socket, what="the keeper's socket again")
+        assert fleet.processes("flotilla-keeper") == [keeper]
+        time.sleep(2.5)
+        assert fleet.log().count("cannot") == 0, fleet.log()
+        fleet.kill_manager()
+        os.kill(relay, signal.SIGKILL)
+        os.rename(tmp_path / "away", tmp_path / "flotilla-keeper")
+        fleet.start()
+        channel = fleet.settle({"engine": len(pool)})["engine"]
+        assert channel["datums_recorded"] == len(pool) and channel["restarts"] == 1
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool), len(pool))
 
 
 @pytest.mark.parametrize("how", ["removed", "renamed"])
@@ -483,7 +519,7 @@ def test_013_a_runtime_folder_that_cannot_be_made_again_at_once(rng, place):
             path.mkdir(parents=True)
             (path / "inside").touch()
         os.kill(fleet.manager.pid, signal.SIGCONT)
-        told = "cannot replace the keeper" if "keeper" in place else "cannot be made again in full"
+        told = "keeper.sock again: " if "keeper" in place else "cannot be made again in full"
         wait_until(lambda: told in fleet.log(), what="the reason in the log")
         time.sleep(2.5)
         assert fleet.log().count(told) == 1
