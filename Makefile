@@ -2,7 +2,7 @@
 # A thin front for Meson: one word for each thing people do here. What is built from what is in
 # meson.build; the programs end up in build/.
 #
-#   make                  build/flotilla and build/flotilla-relay
+#   make                  build/flotilla, build/flotilla-relay and build/flotilla-keeper
 #   make demo             a fleet on the loopback interface, live; DURATION=10 ends by itself
 #   make test             everything, in minutes; make test-long: the same for longer
 #   make test-offload     the scenarios with offload off, and where each segmented send is refused

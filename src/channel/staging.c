@@ -598,8 +598,9 @@ uint32_t staging_alignment(const struct staging *staging)
 
 static uint32_t direct_checksum(const struct staging_shared *shared)
 {
-    return crc32c(0, &shared->direct, offsetof(struct staging_shared, direct.checksum) -
-                                          offsetof(struct staging_shared, direct));
+    return crc32c(0, &shared->direct,
+                  offsetof(struct staging_shared, direct.checksum) -
+                      offsetof(struct staging_shared, direct));
 }
 
 void staging_note_direct(struct staging *staging, uint64_t folder, uint32_t alignment)

@@ -257,8 +257,9 @@ bool staging_layout_changed(const struct staging *staging, uint32_t layout_check
 /* The alignment that the blocks which wait were laid out for; 0 if none wait. */
 uint32_t staging_alignment(const struct staging *staging);
 
-/* A folder (folder_identity) that takes direct I/O, in units of `alignment`, as a relay has tried: so
- * that the next one need not wait for the disk before it receives. Noting alignment 0 forgets it. */
+/* A folder (folder_identity) that takes direct I/O, in units of `alignment`, as a relay has tried:
+ * so that the next one need not wait for the disk before it receives. Noting alignment 0 forgets
+ * it. */
 void staging_note_direct(struct staging *staging, uint64_t folder, uint32_t alignment);
 /* The alignment, or 0 where this folder has not been tried. */
 uint32_t staging_known_direct(const struct staging *staging, uint64_t folder);

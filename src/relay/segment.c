@@ -43,7 +43,8 @@
 /* ---- starting ---- */
 
 /* Opens and locks the folder and decides how to write there. */
-/* Whether the file system takes direct I/O, and in which units: tried, unless a relay has before. */
+/* Whether the file system takes direct I/O, and in which units: tried, unless a relay has before.
+ */
 static int try_direct(int descriptor, struct staging *staging, uint32_t *alignment)
 {
     uint64_t identity = folder_identity(descriptor);

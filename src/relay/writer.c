@@ -96,7 +96,7 @@ int writer_prepare(struct writer *writer, struct lane *lane,
 
 void writer_resume(struct writer *writer)
 {
-    segment_resume(writer->segment); /* what fails is tried again when there is something to write */
+    segment_resume(writer->segment); /* what fails is tried again with the first thing to write */
     learn_page(writer);
 }
 
@@ -113,7 +113,7 @@ static void note_error(struct writer *writer, int error)
         next->write_errno = (uint32_t)error;
         lane_writer_commit(writer->lane);
     }
-    if (error == EINVAL || error == EOPNOTSUPP) /* so it was tried and taken once, but not for good */
+    if (error == EINVAL || error == EOPNOTSUPP) /* direct I/O was taken once, but not for good */
         staging_note_direct(writer->lane->staging, 0, 0);
     writer->retry_at_ns = error == 0 ? 0 : clock_monotonic_ns() + RETRY_NS;
 }

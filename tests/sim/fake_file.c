@@ -188,8 +188,8 @@ static void count_links(void)
         inodes[folder.entries[i].inode].links++;
 }
 
-/* A call that may wait for the disk: the receiving thread makes none before the other one is over. A
- * memory that was garbled may tell it of a file of another schema, which it has to end first. */
+/* A call that may wait for the disk: the receiving thread makes none before the other one is over.
+ * A memory that was garbled may tell it of a file of another schema, which it has to end first. */
 static void disk_call(const char *name, uint64_t cost_ns)
 {
     seam(name, cost_ns);
