@@ -67,7 +67,7 @@ class Run:
     dropped: int = 0
     steal: float = 0
     others: float = 0
-    calls: float = 0
+    watched: object = None  # what once(watch=...) saw
     source_s: float = 0
     line: str = ""
     said: str = ""
@@ -277,12 +277,12 @@ class Bench:
     def start(self, subject, load, **kw):
         return Started(self.place, subject, load, self.groups, self.storage, **kw)
 
-    def once(self, subject, load, pin=True, calls=False, urgent=False):
+    def once(self, subject, load, pin=True, watch=None, urgent=False):
         with self.start(subject, load, pin=pin, urgent=urgent) as started:
             before_s = cpu_seconds(started.child.pid)
             sink_s = cpu_seconds(started.sink.pid)
             ticks = places.processor_times()
-            counter = Calls(started.child.pid) if calls else None
+            watcher = watch(started.child.pid) if watch else None
             own = resource.getrusage(resource.RUSAGE_CHILDREN)
             if load.backlog:
                 started.child.send_signal(signal.SIGSTOP)
@@ -293,7 +293,7 @@ class Bench:
                    zip(own[:2], resource.getrusage(resource.RUSAGE_CHILDREN)[:2])]
             assert source.returncode == 0, said
             started.drained()
-            counted = counter.stop() if counter else 0
+            watched = watcher.stop() if watcher else None
             ticks = [after - before for before, after in zip(ticks, places.processor_times())]
             ours_s = (cpu_seconds(started.child.pid) - before_s + sum(own)
                       + cpu_seconds(started.sink.pid) - sink_s)
@@ -301,7 +301,7 @@ class Bench:
             others = max(0, ticks[2] - ours_s * TICKS_PER_S)
             return Run(cpu_s=cpu_s, source_s=sum(own), source=json.loads(said), sink=sink,
                        received=received, dropped=dropped, steal=ticks[1] / max(1, ticks[0]),
-                       others=others / max(1, ticks[0]), calls=counted,
+                       others=others / max(1, ticks[0]), watched=watched,
                        line=" ".join(started.words), said=err)
 
     def pairs(self, one, other, load, wanted=5, other_load=None):
@@ -357,3 +357,48 @@ class Calls:
         match = re.search(r"^(\d+),", said, re.M)
         assert match, said
         return int(match.group(1))
+
+
+class Profile:
+    """Samples a process that runs, with perf, and says for each system call it is in (or page fault,
+    or interrupt, or the program itself) which share of its time that has, and of which functions."""
+
+    def __init__(self, pid):
+        self._folder = tempfile.TemporaryDirectory(prefix="flotilla-profile-")
+        self._data = f"{self._folder.name}/perf.data"
+        self._child = subprocess.Popen(
+            ["perf", "record", "-q", "-F", "4999", "-e", "cpu-clock", "-g", "-o", self._data,
+             "-p", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.5)
+
+    def stop(self):
+        self._child.send_signal(signal.SIGINT)
+        self._child.wait(30)
+        text = subprocess.run(["perf", "script", "-i", self._data, "-F", "ip,sym"],
+                              capture_output=True, text=True, timeout=120).stdout
+        self._folder.cleanup()
+        shares, total = {}, 0
+        for sample in text.split("\n\n"):
+            frames = [line.split(None, 1)[-1].strip() for line in sample.splitlines() if
+                      line.strip()]
+            if not frames:
+                continue
+            total += 1
+            where = shares.setdefault(self._place(frames), {})
+            where[frames[0]] = where.get(frames[0], 0) + 1
+        assert total, "perf saw nothing"
+        return {place: {"share": sum(own.values()) / total,
+                        "functions": {name: count / total for name, count in
+                                      sorted(own.items(), key=lambda one: -one[1])[:6]}}
+                for place, own in sorted(shares.items(), key=lambda one: -sum(one[1].values()))}
+
+    @staticmethod
+    def _place(frames):
+        for frame in reversed(frames):
+            if match := re.match(r"__(?:x64|arm64)_sys_(\w+)|do_(pwritev|preadv)", frame):
+                return match[1] or match[2]
+            if "exc_page_fault" in frame or "el0_da" in frame:
+                return "page faults"
+            if re.match(r"asm_(sysvec|common_interrupt)|el\d_irq", frame):
+                return "interrupts"
+        return "the program itself" if not frames[0].startswith("entry_") else "entering"
