@@ -360,8 +360,9 @@ class Calls:
 
 
 class Profile:
-    """Samples a process that runs, with perf, and says for each system call it is in (or page fault,
-    or interrupt, or the program itself) which share of its time that has, and of which functions."""
+    """Samples a process that runs, with perf, and says for each system call it is in (or page
+    fault, or interrupt, or the program itself) what share of its time that has, in what functions.
+    """
 
     def __init__(self, pid):
         self._folder = tempfile.TemporaryDirectory(prefix="flotilla-profile-")
