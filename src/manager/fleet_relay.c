@@ -337,8 +337,8 @@ static void replace_hung(struct channel *channel, uint64_t now_ns)
     channel->stuck_ns = now_ns - (FLEET_HANG_MS - FLEET_ABORT_MS) * NS_PER_MS;
 }
 
-/* Whether the relay is being waited for. */
-static bool look_at_life(struct channel *channel, uint64_t now_ns)
+/* Whether it stands still, so that it is worth asking whether datagrams wait for it. */
+static bool stands_still(struct channel *channel, uint64_t now_ns)
 {
     if (channel->child.state != CHILD_RUNNING && channel->child.state != CHILD_STARTING)
         return false;
@@ -350,10 +350,19 @@ static bool look_at_life(struct channel *channel, uint64_t now_ns)
         return false;
     }
     uint64_t beats = ledger_beats(channel->ledger);
-    if (beats != channel->beats || net_wait(channel->receive, -1, 0) != 1) {
-        channel->beats = beats;
+    bool still = beats == channel->beats;
+    channel->beats = beats;
+    if (!still)
         channel->stuck_ns = 0;
-        return false;
+    return still;
+}
+
+/* It stands still, and datagrams wait or not. */
+static void note_still(struct channel *channel, bool waiting, uint64_t now_ns)
+{
+    if (!waiting) {
+        channel->stuck_ns = 0;
+        return;
     }
     if (channel->stuck_ns == 0)
         channel->stuck_ns = now_ns;
@@ -361,16 +370,31 @@ static bool look_at_life(struct channel *channel, uint64_t now_ns)
     if (stuck_ms >= FLEET_HANG_MS ||
         (stuck_ms >= FLEET_SUSPENDED_MS && process_suspended(channel->process.id)))
         replace_hung(channel, now_ns);
-    return true;
 }
 
+/* The kernel is asked of many at once: a thousand calls for a thousand idle channels would be most
+ * of what a manager does. */
 void fleet_pulse_due(void *context)
 {
     struct fleet *fleet = context;
     uint64_t now_ns = clock_monotonic_ns();
-    bool waiting = false;
-    for (struct channel *channel = fleet->first; channel; channel = channel->next)
-        waiting = look_at_life(channel, now_ns) || waiting;
+    bool any = false;
+    for (struct channel *channel = fleet->first; channel;) {
+        struct channel *still[NET_LOOK_MAX];
+        int sockets[NET_LOOK_MAX];
+        bool waiting[NET_LOOK_MAX];
+        uint32_t count = 0;
+        for (; channel && count < NET_LOOK_MAX; channel = channel->next)
+            if (stands_still(channel, now_ns)) {
+                still[count] = channel;
+                sockets[count++] = channel->receive;
+            }
+        net_look(sockets, count, waiting);
+        for (uint32_t i = 0; i < count; i++) {
+            note_still(still[i], waiting[i], now_ns);
+            any = any || waiting[i];
+        }
+    }
     loop_arm(fleet->options.loop, &fleet->pulse,
-             now_ns + (waiting ? FLEET_SUSPECT_MS : FLEET_PULSE_MS) * NS_PER_MS);
+             now_ns + (any ? FLEET_SUSPECT_MS : FLEET_PULSE_MS) * NS_PER_MS);
 }

@@ -190,5 +190,9 @@ void net_outbox_flush(struct net_outbox *outbox);
 /* Waits until `descriptor` is readable, `other` (-1: none) is, or `timeout_ns` has passed (-1: for
  * ever). 1 if `descriptor` is readable, 0 if not, or a negative errno (-EINTR after a signal). */
 int net_wait(int descriptor, int other, int64_t timeout_ns);
+/* Which of `count` sockets (at most NET_LOOK_MAX) have something to be received, all in one call.
+ * Never waits. */
+#define NET_LOOK_MAX 64u
+void net_look(const int *descriptors, uint32_t count, bool *waiting);
 
 #endif

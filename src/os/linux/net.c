@@ -674,6 +674,18 @@ int net_wait(int descriptor, int other, int64_t timeout_ns)
     return wanted[0].revents != 0; /* an error too is for the reader to find */
 }
 
+void net_look(const int *descriptors, uint32_t count, bool *waiting)
+{
+    struct pollfd wanted[NET_LOOK_MAX];
+    const struct timespec at_once = {0};
+    CHECK(count <= NET_LOOK_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        wanted[i] = (struct pollfd){.fd = descriptors[i], .events = POLLIN};
+    int ready = ppoll(wanted, count, &at_once, NULL);
+    for (uint32_t i = 0; i < count; i++)
+        waiting[i] = ready > 0 && wanted[i].revents != 0;
+}
+
 /* ---- sending ---- */
 
 #define OUTBOX_PARTS_MAX (sizeof(((struct net_outbox *)0)->parts) / sizeof(struct span))
