@@ -45,7 +45,7 @@ static int take_lock(int folder)
 
 int runtime_take(struct runtime *runtime, const char *path, int lock)
 {
-    runtime->path = path;
+    snprintf(runtime->path, sizeof runtime->path, "%s", path);
     runtime->lock = lock;
     runtime->folder = folder_open(path);
     if (runtime->folder < 0) {

@@ -6,9 +6,11 @@
 #ifndef FLOTILLA_MANAGER_RUNTIME_H
 #define FLOTILLA_MANAGER_RUNTIME_H
 
+#include "channel/settings.h"
+
 /* The caller's; only `lock` is others' to read. */
 struct runtime {
-    const char *path; /* outlives it */
+    char path[CHANNEL_PATH_BYTES_MAX];
     int folder, lock; /* -1: not held */
 };
 
@@ -17,8 +19,8 @@ struct runtime {
         .folder = -1, .lock = -1                                                                   \
     }
 
-/* Takes the folder, made where it is missing. `lock` is one that this process held as the program
- * it was before, or -1. 0, or a negative errno after telling why not. */
+/* Takes the folder at `path` (copied), made where it is missing. `lock` is one that this process
+ * held as the program it was before, or -1. 0, or a negative errno after telling why not. */
 int runtime_take(struct runtime *runtime, const char *path, int lock);
 /* To be called about once a second. 0: all is well. 1: the folder or its lock was removed, and was
  * made and taken again; what else was in it may be missing. -EWOULDBLOCK: so it was, and another

@@ -376,6 +376,24 @@ def test_013_a_runtime_folder_removed_under_a_manager_is_made_again(rng, flotill
         assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
 
 
+def test_013_a_runtime_folder_removed_after_reloads(rng, flotilla):
+    """What the manager knows of the folder does not hang on the configuration it began with."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        for ttl in range(2, 6):
+            fleet.channels["engine"]["ttl"] = ttl
+            fleet.write()
+            fleet.reload()
+        shutil.rmtree(fleet.folder / "run")
+        wait_until(lambda: fleet.status(missing={}), what="the control socket again")
+        second = flotilla("run", "-c", fleet.file)
+        assert second.returncode == 1 and f"process {fleet.manager.pid}" in second.stderr
+        first = fleet.manager
+        shutil.rmtree(fleet.folder / "run")
+        fleet.start()
+        assert first.wait(10) == 1
+        assert len(fleet.relay_processes()) == 1
+
+
 def test_013_a_keeper_that_cannot_be_followed_stays(rng, flotilla, tmp_path):
     """Its program is gone, and then the runtime folder: what it holds is there all the same."""
     for name in ("flotilla", "flotilla-relay", "flotilla-keeper"):
