@@ -394,6 +394,59 @@ def test_013_a_runtime_folder_removed_after_reloads(rng, flotilla):
         assert len(fleet.relay_processes()) == 1
 
 
+def test_013_a_manager_under_sanitizers(rng, tmp_path):
+    """All that a manager is asked for and goes through, with its memory watched."""
+    shutil.copy(BUILD / "sanitized/flotilla", tmp_path / "flotilla")
+    for name in "flotilla-relay", "flotilla-keeper":
+        shutil.copy(BUILD / name, tmp_path / name)
+    os.environ["ASAN_OPTIONS"] = f"detect_leaks=0:log_path={tmp_path}/found"
+    os.environ["UBSAN_OPTIONS"] = f"halt_on_error=1:print_stacktrace=1:log_path={tmp_path}/found"
+    try:
+        channels = {name: {"schema": signals.SCHEMA, "full": True} for name in ("a", "b", "c")}
+        with Fleet(channels, prefix=tmp_path) as fleet:
+            def command(*words):
+                return subprocess.run([tmp_path / "flotilla", *words, "-c", fleet.file],
+                                      capture_output=True, text=True, timeout=60)
+            source = fleet.source("a", signals.samples(100_000), rate=2000)
+            good = fleet.file.read_text()
+            for turn in range(2):
+                for ttl in 2, 3:
+                    fleet.channels["a"]["ttl"] = ttl
+                    fleet.channels.pop("b", None)
+                    fleet.write()
+                    assert command("reload").returncode == 0
+                    fleet.file.write_text("runtime: run\nchannels: 7\n")
+                    assert command("reload").returncode == 78
+                    fleet.file.write_text(good)
+                    assert command("reload").returncode == 0
+                assert command("restart", "c").returncode == 0
+                assert command("restart", "none").returncode == 1
+                assert command("restart", "--all").returncode == 0
+                shutil.rmtree(fleet.folder / "run")
+                assert command("status").returncode == 0
+                for name in "control.sock", "keeper.sock", "manager.lock", "a.layout":
+                    (fleet.folder / "run" / name).unlink()
+                    os.kill(fleet.relays()["a"], signal.SIGKILL)
+                    time.sleep(1.2)
+                os.kill(fleet.status()["manager"]["keeper"], signal.SIGKILL)
+                fleet.kill_manager()
+                if turn:
+                    shutil.rmtree(fleet.folder / "run")
+                fleet.start()
+                shutil.rmtree(fleet.folder / "run")
+                first = fleet.manager
+                fleet.start()
+                assert first.wait(20) == 1
+            sent = source.stop()["sent"]
+            assert fleet.settle({"a": sent})["a"]["datums_recorded"] == sent
+            assert command("stop").returncode == 0
+            assert fleet.manager.wait(20) == 0
+            fleet.manager = None
+    finally:
+        del os.environ["ASAN_OPTIONS"], os.environ["UBSAN_OPTIONS"]
+    assert not list(tmp_path.glob("found*")), next(tmp_path.glob("found*")).read_text()
+
+
 def test_013_a_keeper_that_cannot_be_followed_stays(rng, flotilla, tmp_path):
     """Its program is gone, and then the runtime folder: what it holds is there all the same."""
     for name in ("flotilla", "flotilla-relay", "flotilla-keeper"):
