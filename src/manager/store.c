@@ -151,7 +151,7 @@ static bool read_word(const char *text, const char *key, const char **value)
 }
 
 /* Asks the keeper of an earlier manager for what it has. 0; -ENOENT if there is none, -ETIMEDOUT
- * if it does not answer. */
+ * or -EAGAIN (it takes nothing any more) if it does not answer. */
 static int ask_keeper(struct store *store, void (*found)(void *, const char *, int))
 {
     int ends[2];
@@ -280,7 +280,7 @@ int store_open(struct store **store, const struct store_options *options,
     const char *room = getenv("FDSTORE");
     take_inherited(made, found);
     int error = ask_keeper(made, found);
-    if (error == -ETIMEDOUT && find_keeper(made)) {
+    if ((error == -ETIMEDOUT || error == -EAGAIN) && find_keeper(made)) {
         process_terminate(&made->keeper); /* which only wakes it, if it is suspended */
         process_close(&made->keeper);
         notify_close(&made->way);

@@ -646,7 +646,9 @@ def test_013_two_managers_that_start_at_once(rng):
                         manager.wait()
 
 
-def test_013_a_suspended_keeper_is_woken(rng):
+@pytest.mark.parametrize("restarts", [0, 20], ids=["", "that was told much"])
+def test_013_a_suspended_keeper_is_woken(rng, flotilla, restarts):
+    """Also where all that waits for it is more than its socket takes."""
     pool = signals.samples(60_000)
     with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
         source = fleet.source("engine", pool, rate=5000)
@@ -654,6 +656,9 @@ def test_013_a_suspended_keeper_is_woken(rng):
         keeper = fleet.status()["manager"]["keeper"]
         (relay,) = fleet.relay_processes()
         os.kill(keeper, signal.SIGSTOP)
+        for _ in range(restarts):
+            flotilla("restart", "engine", "-c", fleet.file, check=0)
+        (relay,) = fleet.relay_processes()
         fleet.kill_manager()
         os.kill(relay, signal.SIGKILL)
         fleet.start()
