@@ -170,6 +170,7 @@ static void change_channel(struct channel *channel, struct config_channel *pendi
         free(channel->pending);
     }
     channel->pending = pending;
+    channel->finishers = 0; /* each change may need as many as the one before */
     /* Another address is listened at from now on. On the same one, two sockets would both get each
      * datagram of a group; there the new one is opened when the old relay has gone. */
     if (channel->pending_receive < 0 &&
