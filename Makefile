@@ -9,7 +9,8 @@
 #   make fuzz             each fuzzer for FUZZ_SECONDS=60; what it finds is left in build/fuzz
 #   make interop          recordings read by every Avro reader that could be had: the table
 #   make bench            what the relay costs beside bare floors, in minutes; BENCH="cpu rate" for
-#                         some groups, BENCH=full for all; build/bench.json
+#                         some groups, BENCH=full for all; build/bench.json,
+#                         or build/bench-part.json where some groups were left out
 #   make budget           the relay's instructions a datagram, where they go, and their budget;
 #                         WHY='...' renews it
 #   make install PREFIX=  default /usr/local; DESTDIR is honoured

@@ -47,7 +47,7 @@ struct staging_shared {
     uint64_t receive_queue_bytes, buffer_limit_bytes;
     char directory[CHANNEL_PATH_BYTES_MAX];
 
-    struct {
+    struct { /* of the newest relay that tried it (staging_note_direct) */
         uint64_t folder;
         uint32_t alignment, checksum; /* of the words before */
     } direct;

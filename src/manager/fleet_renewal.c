@@ -37,9 +37,10 @@ void fleet_renewal_due(void *context)
         channel = channel->next;
     if (!channel) {
         int error = store_renew(fleet->store);
-        log_line(error < 0 ? "every relay was replaced, but not the keeper: %s"
-                           : "every relay was replaced",
-                 strerror(-error));
+        if (error < 0)
+            log_line("every relay was replaced, but not the keeper: %s", strerror(-error));
+        else
+            log_line("every relay was replaced");
         return;
     }
     channel->renew = false;

@@ -72,6 +72,14 @@ static void forget_keeper(struct store *store)
     notify_close(&store->way);
 }
 
+/* Ends one that is of no use, without a word to it. */
+static void destroy_keeper(struct store *store)
+{
+    process_kill(&store->keeper);
+    process_wait(&store->keeper, ANSWER_WAIT_MS);
+    forget_keeper(store);
+}
+
 static int start_keeper(struct store *store)
 {
     char name[] = "flotilla-keeper";
@@ -88,11 +96,8 @@ static int start_keeper(struct store *store)
     descriptor_close(orders);
     if (error == 0)
         error = watch_keeper(store);
-    if (error < 0 && store->keeper.id != 0) { /* of no use: it could not be told anything */
-        process_kill(&store->keeper);
-        process_wait(&store->keeper, ANSWER_WAIT_MS);
-        forget_keeper(store);
-    }
+    if (error < 0 && store->keeper.id != 0) /* it could not be told anything */
+        destroy_keeper(store);
     return error;
 }
 
@@ -103,16 +108,13 @@ static void ensure_keeper(struct store *store)
         !store->options.in_charge(store->options.in_charge_context))
         return;
     int error = start_keeper(store);
-    bool told = error == store->start_error;
-    store->start_error = error;
-    if (error < 0 && told)
-        return;
-    if (error < 0) {
+    if (error < 0 && error != store->start_error)
         log_line("cannot start %s: %s; should this manager be killed, what arrives until the next "
                  "one runs is lost",
                  store->keeper_path, strerror(-error));
+    store->start_error = error;
+    if (error < 0)
         return;
-    }
     store->behind = false;
     tell_of_us(store);
     store->options.lost(store->options.context);
@@ -248,9 +250,7 @@ static void kill_keeper(struct store *store)
     if (store->keeper.id == 0 && !find_keeper(store))
         return;
     log_line("the keeper (process %ld) does not answer; killing it", store->keeper.id);
-    process_kill(&store->keeper);
-    process_wait(&store->keeper, ANSWER_WAIT_MS);
-    forget_keeper(store);
+    destroy_keeper(store);
 }
 
 static void take_inherited(struct store *store, void (*found)(void *, const char *, int))
@@ -389,10 +389,10 @@ static void look_at_name(struct store *store)
 
 void store_look(struct store *store)
 {
-    if (!store->by_system && store->keeper.id != 0)
+    bool ours = !store->by_system && store->keeper.id != 0;
+    if (ours)
         look_at_name(store);
-    if (!store->by_system && store->behind_ns != 0 && store->keeper.id != 0 &&
-        clock_monotonic_ns() - store->behind_ns > HANGING_NS &&
+    if (ours && store->behind_ns != 0 && clock_monotonic_ns() - store->behind_ns > HANGING_NS &&
         store->options.in_charge(store->options.in_charge_context)) {
         kill_keeper(store);
         store->behind_ns = 0;

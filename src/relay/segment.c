@@ -42,7 +42,6 @@
 
 /* ---- starting ---- */
 
-/* Opens and locks the folder and decides how to write there. */
 /* Whether the file system takes direct I/O, and in which units: tried, unless a relay has before.
  */
 static int try_direct(int descriptor, struct staging *staging, uint32_t *alignment)
@@ -57,6 +56,7 @@ static int try_direct(int descriptor, struct staging *staging, uint32_t *alignme
     return status;
 }
 
+/* Opens and locks the folder and decides how to write there. */
 static int open_folder(struct segment_folder *folder, struct staging *staging)
 {
     const struct channel_settings *settings = folder->settings;

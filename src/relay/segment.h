@@ -55,7 +55,7 @@ struct segment {
  * after it was removed, and the channel's memory outlives this process, `renew` is set and
  * interrupt_raise called, at most once a second (where trying has just been in vain, every ten).
  * What was found is noted in the staging memory, and then known to the next relay: the first one
- * may have to wait for the disk here, but no other. `why` gets a message for people.
+ * on a folder may have to wait for the disk here, but no other. `why` gets a message for people.
  * segment_folder_close ends it. */
 int segment_folder_open(struct segment_folder *folder, const struct channel_settings *settings,
                         struct staging *staging, bool outlived, char *why, size_t why_bytes);

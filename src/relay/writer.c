@@ -89,9 +89,7 @@ int writer_prepare(struct writer *writer, struct lane *lane,
     writer->phase_ns = settings->rotate_age_ms * NS_PER_MS / 65536 * (drawn >> 16);
     /* A block is split over two files only while it is a page; its rest fits one unit as well. */
     writer->page = private_memory_map(segment->folder->alignment);
-    if (writer->page == NULL)
-        return -ENOMEM;
-    return 0;
+    return writer->page == NULL ? -ENOMEM : 0;
 }
 
 void writer_resume(struct writer *writer)

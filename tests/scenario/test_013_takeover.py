@@ -222,6 +222,25 @@ def test_013_a_stop_in_the_middle_of_a_restart_finishes_everything(rng):
             assert container.payload(fleet.files("engine")) == (b"".join(pool), 3000)
 
 
+def copy_programs(folder, manager=BUILD / "flotilla"):
+    """Programs of the test's own, to be moved away."""
+    shutil.copy(manager, folder / "flotilla")
+    for name in "flotilla-relay", "flotilla-keeper":
+        shutil.copy(BUILD / name, folder / name)
+
+
+def only_the_keeper_is_left(fleet, relay, source, pool):
+    """Manager and relay die, and the next ones have everything."""
+    fleet.kill_manager()
+    os.kill(relay, signal.SIGKILL)
+    fleet.start()
+    sent = source.stop()["sent"]
+    channel = fleet.settle({"engine": sent})["engine"]
+    assert channel["datums_recorded"] == sent and channel["datagrams_dropped"] == 0
+    fleet.stop()
+    assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+
+
 def half_recorded(fleet):
     """3000 datums, of which the disk has none yet: `sync` is long."""
     pool = signals.samples(3000)
@@ -235,8 +254,7 @@ def half_recorded(fleet):
                                  "removed and relay missing", "killed while it stops"])
 def test_013_what_a_dead_relay_left_is_finished(way, rng, flotilla, tmp_path):
     """A stop or a removal brings to the disk what nobody is there any more to bring."""
-    for name in ("flotilla", "flotilla-relay", "flotilla-keeper"):
-        shutil.copy(BUILD / name, tmp_path / name)
+    copy_programs(tmp_path)
     with Fleet({"engine": {"schema": signals.SCHEMA}, "other": {"schema": signals.SCHEMA}},
                storage={"sync": "20s"}, prefix=tmp_path) as fleet:
         pool = half_recorded(fleet)
@@ -396,9 +414,7 @@ def test_013_a_runtime_folder_removed_after_reloads(rng, flotilla):
 
 def test_013_a_manager_under_sanitizers(rng, tmp_path):
     """All that a manager is asked for and goes through, with its memory watched."""
-    shutil.copy(BUILD / "sanitized/flotilla", tmp_path / "flotilla")
-    for name in "flotilla-relay", "flotilla-keeper":
-        shutil.copy(BUILD / name, tmp_path / name)
+    copy_programs(tmp_path, manager=BUILD / "sanitized/flotilla")
     os.environ["ASAN_OPTIONS"] = f"detect_leaks=0:log_path={tmp_path}/found"
     os.environ["UBSAN_OPTIONS"] = f"halt_on_error=1:print_stacktrace=1:log_path={tmp_path}/found"
     try:
@@ -449,8 +465,7 @@ def test_013_a_manager_under_sanitizers(rng, tmp_path):
 
 def test_013_a_keeper_that_cannot_be_followed_stays(rng, flotilla, tmp_path):
     """Its program is gone, and then the runtime folder: what it holds is there all the same."""
-    for name in ("flotilla", "flotilla-relay", "flotilla-keeper"):
-        shutil.copy(BUILD / name, tmp_path / name)
+    copy_programs(tmp_path)
     with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"},
                prefix=tmp_path) as fleet:
         pool = half_recorded(fleet)
@@ -563,14 +578,7 @@ def test_013_a_manager_that_comes_back_to_a_dead_ones_folder(rng):
         wait_until(lambda: fleet.status(missing={}), what="the first one's socket")
         assert fleet.status()["manager"]["pid"] == first.pid
         wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
-        fleet.kill_manager()
-        os.kill(relay, signal.SIGKILL)
-        fleet.start()
-        sent = source.stop()["sent"]
-        channel = fleet.settle({"engine": sent})["engine"]
-        assert channel["datums_recorded"] == sent and channel["datagrams_dropped"] == 0
-        fleet.stop()
-        assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+        only_the_keeper_is_left(fleet, relay, source, pool)
 
 
 @pytest.mark.parametrize("place", ["run", "run/engine.layout.new", "run/keeper.sock"])
@@ -602,14 +610,7 @@ def test_013_a_runtime_folder_that_cannot_be_made_again_at_once(rng, place):
         wait_until((fleet.folder / "run/keeper.sock").is_socket, what="the keeper's socket again")
         wait_until((fleet.folder / "run/engine.layout").is_file, what="the layout again")
         wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
-        fleet.kill_manager()
-        os.kill(relay, signal.SIGKILL)
-        fleet.start()
-        sent = source.stop()["sent"]
-        channel = fleet.settle({"engine": sent})["engine"]
-        assert channel["datums_recorded"] == sent and channel["datagrams_dropped"] == 0
-        fleet.stop()
-        assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+        only_the_keeper_is_left(fleet, relay, source, pool)
 
 
 def test_013_two_managers_that_start_at_once(rng):
