@@ -7,9 +7,11 @@
  *   GIVE=1 and one end of a pair              send "FDNAME=NAME" with each, then close the end
  *   STOP=1                                    end
  * SIGHUP has it make its socket again where the name has gone with the folder: a manager that finds
- * it by its words alone can then ask. Who is connected to the socket before that one stays so. A
- * name that ends in ".process" is a process's (a descriptor of pidfd_open(2)), dropped when that
- * has ended. With none of them left for KEEP_ALONE_MS, nobody needs what is kept any more: it ends.
+ * it by its words alone can then ask. Who is connected to the socket before that one stays so.
+ * Where it cannot be asked at all, a manager reads in a memory of both (channel/kept.h) what it
+ * holds. A name that ends in ".process" is a process's (a descriptor of pidfd_open(2)), dropped
+ * when that has ended. With none of them left for KEEP_ALONE_MS, nobody needs what is kept any
+ * more: it ends.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -19,6 +21,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "channel/kept.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/inherit.h"
@@ -31,8 +34,8 @@
 #define GIVE_PATIENCE_MS 2000u /* for each; a manager that does not take them is of no use */
 #define PROCESS_SUFFIX   ".process"
 
-struct kept {
-    struct kept *next;
+struct held {
+    struct held *next;
     struct keeper *keeper;
     struct loop_watch watch; /* of the descriptor; watched only if it is a process's */
     bool process;
@@ -50,7 +53,8 @@ struct keeper {
     struct orders newest, older; /* the socket, and the one before it */
     int listen_error;            /* told of already */
     struct loop_timer alone;
-    struct kept *first;
+    struct held *first;
+    struct kept *table; /* NULL: none was handed down */
     uint32_t processes;
 };
 
@@ -69,20 +73,21 @@ static void look_whether_alone(struct keeper *keeper)
         loop_arm(keeper->loop, &keeper->alone, clock_monotonic_ns() + KEEP_ALONE_MS * NS_PER_MS);
 }
 
-static void drop(struct keeper *keeper, struct kept **link)
+static void drop(struct keeper *keeper, struct held **link)
 {
-    struct kept *kept = *link;
-    *link = kept->next;
-    loop_unwatch(keeper->loop, &kept->watch);
-    descriptor_close(kept->watch.descriptor);
-    keeper->processes -= kept->process;
-    free(kept);
+    struct held *held = *link;
+    *link = held->next;
+    loop_unwatch(keeper->loop, &held->watch);
+    kept_note(keeper->table, held->watch.descriptor, NULL);
+    descriptor_close(held->watch.descriptor);
+    keeper->processes -= held->process;
+    free(held);
     look_whether_alone(keeper);
 }
 
 static void drop_named(struct keeper *keeper, const char *name)
 {
-    for (struct kept **link = &keeper->first; *link != NULL; link = &(*link)->next) {
+    for (struct held **link = &keeper->first; *link != NULL; link = &(*link)->next) {
         if (strcmp((*link)->name, name) == 0) {
             drop(keeper, link);
             return;
@@ -92,29 +97,30 @@ static void drop_named(struct keeper *keeper, const char *name)
 
 static void process_ended(void *context, unsigned events)
 {
-    struct kept *kept = context;
+    struct held *held = context;
     (void)events;
-    drop_named(kept->keeper, kept->name);
+    drop_named(held->keeper, held->name);
 }
 
 static void keep(struct keeper *keeper, const char *name, int descriptor)
 {
     size_t bytes = strlen(name), suffix = strlen(PROCESS_SUFFIX);
-    struct kept *kept = calloc(1, sizeof *kept);
-    if (kept == NULL) {
+    struct held *held = calloc(1, sizeof *held);
+    if (held == NULL) {
         descriptor_close(descriptor);
         return;
     }
-    snprintf(kept->name, sizeof kept->name, "%s", name);
-    kept->keeper = keeper;
-    kept->process = bytes >= suffix && strcmp(name + bytes - suffix, PROCESS_SUFFIX) == 0;
-    kept->watch =
-        (struct loop_watch){.descriptor = descriptor, .ready = process_ended, .context = kept};
+    snprintf(held->name, sizeof held->name, "%s", name);
+    held->keeper = keeper;
+    held->process = bytes >= suffix && strcmp(name + bytes - suffix, PROCESS_SUFFIX) == 0;
+    held->watch =
+        (struct loop_watch){.descriptor = descriptor, .ready = process_ended, .context = held};
     drop_named(keeper, name);
-    kept->next = keeper->first;
-    keeper->first = kept;
-    keeper->processes += kept->process;
-    if (kept->process && loop_watch(keeper->loop, &kept->watch, LOOP_READ) < 0)
+    held->next = keeper->first;
+    keeper->first = held;
+    kept_note(keeper->table, descriptor, name);
+    keeper->processes += held->process;
+    if (held->process && loop_watch(keeper->loop, &held->watch, LOOP_READ) < 0)
         drop_named(keeper, name); /* one whose end we would not see would keep us for ever */
     look_whether_alone(keeper);
 }
@@ -125,9 +131,9 @@ static void give(const struct keeper *keeper, int end)
     char text[NOTIFY_NAME_BYTES_MAX + 32];
     snprintf(text, sizeof text, "KEEPER=%ld\n", process_self());
     int status = notify_pass(end, text, -1, GIVE_PATIENCE_MS);
-    for (const struct kept *kept = keeper->first; kept != NULL && status == 0; kept = kept->next) {
-        snprintf(text, sizeof text, "FDNAME=%s\n", kept->name);
-        status = notify_pass(end, text, kept->watch.descriptor, GIVE_PATIENCE_MS);
+    for (const struct held *held = keeper->first; held != NULL && status == 0; held = held->next) {
+        snprintf(text, sizeof text, "FDNAME=%s\n", held->name);
+        status = notify_pass(end, text, held->watch.descriptor, GIVE_PATIENCE_MS);
     }
     if (status == 0)
         status = notify_pass(end, "END=1\n", -1, GIVE_PATIENCE_MS);
@@ -202,6 +208,7 @@ static void listen_again(struct keeper *keeper)
             descriptor_close(keeper->older.watch.descriptor);
         int unheard = listen_to(keeper, &keeper->older, before);
         error = listen_to(keeper, &keeper->newest, made);
+        kept_note_orders(keeper->table, made);
         error = error == 0 ? unheard : error;
     }
     if (error < 0 && error != keeper->listen_error)
@@ -220,7 +227,7 @@ static void caught(void *context, enum loop_signal signal)
 int main(int argc, char **argv)
 {
     struct keeper keeper = {.folder = argc > 1 ? argv[1] : NULL, .older.watch.descriptor = -1};
-    int orders = inherit_descriptor(INHERIT_ORDERS);
+    int orders = inherit_descriptor(INHERIT_ORDERS), table = inherit_descriptor(INHERIT_KEPT);
     output_start();
     log_use(output_line);
     log_start("flotilla-keeper", NULL);
@@ -238,6 +245,9 @@ int main(int argc, char **argv)
     if (error == 0)
         error = loop_signals(keeper.loop, caught, &keeper);
     keeper.alone = (struct loop_timer){.due = alone_too_long, .context = &keeper};
+    if (error == 0 && table >= 0)
+        error = kept_map(table, &keeper.table);
+    kept_note_orders(keeper.table, orders);
     if (error == 0)
         error = listen_to(&keeper, &keeper.newest, orders);
     if (error == 0) {
@@ -249,5 +259,6 @@ int main(int argc, char **argv)
     while (keeper.first != NULL)
         drop(&keeper, &keeper.first);
     loop_close(keeper.loop);
+    kept_unmap(keeper.table);
     return error < 0 ? 1 : 0;
 }

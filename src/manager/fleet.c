@@ -195,6 +195,8 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
         channel->finishers = 0;
         channel_replace_relay(channel);
     }
+    if (channel->blocked)
+        channel_replace_relay(channel);
     channel_prepare_layout(channel); /* it may have gone while no manager was there */
     return revived ? FLEET_ADDED : FLEET_UNCHANGED;
 }
@@ -275,7 +277,8 @@ bool fleet_proven(struct fleet *fleet)
 {
     bool proven = true;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
-        if (!channel->fresh || channel_has_failed(channel) || channel->child.state == CHILD_STOPPED)
+        if (!channel->fresh || channel->blocked || channel_has_failed(channel) ||
+            channel->child.state == CHILD_STOPPED)
             continue;
         if (channel->child.state != CHILD_STOPPING && channel_is_ready(channel))
             channel->fresh = false;
@@ -288,7 +291,8 @@ bool fleet_proven(struct fleet *fleet)
 const char *fleet_trouble(const struct fleet *fleet, const char *name)
 {
     const struct channel *channel = find(fleet, name);
-    return channel && (channel->removed || channel->fresh) && channel_has_failed(channel)
+    bool started = channel && (channel->removed || channel->fresh);
+    return (started && channel_has_failed(channel)) || (channel && channel->blocked)
                ? channel->reason
                : NULL;
 }

@@ -98,8 +98,8 @@ void fleet_stop(struct fleet *fleet);
  * or to have failed. To be asked again until it is. */
 bool fleet_proven(struct fleet *fleet);
 /* Why the channel's relay, if fleet_apply or fleet_restart has started it, did not come up, also
- * one that was to finish what a removed channel has received; NULL if it did, or there was none.
- * Good until the loop goes on. */
+ * one that was to finish what a removed channel has received, or why the one at work was not
+ * replaced; NULL if it did, or there was none. Good until the loop goes on. */
 const char *fleet_trouble(const struct fleet *fleet, const char *name);
 
 /* About how many descriptors a manager of this fleet opens. */

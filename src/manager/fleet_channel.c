@@ -40,21 +40,31 @@ int fleet_runtime_path(const struct fleet *fleet, const char *name, const char *
     return used < 0 || used >= CHANNEL_PATH_BYTES_MAX ? -ENAMETOOLONG : 0;
 }
 
+/* Removes an empty folder that somebody has put there. False, with errno, if one is not empty. */
+static bool clear_way(const char *path)
+{
+    FILE *there = fopen(path, "r+e");
+    if (there)
+        fclose(there);
+    return there || errno != EISDIR || remove(path) == 0;
+}
+
 /* Written under another name and renamed, but not synced: after a power cut the runtime folder says
- * nothing that is still true, and a thousand syncs would cost the start of a fleet seconds. */
-static int write_runtime_file(const char *path, const void *bytes, size_t byte_count)
+ * nothing that is still true, and a thousand syncs would cost the start of a fleet seconds. Without
+ * `keep` it is only tried. */
+static int write_runtime_file(const char *path, const void *bytes, size_t byte_count, bool keep)
 {
     char beside[CHANNEL_PATH_BYTES_MAX + 8];
     snprintf(beside, sizeof beside, "%s.new", path);
-    FILE *file = fopen(beside, "we");
+    FILE *file = clear_way(beside) && clear_way(path) ? fopen(beside, "we") : NULL;
     if (!file)
         return -errno;
     int error = fwrite(bytes, 1, byte_count, file) == byte_count ? 0 : -EIO;
     if (fclose(file) != 0)
         error = errno ? -errno : -EIO;
-    if (error == 0 && rename(beside, path) < 0)
+    if (error == 0 && keep && rename(beside, path) < 0)
         error = -errno;
-    if (error < 0)
+    if (error < 0 || !keep)
         remove(beside);
     return error;
 }
@@ -371,12 +381,31 @@ int channel_prepare_layout(struct channel *channel)
                         config->settings.layout);
         return -ENOENT;
     }
-    int error =
-        write_runtime_file(config->settings.layout, config->layout_image, config->layout_bytes);
+    int error = write_runtime_file(config->settings.layout, config->layout_image,
+                                   config->layout_bytes, true);
     if (error < 0)
         channel_explain(channel, "cannot write %.160s: %s", config->settings.layout,
                         strerror(-error));
     channel->layout_written = error == 0;
+    return error;
+}
+
+int channel_foresee(struct channel *channel)
+{
+    const struct config_channel *next = channel->pending ? channel->pending : &channel->config;
+    int error = 0;
+    if (!path_runnable(channel->fleet->relay)) {
+        error = -errno;
+        channel_explain(channel, "cannot run %.160s: %s", channel->fleet->relay, strerror(-error));
+    } else if (!channel->pending) {
+        error = channel_prepare_layout(channel);
+    } else {
+        error = write_runtime_file(next->settings.layout, next->layout_image, next->layout_bytes,
+                                   false);
+        if (error < 0)
+            channel_explain(channel, "cannot write %.160s: %s", next->settings.layout,
+                            strerror(-error));
+    }
     return error;
 }
 

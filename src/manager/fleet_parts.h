@@ -56,6 +56,8 @@ struct channel {
     bool renew;         /* its relay is to be replaced: it may be an older program */
     bool kill_sent;     /* the relay did not end in time */
     uint32_t finishers; /* relays started to finish, since one was wanted for work */
+    bool drained;       /* the last relay ended by itself: with all it had received on the disk */
+    bool blocked;       /* its relay is to be replaced once the next one can be started */
     bool hand_over;     /* the relay that is about to be asked to end leaves all to the next */
     char reason[FLEET_REASON_BYTES];
     char shown[FLEET_REASON_BYTES + 100]; /* the reason as status gives it */
@@ -134,6 +136,9 @@ uint64_t channel_layout_digest(const struct config_channel *config);
 /* Writes the layout's file, unless it holds what it is to hold. 0, or a negative errno with the
  * reason noted. */
 int channel_prepare_layout(struct channel *channel);
+/* Whether the next relay will find its program, and can be given its layout. Changes nothing but an
+ * empty folder in the layout's place, which goes. 0, or a negative errno with the reason noted. */
+int channel_foresee(struct channel *channel);
 /* Makes whatever is missing of what the relay needs. 0, or a negative errno with the reason noted.
  * What could be opened stays open: the socket collects datagrams while the rest is waited for. */
 int channel_prepare(struct channel *channel);
@@ -143,7 +148,9 @@ int channel_prepare(struct channel *channel);
 /* Takes what happened to its life, and carries out what that asks for. */
 void channel_step(struct channel *channel, enum child_event event, long detail);
 void channel_timer_due(void *context);
-/* Ends the relay if there is one, and starts the next on what is pending by then. */
+/* Ends the relay if there is one, and starts the next on what is pending by then. But where it is
+ * plain that the next one could not be started, the relay stays, the reason is noted and it is
+ * tried again (`blocked`). */
 void channel_replace_relay(struct channel *channel);
 /* Before a channel without a relay is given up: starts one for what is left. */
 void channel_finish_first(struct channel *channel);

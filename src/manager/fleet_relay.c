@@ -96,22 +96,32 @@ void channel_watch_life(struct channel *channel)
 }
 
 /* Whether something of the channel is left for a relay to finish: datums in memory, a file that is
- * open, datagrams that wait. */
-static bool is_unfinished(struct channel *channel)
+ * open; and, if its socket is to be closed, datagrams that wait in it. */
+static bool is_unfinished(struct channel *channel, bool socket_goes)
 {
     struct counters left;
     if (!channel->staging.memory || channel->finishers >= FINISHERS_MAX)
         return false;
     channel_read_memory(channel, &left);
-    return left.batches > 0 && (left.unsynced_datums > 0 || left.file[0] != '\0' ||
-                                (channel->receive >= 0 && net_wait(channel->receive, -1, 0) == 1));
+    return left.batches > 0 &&
+           (left.unsynced_datums > 0 || left.file[0] != '\0' ||
+            (socket_goes && channel->receive >= 0 && net_wait(channel->receive, -1, 0) == 1));
+}
+
+/* The same before the pending settings are put in force. A relay that has ended by itself has seen
+ * to everything: on a live stream the next datagram always waits already. */
+static bool must_finish_before_change(struct channel *channel)
+{
+    const struct config_channel *is = &channel->config, *to = channel->pending;
+    return to && is->layout_image && !channel->drained && !channel_can_hand_over(channel) &&
+           is_unfinished(channel, !channel_same_receiver(&is->settings, &to->settings));
 }
 
 /* Before a channel without a relay is given up: starts one for what is left. It is asked to end at
  * once, and brings everything to the disk before it does. */
 void channel_finish_first(struct channel *channel)
 {
-    if (child_alive(&channel->child) || !is_unfinished(channel))
+    if (child_alive(&channel->child) || !is_unfinished(channel, true))
         return;
     channel->finishers++;
     channel_step(channel, CHILD_START_WANTED, 0);
@@ -119,7 +129,7 @@ void channel_finish_first(struct channel *channel)
 
 bool channel_is_owing(struct channel *channel)
 {
-    return channel->child.state == CHILD_FAILED && is_unfinished(channel);
+    return channel->child.state == CHILD_FAILED && is_unfinished(channel, true);
 }
 
 bool channel_tell_unfinished(struct channel *channel)
@@ -138,10 +148,9 @@ static void spawn_relay(struct channel *channel)
     if (!is_in_charge(channel))
         return; /* this process is about to end; another manager starts it */
     /* What the last one has left can be finished only as it was begun: with its layout. */
-    bool finishes = channel->pending && channel->config.layout_image &&
-                    !channel_can_hand_over(channel) && is_unfinished(channel);
-    channel->finishers = finishes ? channel->finishers + 1 : channel->finishers;
-    channel->kill_sent = false;
+    bool finishes = must_finish_before_change(channel);
+    channel->finishers += finishes;
+    channel->kill_sent = channel->drained = channel->blocked = false;
     if (!finishes)
         channel_adopt(channel);
     /* Before the relay can change it: what there was is what it has to exceed to have worked. */
@@ -220,6 +229,17 @@ void channel_timer_due(void *context)
 
 void channel_replace_relay(struct channel *channel)
 {
+    bool was_blocked = channel->blocked;
+    channel->blocked = child_alive(&channel->child) && channel_foresee(channel) < 0;
+    if (channel->blocked) {
+        char why[FLEET_REASON_BYTES];
+        snprintf(why, sizeof why, "%s", channel->reason);
+        channel_explain(channel, "not replaced yet: %s", why);
+        if (!was_blocked)
+            log_line("%s: relay %ld is %s; it goes on, and is replaced once that is mended",
+                     channel_name(channel), channel->process.id, channel->reason);
+        return;
+    }
     channel->hand_over = channel_can_hand_over(channel);
     channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
     channel->hand_over = false;
@@ -274,8 +294,9 @@ static void relay_ended(void *context, unsigned events)
     bool asked = channel->child.state == CHILD_STOPPING;
     /* It has left to a successor what is to be finished by now: that one finishes it. */
     bool unfinished = asked && !channel->child.wanted && !channel->kill_sent &&
-                      (end.killed || end.code == CHILD_EXIT_RENEW) && is_unfinished(channel);
+                      (end.killed || end.code == CHILD_EXIT_RENEW) && is_unfinished(channel, true);
     channel->finishers += unfinished;
+    channel->drained = !end.killed && end.code == 0;
     char how[128];
     describe_end(&end, how, sizeof how);
     channel_explain(channel, "relay %ld %s", id, how);

@@ -16,9 +16,10 @@ void fleet_renewal_due(void *context)
     struct channel *channel = fleet->renewing;
     if (fleet->stopping || !fleet->options.in_charge(fleet->options.context))
         return;
-    bool up = channel && channel->child.state != CHILD_STOPPING && channel_is_ready(channel);
+    bool up = channel && !channel->blocked && channel->child.state != CHILD_STOPPING &&
+              channel_is_ready(channel);
     bool failed = channel && !up &&
-                  (channel_has_failed(channel) ||
+                  (channel->blocked || channel_has_failed(channel) ||
                    now_ns - fleet->renewing_ns >= 2 * FLEET_CHANGE_GRACE_MS * NS_PER_MS);
     if (channel && !up && !failed) {
         loop_arm(fleet->options.loop, &fleet->renewal, now_ns + FLEET_RENEWAL_MS * NS_PER_MS);

@@ -62,6 +62,9 @@ void fleet_sample_due(void *context)
     bool wanting = false, rates = clock_monotonic_ns() >= fleet->rates_ns;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
         struct counters now;
+        if (channel->blocked && !channel->removed && !fleet->stopping &&
+            fleet->options.in_charge(fleet->options.context))
+            channel_replace_relay(channel);
         if (!channel->ledger)
             continue;
         channel_note_work(channel);
@@ -125,7 +128,7 @@ static void explain_state(struct channel *channel, const struct channel_view *vi
         write_rejects(channel, &view->counters, rejects, sizeof rejects);
         channel_explain(channel, "the last %llu datagrams were all rejected%s",
                         (unsigned long long)view->counters.rejected_in_a_row, rejects);
-    } else if (child_alive(&channel->child)) {
+    } else if (child_alive(&channel->child) && !channel->blocked) {
         channel->reason[0] = '\0';
     }
     const char *reason = channel->reason;

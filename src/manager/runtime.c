@@ -16,13 +16,16 @@
 #define LOCK_TRIES    10
 #define LOCK_PAUSE_NS (30 * NS_PER_MS)
 
-static int write_process_file(const char *path)
+static int write_process_file(const char *path, int folder)
 {
     char file[CHANNEL_PATH_BYTES_MAX + 32], text[32];
     int used = snprintf(text, sizeof text, "%ld\n", process_self());
+    struct span line = {.at = (const uint8_t *)text, .bytes = (size_t)used};
     snprintf(file, sizeof file, "%s/%s", path, CONTROL_PROCESS_FILE);
-    return file_write_whole(file,
-                            (struct span){.at = (const uint8_t *)text, .bytes = (size_t)used});
+    int error = file_write_whole(file, line);
+    if (error == -EISDIR && folder_clear(folder, CONTROL_PROCESS_FILE) == 0)
+        error = file_write_whole(file, line);
+    return error;
 }
 
 /* Whether the lock is what others would find. */
@@ -64,8 +67,8 @@ int runtime_take(struct runtime *runtime, const char *path, int lock)
         log_line("a manager already runs in %s: %s", path, control_manager(path, manager));
     else if (error < 0)
         log_line("cannot lock %s/%s: %s", path, CONTROL_LOCK, strerror(-error));
-    else
-        error = write_process_file(path);
+    else if ((error = write_process_file(path, runtime->folder)) < 0)
+        log_line("cannot write %s/%s: %s", path, CONTROL_PROCESS_FILE, strerror(-error));
     return error < 0 ? error : 0;
 }
 
@@ -77,7 +80,7 @@ int runtime_look(struct runtime *runtime)
     if (folder < 0)
         return folder;
     int lock = take_lock(folder);
-    int error = lock < 0 ? lock : write_process_file(runtime->path);
+    int error = lock < 0 ? lock : write_process_file(runtime->path, folder);
     if (error < 0) {
         if (lock >= 0)
             descriptor_close(lock);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The manager's side of the keeping. A keeper is told from a dead one by its answer, from one that
- * hangs by a time limit; another takes its place only once it has all that the first one has, or
- * where that one does not answer. */
+ * hangs by a time limit; another takes its place only once it has all that the first one has. One
+ * that cannot be asked is emptied from outside first; where the system forbids that, one that hangs
+ * is ended all the same, but one that merely cannot be reached by its name is left alone. */
 #include "manager/store.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "channel/kept.h"
 #include "channel/settings.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -22,6 +24,7 @@
 #define ASK_PAUSE_MS   10u
 #define KEEP_WAIT_MS   50u /* for room in the queue of who keeps */
 #define SETTLE_WAIT_MS 500u
+#define STOP_TRIES     20u              /* of ASK_PAUSE_MS: one that is frozen never will */
 #define HANGING_NS     (2 * NS_PER_S)   /* nothing was taken for so long */
 #define RESPAWN_NS     (50 * NS_PER_MS) /* one that ends so soon is followed at the next look */
 
@@ -80,20 +83,43 @@ static void destroy_keeper(struct store *store)
     forget_keeper(store);
 }
 
+/* Both ends of the way to a keeper: under its name, or, where no socket can be made there, as a
+ * pair. Without a name it is asked to make one once a second, and until then it can be emptied. */
+static int open_ways(struct store *store, int *orders)
+{
+    int ends[2];
+    *orders = notify_listen(store->runtime, NOTIFY_KEEPER);
+    if (*orders >= 0) {
+        store->nameless = false;
+        return notify_open_at(&store->way, store->runtime, NOTIFY_KEEPER);
+    }
+    if (!store->nameless)
+        log_line("cannot make the keeper's socket %s/%s: %s; tried again every second",
+                 store->runtime, NOTIFY_KEEPER, strerror(-*orders));
+    store->nameless = true;
+    int error = notify_way(ends);
+    if (error < 0)
+        return error;
+    *orders = ends[0];
+    store->way.descriptor = ends[1];
+    return 0;
+}
+
 static int start_keeper(struct store *store)
 {
     char name[] = "flotilla-keeper";
     char *words[] = {name, store->runtime, NULL}; /* by these it is found: note_keeper */
     store->tried_ns = clock_monotonic_ns();
     notify_close(&store->way);
-    int orders = notify_listen(store->runtime, NOTIFY_KEEPER);
-    if (orders < 0)
-        return orders;
-    struct process_descriptor down = {INHERIT_ORDERS, orders};
-    int error = process_spawn(&store->keeper, store->keeper_path, words, &down, 1, -1);
+    int orders = -1, table = kept_create();
+    int error = table < 0 ? table : open_ways(store, &orders);
+    struct process_descriptor down[2];
+    down[KEPT_ORDERS - PROCESS_FIRST_HANDED] = (struct process_descriptor){INHERIT_ORDERS, orders};
+    down[KEPT_TABLE - PROCESS_FIRST_HANDED] = (struct process_descriptor){INHERIT_KEPT, table};
     if (error == 0)
-        error = notify_open_at(&store->way, store->runtime, NOTIFY_KEEPER);
+        error = process_spawn(&store->keeper, store->keeper_path, words, down, 2, -1);
     descriptor_close(orders);
+    descriptor_close(table);
     if (error == 0)
         error = watch_keeper(store);
     if (error < 0 && store->keeper.id != 0) /* it could not be told anything */
@@ -244,13 +270,80 @@ static int ask_nameless(struct store *store, void (*found)(void *, const char *,
     return error;
 }
 
-/* One that hangs is of no use, and must not come to life again beside another. */
-static void kill_keeper(struct store *store)
+/* What it was sent and has not come to yet. What it was to give up stays: whoever has it finds out
+ * by the configuration. */
+static void take_waiting(struct store *store, int orders, void (*found)(void *, const char *, int))
 {
-    if (store->keeper.id == 0 && !find_keeper(store))
-        return;
-    log_line("the keeper (process %ld) does not answer; killing it", store->keeper.id);
+    static const char key[] = "\nFDNAME=";
+    char text[NOTIFY_NAME_BYTES_MAX + 128];
+    int passed;
+    while (notify_receive(orders, text, sizeof text, &passed, 0) > 0) {
+        const char *value;
+        char *name = strstr(text, key);
+        if (passed < 0)
+            continue;
+        if (name && read_word(text, "FDSTORE=1\n", &value)) {
+            name += sizeof key - 1;
+            name[strcspn(name, "\n")] = '\0';
+            found(store->options.context, name, passed);
+        } else {
+            descriptor_close(passed);
+        }
+    }
+}
+
+/* Copies all that the keeper holds out of it, from outside. It stays suspended. 0 or a negative
+ * errno; part of it may have been found then. */
+static int empty_keeper(struct store *store, void (*found)(void *, const char *, int))
+{
+    char name[NOTIFY_NAME_BYTES_MAX + 1];
+    struct kept *kept;
+    int table = process_take_descriptor(&store->keeper, KEPT_TABLE);
+    int error = table < 0 ? table : kept_map(table, &kept);
+    descriptor_close(table);
+    if (error < 0)
+        return error;
+    process_suspend(&store->keeper);
+    for (uint32_t try = 0; try < STOP_TRIES && !process_suspended(store->keeper.id); try++)
+        clock_sleep_until(clock_monotonic_ns() + ASK_PAUSE_MS * NS_PER_MS);
+    for (int at = kept_next(kept, 0, name); at >= 0; at = kept_next(kept, at + 1, name)) {
+        int taken = process_take_descriptor(&store->keeper, at);
+        if (taken < 0)
+            error = taken;
+        else
+            found(store->options.context, name, taken);
+    }
+    int orders = process_take_descriptor(&store->keeper, kept_orders(kept));
+    if (orders >= 0)
+        take_waiting(store, orders, found);
+    descriptor_close(orders);
+    kept_unmap(kept);
+    return error;
+}
+
+/* There may be a keeper, but asking it has failed with `asked`. Once it is emptied it must not come
+ * to life again beside another. 0, or a negative errno: it is left alone, and so is the fleet. */
+static int follow_unasked(struct store *store, int asked, void (*found)(void *, const char *, int))
+{
+    if (!find_keeper(store))
+        return 0;
+    int error = empty_keeper(store, found);
+    if (error < 0 && asked == -ENOENT) {
+        log_line("the keeper (process %ld) cannot be reached at %s/%s, and what it holds cannot be "
+                 "copied: %s; nothing was touched",
+                 store->keeper.id, store->runtime, NOTIFY_KEEPER, strerror(-error));
+        process_close(&store->keeper);
+        return error;
+    }
+    if (error < 0)
+        log_line("the keeper (process %ld) does not answer, and what it holds cannot be copied: "
+                 "%s; killing it, and what waits for relays that have died is lost",
+                 store->keeper.id, strerror(-error));
+    else
+        log_line("the keeper (process %ld) cannot be asked; another has all that it held",
+                 store->keeper.id);
     destroy_keeper(store);
+    return 0;
 }
 
 static void take_inherited(struct store *store, void (*found)(void *, const char *, int))
@@ -288,9 +381,10 @@ int store_open(struct store **store, const struct store_options *options,
     }
     if (error == -ENOENT)
         error = ask_nameless(made, found);
-    if (error < 0)
-        kill_keeper(made);
     bool bridged = error == 0;
+    error = bridged ? 0 : follow_unasked(made, error, found);
+    if (error < 0)
+        return error;
     if (room && strtoul(room, NULL, 10) > 0 && getenv("NOTIFY_SOCKET")) {
         struct notify system;
         if (notify_open(&system) == 0) {
@@ -394,7 +488,8 @@ void store_look(struct store *store)
         look_at_name(store);
     if (ours && store->behind_ns != 0 && clock_monotonic_ns() - store->behind_ns > HANGING_NS &&
         store->options.in_charge(store->options.in_charge_context)) {
-        kill_keeper(store);
+        log_line("the keeper (process %ld) does not answer; killing it", store->keeper.id);
+        destroy_keeper(store);
         store->behind_ns = 0;
     }
     ensure_keeper(store);

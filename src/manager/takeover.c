@@ -13,8 +13,6 @@
 #include "os/inherit.h"
 #include "os/process.h"
 
-#define FIRST_HANDED 3
-
 static const char *const kind_names[TAKEOVER_KINDS] = {
     [TAKEOVER_RECEIVE] = INHERIT_RECEIVE,
     [TAKEOVER_MEMORY] = INHERIT_MEMORY,
@@ -85,7 +83,7 @@ int takeover_copy(struct takeover *takeover, const char *channel, long id, uint6
         return -ESRCH;
     int taken[2], error = 0;
     for (int i = 0; i < 2; i++) {
-        taken[i] = process_take_descriptor(&relay, FIRST_HANDED + i);
+        taken[i] = process_take_descriptor(&relay, PROCESS_FIRST_HANDED + i);
         error = taken[i] < 0 ? taken[i] : error;
     }
     /* The senders are made anew where they are not the keeper's: sending has no state. */

@@ -61,12 +61,15 @@ int folder_possible(const char *path);
 /* Renames within the folder, never over an existing file; -EEXIST if there is one. */
 int folder_rename(int folder, const char *from, const char *to);
 int folder_remove(int folder, const char *name);
+/* Removes an empty folder that stands where something of ours is to be. 0 or a negative errno. */
+int folder_clear(int folder, const char *name);
 /* Makes renames and new files durable. */
 int folder_sync(int folder);
 /* Calls `each` with every name in the folder (not "." and ".."), until it returns non-zero, which
  * is then returned. 0, or a negative errno. */
 int folder_list(int folder, int (*each)(void *context, const char *name), void *context);
-/* Holds an exclusive lock named `name` in the folder until the descriptor is closed. A descriptor,
+/* Holds an exclusive lock named `name` in the folder, also where an empty folder stands in its
+ * place, until the descriptor is closed. A descriptor,
  * -EWOULDBLOCK if somebody holds it, or another negative errno. */
 int folder_lock(int folder, const char *name);
 

@@ -15,6 +15,7 @@
 
 /* And the keeper. */
 #define INHERIT_ORDERS "orders" /* the socket it takes orders from */
+#define INHERIT_KEPT   "kept"   /* the names of what it holds, channel/kept.h */
 
 /* The inherited descriptor of that name, close-on-exec set, or -1. */
 int inherit_descriptor(const char *name);

@@ -54,6 +54,8 @@ int notify_pass(int descriptor, const char *text, int passed, uint64_t wait_ms);
 /* Two ends of a way for messages within this machine, each read by notify_receive. 0 or a negative
  * errno. */
 int notify_pair(int ends[2]);
+/* The same, but closing one end is not seen at the other, as with a socket that has a name. */
+int notify_way(int ends[2]);
 
 /* How often the supervisor wants "WATCHDOG=1" ($WATCHDOG_USEC, if $WATCHDOG_PID is ours or is not
  * set), in nanoseconds; 0: never. */

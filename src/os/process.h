@@ -19,6 +19,7 @@ struct process {
         .id = 0, .descriptor = -1                                                                  \
     }
 #define PROCESS_DESCRIPTORS_MAX 8
+#define PROCESS_FIRST_HANDED    3 /* the number of the first descriptor handed down */
 
 /* A descriptor for the child, under the name it looks it up by. */
 struct process_descriptor {
@@ -34,10 +35,10 @@ struct process_end {
 /* Starts `path` with `words` (argv, NULL at its end) in a session of its own, with standard input
  * and output at /dev/null, standard error shared, no signal ignored, those that ask it to end or to
  * hand over (os/interrupt.h) blocked until it is ready for them, no other, and the descriptors
- * from 3 up in order (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES), no others; in `group` (of
- * cgroup_make) where it is not -1. Returns when the program is running: 0, or a negative errno
- * (-ENOENT, -EACCES ... of the program; `process` is none then). The caller calls process_reap when
- * `descriptor` is readable, or process_close. */
+ * from PROCESS_FIRST_HANDED up in order (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES), no others; in
+ * `group` (of cgroup_make) where it is not -1. Returns when the program is running: 0, or a
+ * negative errno (-ENOENT, -EACCES ... of the program; `process` is none then). The caller calls
+ * process_reap when `descriptor` is readable, or process_close. */
 int process_spawn(struct process *process, const char *path, char *const *words,
                   const struct process_descriptor *descriptors, uint32_t descriptor_count,
                   int group);
@@ -56,6 +57,8 @@ int process_terminate(const struct process *process);
 int process_kill(const struct process *process);
 /* Asks it to hand over to the process that is to follow (SIGUSR1; a suspended one is woken). */
 int process_hand_over(const struct process *process);
+/* Suspends it (SIGSTOP). */
+int process_suspend(const struct process *process);
 /* Asks it to look after what it has in the file system (SIGHUP; a suspended one is woken). */
 int process_remind(const struct process *process);
 /* Ends it as if it had crashed (SIGABRT), so that it can note what it was at. As above. */

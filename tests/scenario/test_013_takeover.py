@@ -326,6 +326,41 @@ def test_013_a_relay_killed_while_its_channel_changes(change, rng):
         assert container.payload(fleet.files("engine")) == (b"".join(pool), 3000)
 
 
+@pytest.mark.parametrize("killed", [False, True], ids=["", "killed as it finishes"])
+def test_013_folder_changes_on_a_live_stream(rng, killed):
+    """One relay a change, though datagrams always wait; one more for each that dies before it has
+    brought everything to the disk, however many changes there were before."""
+    pool = signals.samples(100_000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "2s"}) as fleet:
+        source = fleet.source("engine", pool, rate=5000)
+        for change in range(6):
+            time.sleep(0.3)
+            before, relay = fleet.log().count(" started\n"), fleet.relays()["engine"]
+            fleet.storage["directory"] = f"recordings{change}"
+            fleet.write()
+            if killed:  # a slow disk keeps it at its last work
+                tracer = subprocess.Popen(
+                    ["strace", "-f", "-o", "/dev/null", "-p", str(relay), "-e", "trace=fdatasync",
+                     "-e", "inject=fdatasync:delay_enter=400000"], stderr=subprocess.PIPE)
+                assert b"attached" in tracer.stderr.readline()
+            reload = subprocess.Popen([str(FLOTILLA), "reload", "-c", str(fleet.file)],
+                                      stdout=subprocess.DEVNULL)
+            if killed:
+                time.sleep(0.2)
+                os.kill(relay, signal.SIGKILL)
+            assert reload.wait(20) == 0
+            if killed:
+                tracer.communicate()
+            assert fleet.log().count(" started\n") == before + 1 + killed
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datums_recorded"] == sent and channel["datums_unrecorded"] == 0
+        assert channel["datagrams_dropped"] == 0
+        fleet.stop()
+        files = sorted(fleet.folder.glob("recordings*/engine/*.avro*"), key=lambda path: path.name)
+        assert container.payload(files) == (b"".join(pool[:sent]), sent)
+
+
 def test_013_a_runtime_folder_that_was_removed(rng):
     """Relays are found by what they were told, and so is the keeper: it makes its socket again."""
     keys = {"schema": signals.SCHEMA, "full": True, "record": False}
@@ -349,7 +384,7 @@ def test_013_a_new_manager_has_what_the_keeper_holds(rng, manager_lives):
     """The runtime folder is removed and the relay killed: what is in its memory and in its socket,
     and what it had counted, is with the keeper alone."""
     pool = signals.samples(12_000)
-    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"}) as fleet:
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "5s"}) as fleet:
         fleet.source("engine", pool[:5000], rate=10_000).finish()
         wait_until(lambda: fleet.channel("engine")["datagrams_received"] == 5000)
         first, (relay,) = fleet.manager, fleet.relay_processes()
@@ -485,6 +520,139 @@ def test_013_a_keeper_that_cannot_be_followed_stays(rng, flotilla, tmp_path):
         assert channel["datums_recorded"] == len(pool) and channel["restarts"] == 1
         fleet.stop()
         assert container.payload(fleet.files("engine")) == (b"".join(pool), len(pool))
+
+
+def put_in_the_way(path, empty=False):
+    """A folder where a file or socket of the fleet's is to be; it cannot be removed just so."""
+    if path.exists():
+        path.unlink()
+    path.mkdir()
+    if not empty:
+        (path / "somebody's").write_text("")
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "empty folder", "traced", "busy"])
+def test_013_a_keeper_that_cannot_be_asked_is_emptied(rng, obstacle):
+    """It is healthy, but nobody can reach it; or it does not answer, and no signal will change
+    that. With the relay dead it alone has what was received."""
+    pool = signals.samples(9000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}, "gear": {"schema": signals.SCHEMA}},
+               storage={"sync": "5s"}) as fleet:
+        fleet.source("engine", pool[:3000], rate=10_000).finish()
+        wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 3000)
+        keeper, relay = fleet.status()["manager"]["keeper"], fleet.channel("engine")["pid"]
+        at_name, sent = fleet.folder / "run/keeper.sock", 3000
+        with contextlib.ExitStack() as after:
+            if "folder" in obstacle:
+                fleet.kill_manager()
+                put_in_the_way(at_name, empty=obstacle == "empty folder")
+            else:
+                # A debugger holds it, or every answer of its own takes it a minute.
+                how = ["-e", "inject=recvmsg:signal=SIGTRAP"] if obstacle == "traced" else [
+                    "-e", "inject=recvmsg:delay_enter=60000000"]
+                tracer = subprocess.Popen(
+                    ["strace", "-o", "/dev/null", "-e", "trace=recvmsg", *how, "-p", str(keeper)],
+                    stderr=subprocess.PIPE)
+                after.callback(lambda: (tracer.kill(), tracer.wait(), tracer.stderr.close()))
+                assert b"attached" in tracer.stderr.readline()
+                if obstacle == "traced":
+                    os.kill(tracer.pid, signal.SIGSTOP)
+                # What it is told now it does not come to any more: a new buffer is among it.
+                fleet.channels["engine"]["buffer"] = "16MiB"
+                fleet.write()
+                fleet.reload()
+                relay = fleet.channel("engine")["pid"]
+                fleet.source("engine", pool[3000:4000], rate=10_000).finish()
+                wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 4000)
+                sent = 4000
+                fleet.kill_manager()
+            os.kill(relay, signal.SIGKILL)
+            fleet.source("engine", pool[sent:6000], rate=10_000).finish()
+            fleet.start()
+            wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 6000)
+            if obstacle == "folder":
+                # The next one is as hard to reach, and is emptied as well.
+                assert "cannot make the keeper's socket" in fleet.log()
+                relay = fleet.channel("engine")["pid"]
+                fleet.kill_manager()
+                os.kill(relay, signal.SIGKILL)
+                fleet.source("engine", pool[6000:], rate=10_000).finish()
+                fleet.start()
+                shutil.rmtree(at_name)
+                wait_until(at_name.is_socket, what="the keeper's socket")
+            else:
+                fleet.source("engine", pool[6000:], rate=10_000).finish()
+        wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
+        assert fleet.processes("flotilla-keeper") == [fleet.status()["manager"]["keeper"]]
+        wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 9000)
+        assert fleet.channel("engine")["datagrams_dropped"] == 0
+        only_one = fleet.status()["manager"]["keeper"]
+        assert (only_one == keeper) == (obstacle == "empty folder")
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool), 9000)
+
+
+def test_013_a_layout_that_goes_as_its_relay_starts(rng, tmp_path):
+    """The runtime folder was removed in that moment: it is furnished again."""
+    copy_programs(tmp_path)
+    os.rename(tmp_path / "flotilla-relay", tmp_path / "real")
+    (tmp_path / "flotilla-relay").write_text(
+        '#!/bin/sh\nfor word; do case $word in --layout=*) layout=${word#--layout=};; esac; done\n'
+        f'mkdir {tmp_path}/once 2>/dev/null && rm "$layout"\nexec {tmp_path}/real "$@"\n')
+    (tmp_path / "flotilla-relay").chmod(0o755)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, prefix=tmp_path, run=False) as fleet:
+        fleet.start(wait=False)
+        fleet.wait_running(seconds=5)
+        assert "engine.layout: No such file" in fleet.log()
+        fleet.source("engine", signals.samples(100)).finish()
+        assert fleet.settle({"engine": 100})["engine"]["datums_recorded"] == 100
+
+
+@pytest.mark.parametrize("asked", ["reload", "restart", "restart --all"])
+@pytest.mark.parametrize("lacks", ["layout", "program"])
+def test_013_a_relay_stays_until_the_next_can_be_started(asked, lacks, rng, flotilla, tmp_path):
+    """A folder stands where its layout is to be, or its program has gone."""
+    copy_programs(tmp_path)
+    pool = signals.samples(60_000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "50ms"},
+               prefix=tmp_path) as fleet:
+        source = fleet.source("engine", pool, rate=10_000)
+        time.sleep(0.3)
+        relay = fleet.relays()["engine"]
+        layout = fleet.folder / "run/engine.layout"
+        if lacks == "layout":
+            put_in_the_way(layout)
+        else:
+            os.rename(tmp_path / "flotilla-relay", tmp_path / "away")
+        if asked == "reload":
+            fleet.channels["engine"]["ttl"] = 7
+            fleet.write()
+            answer = fleet.reload(check=1)
+        elif asked == "restart":
+            answer = flotilla("restart", "engine", "-c", fleet.file, check=1)
+        else:
+            answer = flotilla("restart", "--all", "-c", fleet.file, check=1)
+        if asked == "restart --all":
+            assert "engine did not come up" in answer.stderr.replace("the new relay of ", "") or \
+                   "nothing was restarted" in answer.stderr, answer
+        else:
+            assert "engine: failed: not replaced yet: cannot" in answer.stderr, answer
+            shown = fleet.channel("engine")
+            assert shown["state"] == "running" and "not replaced yet" in shown["reason"], shown
+        time.sleep(1.2)
+        assert fleet.relays() == {"engine": relay}
+        if lacks == "layout":
+            shutil.rmtree(layout)
+        else:
+            os.rename(tmp_path / "away", tmp_path / "flotilla-relay")
+        if asked != "restart --all":  # that is to be asked for again
+            wait_until(lambda: fleet.relays() != {"engine": relay}, what="another relay")
+            wait_until(lambda: fleet.channel("engine")["reason"] == "")
+        sent = source.stop()["sent"]
+        channel = fleet.settle({"engine": sent})["engine"]
+        assert channel["datums_recorded"] == sent and channel["datagrams_dropped"] == 0
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
 
 
 @pytest.mark.parametrize("how", ["removed", "renamed"])

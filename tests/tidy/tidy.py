@@ -15,7 +15,7 @@ MAY_INCLUDE = {
     "avro": {"base"},
     "channel": {"base", "os", "avro"},
     "relay": {"base", "os", "avro", "channel"},
-    "keeper": {"base", "os"},
+    "keeper": {"base", "os", "channel"},
     "manager": {"base", "os", "avro", "channel"},
     "cli": {"base", "os", "avro", "channel", "manager"},
 }

@@ -288,6 +288,11 @@ int folder_remove(int folder, const char *name)
     return unlinkat(folder, name, 0) < 0 ? -errno : 0;
 }
 
+int folder_clear(int folder, const char *name)
+{
+    return unlinkat(folder, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
 int folder_sync(int folder)
 {
     return fsync(folder) < 0 ? -errno : 0;
@@ -314,7 +319,10 @@ int folder_list(int folder, int (*each)(void *context, const char *name), void *
 
 int folder_lock(int folder, const char *name)
 {
-    int descriptor = openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    const int how = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+    int descriptor = openat(folder, name, how, 0640);
+    if (descriptor < 0 && errno == EISDIR && folder_clear(folder, name) == 0)
+        descriptor = openat(folder, name, how, 0640);
     if (descriptor < 0)
         return -errno;
     if (flock(descriptor, LOCK_EX | LOCK_NB) < 0) {

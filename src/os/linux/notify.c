@@ -161,6 +161,11 @@ int notify_pair(int ends[2])
     return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
 }
 
+int notify_way(int ends[2])
+{
+    return socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
+}
+
 int notify_barrier(const struct notify *notify, uint64_t wait_ms)
 {
     int ends[2];

@@ -26,8 +26,7 @@
 #define P_PIDFD 3
 #endif
 
-#define FIRST_DESCRIPTOR 3
-#define ENVIRONMENT_MAX  1024
+#define ENVIRONMENT_MAX 1024
 
 extern char **environ;
 
@@ -78,7 +77,7 @@ static _Noreturn void child_fail(struct child_plan *plan)
 /* The child's side. */
 static _Noreturn void child_run(struct child_plan *plan)
 {
-    int above = FIRST_DESCRIPTOR + PROCESS_DESCRIPTORS_MAX;
+    int above = PROCESS_FIRST_HANDED + PROCESS_DESCRIPTORS_MAX;
     int moved[PROCESS_DESCRIPTORS_MAX];
 
     /* Before it has memory of its own: all of that is charged to the group. */
@@ -92,12 +91,12 @@ static _Noreturn void child_run(struct child_plan *plan)
             child_fail(plan);
     }
     for (uint32_t i = 0; i < plan->descriptor_count; i++)
-        if (dup2(moved[i], FIRST_DESCRIPTOR + (int)i) < 0)
+        if (dup2(moved[i], PROCESS_FIRST_HANDED + (int)i) < 0)
             child_fail(plan);
 #ifdef SYS_close_range
     /* Second line of defence behind close-on-exec (the 4 is CLOSE_RANGE_CLOEXEC); older kernels
      * lack it, which is no error. */
-    syscall(SYS_close_range, FIRST_DESCRIPTOR + plan->descriptor_count, ~0u, 4u);
+    syscall(SYS_close_range, PROCESS_FIRST_HANDED + plan->descriptor_count, ~0u, 4u);
 #endif
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
@@ -254,6 +253,11 @@ int process_terminate(const struct process *process)
 int process_remind(const struct process *process)
 {
     return ask(process, SIGHUP);
+}
+
+int process_suspend(const struct process *process)
+{
+    return signal_pidfd(process, SIGSTOP);
 }
 
 int process_kill(const struct process *process)

@@ -35,6 +35,14 @@ static int finish(int place, int made, int error)
     return error < 0 ? error : made;
 }
 
+/* An empty folder is nothing that anybody would miss. */
+static int make_way(int place, const char *name)
+{
+    if (unlinkat(place, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    return errno == EISDIR ? unlinkat(place, name, AT_REMOVEDIR) : -1;
+}
+
 int socket_path_bind(int type, const char *folder, const char *name, unsigned mode)
 {
     struct sockaddr_un address;
@@ -42,7 +50,7 @@ int socket_path_bind(int type, const char *folder, const char *name, unsigned mo
     if (place < 0)
         return place;
     int made = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (made < 0 || (unlinkat(place, name, 0) < 0 && errno != ENOENT) ||
+    if (made < 0 || make_way(place, name) < 0 ||
         bind(made, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
         fchmodat(place, name, (mode_t)mode, 0) < 0)
         error = -errno;
