@@ -343,7 +343,7 @@ uint32_t fleet_unclean_ends(const struct fleet *fleet)
 const struct channel *fleet_next(const struct fleet *fleet, const struct channel *channel)
 {
     struct channel *next = channel ? channel->next : fleet->first;
-    while (next && next->removed && !channel_has_failed(next))
+    while (next && next->removed && !channel_has_failed(next) && !next->given_up)
         next = next->next;
     return next;
 }

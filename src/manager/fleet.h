@@ -124,7 +124,8 @@ struct channel_view {
 };
 
 /* The channels in the order of the configuration: NULL gives the first, NULL comes after the last.
- * A channel that was removed is among them while it cannot be brought to an end. */
+ * A channel that was removed is among them while it cannot be brought to an end, and after a stop
+ * that could not either. */
 const struct channel *fleet_next(const struct fleet *fleet, const struct channel *channel);
 /* Describes a channel from its memory alone, without a word to its relay. The budget is what the
  * receive queue holds of 1,400-byte datagrams (charged 2,305 bytes each) at 100 Mbit/s. */

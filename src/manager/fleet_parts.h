@@ -56,6 +56,7 @@ struct channel {
     bool renew;         /* its relay is to be replaced: it may be an older program */
     bool kill_sent;     /* the relay did not end in time */
     uint32_t finishers; /* relays started to finish, since one was wanted for work */
+    uint64_t given_up;  /* datums that were left when nobody could finish it any more */
     bool drained;       /* the last relay ended by itself: with all it had received on the disk */
     bool blocked;       /* its relay is to be replaced once the next one can be started */
     bool hand_over;     /* the relay that is about to be asked to end leaves all to the next */

@@ -138,6 +138,7 @@ bool channel_tell_unfinished(struct channel *channel)
     channel_read_memory(channel, &left);
     if (child_alive(&channel->child) || left.unsynced_datums == 0)
         return false;
+    channel->given_up = left.unsynced_datums;
     log_line("%s: %llu datums are left in its buffer, and in no recording", channel_name(channel),
              (unsigned long long)left.unsynced_datums);
     return true;

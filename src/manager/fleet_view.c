@@ -174,6 +174,10 @@ void fleet_view(const struct channel *of, struct channel_view *view)
         if (more < 1u << 31)
             view->counters.datagrams_dropped += more;
     }
+    if (channel->given_up) {
+        view->counters.datums_unrecorded += channel->given_up;
+        view->counters.unsynced_datums = 0;
+    }
     fleet_add_counters(&view->counters, &channel->carried);
     view->name = channel_name(channel);
     view->state = child_public_state(&channel->child, &signs);

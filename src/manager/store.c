@@ -160,6 +160,7 @@ static void end_keeper(struct store *store)
     if (store->keeper.id == 0)
         return;
     notify_send(&store->way, "STOP=1\n");
+    process_terminate(&store->keeper); /* which only wakes it, if it is suspended */
     if (process_wait(&store->keeper, ANSWER_WAIT_MS) < 0) {
         process_kill(&store->keeper);
         process_wait(&store->keeper, ANSWER_WAIT_MS);
@@ -499,16 +500,19 @@ void store_look(struct store *store)
     }
 }
 
-/* Has everything kept, waiting for whoever keeps. 0 or a negative errno. */
+/* Has everything kept, waiting for whoever keeps: not for long, as nobody looks after the relays
+ * meanwhile. 0 or a negative errno. */
 static int keep_all(struct store *store)
 {
+    uint64_t end_ns = clock_monotonic_ns() + ANSWER_WAIT_MS * NS_PER_MS;
     int error = -EAGAIN;
-    for (int attempt = 0; attempt < 10 && error < 0; attempt++) {
+    while (error < 0 && clock_monotonic_ns() < end_ns) {
+        process_terminate(&store->keeper); /* which only wakes it, if it is suspended */
         store->behind = false;
         store->behind_ns = 0;
         tell_of_us(store);
         store->options.lost(store->options.context);
-        error = notify_barrier(&store->way, ANSWER_WAIT_MS);
+        error = notify_barrier(&store->way, SETTLE_WAIT_MS);
         if (error == 0 && store->behind)
             error = -EAGAIN;
     }
@@ -563,6 +567,7 @@ int store_renew(struct store *store)
         return error;
     }
     notify_send(&way, "STOP=1\n");
+    process_terminate(&old); /* as above */
     if (process_wait(&old, ANSWER_WAIT_MS) < 0)
         process_kill(&old);
     struct process_end end;

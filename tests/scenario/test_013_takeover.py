@@ -301,6 +301,30 @@ def test_013_what_a_dead_relay_left_is_finished(way, rng, flotilla, tmp_path):
         assert all(path.suffix == ".avro" for path in fleet.files("engine"))
 
 
+@pytest.mark.parametrize("removed", [True, False])
+def test_013_a_stop_counts_what_nobody_could_finish(removed, rng, flotilla, tmp_path):
+    copy_programs(tmp_path)
+    with Fleet({"engine": {"schema": signals.SCHEMA}, "other": {"schema": signals.SCHEMA}},
+               storage={"sync": "20s"}, prefix=tmp_path, laws=False) as fleet:
+        half_recorded(fleet)
+        relay = fleet.channel("engine")["pid"]
+        os.rename(tmp_path / "flotilla-relay", tmp_path / "away")
+        os.kill(relay, signal.SIGKILL)
+        if removed:
+            del fleet.channels["engine"]
+            fleet.write()
+            fleet.reload(check=1)
+        wait_until(lambda: fleet.channel("engine")["state"] == "failed")
+        done = flotilla("stop", "--json", "-c", fleet.file, check=1)
+        (engine,) = [each for each in json.loads(done.stdout)["channels"]
+                     if each["name"] == "engine"]
+        assert engine["datums_recorded"] + engine["datums_unrecorded"] == 3000, engine
+        assert engine["datums_unrecorded"] > 0 and engine["unsynced_datums"] == 0, engine
+        assert container.payload(fleet.files("engine"))[1] <= 3000
+        fleet.manager.wait(10)
+        fleet.manager = None
+
+
 @pytest.mark.parametrize("change", [{"buffer": "16MiB"}, {"listen": True}])
 def test_013_a_relay_killed_while_its_channel_changes(change, rng):
     """What cannot be handed over is finished as it was begun, and counted once."""
@@ -813,6 +837,19 @@ def test_013_two_managers_that_start_at_once(rng):
                     if manager.poll() is None:
                         manager.kill()
                         manager.wait()
+
+
+def test_013_a_suspended_keeper_holds_up_no_restart_of_all(rng, flotilla):
+    """Nobody would look after the relays meanwhile."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        for _ in range(3):
+            keeper = fleet.status()["manager"]["keeper"]
+            os.kill(keeper, signal.SIGSTOP)
+            begun = time.monotonic()
+            flotilla("restart", "--all", "-c", fleet.file, check=0)
+            assert time.monotonic() - begun < 4
+            assert fleet.status()["manager"]["keeper"] != keeper
+        wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
 
 
 @pytest.mark.parametrize("restarts", [0, 20], ids=["", "that was told much"])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """033-chaos: under load, at random instants and in random order, relays, keeper and manager are
-killed or suspended, the runtime folder or a file in it is removed, other managers are started, and
-every command is given at the same time. What holds a channel's memory is hit again only once the
+killed or suspended, the runtime folder or a file in it is removed, or a folder put in that file's
+place for a while, other managers are started, and every command is given at the same time. What holds a channel's memory is hit again only once the
 others can hold it anew. In the end one manager and one keeper are there, and every datum is
 recorded once, in order. Long; a failure ends with the seed."""
 import contextlib
@@ -19,7 +19,7 @@ ROUNDS = 20
 SECONDS = 18
 SETTLED_S = 2.6  # until whoever keeps has been followed, or found hanging, and has all again
 LIGHT = ("kill", "restart", "all", "reload", "sync", "second")
-HEAVY = ("two kills", "folder", "file", "keeper", "keeper stopped", "manager")
+HEAVY = ("two kills", "folder", "file", "in the way", "keeper", "keeper stopped", "manager")
 FILES = ("control.sock", "keeper.sock", "manager.lock", "manager.pid", "a.layout", "b.layout")
 
 
@@ -28,6 +28,13 @@ class Storm:
         self.fleet, self.rng = fleet, rng
         self.managers, self.commands = [fleet.manager], []
         self.heavy_from = 0
+        self.obstacle, self.obstacle_until = None, 0
+        self.begun = time.monotonic()
+
+    def note(self, what):
+        """Among what the fleet says, for whoever has to find out what came of what."""
+        with open(self.fleet.log_path, "a") as log:
+            log.write(f"--- {time.monotonic() - self.begun:.2f} s: {what}\n")
 
     def command(self, *words):
         self.commands.append(subprocess.Popen(
@@ -38,12 +45,28 @@ class Storm:
         self.fleet.start(wait=False)
         self.managers.append(self.fleet.manager)
 
+    def clear_way(self):
+        if self.obstacle:
+            self.note(f"{self.obstacle.name} is free again")
+            shutil.rmtree(self.obstacle, ignore_errors=True)
+        self.obstacle = None
+
+    def put_in_the_way(self, path):
+        self.note(f"{path.name} is taken")
+        path.unlink(missing_ok=True)
+        path.mkdir()
+        self.obstacle, self.obstacle_until = path, time.monotonic() + self.rng.uniform(0, 4)
+        (path / "something").write_text("")
+
     def strike(self):
+        if time.monotonic() >= self.obstacle_until:
+            self.clear_way()
         what = self.rng.choice(LIGHT + LIGHT[:1] + HEAVY)
         if what in HEAVY:
             if time.monotonic() < self.heavy_from:
                 return
             self.heavy_from = time.monotonic() + SETTLED_S
+        self.note(what)
         fleet, rng, run = self.fleet, self.rng, self.fleet.folder / "run"
         relays = fleet.relay_processes()
         keepers = fleet.processes("flotilla-keeper")
@@ -68,6 +91,8 @@ class Storm:
                 shutil.rmtree(run, ignore_errors=True)
             elif what == "file":
                 (run / rng.choice(FILES)).unlink()
+            elif what == "in the way" and not self.obstacle:
+                self.put_in_the_way(run / rng.choice(FILES))
             elif what.startswith("keeper") and keepers:
                 os.kill(rng.choice(keepers),
                         signal.SIGKILL if what == "keeper" else signal.SIGSTOP)
@@ -84,6 +109,7 @@ class Storm:
 
     def end(self):
         """All commands have come back, and one manager is left."""
+        self.clear_way()
         for command in self.commands:
             command.wait(60)
         wait_until(lambda: len(self.living()) <= 1, what="one manager to stay")
