@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: MIT
- * The table of names. Relies on its being read only while its keeper is suspended. */
+ * The table of names. Relies on its being read only while its keeper is suspended: then each line
+ * is a whole one, or one that is about to be written and has no name yet. */
 #include "channel/kept.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "os/memory.h"
 
+struct line {
+    char leaving;
+    char name[NOTIFY_NAME_BYTES_MAX + 1]; /* "": nothing is kept */
+};
+
 struct kept {
+    uint64_t begun_ns;
     uint32_t orders;
     uint32_t end; /* no name stands from here on */
-    char names[KEPT_MAX][NOTIFY_NAME_BYTES_MAX + 1];
+    uint32_t followed;
+    struct line lines[KEPT_MAX];
 };
 
 int kept_create(void)
@@ -35,14 +42,10 @@ void kept_unmap(struct kept *kept)
     shared_memory_unmap(kept, sizeof(struct kept));
 }
 
-void kept_note(struct kept *kept, int descriptor, const char *name)
+void kept_begin(struct kept *kept, uint64_t now_ns)
 {
-    if (kept == NULL || descriptor < 0 || descriptor >= KEPT_MAX)
-        return;
-    if (name != NULL || (uint32_t)descriptor < kept->end)
-        snprintf(kept->names[descriptor], sizeof(kept->names[0]), "%s", name != NULL ? name : "");
-    if (name != NULL && (uint32_t)descriptor >= kept->end)
-        kept->end = (uint32_t)descriptor + 1;
+    if (kept != NULL)
+        kept->begun_ns = now_ns;
 }
 
 void kept_note_orders(struct kept *kept, int orders)
@@ -51,19 +54,62 @@ void kept_note_orders(struct kept *kept, int orders)
         kept->orders = (uint32_t)orders;
 }
 
-int kept_next(const struct kept *kept, int from, char name[NOTIFY_NAME_BYTES_MAX + 1])
+static bool has_line(const struct kept *kept, int descriptor)
 {
-    uint32_t end = kept->end < KEPT_MAX ? kept->end : KEPT_MAX;
-    for (uint32_t at = (uint32_t)from; at < end; at++) {
-        if (kept->names[at][0] == '\0')
-            continue;
-        snprintf(name, NOTIFY_NAME_BYTES_MAX + 1, "%.*s", NOTIFY_NAME_BYTES_MAX, kept->names[at]);
-        return (int)at;
-    }
-    return -1;
+    return kept != NULL && descriptor >= 0 && descriptor < KEPT_MAX;
+}
+
+void kept_note(struct kept *kept, int descriptor, const char *name)
+{
+    if (!has_line(kept, descriptor))
+        return;
+    kept->lines[descriptor].leaving = 0;
+    snprintf(kept->lines[descriptor].name, sizeof(kept->lines[0].name), "%s", name);
+    if ((uint32_t)descriptor >= kept->end)
+        kept->end = (uint32_t)descriptor + 1;
+}
+
+void kept_note_leaving(struct kept *kept, int descriptor)
+{
+    if (has_line(kept, descriptor))
+        kept->lines[descriptor].leaving = 1;
+}
+
+void kept_note_gone(struct kept *kept, int descriptor)
+{
+    if (has_line(kept, descriptor) && (uint32_t)descriptor < kept->end)
+        kept->lines[descriptor].name[0] = '\0';
+}
+
+uint64_t kept_begun_ns(const struct kept *kept)
+{
+    return kept->begun_ns;
 }
 
 int kept_orders(const struct kept *kept)
 {
     return kept->orders <= INT32_MAX ? (int)kept->orders : -1;
+}
+
+int kept_next(const struct kept *kept, int from, bool leaving, char name[NOTIFY_NAME_BYTES_MAX + 1])
+{
+    uint32_t end = kept->end < KEPT_MAX ? kept->end : KEPT_MAX;
+    for (uint32_t at = (uint32_t)from; at < end; at++) {
+        const struct line *line = &kept->lines[at];
+        if (line->name[0] == '\0' || (line->leaving != 0) != leaving)
+            continue;
+        snprintf(name, NOTIFY_NAME_BYTES_MAX + 1, "%.*s", NOTIFY_NAME_BYTES_MAX, line->name);
+        return (int)at;
+    }
+    return -1;
+}
+
+void kept_note_followed(struct kept *kept)
+{
+    kept->followed = 1;
+}
+
+bool kept_followed(const struct kept *kept)
+{
+    return kept->followed != 0;
 }

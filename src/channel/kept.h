@@ -2,11 +2,12 @@
  * What flotilla-keeper holds, for a manager that cannot ask it: the names of its descriptors by
  * their numbers, in a memory that the manager which started it has handed down. With that, a keeper
  * that hangs, is frozen, or whose socket cannot be reached by its name is emptied from outside
- * (pidfd_getfd) before it is ended. Only the keeper writes; a reader has it suspended first.
- * Relies on os/memory. */
+ * (pidfd_getfd) before it is ended. Names are the keeper's to write; a reader has it suspended
+ * first. Relies on os/memory. */
 #ifndef FLOTILLA_CHANNEL_KEPT_H
 #define FLOTILLA_CHANNEL_KEPT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "os/notify.h"
@@ -23,16 +24,27 @@ struct kept; /* opaque; from kept_map, freed by kept_unmap */
 int kept_create(void);
 /* Maps one. 0, -EBADMSG if it is no such memory, or another negative errno. */
 int kept_map(int descriptor, struct kept **kept);
-void kept_unmap(struct kept *kept);
+void kept_unmap(struct kept *kept); /* NULL: nothing */
 
-/* The keeper's: `descriptor` is kept under `name` (NULL: no longer), and it takes its orders from
- * `orders`. */
-void kept_note(struct kept *kept, int descriptor, const char *name);
+/* The keeper's, where it has such a memory (else NULL). It begins at `now_ns` (monotonic). */
+void kept_begin(struct kept *kept, uint64_t now_ns);
+/* It takes its orders from the descriptor `orders`. */
 void kept_note_orders(struct kept *kept, int orders);
+/* `descriptor` is kept under `name`. */
+void kept_note(struct kept *kept, int descriptor, const char *name);
+/* It is about to be followed by another of its name; then it is closed. */
+void kept_note_leaving(struct kept *kept, int descriptor);
+void kept_note_gone(struct kept *kept, int descriptor);
 
-/* The reader's: the first descriptor from `from` on that has a name, which is copied; -1 behind the
- * last. */
-int kept_next(const struct kept *kept, int from, char name[NOTIFY_NAME_BYTES_MAX + 1]);
+/* A manager's. */
+uint64_t kept_begun_ns(const struct kept *kept);
 int kept_orders(const struct kept *kept);
+/* The first descriptor from `from` on that has a name, which is copied, and is about to leave or
+ * not; -1 behind the last. What is leaving still counts where nothing else has its name. */
+int kept_next(const struct kept *kept, int from, bool leaving,
+              char name[NOTIFY_NAME_BYTES_MAX + 1]);
+/* Another keeper has all that this one holds: it is of no use to anybody. */
+void kept_note_followed(struct kept *kept);
+bool kept_followed(const struct kept *kept);
 
 #endif

@@ -78,21 +78,26 @@ static void drop(struct keeper *keeper, struct held **link)
     struct held *held = *link;
     *link = held->next;
     loop_unwatch(keeper->loop, &held->watch);
-    kept_note(keeper->table, held->watch.descriptor, NULL);
+    kept_note_gone(keeper->table, held->watch.descriptor);
     descriptor_close(held->watch.descriptor);
     keeper->processes -= held->process;
     free(held);
     look_whether_alone(keeper);
 }
 
+static struct held **find(struct keeper *keeper, const char *name)
+{
+    struct held **link = &keeper->first;
+    while (*link != NULL && strcmp((*link)->name, name) != 0)
+        link = &(*link)->next;
+    return link;
+}
+
 static void drop_named(struct keeper *keeper, const char *name)
 {
-    for (struct held **link = &keeper->first; *link != NULL; link = &(*link)->next) {
-        if (strcmp((*link)->name, name) == 0) {
-            drop(keeper, link);
-            return;
-        }
-    }
+    struct held **link = find(keeper, name);
+    if (*link != NULL)
+        drop(keeper, link);
 }
 
 static void process_ended(void *context, unsigned events)
@@ -115,10 +120,15 @@ static void keep(struct keeper *keeper, const char *name, int descriptor)
     held->process = bytes >= suffix && strcmp(name + bytes - suffix, PROCESS_SUFFIX) == 0;
     held->watch =
         (struct loop_watch){.descriptor = descriptor, .ready = process_ended, .context = held};
-    drop_named(keeper, name);
+    /* Suspended at any instant, it has one of the two. */
+    struct held **before = find(keeper, name);
+    if (*before != NULL)
+        kept_note_leaving(keeper->table, (*before)->watch.descriptor);
+    kept_note(keeper->table, descriptor, name);
+    if (*before != NULL)
+        drop(keeper, before);
     held->next = keeper->first;
     keeper->first = held;
-    kept_note(keeper->table, descriptor, name);
     keeper->processes += held->process;
     if (held->process && loop_watch(keeper->loop, &held->watch, LOOP_READ) < 0)
         drop_named(keeper, name); /* one whose end we would not see would keep us for ever */
@@ -163,7 +173,8 @@ static void take_order(void *context, unsigned events)
     char text[NOTIFY_NAME_BYTES_MAX + 128], name[NOTIFY_NAME_BYTES_MAX + 1], word[8];
     int passed;
     (void)events;
-    if (notify_receive(orders->watch.descriptor, text, sizeof text, &passed, 0) < 0)
+    /* It stays where it is until it is carried out: suspended in between, none is lost. */
+    if (notify_peek(orders->watch.descriptor, text, sizeof text, &passed) < 0)
         return;
     read_value(text, "FDNAME=", name, sizeof name);
     if (read_value(text, "FDSTORE=", word, sizeof word), word[0] == '1' && passed >= 0 && name[0]) {
@@ -179,6 +190,7 @@ static void take_order(void *context, unsigned events)
     }
     if (passed >= 0)
         descriptor_close(passed);
+    notify_skip(orders->watch.descriptor);
 }
 
 static int listen_to(struct keeper *keeper, struct orders *orders, int descriptor)
@@ -247,6 +259,7 @@ int main(int argc, char **argv)
     keeper.alone = (struct loop_timer){.due = alone_too_long, .context = &keeper};
     if (error == 0 && table >= 0)
         error = kept_map(table, &keeper.table);
+    kept_begin(keeper.table, clock_monotonic_ns());
     kept_note_orders(keeper.table, orders);
     if (error == 0)
         error = listen_to(&keeper, &keeper.newest, orders);

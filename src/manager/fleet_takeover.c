@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "manager/keepers.h"
 #include "os/file.h"
 #include "os/memory.h"
 
@@ -57,7 +58,7 @@ static int note_left(void *context, long id, const char *words, size_t bytes)
 bool fleet_is_left(const char *runtime)
 {
     struct fleet looked_for = {.runtime = (char *)(uintptr_t)runtime};
-    return store_is_left(runtime) || process_each("flotilla-relay", note_left, &looked_for) == 1;
+    return keepers_any(runtime) || process_each("flotilla-relay", note_left, &looked_for) == 1;
 }
 
 /* A relay of this runtime folder runs. Where nothing was kept of its channel, what it holds is

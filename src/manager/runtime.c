@@ -16,7 +16,8 @@
 #define LOCK_TRIES    10
 #define LOCK_PAUSE_NS (30 * NS_PER_MS)
 
-static int write_process_file(const char *path, int folder)
+/* For people and scripts: that it cannot be written keeps no manager from its work. */
+static void write_process_file(const char *path, int folder)
 {
     char file[CHANNEL_PATH_BYTES_MAX + 32], text[32];
     int used = snprintf(text, sizeof text, "%ld\n", process_self());
@@ -25,7 +26,8 @@ static int write_process_file(const char *path, int folder)
     int error = file_write_whole(file, line);
     if (error == -EISDIR && folder_clear(folder, CONTROL_PROCESS_FILE) == 0)
         error = file_write_whole(file, line);
-    return error;
+    if (error < 0)
+        log_line("cannot write %s: %s", file, strerror(-error));
 }
 
 /* Whether the lock is what others would find. */
@@ -67,8 +69,8 @@ int runtime_take(struct runtime *runtime, const char *path, int lock)
         log_line("a manager already runs in %s: %s", path, control_manager(path, manager));
     else if (error < 0)
         log_line("cannot lock %s/%s: %s", path, CONTROL_LOCK, strerror(-error));
-    else if ((error = write_process_file(path, runtime->folder)) < 0)
-        log_line("cannot write %s/%s: %s", path, CONTROL_PROCESS_FILE, strerror(-error));
+    else
+        write_process_file(path, runtime->folder);
     return error < 0 ? error : 0;
 }
 
@@ -80,13 +82,11 @@ int runtime_look(struct runtime *runtime)
     if (folder < 0)
         return folder;
     int lock = take_lock(folder);
-    int error = lock < 0 ? lock : write_process_file(runtime->path, folder);
-    if (error < 0) {
-        if (lock >= 0)
-            descriptor_close(lock);
+    if (lock < 0) {
         descriptor_close(folder);
-        return error;
+        return lock;
     }
+    write_process_file(runtime->path, folder);
     descriptor_close(runtime->lock);
     descriptor_close(runtime->folder);
     runtime->lock = lock;

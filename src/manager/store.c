@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The manager's side of the keeping. A keeper is told from a dead one by its answer, from one that
  * hangs by a time limit; another takes its place only once it has all that the first one has. One
- * that cannot be asked is emptied from outside first; where the system forbids that, one that hangs
- * is ended all the same, but one that merely cannot be reached by its name is left alone. */
+ * that cannot be asked is emptied from outside; where the system forbids that, one that hangs is
+ * ended all the same, but one that merely cannot be reached by its name is left alone. */
 #include "manager/store.h"
 
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "channel/kept.h"
 #include "channel/settings.h"
+#include "manager/keepers.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/inherit.h"
@@ -24,14 +25,22 @@
 #define ASK_PAUSE_MS   10u
 #define KEEP_WAIT_MS   50u /* for room in the queue of who keeps */
 #define SETTLE_WAIT_MS 500u
-#define STOP_TRIES     20u              /* of ASK_PAUSE_MS: one that is frozen never will */
 #define HANGING_NS     (2 * NS_PER_S)   /* nothing was taken for so long */
 #define RESPAWN_NS     (50 * NS_PER_MS) /* one that ends so soon is followed at the next look */
+
+struct answer {
+    struct answer *next;
+    int descriptor;
+    char name[NOTIFY_NAME_BYTES_MAX + 1];
+};
 
 struct store {
     struct store_options options;
     char *runtime, *keeper_path;
-    bool by_system; /* systemd keeps */
+    struct keepers left;    /* what they hold was copied; they end once ours has it */
+    struct answer *answers; /* of the keeper that was asked */
+    bool opened;            /* all that the others held was found */
+    bool by_system;         /* systemd keeps */
     struct notify way;
     struct notify system; /* the way to systemd, while a keeper bridges; descriptor -1 */
     struct process keeper;
@@ -108,7 +117,7 @@ static int open_ways(struct store *store, int *orders)
 static int start_keeper(struct store *store)
 {
     char name[] = "flotilla-keeper";
-    char *words[] = {name, store->runtime, NULL}; /* by these it is found: note_keeper */
+    char *words[] = {name, store->runtime, NULL}; /* by these it is found: keepers.c */
     store->tried_ns = clock_monotonic_ns();
     notify_close(&store->way);
     int orders = -1, table = kept_create();
@@ -179,9 +188,38 @@ static bool read_word(const char *text, const char *key, const char **value)
     return true;
 }
 
+/* What the keeper has answered is put on top of what others hold. */
+static int gather(struct store *store, const char *name, int descriptor)
+{
+    struct answer *answer = malloc(sizeof *answer);
+    if (!answer) {
+        descriptor_close(descriptor);
+        return -ENOMEM;
+    }
+    snprintf(answer->name, sizeof answer->name, "%.*s", NOTIFY_NAME_BYTES_MAX, name);
+    answer->descriptor = descriptor;
+    answer->next = store->answers;
+    store->answers = answer;
+    return 0;
+}
+
+/* Hands on all that was gathered; without `found`, gives it up. */
+static void hand_on(struct store *store, void (*found)(void *, const char *, int))
+{
+    while (store->answers) {
+        struct answer *answer = store->answers;
+        store->answers = answer->next;
+        if (found)
+            found(store->options.context, answer->name, answer->descriptor);
+        else
+            descriptor_close(answer->descriptor);
+        free(answer);
+    }
+}
+
 /* Asks the keeper of an earlier manager for what it has. 0; -ENOENT if there is none, -ETIMEDOUT
  * or -EAGAIN (it takes nothing any more) if it does not answer. */
-static int ask_keeper(struct store *store, void (*found)(void *, const char *, int))
+static int ask_keeper(struct store *store)
 {
     int ends[2];
     if (notify_open_at(&store->way, store->runtime, NOTIFY_KEEPER) < 0)
@@ -205,7 +243,7 @@ static int ask_keeper(struct store *store, void (*found)(void *, const char *, i
             if (process_start_time(id, &start) == 0)
                 process_open(&store->keeper, id, start);
         } else if (read_word(text, "FDNAME=", &value) && passed >= 0) {
-            found(store->options.context, value, passed);
+            error = gather(store, value, passed);
             passed = -1;
         } else if (read_word(text, "END=", &value)) {
             break;
@@ -221,130 +259,65 @@ static int ask_keeper(struct store *store, void (*found)(void *, const char *, i
     return error;
 }
 
-struct search {
-    const char *runtime;
-    long id; /* of the keeper that was found; 0: none */
-};
+/* ---- more than one of them, or none that can be asked ---- */
 
-/* A keeper's words are its name and the folder. */
-static int note_keeper(void *context, long id, const char *words, size_t bytes)
+/* Asks whoever listens at the keeper's name, having woken the keepers that there are, or had them
+ * make the socket again, where that is called for. As ask_keeper. */
+static int ask_any(struct store *store)
 {
-    struct search *search = context;
-    size_t name = strlen(words) + 1;
-    if (name >= bytes || strcmp(words + name, search->runtime) != 0)
-        return 0;
-    search->id = id;
-    return 1;
-}
-
-bool store_is_left(const char *runtime)
-{
-    struct search search = {.runtime = runtime};
-    return process_each("flotilla-keeper", note_keeper, &search) == 1;
-}
-
-/* Finds a keeper that could not be asked: it is suspended, hangs, or its socket was removed. */
-static bool find_keeper(struct store *store)
-{
-    struct search search = {.runtime = store->runtime};
-    uint64_t start;
-    process_close(&store->keeper); /* of an answer that broke off */
-    return process_each("flotilla-keeper", note_keeper, &search) == 1 &&
-           process_start_time(search.id, &start) == 0 &&
-           process_open(&store->keeper, search.id, start) == 0;
-}
-
-/* Asks a keeper whose socket has lost its name, by having it make the socket again. As ask_keeper.
- */
-static int ask_nameless(struct store *store, void (*found)(void *, const char *, int))
-{
-    if (!find_keeper(store))
-        return -ENOENT;
-    process_remind(&store->keeper);
-    process_close(&store->keeper);
-    int error = -ENOENT;
+    int error = ask_keeper(store);
+    if ((error == -ETIMEDOUT || error == -EAGAIN) && store->left.first) {
+        keepers_wake(&store->left, false);
+        hand_on(store, NULL); /* of an answer that broke off */
+        process_close(&store->keeper);
+        notify_close(&store->way);
+        error = ask_keeper(store);
+    }
+    if (error != -ENOENT || !store->left.first)
+        return error;
+    keepers_wake(&store->left, true);
     for (uint64_t waited_ms = 0; error == -ENOENT && waited_ms < ANSWER_WAIT_MS;
          waited_ms += ASK_PAUSE_MS) {
         clock_sleep_until(clock_monotonic_ns() + ASK_PAUSE_MS * NS_PER_MS);
-        error = ask_keeper(store, found);
+        error = ask_keeper(store);
     }
     return error;
 }
 
-/* What it was sent and has not come to yet. What it was to give up stays: whoever has it finds out
- * by the configuration. */
-static void take_waiting(struct store *store, int orders, void (*found)(void *, const char *, int))
+/* Copies what the keepers hold that could not be asked (asking has failed with `asked`, or another
+ * one has answered). They stay, suspended, until ours has everything. 0, or a negative errno: they
+ * are left alone, and so is the fleet. */
+static int empty_left(struct store *store, int asked, void (*found)(void *, const char *, int))
 {
-    static const char key[] = "\nFDNAME=";
-    char text[NOTIFY_NAME_BYTES_MAX + 128];
-    int passed;
-    while (notify_receive(orders, text, sizeof text, &passed, 0) > 0) {
-        const char *value;
-        char *name = strstr(text, key);
-        if (passed < 0)
-            continue;
-        if (name && read_word(text, "FDSTORE=1\n", &value)) {
-            name += sizeof key - 1;
-            name[strcspn(name, "\n")] = '\0';
-            found(store->options.context, name, passed);
+    for (struct keeper_found *keeper = store->left.first, *next; keeper; keeper = next) {
+        next = keeper->next;
+        int error = keeper_empty(keeper, found, store->options.context);
+        if (error == 0) {
+            log_line("the keeper (process %ld) cannot be asked; copied what it holds",
+                     keeper->process.id);
+        } else if (asked == 0 || asked == -ENOENT) {
+            log_line("the keeper (process %ld) cannot be reached at %s/%s, and what it holds "
+                     "cannot be copied: %s; it is left alone",
+                     keeper->process.id, store->runtime, NOTIFY_KEEPER, strerror(-error));
+            if (asked < 0)
+                return error;
+            keepers_leave_out(&store->left, keeper->process.id);
         } else {
-            descriptor_close(passed);
+            log_line("the keeper (process %ld) does not answer, and what it holds cannot be "
+                     "copied: %s; what waits for relays that have died is lost with it",
+                     keeper->process.id, strerror(-error));
         }
     }
-}
-
-/* Copies all that the keeper holds out of it, from outside. It stays suspended. 0 or a negative
- * errno; part of it may have been found then. */
-static int empty_keeper(struct store *store, void (*found)(void *, const char *, int))
-{
-    char name[NOTIFY_NAME_BYTES_MAX + 1];
-    struct kept *kept;
-    int table = process_take_descriptor(&store->keeper, KEPT_TABLE);
-    int error = table < 0 ? table : kept_map(table, &kept);
-    descriptor_close(table);
-    if (error < 0)
-        return error;
-    process_suspend(&store->keeper);
-    for (uint32_t try = 0; try < STOP_TRIES && !process_suspended(store->keeper.id); try++)
-        clock_sleep_until(clock_monotonic_ns() + ASK_PAUSE_MS * NS_PER_MS);
-    for (int at = kept_next(kept, 0, name); at >= 0; at = kept_next(kept, at + 1, name)) {
-        int taken = process_take_descriptor(&store->keeper, at);
-        if (taken < 0)
-            error = taken;
-        else
-            found(store->options.context, name, taken);
-    }
-    int orders = process_take_descriptor(&store->keeper, kept_orders(kept));
-    if (orders >= 0)
-        take_waiting(store, orders, found);
-    descriptor_close(orders);
-    kept_unmap(kept);
-    return error;
-}
-
-/* There may be a keeper, but asking it has failed with `asked`. Once it is emptied it must not come
- * to life again beside another. 0, or a negative errno: it is left alone, and so is the fleet. */
-static int follow_unasked(struct store *store, int asked, void (*found)(void *, const char *, int))
-{
-    if (!find_keeper(store))
-        return 0;
-    int error = empty_keeper(store, found);
-    if (error < 0 && asked == -ENOENT) {
-        log_line("the keeper (process %ld) cannot be reached at %s/%s, and what it holds cannot be "
-                 "copied: %s; nothing was touched",
-                 store->keeper.id, store->runtime, NOTIFY_KEEPER, strerror(-error));
-        process_close(&store->keeper);
-        return error;
-    }
-    if (error < 0)
-        log_line("the keeper (process %ld) does not answer, and what it holds cannot be copied: "
-                 "%s; killing it, and what waits for relays that have died is lost",
-                 store->keeper.id, strerror(-error));
-    else
-        log_line("the keeper (process %ld) cannot be asked; another has all that it held",
-                 store->keeper.id);
-    destroy_keeper(store);
     return 0;
+}
+
+/* Ours has all that the others hold, once it has taken everything. */
+static void end_left(struct store *store)
+{
+    if (store->left.first && (store->by_system || store->keeper.id != 0) && !store->behind &&
+        store->behind_ns == 0 && store->options.in_charge(store->options.in_charge_context) &&
+        notify_barrier(&store->way, SETTLE_WAIT_MS) == 0)
+        keepers_end(&store->left);
 }
 
 static void take_inherited(struct store *store, void (*found)(void *, const char *, int))
@@ -373,17 +346,17 @@ int store_open(struct store **store, const struct store_options *options,
 
     const char *room = getenv("FDSTORE");
     take_inherited(made, found);
-    int error = ask_keeper(made, found);
-    if ((error == -ETIMEDOUT || error == -EAGAIN) && find_keeper(made)) {
-        process_terminate(&made->keeper); /* which only wakes it, if it is suspended */
-        process_close(&made->keeper);
-        notify_close(&made->way);
-        error = ask_keeper(made, found);
-    }
-    if (error == -ENOENT)
-        error = ask_nameless(made, found);
-    bool bridged = error == 0;
-    error = bridged ? 0 : follow_unasked(made, error, found);
+    int error = keepers_find(&made->left, made->runtime);
+    if (error < 0)
+        return error;
+    int asked = ask_any(made);
+    bool bridged = asked == 0;
+    if (bridged)
+        keepers_leave_out(&made->left, made->keeper.id);
+    else
+        process_close(&made->keeper); /* of an answer that broke off */
+    error = empty_left(made, asked, found);
+    hand_on(made, bridged ? found : NULL);
     if (error < 0)
         return error;
     if (room && strtoul(room, NULL, 10) > 0 && getenv("NOTIFY_SOCKET")) {
@@ -394,9 +367,11 @@ int store_open(struct store **store, const struct store_options *options,
             made->by_system = true;
             made->way = system;
             made->behind = bridged;
+            made->opened = true;
             return 0;
         }
     }
+    made->opened = true;
     if (!bridged)
         notify_close(&made->way);
     ensure_keeper(made);
@@ -484,6 +459,7 @@ static void look_at_name(struct store *store)
 
 void store_look(struct store *store)
 {
+    end_left(store);
     bool ours = !store->by_system && store->keeper.id != 0;
     if (ours)
         look_at_name(store);
@@ -586,6 +562,10 @@ void store_close(struct store *store)
 {
     if (!store)
         return;
+    hand_on(store, NULL);
+    if (store->opened)
+        keepers_end(&store->left);
+    keepers_forget(&store->left);
     if (!store->by_system && store->keeper.id != 0) {
         end_keeper(store);
         int folder = folder_open(store->runtime);

@@ -26,9 +26,6 @@ struct store_options {
     void *in_charge_context;
 };
 
-/* Whether a keeper of that runtime folder runs. */
-bool store_is_left(const char *runtime);
-
 /* Calls `found` with each descriptor an earlier manager has left, which is the callee's from then
  * on, and gets ready to keep others. 0 or a negative errno. */
 int store_open(struct store **store, const struct store_options *options,

@@ -48,6 +48,9 @@ int notify_listen(const char *folder, const char *name);
  * the descriptor that came with it, close-on-exec, or -1. The bytes of the text; 0 at the end of a
  * pair; -EAGAIN if `wait_ms` passed without one; or another negative errno. */
 long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, uint64_t wait_ms);
+/* The same for one that is there already, and it stays there; notify_skip takes it away. */
+long notify_peek(int descriptor, char *text, size_t text_bytes, int *passed);
+void notify_skip(int descriptor);
 /* Sends a message as notify_send does, with a descriptor unless it is -1, but waits for room up to
  * `wait_ms`. */
 int notify_pass(int descriptor, const char *text, int passed, uint64_t wait_ms);

@@ -171,9 +171,15 @@ static void finish_other_layout(struct relay *relay)
         writer_drain(writer);
         writer->same_file = false;
     }
+    uint64_t before = lane_writer(lane)->datums_unrecorded;
     writer_abandon(lane);
     if (lane_writer(lane)->file_open)
         segment_give_up(lane);
+    uint64_t given_up = lane_writer(lane)->datums_unrecorded - before;
+    if (given_up > 0)
+        log_line("%" PRIu64 " datums of another schema were left, and no file of theirs to put "
+                 "them in: given up",
+                 given_up);
 }
 
 static int open_lane(struct relay *relay, enum lane_index index)

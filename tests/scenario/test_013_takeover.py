@@ -616,6 +616,57 @@ def test_013_a_keeper_that_cannot_be_asked_is_emptied(rng, obstacle):
         assert container.payload(fleet.files("engine")) == (b"".join(pool), 9000)
 
 
+def test_013_managers_killed_as_they_empty_a_keeper(rng):
+    """It stays until another has all that it holds: whatever was copied by then, the next manager
+    finds it again."""
+    pool = signals.samples(4000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "10s"}) as fleet:
+        fleet.source("engine", pool[:2000], rate=10_000).finish()
+        wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 2000)
+        relay = fleet.channel("engine")["pid"]
+        fleet.kill_manager()
+        os.kill(relay, signal.SIGKILL)
+        put_in_the_way(fleet.folder / "run/keeper.sock")
+        fleet.source("engine", pool[2000:], rate=10_000).finish()
+        for turn in range(6):
+            fleet.start(wait=False)
+            wait_until(lambda: fleet.log().count("copied what it holds") > turn, pause=0.001)
+            time.sleep(rng.uniform(0, 0.02) if turn % 2 else 0)
+            fleet.kill_manager()
+            for relay in fleet.relay_processes():
+                os.kill(relay, signal.SIGKILL)
+        fleet.start()
+        wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 4000)
+        wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1, what="one keeper")
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool), 4000)
+
+
+def test_013_a_link_to_another_fleets_keeper(rng):
+    """Neither fleet has to do with the other's."""
+    pool = signals.samples(3000)
+    keys = {"engine": {"schema": signals.SCHEMA}}
+    with Fleet(keys, storage={"sync": "5s"}) as other, Fleet(keys, storage={"sync": "5s"}) as fleet:
+        for each in other, fleet:
+            each.source("engine", pool, rate=10_000).finish()
+            wait_until(lambda each=each: each.channel("engine")["datums_accepted"] == 3000)
+        keepers = [each.status()["manager"]["keeper"] for each in (other, fleet)]
+        relay, at_name = fleet.channel("engine")["pid"], fleet.folder / "run/keeper.sock"
+        fleet.kill_manager()
+        os.kill(relay, signal.SIGKILL)
+        at_name.unlink()
+        at_name.symlink_to(other.folder / "run/keeper.sock")
+        fleet.start()
+        assert [each.status()["manager"]["keeper"] for each in (other, fleet)] == keepers
+        at_name.unlink()
+        at_name.symlink_to(other.folder / "run/keeper.sock")
+        wait_until(lambda: not at_name.is_symlink(), what="a socket of its own")
+        for each in fleet, other:
+            assert each.channel("engine")["datums_accepted"] == 3000
+            each.stop()
+            assert container.payload(each.files("engine")) == (b"".join(pool), 3000)
+
+
 def test_013_a_layout_that_goes_as_its_relay_starts(rng, tmp_path):
     """The runtime folder was removed in that moment: it is furnished again."""
     copy_programs(tmp_path)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """033-chaos: under load, at random instants and in random order, relays, keeper and manager are
 killed or suspended, the runtime folder or a file in it is removed, or a folder put in that file's
-place for a while, other managers are started, and every command is given at the same time. What holds a channel's memory is hit again only once the
-others can hold it anew. In the end one manager and one keeper are there, and every datum is
-recorded once, in order. Long; a failure ends with the seed."""
+place for a while, other managers are started, and every command is given at the same time. What
+holds a channel's memory is hit again only once the others can hold it anew. In the end one manager
+and one keeper are there, and every datum is recorded once, in order. Long; a failure ends with the
+seed, and says in the log when each blow fell."""
 import contextlib
 import os
 import shutil

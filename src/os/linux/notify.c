@@ -114,7 +114,7 @@ static int wait_for(int descriptor, short events, uint64_t wait_ms)
     return ready > 0 ? 0 : ready == 0 || errno == EINTR ? -EAGAIN : -errno;
 }
 
-long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, uint64_t wait_ms)
+static long receive(int descriptor, char *text, size_t text_bytes, int *passed, int how)
 {
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))];
     struct iovec part = {.iov_base = text, .iov_len = text_bytes - 1};
@@ -123,10 +123,7 @@ long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, 
                              .msg_control = control,
                              .msg_controllen = sizeof(control)};
     *passed = -1;
-    int status = wait_for(descriptor, POLLIN, wait_ms);
-    if (status < 0)
-        return status;
-    ssize_t got = recvmsg(descriptor, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    ssize_t got = recvmsg(descriptor, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | how);
     if (got < 0)
         return errno == EINTR ? -EAGAIN : -errno;
     text[got] = '\0';
@@ -145,6 +142,23 @@ long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, 
         }
     }
     return got;
+}
+
+long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, uint64_t wait_ms)
+{
+    *passed = -1;
+    int status = wait_for(descriptor, POLLIN, wait_ms);
+    return status < 0 ? status : receive(descriptor, text, text_bytes, passed, 0);
+}
+
+long notify_peek(int descriptor, char *text, size_t text_bytes, int *passed)
+{
+    return receive(descriptor, text, text_bytes, passed, MSG_PEEK);
+}
+
+void notify_skip(int descriptor)
+{
+    recv(descriptor, NULL, 0, MSG_DONTWAIT | MSG_TRUNC);
 }
 
 int notify_pass(int descriptor, const char *text, int passed, uint64_t wait_ms)

@@ -63,6 +63,11 @@ int socket_path_connect(int type, const char *folder, const char *name)
     int place = name_socket(folder, name, &address), error = 0;
     if (place < 0)
         return place;
+    struct stat entry;
+    if (fstatat(place, name, &entry, AT_SYMLINK_NOFOLLOW) < 0)
+        return finish(place, -1, -errno);
+    if (!S_ISSOCK(entry.st_mode)) /* a symbolic link may lead to somebody else's */
+        return finish(place, -1, -ECONNREFUSED);
     int made = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
     if (made < 0 || connect(made, (const struct sockaddr *)&address, sizeof(address)) < 0)
         error = -errno;

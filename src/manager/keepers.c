@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ * Finding, emptying and ending keepers. A keeper's words are its name and the runtime folder. */
+#include "manager/keepers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "os/clock.h"
+#include "os/file.h"
+
+#define PROGRAM    "flotilla-keeper"
+#define STOP_PAUSE (10 * NS_PER_MS)
+#define STOP_TRIES 20u /* one that is frozen never stops, but does not go on either */
+
+struct search {
+    const char *runtime;
+    struct keepers *keepers; /* NULL: any will do */
+    int error;
+};
+
+/* Among those of its age, a keeper without a table comes first: it is of another version. */
+static void add_by_age(struct keepers *keepers, struct keeper_found *found)
+{
+    struct keeper_found **at = &keepers->first;
+    while (*at && found->kept &&
+           (!(*at)->kept || kept_begun_ns((*at)->kept) <= kept_begun_ns(found->kept)))
+        at = &(*at)->next;
+    found->next = *at;
+    *at = found;
+}
+
+static void forget(struct keeper_found *found)
+{
+    kept_unmap(found->kept);
+    process_close(&found->process);
+    free(found);
+}
+
+static int open_found(struct search *search, long id)
+{
+    uint64_t start;
+    struct keeper_found *found = calloc(1, sizeof *found);
+    if (!found) {
+        search->error = -ENOMEM;
+        return 1;
+    }
+    if (process_start_time(id, &start) < 0 || process_open(&found->process, id, start) < 0) {
+        free(found);
+        return 0;
+    }
+    int table = process_take_descriptor(&found->process, KEPT_TABLE);
+    found->error = table < 0 ? table : kept_map(table, &found->kept);
+    descriptor_close(table);
+    if (found->kept && kept_followed(found->kept))
+        forget(found); /* it has been killed, too, and does not go */
+    else
+        add_by_age(search->keepers, found);
+    return 0;
+}
+
+static int note_keeper(void *context, long id, const char *words, size_t bytes)
+{
+    struct search *search = context;
+    size_t name = strlen(words) + 1;
+    if (name >= bytes || strcmp(words + name, search->runtime) != 0)
+        return 0;
+    return search->keepers ? open_found(search, id) : 1;
+}
+
+bool keepers_any(const char *runtime)
+{
+    struct search search = {.runtime = runtime};
+    return process_each(PROGRAM, note_keeper, &search) == 1;
+}
+
+int keepers_find(struct keepers *keepers, const char *runtime)
+{
+    struct search search = {.runtime = runtime, .keepers = keepers};
+    process_each(PROGRAM, note_keeper, &search);
+    return search.error;
+}
+
+void keepers_leave_out(struct keepers *keepers, long id)
+{
+    for (struct keeper_found **at = &keepers->first; *at; at = &(*at)->next) {
+        struct keeper_found *found = *at;
+        if (found->process.id != id)
+            continue;
+        *at = found->next;
+        forget(found);
+        return;
+    }
+}
+
+void keepers_wake(const struct keepers *keepers, bool remind)
+{
+    for (const struct keeper_found *found = keepers->first; found; found = found->next) {
+        if (remind)
+            process_remind(&found->process);
+        else
+            process_terminate(&found->process); /* a keeper does not end of it */
+    }
+}
+
+/* What it was sent and has not come to yet. What it was to give up stays: whoever has it finds out
+ * by the configuration. */
+static void take_waiting(int orders, void (*found)(void *, const char *, int), void *context)
+{
+    static const char order[] = "FDSTORE=1\n", key[] = "\nFDNAME=";
+    char text[NOTIFY_NAME_BYTES_MAX + 128];
+    int passed;
+    while (notify_receive(orders, text, sizeof text, &passed, 0) > 0) {
+        char *name = strstr(text, key);
+        if (passed < 0)
+            continue;
+        if (name && strncmp(text, order, sizeof order - 1) == 0) {
+            name += sizeof key - 1;
+            name[strcspn(name, "\n")] = '\0';
+            found(context, name, passed);
+        } else {
+            descriptor_close(passed);
+        }
+    }
+}
+
+int keeper_empty(const struct keeper_found *keeper,
+                 void (*found)(void *context, const char *name, int descriptor), void *context)
+{
+    char name[NOTIFY_NAME_BYTES_MAX + 1];
+    const struct process *process = &keeper->process;
+    if (!keeper->kept)
+        return keeper->error;
+    process_suspend(process);
+    for (uint32_t try = 0; try < STOP_TRIES && !process_suspended(process->id); try++)
+        clock_sleep_until(clock_monotonic_ns() + STOP_PAUSE);
+    int error = 0;
+    for (int leaving = 1; leaving >= 0; leaving--)
+        for (int at = kept_next(keeper->kept, 0, leaving, name); at >= 0;
+             at = kept_next(keeper->kept, at + 1, leaving, name)) {
+            int taken = process_take_descriptor(process, at);
+            if (taken < 0)
+                error = taken;
+            else
+                found(context, name, taken);
+        }
+    int orders = process_take_descriptor(process, kept_orders(keeper->kept));
+    if (orders >= 0 && error == 0)
+        take_waiting(orders, found, context);
+    descriptor_close(orders);
+    if (error < 0)
+        process_terminate(process); /* which only wakes it */
+    return error;
+}
+
+void keepers_end(struct keepers *keepers)
+{
+    for (const struct keeper_found *found = keepers->first; found; found = found->next) {
+        if (found->kept)
+            kept_note_followed(found->kept);
+        process_kill(&found->process);
+    }
+    keepers_forget(keepers);
+}
+
+void keepers_forget(struct keepers *keepers)
+{
+    while (keepers->first) {
+        struct keeper_found *found = keepers->first;
+        keepers->first = found->next;
+        forget(found);
+    }
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ * The keepers of a runtime folder as they are found by their words in the list of processes,
+ * whether they can be asked or not. As a rule there is one; more where a manager was killed while
+ * one took the place of another, or where one cannot be ended. What they hold is copied from
+ * outside, by the table that each has (channel/kept.h).
+ * Relies on os/process. Sources: pidfd_getfd(2). */
+#ifndef FLOTILLA_MANAGER_KEEPERS_H
+#define FLOTILLA_MANAGER_KEEPERS_H
+
+#include <stdbool.h>
+
+#include "channel/kept.h"
+#include "os/process.h"
+
+struct keeper_found {
+    struct process process;
+    struct kept *kept; /* NULL: it could not be had */
+    int error;         /* why: a negative errno; else 0 */
+    struct keeper_found *next;
+};
+
+/* The oldest first. Starts as zeros. */
+struct keepers {
+    struct keeper_found *first;
+};
+
+/* Whether a keeper of that runtime folder runs. */
+bool keepers_any(const char *runtime);
+
+/* Finds all that are not known to have been followed by another. 0 or -ENOMEM. Ends with
+ * keepers_forget or keepers_end. */
+int keepers_find(struct keepers *keepers, const char *runtime);
+/* Takes the one of that id out of the list, if it is in it. */
+void keepers_leave_out(struct keepers *keepers, long id);
+/* Wakes those that are suspended; with `remind`, has each make its socket again. */
+void keepers_wake(const struct keepers *keepers, bool remind);
+
+/* Suspends the keeper and calls `found` with a copy of each descriptor it holds, which is the
+ * callee's from then on; of those under one name the newest comes last. 0, or a negative errno:
+ * part of it may have been found, and the keeper is not suspended. */
+int keeper_empty(const struct keeper_found *keeper,
+                 void (*found)(void *context, const char *name, int descriptor), void *context);
+
+/* Another keeper has all that these hold, or nobody needs it any more: ends them. */
+void keepers_end(struct keepers *keepers);
+/* Leaves them as they are. */
+void keepers_forget(struct keepers *keepers);
+
+#endif
