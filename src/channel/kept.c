@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The table of names. Relies on its being read only while its keeper is suspended: then each line
- * is a whole one, or one that is about to be written and has no name yet. */
+ * The table of names. Relies on its being read only while its keeper does not go on: then each
+ * line is a whole one, or one that is about to be written and has no name yet. */
 #include "channel/kept.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@ struct line {
 
 struct kept {
     uint64_t begun_ns;
-    uint32_t orders;
+    int32_t orders[2];
     uint32_t end; /* no name stands from here on */
     uint32_t followed;
     struct line lines[KEPT_MAX];
@@ -48,10 +48,12 @@ void kept_begin(struct kept *kept, uint64_t now_ns)
         kept->begun_ns = now_ns;
 }
 
-void kept_note_orders(struct kept *kept, int orders)
+void kept_note_orders(struct kept *kept, int older, int newest)
 {
-    if (kept != NULL)
-        kept->orders = (uint32_t)orders;
+    if (kept == NULL)
+        return;
+    kept->orders[0] = older;
+    kept->orders[1] = newest;
 }
 
 static bool has_line(const struct kept *kept, int descriptor)
@@ -86,9 +88,9 @@ uint64_t kept_begun_ns(const struct kept *kept)
     return kept->begun_ns;
 }
 
-int kept_orders(const struct kept *kept)
+int kept_orders(const struct kept *kept, int which)
 {
-    return kept->orders <= INT32_MAX ? (int)kept->orders : -1;
+    return kept->orders[which];
 }
 
 int kept_next(const struct kept *kept, int from, bool leaving, char name[NOTIFY_NAME_BYTES_MAX + 1])

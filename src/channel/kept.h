@@ -2,8 +2,8 @@
  * What flotilla-keeper holds, for a manager that cannot ask it: the names of its descriptors by
  * their numbers, in a memory that the manager which started it has handed down. With that, a keeper
  * that hangs, is frozen, or whose socket cannot be reached by its name is emptied from outside
- * (pidfd_getfd) before it is ended. Names are the keeper's to write; a reader has it suspended
- * first. Relies on os/memory. */
+ * (pidfd_getfd) before it is ended. Names are the keeper's to write; a reader sees to it that it
+ * does not go on meanwhile. Relies on os/memory. */
 #ifndef FLOTILLA_CHANNEL_KEPT_H
 #define FLOTILLA_CHANNEL_KEPT_H
 
@@ -28,8 +28,8 @@ void kept_unmap(struct kept *kept); /* NULL: nothing */
 
 /* The keeper's, where it has such a memory (else NULL). It begins at `now_ns` (monotonic). */
 void kept_begin(struct kept *kept, uint64_t now_ns);
-/* It takes its orders from the descriptor `orders`. */
-void kept_note_orders(struct kept *kept, int orders);
+/* It takes its orders from these two descriptors; -1: there is no older one. */
+void kept_note_orders(struct kept *kept, int older, int newest);
 /* `descriptor` is kept under `name`. */
 void kept_note(struct kept *kept, int descriptor, const char *name);
 /* It is about to be followed by another of its name; then it is closed. */
@@ -38,7 +38,8 @@ void kept_note_gone(struct kept *kept, int descriptor);
 
 /* A manager's. */
 uint64_t kept_begun_ns(const struct kept *kept);
-int kept_orders(const struct kept *kept);
+/* The older (0) or the newest (1); -1: there is none. */
+int kept_orders(const struct kept *kept, int which);
 /* The first descriptor from `from` on that has a name, which is copied, and is about to leave or
  * not; -1 behind the last. What is leaving still counts where nothing else has its name. */
 int kept_next(const struct kept *kept, int from, bool leaving,

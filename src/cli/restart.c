@@ -93,8 +93,8 @@ static int restart_all(const struct ask_options *options)
         json_string_value(json_object_get(json_object_get(status, "manager"), "unrenewable"));
     if (code == EXIT_OK && failed && failed[0]) {
         fprintf(stderr,
-                "flotilla restart: the new relay of %s did not come up; the relays that were not "
-                "replaced yet go on as they were\n",
+                "flotilla restart: %s did not come up anew, the manager's log says why; the relays "
+                "that were not replaced yet go on as they were\n",
                 failed);
         code = EXIT_FAILED;
     }

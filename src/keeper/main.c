@@ -220,7 +220,7 @@ static void listen_again(struct keeper *keeper)
             descriptor_close(keeper->older.watch.descriptor);
         int unheard = listen_to(keeper, &keeper->older, before);
         error = listen_to(keeper, &keeper->newest, made);
-        kept_note_orders(keeper->table, made);
+        kept_note_orders(keeper->table, before, made);
         error = error == 0 ? unheard : error;
     }
     if (error < 0 && error != keeper->listen_error)
@@ -257,10 +257,10 @@ int main(int argc, char **argv)
     if (error == 0)
         error = loop_signals(keeper.loop, caught, &keeper);
     keeper.alone = (struct loop_timer){.due = alone_too_long, .context = &keeper};
-    if (error == 0 && table >= 0)
-        error = kept_map(table, &keeper.table);
+    if (table >= 0 && kept_map(table, &keeper.table) < 0)
+        keeper.table = NULL; /* kept without it is better than not kept */
     kept_begin(keeper.table, clock_monotonic_ns());
-    kept_note_orders(keeper.table, orders);
+    kept_note_orders(keeper.table, -1, orders);
     if (error == 0)
         error = listen_to(&keeper, &keeper.newest, orders);
     if (error == 0) {

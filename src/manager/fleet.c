@@ -120,6 +120,7 @@ struct plan {
     struct channel *existing; /* NULL: to be added as `made` */
     struct channel *made;
     struct config_channel *pending; /* for a changed one; NULL: unchanged */
+    bool calls_off;                 /* what is at work is what is wanted; a change waits, though */
 };
 
 /* A layout that was taken over without its file is the wanted one's, if their digests say so. */
@@ -148,6 +149,10 @@ static int plan_one(struct fleet *fleet, struct config_channel *wanted, struct p
         int error = recall_layout(plan->existing, wanted);
         if (error < 0)
             return error;
+        plan->calls_off = plan->existing->pending && plan->existing->blocked[0] &&
+                          config_same_channel(&plan->existing->config, wanted);
+        if (plan->calls_off)
+            return 0;
         const struct config_channel *coming =
             plan->existing->pending ? plan->existing->pending : &plan->existing->config;
         if (config_same_channel(coming, wanted))
@@ -170,15 +175,19 @@ static void change_channel(struct channel *channel, struct config_channel *pendi
         free(channel->pending);
     }
     channel->pending = pending;
+    channel->swept = false;
     channel->finishers = 0; /* each change may need as many as the one before */
-    /* Another address is listened at from now on. On the same one, two sockets would both get each
-     * datagram of a group; there the new one is opened when the old relay has gone. */
-    if (channel->pending_receive < 0 &&
-        !net_same_address(&channel->config.settings.listen, &is->listen))
-        channel->pending_receive = channel_open_receiver(is);
-    if (channel->pending_receive < 0)
-        channel->pending_receive = -1; /* tried again, and told of, when the old one has gone */
     channel_replace_relay(channel);
+}
+
+/* The relay that could not be replaced yet has what is wanted now. */
+static void call_off_change(struct channel *channel)
+{
+    free(channel->pending->layout_image);
+    free(channel->pending);
+    channel->pending = NULL;
+    channel->blocked[0] = '\0';
+    channel_close_one(&channel->pending_receive);
 }
 
 static enum fleet_change apply_one(struct channel *channel, const struct plan *plan)
@@ -186,6 +195,8 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
     bool revived = channel->removed;
     channel->removed = false;
     channel->fresh = plan->pending != NULL;
+    if (plan->calls_off)
+        call_off_change(channel);
     if (plan->pending) {
         change_channel(channel, plan->pending);
         return revived ? FLEET_ADDED : FLEET_CHANGED;
@@ -194,9 +205,9 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
         channel->fresh = true;
         channel->finishers = 0;
         channel_replace_relay(channel);
-    }
-    if (channel->blocked)
+    } else if (channel->blocked[0]) {
         channel_replace_relay(channel);
+    }
     channel_prepare_layout(channel); /* it may have gone while no manager was there */
     return revived ? FLEET_ADDED : FLEET_UNCHANGED;
 }
@@ -270,6 +281,7 @@ int fleet_restart(struct fleet *fleet, const char *name)
     channel->fresh = true;
     channel->finishers = 0;
     channel_replace_relay(channel);
+    channel->child.restarts -= channel->blocked[0] != '\0';
     return 0;
 }
 
@@ -277,7 +289,7 @@ bool fleet_proven(struct fleet *fleet)
 {
     bool proven = true;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
-        if (!channel->fresh || channel->blocked || channel_has_failed(channel) ||
+        if (!channel->fresh || channel->blocked[0] || channel_has_failed(channel) ||
             channel->child.state == CHILD_STOPPED)
             continue;
         if (channel->child.state != CHILD_STOPPING && channel_is_ready(channel))
@@ -292,9 +304,9 @@ const char *fleet_trouble(const struct fleet *fleet, const char *name)
 {
     const struct channel *channel = find(fleet, name);
     bool started = channel && (channel->removed || channel->fresh);
-    return (started && channel_has_failed(channel)) || (channel && channel->blocked)
-               ? channel->reason
-               : NULL;
+    if (started && channel_has_failed(channel))
+        return channel->reason;
+    return channel && channel->blocked[0] ? channel->blocked : NULL;
 }
 
 /* The manager's own: standard streams, folder, lock, loop, signals, listener, log, a few clients,

@@ -275,6 +275,17 @@ static void change_receiver(struct channel *channel, const struct channel_settin
     }
 }
 
+void channel_open_ahead(struct channel *channel)
+{
+    const struct channel_settings *was = &channel->config.settings;
+    if (!channel->pending || channel->pending_receive >= 0 ||
+        net_same_address(&was->listen, &channel->pending->settings.listen))
+        return;
+    channel->pending_receive = channel_open_receiver(&channel->pending->settings);
+    if (channel->pending_receive < 0)
+        channel->pending_receive = -1; /* tried again, and told of, when the old one has gone */
+}
+
 static void close_sender(struct channel *channel, enum takeover_kind kind, int *descriptor)
 {
     channel_close_one(descriptor);

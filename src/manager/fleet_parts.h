@@ -57,10 +57,11 @@ struct channel {
     bool kill_sent;     /* the relay did not end in time */
     uint32_t finishers; /* relays started to finish, since one was wanted for work */
     uint64_t given_up;  /* datums that were left when nobody could finish it any more */
-    bool drained;       /* the last relay ended by itself: with all it had received on the disk */
-    bool blocked;       /* its relay is to be replaced once the next one can be started */
+    bool swept;         /* one more has looked for what came to a socket that goes meanwhile */
+    bool drained;       /* the last relay ended as asked: what it had received is on the disk */
     bool hand_over;     /* the relay that is about to be asked to end leaves all to the next */
     char reason[FLEET_REASON_BYTES];
+    char blocked[FLEET_REASON_BYTES]; /* why its relay could not be replaced yet; "": it need not */
     char shown[FLEET_REASON_BYTES + 100]; /* the reason as status gives it */
 };
 
@@ -125,6 +126,10 @@ void channel_read_memory(struct channel *channel, struct counters *counters);
 void channel_unmap(struct staging *staging, struct ledger_shared *ledger);
 /* A socket as the settings want it, or a negative errno. */
 int channel_open_receiver(const struct channel_settings *settings);
+/* Where the pending settings listen at another address, that is listened at from now on. On the
+ * same one, two sockets would both get each datagram of a group; there the new one is opened when
+ * the old relay has gone. */
+void channel_open_ahead(struct channel *channel);
 /* Whether one socket does for both. */
 bool channel_same_receiver(const struct channel_settings *a, const struct channel_settings *b);
 /* Whether the next relay can go on with what this one has in memory and in its open file: then it

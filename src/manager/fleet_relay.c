@@ -108,13 +108,17 @@ static bool is_unfinished(struct channel *channel, bool socket_goes)
             (socket_goes && channel->receive >= 0 && net_wait(channel->receive, -1, 0) == 1));
 }
 
-/* The same before the pending settings are put in force. A relay that has ended by itself has seen
- * to everything: on a live stream the next datagram always waits already. */
+/* The same before the pending settings are put in force. A relay that has ended as asked has
+ * brought everything to the disk; but while it did, its socket went on collecting. One more takes
+ * that, and not another one after it: on a live stream the next datagram always waits already. */
 static bool must_finish_before_change(struct channel *channel)
 {
     const struct config_channel *is = &channel->config, *to = channel->pending;
-    return to && is->layout_image && !channel->drained && !channel_can_hand_over(channel) &&
-           is_unfinished(channel, !channel_same_receiver(&is->settings, &to->settings));
+    if (!to || !is->layout_image || channel_can_hand_over(channel))
+        return false;
+    bool socket_goes = !channel_same_receiver(&is->settings, &to->settings);
+    return (!channel->drained || (socket_goes && !channel->swept)) &&
+           is_unfinished(channel, socket_goes);
 }
 
 /* Before a channel without a relay is given up: starts one for what is left. It is asked to end at
@@ -150,8 +154,8 @@ static void spawn_relay(struct channel *channel)
         return; /* this process is about to end; another manager starts it */
     /* What the last one has left can be finished only as it was begun: with its layout. */
     bool finishes = must_finish_before_change(channel);
-    channel->finishers += finishes;
-    channel->kill_sent = channel->drained = channel->blocked = false;
+    channel->kill_sent = false;
+    channel->blocked[0] = '\0';
     if (!finishes)
         channel_adopt(channel);
     /* Before the relay can change it: what there was is what it has to exceed to have worked. */
@@ -178,7 +182,9 @@ static void spawn_relay(struct channel *channel)
         return;
     }
     channel->reason[0] = '\0';
-    channel->retry = false;
+    channel->swept = channel->swept || (finishes && channel->drained);
+    channel->retry = channel->drained = false;
+    channel->finishers += finishes;
     channel_step(channel, CHILD_SPAWNED, 0);
     channel_watch_life(channel);
     log_line("%s: relay %ld started", channel_name(channel), channel->process.id);
@@ -230,17 +236,20 @@ void channel_timer_due(void *context)
 
 void channel_replace_relay(struct channel *channel)
 {
-    bool was_blocked = channel->blocked;
-    channel->blocked = child_alive(&channel->child) && channel_foresee(channel) < 0;
-    if (channel->blocked) {
-        char why[FLEET_REASON_BYTES];
-        snprintf(why, sizeof why, "%s", channel->reason);
-        channel_explain(channel, "not replaced yet: %s", why);
+    bool at_work = channel->child.state == CHILD_STARTING || channel->child.state == CHILD_RUNNING;
+    bool was_blocked = channel->blocked[0] != '\0';
+    channel->blocked[0] = '\0';
+    if (at_work && channel_foresee(channel) < 0) {
+        snprintf(channel->blocked, sizeof channel->blocked, "not replaced yet: %.200s",
+                 channel->reason);
+        channel->reason[0] = '\0';
         if (!was_blocked)
-            log_line("%s: relay %ld is %s; it goes on, and is replaced once that is mended",
-                     channel_name(channel), channel->process.id, channel->reason);
+            log_line("%s: relay %ld goes on, %s", channel_name(channel), channel->process.id,
+                     channel->blocked);
+        channel_close_one(&channel->pending_receive); /* nobody would take what it collects */
         return;
     }
+    channel_open_ahead(channel);
     channel->hand_over = channel_can_hand_over(channel);
     channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
     channel->hand_over = false;
@@ -297,7 +306,7 @@ static void relay_ended(void *context, unsigned events)
     bool unfinished = asked && !channel->child.wanted && !channel->kill_sent &&
                       (end.killed || end.code == CHILD_EXIT_RENEW) && is_unfinished(channel, true);
     channel->finishers += unfinished;
-    channel->drained = !end.killed && end.code == 0;
+    channel->drained = asked && !end.killed && end.code == 0;
     char how[128];
     describe_end(&end, how, sizeof how);
     channel_explain(channel, "relay %ld %s", id, how);

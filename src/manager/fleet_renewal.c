@@ -16,10 +16,10 @@ void fleet_renewal_due(void *context)
     struct channel *channel = fleet->renewing;
     if (fleet->stopping || !fleet->options.in_charge(fleet->options.context))
         return;
-    bool up = channel && !channel->blocked && channel->child.state != CHILD_STOPPING &&
+    bool up = channel && !channel->blocked[0] && channel->child.state != CHILD_STOPPING &&
               channel_is_ready(channel);
     bool failed = channel && !up &&
-                  (channel->blocked || channel_has_failed(channel) ||
+                  (channel->blocked[0] || channel_has_failed(channel) ||
                    now_ns - fleet->renewing_ns >= 2 * FLEET_CHANGE_GRACE_MS * NS_PER_MS);
     if (channel && !up && !failed) {
         loop_arm(fleet->options.loop, &fleet->renewal, now_ns + FLEET_RENEWAL_MS * NS_PER_MS);
@@ -31,7 +31,10 @@ void fleet_renewal_due(void *context)
         for (struct channel *other = fleet->first; other; other = other->next)
             other->renew = false;
         snprintf(fleet->unrenewable, sizeof fleet->unrenewable, "%s", channel_name(channel));
-        log_line("%s did not come up: no further relay is replaced", channel_name(channel));
+        log_line("%s %s: no further relay is replaced", channel_name(channel),
+                 channel->blocked[0] ? channel->blocked : "did not come up");
+        if (!channel->pending) /* else its change still waits */
+            channel->blocked[0] = '\0';
         return;
     }
     for (channel = fleet->first; channel && !channel->renew;)

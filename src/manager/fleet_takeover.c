@@ -61,8 +61,10 @@ bool fleet_is_left(const char *runtime)
     return keepers_any(runtime) || process_each("flotilla-relay", note_left, &looked_for) == 1;
 }
 
-/* A relay of this runtime folder runs. Where nothing was kept of its channel, what it holds is
- * copied; where that is not allowed, it has to end. */
+/* A relay of this runtime folder runs. Where what it works on was not kept of its channel, or not
+ * yet (a keeper that hung has what was before), it is copied; where that is not allowed, it has to
+ * end.
+ */
 static int look_for_orphan(void *context, long id, const char *words, size_t bytes)
 {
     struct orphan_search *search = context;
@@ -71,9 +73,7 @@ static int look_for_orphan(void *context, long id, const char *words, size_t byt
     uint64_t start;
     if (!read_channel(fleet, words, bytes, channel) || process_start_time(id, &start) < 0)
         return 0;
-    const struct takeover_channel *left = takeover_find(&fleet->left, channel);
-    if ((left && left->descriptors[TAKEOVER_MEMORY] >= 0 &&
-         left->descriptors[TAKEOVER_RECEIVE] >= 0) ||
+    if (takeover_is_of(&fleet->left, channel, id, start) ||
         takeover_copy(&fleet->left, channel, id, start) == 0)
         return 0;
     struct orphan *orphan = calloc(1, sizeof *orphan);

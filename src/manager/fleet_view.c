@@ -56,15 +56,24 @@ static bool wants_room(struct channel *channel, const struct counters *now)
     return wants;
 }
 
+static void retry_blocked(struct channel *channel)
+{
+    struct fleet *fleet = channel->fleet;
+    if (!channel->blocked[0] || channel->removed || fleet->stopping ||
+        !fleet->options.in_charge(fleet->options.context))
+        return;
+    bool restart = !channel->pending;
+    channel_replace_relay(channel);
+    channel->child.restarts += restart && !channel->blocked[0];
+}
+
 void fleet_sample_due(void *context)
 {
     struct fleet *fleet = context;
     bool wanting = false, rates = clock_monotonic_ns() >= fleet->rates_ns;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
         struct counters now;
-        if (channel->blocked && !channel->removed && !fleet->stopping &&
-            fleet->options.in_charge(fleet->options.context))
-            channel_replace_relay(channel);
+        retry_blocked(channel);
         if (!channel->ledger)
             continue;
         channel_note_work(channel);
@@ -128,10 +137,10 @@ static void explain_state(struct channel *channel, const struct channel_view *vi
         write_rejects(channel, &view->counters, rejects, sizeof rejects);
         channel_explain(channel, "the last %llu datagrams were all rejected%s",
                         (unsigned long long)view->counters.rejected_in_a_row, rejects);
-    } else if (child_alive(&channel->child) && !channel->blocked) {
+    } else if (child_alive(&channel->child)) {
         channel->reason[0] = '\0';
     }
-    const char *reason = channel->reason;
+    const char *reason = channel->reason[0] ? channel->reason : channel->blocked;
     const size_t bytes = sizeof channel->shown;
     bool relay_alive =
         channel->child.state == CHILD_STARTING || channel->child.state == CHILD_RUNNING;

@@ -104,8 +104,8 @@ void keepers_wake(const struct keepers *keepers, bool remind)
     }
 }
 
-/* What it was sent and has not come to yet. What it was to give up stays: whoever has it finds out
- * by the configuration. */
+/* What it was sent and has not come to yet. What it was to give up stays: that is found out by the
+ * relay at work, or by the configuration. */
 static void take_waiting(int orders, void (*found)(void *, const char *, int), void *context)
 {
     static const char order[] = "FDSTORE=1\n", key[] = "\nFDNAME=";
@@ -145,10 +145,15 @@ int keeper_empty(const struct keeper_found *keeper,
             else
                 found(context, name, taken);
         }
-    int orders = process_take_descriptor(process, kept_orders(keeper->kept));
-    if (orders >= 0 && error == 0)
-        take_waiting(orders, found, context);
-    descriptor_close(orders);
+    for (int which = 0; which < 2 && error == 0; which++) {
+        int number = kept_orders(keeper->kept, which);
+        int orders = number < 0 ? -1 : process_take_descriptor(process, number);
+        if (orders >= 0)
+            take_waiting(orders, found, context);
+        else if (number >= 0)
+            error = orders;
+        descriptor_close(orders);
+    }
     if (error < 0)
         process_terminate(process); /* which only wakes it */
     return error;

@@ -290,6 +290,10 @@ static json_t *refuse_renewal(const struct manager *manager)
     json_t *refusal = config ? NULL : refuse_reload(manager, text ? text : "");
     config_free(config);
     free(text);
+    if (!refusal && manager->runtime_error < 0) /* the new one would not come up either */
+        refusal = control_refusal(EXIT_CODE_FAILED,
+                                  "nothing was restarted: the runtime folder %s is not whole: %s",
+                                  manager->config->runtime, strerror(-manager->runtime_error));
     char name[] = "flotilla", version[] = "--version", check[] = "check", option[] = "-c";
     char *of_version[] = {name, version, NULL};
     char *of_check[] = {name, check, option, (char *)(uintptr_t)manager->path, NULL};

@@ -295,7 +295,7 @@ static int empty_left(struct store *store, int asked, void (*found)(void *, cons
         if (error == 0) {
             log_line("the keeper (process %ld) cannot be asked; copied what it holds",
                      keeper->process.id);
-        } else if (asked == 0 || asked == -ENOENT) {
+        } else if (asked == 0 || asked == -ENOENT || error == -EMFILE || error == -ENFILE) {
             log_line("the keeper (process %ld) cannot be reached at %s/%s, and what it holds "
                      "cannot be copied: %s; it is left alone",
                      keeper->process.id, store->runtime, NOTIFY_KEEPER, strerror(-error));

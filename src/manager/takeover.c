@@ -11,6 +11,8 @@
 #include "channel/ledger.h"
 #include "os/file.h"
 #include "os/inherit.h"
+#include "os/memory.h"
+#include "os/net.h"
 #include "os/process.h"
 
 static const char *const kind_names[TAKEOVER_KINDS] = {
@@ -74,6 +76,26 @@ struct takeover_channel *takeover_find(const struct takeover *takeover, const ch
     return NULL;
 }
 
+bool takeover_is_of(const struct takeover *takeover, const char *channel, long id, uint64_t start)
+{
+    const struct takeover_channel *left = takeover_find(takeover, channel);
+    struct process relay;
+    if (!left || left->descriptors[TAKEOVER_MEMORY] < 0 || left->descriptors[TAKEOVER_RECEIVE] < 0)
+        return false;
+    long holder = shared_memory_holder(left->descriptors[TAKEOVER_MEMORY]);
+    if (holder != 0 && holder != id)
+        return true; /* another one has the channel: this one is about to find that out */
+    if (process_open(&relay, id, start) < 0)
+        return true;
+    int receive = process_take_descriptor(&relay, PROCESS_FIRST_HANDED);
+    process_close(&relay);
+    bool same =
+        receive < 0 || net_cookie(receive) == net_cookie(left->descriptors[TAKEOVER_RECEIVE]);
+    if (receive >= 0)
+        descriptor_close(receive);
+    return holder == id && same;
+}
+
 int takeover_copy(struct takeover *takeover, const char *channel, long id, uint64_t start)
 {
     static const enum takeover_kind handed[] = {TAKEOVER_RECEIVE, TAKEOVER_MEMORY};
@@ -86,7 +108,6 @@ int takeover_copy(struct takeover *takeover, const char *channel, long id, uint6
         taken[i] = process_take_descriptor(&relay, PROCESS_FIRST_HANDED + i);
         error = taken[i] < 0 ? taken[i] : error;
     }
-    /* The senders are made anew where they are not the keeper's: sending has no state. */
     if (error == 0)
         error = ledger_map(&ledger, taken[1]);
     if (error == 0)
@@ -97,6 +118,11 @@ int takeover_copy(struct takeover *takeover, const char *channel, long id, uint6
             put(into, handed[i], taken[i]);
         else if (taken[i] >= 0)
             descriptor_close(taken[i]);
+    }
+    /* The senders are made anew: sending has no state, and kept ones may be of older settings. */
+    if (into) {
+        put(into, TAKEOVER_FULL, -1);
+        put(into, TAKEOVER_DECIMATED, -1);
     }
     process_close(&relay);
     return error < 0 ? error : into ? 0 : -ENOMEM;

@@ -31,6 +31,9 @@ struct takeover {
 void takeover_add(struct takeover *takeover, const char *name, int descriptor);
 /* The channel's, or NULL. */
 struct takeover_channel *takeover_find(const struct takeover *takeover, const char *channel);
+/* Whether what was found of a channel is what its relay `id` works on, as far as that can be told.
+ */
+bool takeover_is_of(const struct takeover *takeover, const char *channel, long id, uint64_t start);
 /* Copies the descriptors of the relay `id`, which started at `start`, of the channel. 0, or a
  * negative errno (-EPERM where the system does not let us). */
 int takeover_copy(struct takeover *takeover, const char *channel, long id, uint64_t start);

@@ -3,6 +3,7 @@
 manager killed and started again goes on; nobody ever runs two relays on a channel."""
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -385,6 +386,95 @@ def test_013_folder_changes_on_a_live_stream(rng, killed):
         assert container.payload(files) == (b"".join(pool[:sent]), sent)
 
 
+def test_013_an_address_changes_while_the_disk_is_slow(rng):
+    """What came to the old address while the relay brought everything to the disk is received."""
+    pool = signals.samples(4000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "100ms"}) as fleet:
+        source = fleet.source("engine", pool, rate=4000)
+        time.sleep(0.2)
+        relay = fleet.relays()["engine"]
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-o", "/dev/null", "-p", str(relay), "-e", "trace=fdatasync",
+             "-e", "inject=fdatasync:delay_enter=1500000"], stderr=subprocess.PIPE)
+        assert b"attached" in tracer.stderr.readline()
+        fleet.channels["engine"]["listen"] = fleet.addresses.group()
+        fleet.write()
+        fleet.reload()
+        tracer.communicate()
+        assert source.finish()["sent"] == 4000
+        assert fleet.log().count(" started\n") == 3
+        channel = fleet.settle({"engine": 4000})["engine"]
+        assert channel["datums_recorded"] == 4000 and channel["datagrams_dropped"] == 0
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool), 4000)
+
+
+def test_013_a_change_waits_for_the_relays_program(rng, tmp_path):
+    """What is in memory is not given up because nobody can be started to finish it for a while."""
+    copy_programs(tmp_path)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"},
+               prefix=tmp_path) as fleet:
+        pool = half_recorded(fleet)
+        relay = fleet.channel("engine")["pid"]
+        os.rename(tmp_path / "flotilla-relay", tmp_path / "away")
+        os.kill(relay, signal.SIGKILL)
+        fleet.channels["engine"]["buffer"] = "16MiB"
+        fleet.write()
+        assert "engine: failed" in fleet.reload(check=1).stderr
+        time.sleep(7.5)  # it is tried after 1, 2 and 4 s
+        os.rename(tmp_path / "away", tmp_path / "flotilla-relay")
+        fleet.reload()
+        fleet.wait_running()
+        channel = fleet.channel("engine")
+        assert channel["datums_recorded"] == 3000 and channel["datums_unrecorded"] == 0, channel
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool), 3000)
+
+
+def test_013_a_change_that_is_called_off(rng):
+    """A change that could not be put in force yet, and then the old configuration again."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        relay, layout = fleet.relays(), fleet.folder / "run/engine.layout"
+        put_in_the_way(layout)
+        before = fleet.channels["engine"]["listen"]
+        fleet.channels["engine"]["listen"] = fleet.addresses.group()
+        fleet.write()
+        assert "not replaced yet" in fleet.reload(check=1).stderr
+        fleet.channels["engine"]["listen"] = before
+        fleet.write()
+        assert "unchanged 1" in fleet.reload().stdout
+        assert fleet.channel("engine")["reason"] == ""
+        shutil.rmtree(layout)
+        time.sleep(1.5)
+        assert fleet.relays() == relay
+        fleet.source("engine", signals.samples(100)).finish()
+        assert fleet.settle({"engine": 100})["engine"]["datums_recorded"] == 100
+
+
+def test_013_relays_at_work_are_believed_over_a_keeper_that_hung(rng):
+    """It was told of more than its socket takes, and then the manager died: what it has of some
+    channels is what was there before a change of their buffer."""
+    names = [f"c{number}" for number in range(12)]
+    pool = signals.samples(2000)
+    with Fleet({name: {"schema": signals.SCHEMA} for name in names}) as fleet:
+        keeper = fleet.status()["manager"]["keeper"]
+        os.kill(keeper, signal.SIGSTOP)
+        for name in names:
+            fleet.channels[name]["buffer"] = "16MiB"
+        fleet.write()
+        fleet.reload()
+        relays = fleet.relays()
+        fleet.kill_manager()
+        fleet.start()
+        assert fleet.relays() == relays
+        sources = [fleet.source(name, pool, rate=5000) for name in names]
+        for source in sources:
+            source.finish()
+        for channel in fleet.settle({name: 2000 for name in names}).values():
+            assert channel["datums_recorded"] == 2000 and channel["restarts"] == 0, channel
+        assert "exit code 75" not in fleet.log()
+
+
 def test_013_a_runtime_folder_that_was_removed(rng):
     """Relays are found by what they were told, and so is the keeper: it makes its socket again."""
     keys = {"schema": signals.SCHEMA, "full": True, "record": False}
@@ -683,10 +773,12 @@ def test_013_a_layout_that_goes_as_its_relay_starts(rng, tmp_path):
         assert fleet.settle({"engine": 100})["engine"]["datums_recorded"] == 100
 
 
-@pytest.mark.parametrize("asked", ["reload", "restart", "restart --all"])
-@pytest.mark.parametrize("lacks", ["layout", "program"])
-def test_013_a_relay_stays_until_the_next_can_be_started(asked, lacks, rng, flotilla, tmp_path):
-    """A folder stands where its layout is to be, or its program has gone."""
+@pytest.mark.parametrize(("lacks", "asked"), [
+    *itertools.product(["layout", "program"], ["reload", "restart", "restart --all"]),
+    ("lock", "restart --all")])
+def test_013_a_relay_stays_until_the_next_can_be_started(lacks, asked, rng, flotilla, tmp_path):
+    """A folder stands where its layout is to be, or its program has gone; or the manager that is to
+    follow would find a folder in place of the lock."""
     copy_programs(tmp_path)
     pool = signals.samples(60_000)
     with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "50ms"},
@@ -694,8 +786,8 @@ def test_013_a_relay_stays_until_the_next_can_be_started(asked, lacks, rng, flot
         source = fleet.source("engine", pool, rate=10_000)
         time.sleep(0.3)
         relay = fleet.relays()["engine"]
-        layout = fleet.folder / "run/engine.layout"
-        if lacks == "layout":
+        layout = fleet.folder / "run" / ("engine.layout" if lacks == "layout" else "manager.lock")
+        if lacks != "program":
             put_in_the_way(layout)
         else:
             os.rename(tmp_path / "flotilla-relay", tmp_path / "away")
@@ -708,21 +800,27 @@ def test_013_a_relay_stays_until_the_next_can_be_started(asked, lacks, rng, flot
         else:
             answer = flotilla("restart", "--all", "-c", fleet.file, check=1)
         if asked == "restart --all":
-            assert "engine did not come up" in answer.stderr.replace("the new relay of ", "") or \
-                   "nothing was restarted" in answer.stderr, answer
+            assert ("engine did not come up anew" if lacks == "layout" else
+                    "nothing was restarted") in answer.stderr, answer
+            assert fleet.status()["manager"]["pid"] == fleet.manager.pid
         else:
             assert "engine: failed: not replaced yet: cannot" in answer.stderr, answer
             shown = fleet.channel("engine")
             assert shown["state"] == "running" and "not replaced yet" in shown["reason"], shown
+            assert shown["restarts"] == 0
         time.sleep(1.2)
         assert fleet.relays() == {"engine": relay}
-        if lacks == "layout":
+        if lacks != "program":
             shutil.rmtree(layout)
         else:
             os.rename(tmp_path / "away", tmp_path / "flotilla-relay")
-        if asked != "restart --all":  # that is to be asked for again
-            wait_until(lambda: fleet.relays() != {"engine": relay}, what="another relay")
-            wait_until(lambda: fleet.channel("engine")["reason"] == "")
+        if asked == "restart --all":  # that is to be asked for again
+            time.sleep(1.2)
+            assert fleet.relays() == {"engine": relay}
+            flotilla("restart", "--all", "-c", fleet.file, check=0)
+        wait_until(lambda: fleet.relays() != {"engine": relay}, what="another relay")
+        wait_until(lambda: fleet.channel("engine")["reason"] == "")
+        assert fleet.channel("engine")["restarts"] == (asked == "restart")
         sent = source.stop()["sent"]
         channel = fleet.settle({"engine": sent})["engine"]
         assert channel["datums_recorded"] == sent and channel["datagrams_dropped"] == 0
