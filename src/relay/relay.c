@@ -27,8 +27,9 @@ static int load_layout(struct relay *relay)
     int status = file_read_whole(relay->settings.layout, LAYOUT_IMAGE_BYTES_MAX, &bytes, &count);
     if (status < 0) {
         log_line("cannot read %s: %s", relay->settings.layout, strerror(-status));
-        /* Its folder may have been removed, and a manager that has noticed makes it again. */
-        return status == -ENOENT ? EXIT_BROKEN : EXIT_SETTINGS;
+        /* A manager whose runtime folder was removed makes it again; elsewhere somebody has to. */
+        bool managed = inherit_descriptor(INHERIT_MEMORY) >= 0 && relay->notify.descriptor < 0;
+        return status == -ENOENT && managed ? EXIT_BROKEN : EXIT_SETTINGS;
     }
     status = layout_load(&relay->layout, (struct span){bytes, count}); /* kept until the end */
     if (status < 0) {
