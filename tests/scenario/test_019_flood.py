@@ -65,7 +65,9 @@ def test_019_half_of_them_bad(rng):
         if channel["datagrams_dropped"] == 0:
             assert channel["datagrams_accepted"] == channel["datagrams_rejected"] == total // 2
         assert channel["datums_recorded"] == channel["datagrams_accepted"]
-        assert after <= before, "not a page more"
+        # The writing thread's stack may grow by a page, once: how deep it is used to the last byte
+        # depends on where it lies.
+        assert after <= before + 4, "memory that grows with what was received"
         fleet.stop()
         if not LONG:
             payload, count = container.payload(fleet.files("engine"))
