@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The table of names. Relies on its being read only while its keeper does not go on: then each
- * line is a whole one, or one that is about to be written and has no name yet. */
+ * line is a whole one, but for the instant in which its name is written. */
 #include "channel/kept.h"
 
 #include <errno.h>

@@ -433,8 +433,8 @@ void store_settle(struct store *store)
         note_taken(store, notify_barrier(&store->way, SETTLE_WAIT_MS));
 }
 
-/* Somebody may have removed the keeper's socket, or put another in its place: by its name the next
- * manager finds what is kept. */
+/* Somebody may have removed the keeper's socket: by its name the next manager finds what is kept.
+ * Known fault: another socket that lives there is taken for it. */
 static void look_at_name(struct store *store)
 {
     struct notify way;
