@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * The table of names. Relies on its being read only while its keeper does not go on: then each
- * line is a whole one, but for the instant in which its name is written. */
+ * The table of names. Relies on its being read only while its keeper does not go on. It may have
+ * been suspended between any two of its steps: a line counts from its name's first character on,
+ * which is written last. */
 #include "channel/kept.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "os/memory.h"
 
@@ -14,7 +17,7 @@ struct line {
 };
 
 struct kept {
-    uint64_t begun_ns;
+    uint64_t begun_ns; /* 0: it has not, and what stands here says nothing */
     int32_t orders[2];
     uint32_t end; /* no name stands from here on */
     uint32_t followed;
@@ -44,8 +47,11 @@ void kept_unmap(struct kept *kept)
 
 void kept_begin(struct kept *kept, uint64_t now_ns)
 {
-    if (kept != NULL)
-        kept->begun_ns = now_ns;
+    if (kept == NULL)
+        return;
+    kept_note_orders(kept, -1, KEPT_ORDERS);
+    atomic_signal_fence(memory_order_seq_cst);
+    kept->begun_ns = now_ns;
 }
 
 void kept_note_orders(struct kept *kept, int older, int newest)
@@ -65,10 +71,15 @@ void kept_note(struct kept *kept, int descriptor, const char *name)
 {
     if (!has_line(kept, descriptor))
         return;
-    kept->lines[descriptor].leaving = 0;
-    snprintf(kept->lines[descriptor].name, sizeof(kept->lines[0].name), "%s", name);
+    struct line *line = &kept->lines[descriptor];
+    size_t bytes = strnlen(name, NOTIFY_NAME_BYTES_MAX);
     if ((uint32_t)descriptor >= kept->end)
         kept->end = (uint32_t)descriptor + 1;
+    line->leaving = 0;
+    for (size_t i = 1; i < sizeof(line->name); i++)
+        line->name[i] = i < bytes ? name[i] : '\0';
+    atomic_signal_fence(memory_order_seq_cst);
+    line->name[0] = name[0];
 }
 
 void kept_note_leaving(struct kept *kept, int descriptor)
@@ -85,11 +96,13 @@ void kept_note_gone(struct kept *kept, int descriptor)
 
 uint64_t kept_begun_ns(const struct kept *kept)
 {
-    return kept->begun_ns;
+    return kept->begun_ns != 0 ? kept->begun_ns : UINT64_MAX;
 }
 
 int kept_orders(const struct kept *kept, int which)
 {
+    if (kept->begun_ns == 0)
+        return which == 0 ? -1 : KEPT_ORDERS;
     return kept->orders[which];
 }
 

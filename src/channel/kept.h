@@ -26,7 +26,8 @@ int kept_create(void);
 int kept_map(int descriptor, struct kept **kept);
 void kept_unmap(struct kept *kept); /* NULL: nothing */
 
-/* The keeper's, where it has such a memory (else NULL). It begins at `now_ns` (monotonic). */
+/* The keeper's, where it has such a memory (else NULL). It begins at `now_ns` (monotonic), with
+ * what it was handed down to take its orders from. */
 void kept_begin(struct kept *kept, uint64_t now_ns);
 /* It takes its orders from these two descriptors; -1: there is no older one. */
 void kept_note_orders(struct kept *kept, int older, int newest);
@@ -36,7 +37,7 @@ void kept_note(struct kept *kept, int descriptor, const char *name);
 void kept_note_leaving(struct kept *kept, int descriptor);
 void kept_note_gone(struct kept *kept, int descriptor);
 
-/* A manager's. */
+/* A manager's. When it began; one that has not is the newest of all. */
 uint64_t kept_begun_ns(const struct kept *kept);
 /* The older (0) or the newest (1); -1: there is none. */
 int kept_orders(const struct kept *kept, int which);

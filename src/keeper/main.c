@@ -5,9 +5,11 @@
  *   FDSTORE=1, FDNAME=NAME and a descriptor   keep it, in place of one of that name
  *   FDSTOREREMOVE=1, FDNAME=NAME              close it
  *   GIVE=1 and one end of a pair              send "FDNAME=NAME" with each, then close the end
+ *   WHO=1 and one end of a pair               send "KEEPER=PID", then close the end
  *   STOP=1                                    end
  * SIGHUP has it make its socket again where the name has gone with the folder: a manager that finds
- * it by its words alone can then ask. Who is connected to the socket before that one stays so.
+ * it by its words alone can then ask. Who is connected to the socket before that one stays so, and
+ * what came there is done before what comes to the newer one.
  * Where it cannot be asked at all, a manager reads in a memory of both (channel/kept.h) what it
  * holds. A name that ends in ".process" is a process's (a descriptor of pidfd_open(2)), dropped
  * when that has ended. With none of them left for KEEP_ALONE_MS, nobody needs what is kept any
@@ -45,6 +47,7 @@ struct held {
 struct orders {
     struct keeper *keeper;
     struct loop_watch watch; /* of the socket; descriptor -1: there is none */
+    const struct orders *older;
 };
 
 struct keeper {
@@ -56,6 +59,9 @@ struct keeper {
     struct held *first;
     struct kept *table; /* NULL: none was handed down */
     uint32_t processes;
+    int spare;    /* a descriptor to do without, so that there is room to answer; or -1 */
+    bool refused; /* something could not be kept; the next one that asks is told */
+    bool crowded; /* told of already */
 };
 
 static void alone_too_long(void *context)
@@ -107,12 +113,24 @@ static void process_ended(void *context, unsigned events)
     drop_named(held->keeper, held->name);
 }
 
+/* Something cannot be kept, for want of descriptors or memory. */
+static void refuse(struct keeper *keeper, const char *name)
+{
+    keeper->refused = true;
+    if (!keeper->crowded)
+        log_line("cannot keep %s: too many open files, or no memory; should the manager be killed, "
+                 "what arrives for its channel until the next one runs is lost",
+                 name);
+    keeper->crowded = true;
+}
+
 static void keep(struct keeper *keeper, const char *name, int descriptor)
 {
     size_t bytes = strlen(name), suffix = strlen(PROCESS_SUFFIX);
     struct held *held = calloc(1, sizeof *held);
     if (held == NULL) {
         descriptor_close(descriptor);
+        refuse(keeper, name);
         return;
     }
     snprintf(held->name, sizeof held->name, "%s", name);
@@ -135,12 +153,18 @@ static void keep(struct keeper *keeper, const char *name, int descriptor)
     look_whether_alone(keeper);
 }
 
+static int tell_who(int end)
+{
+    char text[64];
+    snprintf(text, sizeof text, "KEEPER=%ld\n", process_self());
+    return notify_pass(end, text, -1, GIVE_PATIENCE_MS);
+}
+
 /* To the new manager: everything, copied. */
 static void give(const struct keeper *keeper, int end)
 {
     char text[NOTIFY_NAME_BYTES_MAX + 32];
-    snprintf(text, sizeof text, "KEEPER=%ld\n", process_self());
-    int status = notify_pass(end, text, -1, GIVE_PATIENCE_MS);
+    int status = tell_who(end);
     for (const struct held *held = keeper->first; held != NULL && status == 0; held = held->next) {
         snprintf(text, sizeof text, "FDNAME=%s\n", held->name);
         status = notify_pass(end, text, held->watch.descriptor, GIVE_PATIENCE_MS);
@@ -166,38 +190,83 @@ static void read_value(const char *text, const char *key, char *value, size_t by
     }
 }
 
-static void take_order(void *context, unsigned events)
+static bool says(const char *text, const char *key)
 {
-    const struct orders *orders = context;
-    struct keeper *keeper = orders->keeper;
-    char text[NOTIFY_NAME_BYTES_MAX + 128], name[NOTIFY_NAME_BYTES_MAX + 1], word[8];
-    int passed;
-    (void)events;
-    /* It stays where it is until it is carried out: suspended in between, none is lost. */
-    if (notify_peek(orders->watch.descriptor, text, sizeof text, &passed) < 0)
-        return;
-    read_value(text, "FDNAME=", name, sizeof name);
-    if (read_value(text, "FDSTORE=", word, sizeof word), word[0] == '1' && passed >= 0 && name[0]) {
-        keep(keeper, name, passed);
-        passed = -1;
-    } else if (read_value(text, "FDSTOREREMOVE=", word, sizeof word), word[0] == '1') {
-        drop_named(keeper, name);
-    } else if (read_value(text, "GIVE=", word, sizeof word), word[0] == '1' && passed >= 0) {
-        give(keeper, passed);
-        passed = -1;
-    } else if (read_value(text, "STOP=", word, sizeof word), word[0] == '1') {
-        loop_end(keeper->loop);
-    }
-    if (passed >= 0)
-        descriptor_close(passed);
-    notify_skip(orders->watch.descriptor);
+    char word[8];
+    read_value(text, key, word, sizeof word);
+    return word[0] == '1';
 }
 
-static int listen_to(struct keeper *keeper, struct orders *orders, int descriptor)
+/* Does what the first message says; `passed` is the descriptor that came with it, or -1. */
+static void carry_out(struct keeper *keeper, const char *text, int passed)
+{
+    char name[NOTIFY_NAME_BYTES_MAX + 1];
+    read_value(text, "FDNAME=", name, sizeof name);
+    if (says(text, "FDSTORE=") && passed >= 0 && name[0]) {
+        keep(keeper, name, passed);
+        return;
+    }
+    if (says(text, "FDSTOREREMOVE=")) {
+        drop_named(keeper, name);
+        keeper->crowded = false;
+    } else if (says(text, "GIVE=") && passed >= 0) {
+        give(keeper, passed);
+    } else if (says(text, "WHO=") && passed >= 0) {
+        tell_who(passed);
+    } else if (says(text, "BARRIER=") && passed >= 0 && keeper->refused) {
+        notify_refuse(passed);
+        keeper->refused = false;
+    } else if (says(text, "STOP=")) {
+        loop_end(keeper->loop);
+    }
+    descriptor_close(passed);
+}
+
+/* Whether there was one. It stays where it is until it is carried out: suspended in between, none
+ * is lost. */
+static bool take_order(const struct orders *orders)
+{
+    struct keeper *keeper = orders->keeper;
+    int socket = orders->watch.descriptor, passed;
+    char text[NOTIFY_NAME_BYTES_MAX + 128], name[NOTIFY_NAME_BYTES_MAX + 1];
+    if (socket < 0)
+        return false;
+    long got = notify_peek(socket, text, sizeof text, &passed);
+    if (got == -EMFILE) {
+        if (says(text, "FDSTORE=")) {
+            read_value(text, "FDNAME=", name, sizeof name);
+            refuse(keeper, name);
+        } else { /* whoever asks gets an answer */
+            descriptor_close(keeper->spare);
+            keeper->spare = -1;
+            got = notify_peek(socket, text, sizeof text, &passed);
+        }
+    }
+    if (got < 0 && got != -EMFILE)
+        return false;
+    carry_out(keeper, text, passed);
+    notify_skip(socket);
+    if (keeper->spare < 0)
+        keeper->spare = descriptor_copy(socket);
+    return true;
+}
+
+static void orders_came(void *context, unsigned events)
+{
+    const struct orders *orders = context;
+    (void)events;
+    while (orders->older != NULL && take_order(orders->older))
+        ;
+    take_order(orders);
+}
+
+static int listen_to(struct keeper *keeper, struct orders *orders, const struct orders *older,
+                     int descriptor)
 {
     *orders = (struct orders){
         .keeper = keeper,
-        .watch = {.descriptor = descriptor, .ready = take_order, .context = orders}};
+        .watch = {.descriptor = descriptor, .ready = orders_came, .context = orders},
+        .older = older};
     return loop_watch(keeper->loop, &orders->watch, LOOP_READ);
 }
 
@@ -205,6 +274,7 @@ static int listen_to(struct keeper *keeper, struct orders *orders, int descripto
 static void listen_again(struct keeper *keeper)
 {
     struct notify way;
+    struct orders *newest = &keeper->newest, *older = &keeper->older;
     if (keeper->folder == NULL)
         return;
     if (notify_open_at(&way, keeper->folder, NOTIFY_KEEPER) == 0) {
@@ -212,14 +282,15 @@ static void listen_again(struct keeper *keeper)
         return;
     }
     int made = notify_listen(keeper->folder, NOTIFY_KEEPER);
-    int error = made < 0 ? made : 0, before = keeper->newest.watch.descriptor;
+    int error = made < 0 ? made : 0, before = newest->watch.descriptor;
     if (error == 0) {
-        loop_unwatch(keeper->loop, &keeper->newest.watch);
-        loop_unwatch(keeper->loop, &keeper->older.watch);
-        if (keeper->older.watch.descriptor >= 0)
-            descriptor_close(keeper->older.watch.descriptor);
-        int unheard = listen_to(keeper, &keeper->older, before);
-        error = listen_to(keeper, &keeper->newest, made);
+        while (take_order(older)) /* it is closed */
+            ;
+        loop_unwatch(keeper->loop, &newest->watch);
+        loop_unwatch(keeper->loop, &older->watch);
+        descriptor_close(older->watch.descriptor);
+        int unheard = listen_to(keeper, older, NULL, before);
+        error = listen_to(keeper, newest, older, made);
         kept_note_orders(keeper->table, before, made);
         error = error == 0 ? unheard : error;
     }
@@ -238,7 +309,9 @@ static void caught(void *context, enum loop_signal signal)
 
 int main(int argc, char **argv)
 {
-    struct keeper keeper = {.folder = argc > 1 ? argv[1] : NULL, .older.watch.descriptor = -1};
+    struct keeper keeper = {.folder = argc > 1 ? argv[1] : NULL,
+                            .older = {.keeper = &keeper, .watch.descriptor = -1},
+                            .spare = -1};
     int orders = inherit_descriptor(INHERIT_ORDERS), table = inherit_descriptor(INHERIT_KEPT);
     output_start();
     log_use(output_line);
@@ -260,9 +333,9 @@ int main(int argc, char **argv)
     if (table >= 0 && kept_map(table, &keeper.table) < 0)
         keeper.table = NULL; /* kept without it is better than not kept */
     kept_begin(keeper.table, clock_monotonic_ns());
-    kept_note_orders(keeper.table, -1, orders);
+    keeper.spare = descriptor_copy(orders);
     if (error == 0)
-        error = listen_to(&keeper, &keeper.newest, orders);
+        error = listen_to(&keeper, &keeper.newest, NULL, orders);
     if (error == 0) {
         look_whether_alone(&keeper);
         error = loop_run(keeper.loop);

@@ -70,8 +70,10 @@ void fleet_forget(struct channel *channel)
             channel_drop(channel, (enum takeover_kind)kind);
         store_settle(channel->fleet->store);
     }
-    limits_forget(&channel->fleet->limits, channel_name(channel));
-    remove(channel->config.settings.layout);
+    if (!channel->fleet->leaving) {
+        limits_forget(&channel->fleet->limits, channel_name(channel));
+        remove(channel->config.settings.layout);
+    }
     *channel->link_from = channel->next;
     if (channel->next)
         channel->next->link_from = channel->link_from;
@@ -425,6 +427,7 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options)
     int error = store_open(&made->store, &store, found_kept);
     if (error < 0)
         return error;
+    made->opened = true;
     uint64_t now_ns = clock_monotonic_ns();
     loop_arm(options->loop, &made->sample, now_ns + FLEET_LOOK_MS * NS_PER_MS);
     loop_arm(options->loop, &made->pulse, now_ns + FLEET_PULSE_MS * NS_PER_MS);
@@ -436,21 +439,17 @@ void fleet_close(struct fleet *fleet)
     if (!fleet)
         return;
     fleet->closing = true;
+    bool nothing = fleet->opened && !fleet->first && !fleet->left.first;
+    fleet->leaving = !nothing && !(fleet->stopping && fleet_settled(fleet));
+    if (fleet->leaving)
+        log_line("what is at work, and what is kept, is left to the next manager");
     loop_disarm(&fleet->sample);
     loop_disarm(&fleet->pulse);
     loop_disarm(&fleet->renewal);
-    while (fleet->first) {
-        struct channel *channel = fleet->first;
-        struct process_end end;
-        if (channel->process.id) {
-            process_kill(&channel->process);
-            process_wait(&channel->process, FLEET_CHANGE_GRACE_MS);
-            process_reap(&channel->process, &end);
-        }
-        fleet_forget(channel);
-    }
+    while (fleet->first)
+        fleet_forget(fleet->first);
     takeover_close(&fleet->left);
-    store_close(fleet->store);
+    store_close(fleet->store, !fleet->leaving);
     limits_close(&fleet->limits);
     free(fleet->runtime);
     free(fleet->relay);

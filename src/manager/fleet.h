@@ -110,7 +110,9 @@ bool fleet_settled(const struct fleet *fleet);
 /* Relays that ended otherwise than asked since fleet_stop. */
 uint32_t fleet_unclean_ends(const struct fleet *fleet);
 
-/* Ends all relays that still run at once, removes the layouts and process numbers, frees all. */
+/* Frees all. Once fleet_stop is through, or where there is nothing, nothing stays: no keeper, no
+ * layout. Else this manager has failed, and leaves the relays at work and what is kept to the next.
+ */
 void fleet_close(struct fleet *fleet);
 
 /* What status shows of a channel. Points into the fleet; good until the loop goes on. */

@@ -14,6 +14,7 @@
 #include "os/file.h"
 #include "os/memory.h"
 #include "os/path.h"
+#include "os/storage.h"
 
 __attribute__((format(printf, 2, 3))) void channel_explain(struct channel *channel,
                                                            const char *format, ...)
@@ -40,15 +41,6 @@ int fleet_runtime_path(const struct fleet *fleet, const char *name, const char *
     return used < 0 || used >= CHANNEL_PATH_BYTES_MAX ? -ENAMETOOLONG : 0;
 }
 
-/* Removes an empty folder that somebody has put there. False, with errno, if one is not empty. */
-static bool clear_way(const char *path)
-{
-    FILE *there = fopen(path, "r+e");
-    if (there)
-        fclose(there);
-    return there || errno != EISDIR || remove(path) == 0;
-}
-
 /* Written under another name and renamed, but not synced: after a power cut the runtime folder says
  * nothing that is still true, and a thousand syncs would cost the start of a fleet seconds. Without
  * `keep` it is only tried. */
@@ -56,10 +48,15 @@ static int write_runtime_file(const char *path, const void *bytes, size_t byte_c
 {
     char beside[CHANNEL_PATH_BYTES_MAX + 8];
     snprintf(beside, sizeof beside, "%s.new", path);
-    FILE *file = clear_way(beside) && clear_way(path) ? fopen(beside, "we") : NULL;
+    int error = folder_clear(STORAGE_HERE, beside);
+    if (error == 0)
+        error = folder_clear(STORAGE_HERE, path);
+    if (error < 0)
+        return error;
+    FILE *file = fopen(beside, "we");
     if (!file)
         return -errno;
-    int error = fwrite(bytes, 1, byte_count, file) == byte_count ? 0 : -EIO;
+    error = fwrite(bytes, 1, byte_count, file) == byte_count ? 0 : -EIO;
     if (fclose(file) != 0)
         error = errno ? -errno : -EIO;
     if (error == 0 && keep && rename(beside, path) < 0)
@@ -257,6 +254,27 @@ static bool same_sender(const struct channel_settings *a, const struct address *
            strcmp(a->interface, b->interface) == 0 && a->ttl == b->ttl;
 }
 
+/* What came since the relay last looked was for an address that is not listened at any more, and
+ * counts as dropped. */
+static void close_receiver(struct channel *channel)
+{
+    if (channel->receive < 0)
+        return;
+    uint64_t lost = net_drain(channel->receive);
+    const struct receiver_state *seen =
+        channel->staging.memory ? staging_receiver(&channel->staging) : NULL;
+    if (seen && seen->socket == net_cookie(channel->receive)) {
+        uint32_t more = net_dropped(channel->receive) - seen->dropped; /* goes round at 2^32 */
+        bool many = seen->coalesced > 0 && net_is_coalescing(channel->receive);
+        lost += more < 1u << 31 ? (uint64_t)more * (many ? seen->coalesced : 1) : 0;
+    }
+    channel_close_one(&channel->receive);
+    channel->carried.datagrams_dropped += lost;
+    if (lost)
+        log_line("%s: %llu datagrams came to its old address as that changed: counted as dropped",
+                 channel_name(channel), (unsigned long long)lost);
+}
+
 /* The settings to come differ in where they listen: the new socket takes over from the old one. */
 static void change_receiver(struct channel *channel, const struct channel_settings *settings)
 {
@@ -265,10 +283,10 @@ static void change_receiver(struct channel *channel, const struct channel_settin
     if (receive < 0)
         receive = channel_open_receiver(settings);
     /* On an address that only one socket may hold, the old one has to go first; `prepare` then
-     * opens the new one, and says why if it cannot. */
-    channel_close_one(&channel->receive);
+     * opens the new one, and says why if it cannot. Ours is the last to be closed. */
     channel_drop(channel, TAKEOVER_RECEIVE);
     store_settle(channel->fleet->store);
+    close_receiver(channel);
     if (receive >= 0) {
         channel->receive = receive;
         channel_keep(channel, TAKEOVER_RECEIVE, receive);

@@ -77,7 +77,9 @@ struct fleet {
     char unrenewable[CHANNEL_NAME_BYTES_MAX + 1]; /* whose new relay did not come up; "" */
     uint64_t rates_ns;                            /* monotonic: when rates are due */
     struct limits limits;
+    bool opened; /* all that an earlier manager has left was found */
     bool closing;
+    bool leaving; /* it closes, and all is left to the next manager */
     bool stopping;
     uint32_t unclean_ends;
 };

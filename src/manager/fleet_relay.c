@@ -148,15 +148,27 @@ bool channel_tell_unfinished(struct channel *channel)
     return true;
 }
 
+/* The reason noted is why a change has to wait. */
+static void note_blocked(struct channel *channel)
+{
+    snprintf(channel->blocked, sizeof channel->blocked, "not replaced yet: %.200s",
+             channel->reason);
+    channel->reason[0] = '\0';
+}
+
 static void spawn_relay(struct channel *channel)
 {
     if (!is_in_charge(channel))
         return; /* this process is about to end; another manager starts it */
-    /* What the last one has left can be finished only as it was begun: with its layout. */
+    /* What the last one has left can be finished only as it was begun: with its layout. One that
+     * died while its change cannot be put in force is followed by one like it. */
     bool finishes = must_finish_before_change(channel);
+    bool waits = channel->pending && channel_foresee(channel) < 0;
     channel->kill_sent = false;
     channel->blocked[0] = '\0';
-    if (!finishes)
+    if (waits)
+        note_blocked(channel);
+    if (!finishes && !waits)
         channel_adopt(channel);
     /* Before the relay can change it: what there was is what it has to exceed to have worked. */
     int error = channel_prepare(channel);
@@ -188,10 +200,10 @@ static void spawn_relay(struct channel *channel)
     channel_step(channel, CHILD_SPAWNED, 0);
     channel_watch_life(channel);
     log_line("%s: relay %ld started", channel_name(channel), channel->process.id);
-    if (finishes)
-        channel_replace_relay(channel);
-    else if (channel->removed)
+    if (channel->removed)
         channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
+    else if (finishes)
+        channel_replace_relay(channel);
 }
 
 void channel_note_work(struct channel *channel)
@@ -240,13 +252,13 @@ void channel_replace_relay(struct channel *channel)
     bool was_blocked = channel->blocked[0] != '\0';
     channel->blocked[0] = '\0';
     if (at_work && channel_foresee(channel) < 0) {
-        snprintf(channel->blocked, sizeof channel->blocked, "not replaced yet: %.200s",
-                 channel->reason);
-        channel->reason[0] = '\0';
+        note_blocked(channel);
         if (!was_blocked)
             log_line("%s: relay %ld goes on, %s", channel_name(channel), channel->process.id,
                      channel->blocked);
         channel_close_one(&channel->pending_receive); /* nobody would take what it collects */
+        channel->finishers = 0; /* the change begins anew once it can */
+        channel->swept = false;
         return;
     }
     channel_open_ahead(channel);

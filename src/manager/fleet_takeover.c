@@ -172,8 +172,14 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
     for (int kind = 0; kind < TAKEOVER_KINDS; kind++) {
         *places[kind] = left->descriptors[kind];
         left->descriptors[kind] = -1;
-        if (*places[kind] >= 0) /* where they were copied from a relay, nobody keeps them yet */
+        /* Where they were copied from a relay, nobody keeps them yet. */
+        if (*places[kind] >= 0 && left->anew)
+            store_replace(fleet->store, left->name, takeover_kind_name((enum takeover_kind)kind),
+                          *places[kind]);
+        else if (*places[kind] >= 0)
             channel_keep(channel, (enum takeover_kind)kind, *places[kind]);
+        else if (left->anew)
+            channel_drop(channel, (enum takeover_kind)kind);
     }
     channel->layout_written = config.layout_image != NULL;
     channel->layout_digest = config.layout_image ? 0 : notes.layout;

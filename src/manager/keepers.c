@@ -13,6 +13,7 @@
 #define PROGRAM    "flotilla-keeper"
 #define STOP_PAUSE (10 * NS_PER_MS)
 #define STOP_TRIES 20u /* one that is frozen never stops, but does not go on either */
+#define END_WAIT_MS 100u
 
 struct search {
     const char *runtime;
@@ -36,6 +37,17 @@ static void forget(struct keeper_found *found)
     kept_unmap(found->kept);
     process_close(&found->process);
     free(found);
+}
+
+int keepers_add(struct keepers *keepers, const struct process *process, struct kept *kept)
+{
+    struct keeper_found *found = calloc(1, sizeof *found);
+    if (!found)
+        return -ENOMEM;
+    found->process = *process;
+    found->kept = kept;
+    add_by_age(keepers, found);
+    return 0;
 }
 
 static int open_found(struct search *search, long id)
@@ -82,16 +94,19 @@ int keepers_find(struct keepers *keepers, const char *runtime)
     return search.error;
 }
 
-void keepers_leave_out(struct keepers *keepers, long id)
+struct kept *keepers_leave_out(struct keepers *keepers, long id)
 {
     for (struct keeper_found **at = &keepers->first; *at; at = &(*at)->next) {
         struct keeper_found *found = *at;
         if (found->process.id != id)
             continue;
+        struct kept *kept = found->kept;
+        found->kept = NULL;
         *at = found->next;
         forget(found);
-        return;
+        return kept;
     }
+    return NULL;
 }
 
 void keepers_wake(const struct keepers *keepers, bool remind)
@@ -104,14 +119,15 @@ void keepers_wake(const struct keepers *keepers, bool remind)
     }
 }
 
-/* What it was sent and has not come to yet. What it was to give up stays: that is found out by the
- * relay at work, or by the configuration. */
-static void take_waiting(int orders, void (*found)(void *, const char *, int), void *context)
+/* What it was sent and has not come to yet, which stays where it is. What it was to give up stays,
+ * too: that is found out by the relay at work, or by the configuration. 0 or a negative errno. */
+static int take_waiting(int orders, void (*found)(void *, const char *, int), void *context)
 {
     static const char order[] = "FDSTORE=1\n", key[] = "\nFDNAME=";
     char text[NOTIFY_NAME_BYTES_MAX + 128];
     int passed;
-    while (notify_receive(orders, text, sizeof text, &passed, 0) > 0) {
+    long got = notify_peek_next(orders, false, text, sizeof text, &passed);
+    for (; got >= 0; got = notify_peek_next(orders, true, text, sizeof text, &passed)) {
         char *name = strstr(text, key);
         if (passed < 0)
             continue;
@@ -123,6 +139,7 @@ static void take_waiting(int orders, void (*found)(void *, const char *, int), v
             descriptor_close(passed);
         }
     }
+    return got == -EAGAIN ? 0 : (int)got;
 }
 
 int keeper_empty(const struct keeper_found *keeper,
@@ -149,22 +166,23 @@ int keeper_empty(const struct keeper_found *keeper,
         int number = kept_orders(keeper->kept, which);
         int orders = number < 0 ? -1 : process_take_descriptor(process, number);
         if (orders >= 0)
-            take_waiting(orders, found, context);
+            error = take_waiting(orders, found, context);
         else if (number >= 0)
             error = orders;
         descriptor_close(orders);
     }
-    if (error < 0)
-        process_terminate(process); /* which only wakes it */
     return error;
 }
 
 void keepers_end(struct keepers *keepers)
 {
-    for (const struct keeper_found *found = keepers->first; found; found = found->next) {
+    for (struct keeper_found *found = keepers->first; found; found = found->next) {
+        struct process_end end;
         if (found->kept)
             kept_note_followed(found->kept);
         process_kill(&found->process);
+        if (process_wait(&found->process, END_WAIT_MS) == 0)
+            process_reap(&found->process, &end); /* where it is a child of ours */
     }
     keepers_forget(keepers);
 }

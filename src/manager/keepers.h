@@ -30,18 +30,23 @@ bool keepers_any(const char *runtime);
 /* Finds all that are not known to have been followed by another. 0 or -ENOMEM. Ends with
  * keepers_forget or keepers_end. */
 int keepers_find(struct keepers *keepers, const char *runtime);
-/* Takes the one of that id out of the list, if it is in it. */
-void keepers_leave_out(struct keepers *keepers, long id);
+/* Adds one, which is the list's from then on, with its table (or NULL). 0 or -ENOMEM. */
+int keepers_add(struct keepers *keepers, const struct process *process, struct kept *kept);
+/* Takes the one of that id out of the list, if it is in it. Its table, which is the caller's to
+ * unmap, or NULL. */
+struct kept *keepers_leave_out(struct keepers *keepers, long id);
 /* Wakes those that are suspended; with `remind`, has each make its socket again. */
 void keepers_wake(const struct keepers *keepers, bool remind);
 
-/* Suspends the keeper and calls `found` with a copy of each descriptor it holds, which is the
- * callee's from then on; of those under one name the newest comes last. 0, or a negative errno:
- * part of it may have been found, and the keeper is not suspended. */
+/* Suspends the keeper and calls `found` with a copy of each descriptor it holds or is still to come
+ * to, which is the callee's from then on; of those under one name the newest comes last. The keeper
+ * loses nothing by it. 0, or a negative errno: part of it may have been found. Unless it is ended,
+ * it is to be woken again. */
 int keeper_empty(const struct keeper_found *keeper,
                  void (*found)(void *context, const char *name, int descriptor), void *context);
 
-/* Another keeper has all that these hold, or nobody needs it any more: ends them. */
+/* Another keeper has all that these hold, or nobody needs it any more: ends them, and takes the ends
+ * of those that are children of ours. */
 void keepers_end(struct keepers *keepers);
 /* Leaves them as they are. */
 void keepers_forget(struct keepers *keepers);

@@ -23,11 +23,13 @@ static void write_process_file(const char *path, int folder)
     int used = snprintf(text, sizeof text, "%ld\n", process_self());
     struct span line = {.at = (const uint8_t *)text, .bytes = (size_t)used};
     snprintf(file, sizeof file, "%s/%s", path, CONTROL_PROCESS_FILE);
-    int error = file_write_whole(file, line);
-    if (error == -EISDIR && folder_clear(folder, CONTROL_PROCESS_FILE) == 0)
+    int error = folder_clear(folder, CONTROL_PROCESS_FILE);
+    if (error == 0)
         error = file_write_whole(file, line);
-    if (error < 0)
+    if (error < 0) {
+        folder_remove(folder, CONTROL_PROCESS_FILE); /* an earlier manager's says what is not so */
         log_line("cannot write %s: %s", file, strerror(-error));
+    }
 }
 
 /* Whether the lock is what others would find. */

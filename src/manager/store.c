@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "channel/kept.h"
 #include "channel/settings.h"
+#include "manager/keeper_ask.h"
 #include "manager/keepers.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -21,31 +22,25 @@
 #include "os/process.h"
 
 #define PROCESS_KIND   "process" /* flotilla-keeper knows these by their name */
-#define ANSWER_WAIT_MS 2000u
-#define ASK_PAUSE_MS   10u
+#define END_WAIT_MS    2000u
 #define KEEP_WAIT_MS   50u /* for room in the queue of who keeps */
 #define SETTLE_WAIT_MS 500u
+#define KEEP_ALL_MS    2000u
 #define HANGING_NS     (2 * NS_PER_S)   /* nothing was taken for so long */
 #define RESPAWN_NS     (50 * NS_PER_MS) /* one that ends so soon is followed at the next look */
-
-struct answer {
-    struct answer *next;
-    int descriptor;
-    char name[NOTIFY_NAME_BYTES_MAX + 1];
-};
 
 struct store {
     struct store_options options;
     char *runtime, *keeper_path;
-    struct keepers left;    /* what they hold was copied; they end once ours has it */
-    struct answer *answers; /* of the keeper that was asked */
-    bool opened;            /* all that the others held was found */
-    bool by_system;         /* systemd keeps */
+    struct keepers left; /* we have all that they hold; they end once whoever keeps has it */
+    bool by_system;      /* systemd keeps */
     struct notify way;
     struct notify system; /* the way to systemd, while a keeper bridges; descriptor -1 */
     struct process keeper;
+    struct kept *kept; /* the keeper's table; NULL: it has none */
     struct loop_watch ended;
     bool nameless;      /* told of already: the keeper's socket was removed */
+    bool crowded;       /* the same: it could not keep everything */
     bool behind;        /* something was not taken */
     uint64_t behind_ns; /* monotonic: since when; 0: it is not */
     uint64_t tried_ns;  /* monotonic: when a keeper was last started */
@@ -81,6 +76,8 @@ static void forget_keeper(struct store *store)
     loop_unwatch(store->options.loop, &store->ended);
     if (store->keeper.id != 0 && process_reap(&store->keeper, &end) < 0)
         process_close(&store->keeper);
+    kept_unmap(store->kept);
+    store->kept = NULL;
     notify_close(&store->way);
 }
 
@@ -88,8 +85,21 @@ static void forget_keeper(struct store *store)
 static void destroy_keeper(struct store *store)
 {
     process_kill(&store->keeper);
-    process_wait(&store->keeper, ANSWER_WAIT_MS);
+    process_wait(&store->keeper, END_WAIT_MS);
     forget_keeper(store);
+}
+
+/* It is to be followed, and ends once another one has everything. */
+static void leave_keeper(struct store *store)
+{
+    loop_unwatch(store->options.loop, &store->ended);
+    if (keepers_add(&store->left, &store->keeper, store->kept) < 0) {
+        destroy_keeper(store);
+        return;
+    }
+    store->keeper = (struct process)PROCESS_NONE;
+    store->kept = NULL;
+    notify_close(&store->way);
 }
 
 /* Both ends of the way to a keeper: under its name, or, where no socket can be made there, as a
@@ -127,6 +137,8 @@ static int start_keeper(struct store *store)
     down[KEPT_TABLE - PROCESS_FIRST_HANDED] = (struct process_descriptor){INHERIT_KEPT, table};
     if (error == 0)
         error = process_spawn(&store->keeper, store->keeper_path, words, down, 2, -1);
+    if (error == 0 && kept_map(table, &store->kept) < 0)
+        store->kept = NULL;
     descriptor_close(orders);
     descriptor_close(table);
     if (error == 0)
@@ -170,153 +182,115 @@ static void end_keeper(struct store *store)
         return;
     notify_send(&store->way, "STOP=1\n");
     process_terminate(&store->keeper); /* which only wakes it, if it is suspended */
-    if (process_wait(&store->keeper, ANSWER_WAIT_MS) < 0) {
+    if (process_wait(&store->keeper, END_WAIT_MS) < 0) {
         process_kill(&store->keeper);
-        process_wait(&store->keeper, ANSWER_WAIT_MS);
+        process_wait(&store->keeper, END_WAIT_MS);
     }
     forget_keeper(store);
 }
 
 /* ---- taking over ---- */
 
-static bool read_word(const char *text, const char *key, const char **value)
+/* Whether that is for want of something of ours, and says nothing of the keeper. */
+static bool is_our_need(int error)
 {
-    size_t bytes = strlen(key);
-    if (strncmp(text, key, bytes) != 0)
-        return false;
-    *value = text + bytes;
-    return true;
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
 }
 
-/* What the keeper has answered is put on top of what others hold. */
-static int gather(struct store *store, const char *name, int descriptor)
+/* Takes what a keeper holds that was not the one to answer (asking has failed with `asked`, or is
+ * 0). It stays until ours has everything. 0, or a negative errno: it is left alone, and so is the
+ * fleet. */
+static int take_from(struct store *store, const struct keeper_found *keeper, int asked,
+                     void (*found)(void *, const char *, int))
 {
-    struct answer *answer = malloc(sizeof *answer);
-    if (!answer) {
-        descriptor_close(descriptor);
-        return -ENOMEM;
+    struct keeper_asked one;
+    long id = keeper->process.id;
+    int error = keeper_empty(keeper, found, store->options.context);
+    if (error == 0) {
+        log_line("the keeper (process %ld) cannot be asked; copied what it holds", id);
+        return 0;
     }
-    snprintf(answer->name, sizeof answer->name, "%.*s", NOTIFY_NAME_BYTES_MAX, name);
-    answer->descriptor = descriptor;
-    answer->next = store->answers;
-    store->answers = answer;
+    if (is_our_need(error))
+        return error;
+    if (keeper_ask_one(store->runtime, keeper, &one) == 0) {
+        keeper_hand_on(&one, found, store->options.context);
+        keeper_asked_close(&one);
+        return 0;
+    }
+    if (asked == -ETIMEDOUT || asked == -EAGAIN) {
+        log_line("the keeper (process %ld) does not answer, and what it holds cannot be copied: "
+                 "%s; what waits for relays that have died is lost with it",
+                 id, strerror(-error));
+        return 0;
+    }
+    log_line("the keeper (process %ld) cannot be reached at %s/%s, and what it holds cannot be "
+             "copied: %s; it is left alone",
+             id, store->runtime, NOTIFY_KEEPER, strerror(-error));
+    if (asked < 0)
+        return error;
+    kept_unmap(keepers_leave_out(&store->left, id));
     return 0;
 }
 
-/* Hands on all that was gathered; without `found`, gives it up. */
-static void hand_on(struct store *store, void (*found)(void *, const char *, int))
+/* Takes what all keepers hold, the oldest first: what a later one holds of the same name counts.
+ * The one that answers is ours from then on. */
+static int take_from_keepers(struct store *store, void (*found)(void *, const char *, int))
 {
-    while (store->answers) {
-        struct answer *answer = store->answers;
-        store->answers = answer->next;
-        if (found)
-            found(store->options.context, answer->name, answer->descriptor);
-        else
-            descriptor_close(answer->descriptor);
-        free(answer);
-    }
-}
-
-/* Asks the keeper of an earlier manager for what it has. 0; -ENOENT if there is none, -ETIMEDOUT
- * or -EAGAIN (it takes nothing any more) if it does not answer. */
-static int ask_keeper(struct store *store)
-{
-    int ends[2];
-    if (notify_open_at(&store->way, store->runtime, NOTIFY_KEEPER) < 0)
-        return -ENOENT;
-    int error = notify_pair(ends);
+    struct keeper_asked asked;
+    int error = keepers_find(&store->left, store->runtime);
     if (error < 0)
         return error;
-    error = notify_pass(store->way.descriptor, "GIVE=1\n", ends[1], ANSWER_WAIT_MS);
-    descriptor_close(ends[1]);
-    while (error == 0) {
-        char text[NOTIFY_NAME_BYTES_MAX + 64];
-        const char *value;
-        int passed;
-        long got = notify_receive(ends[0], text, sizeof text, &passed, ANSWER_WAIT_MS);
-        text[got > 0 ? strcspn(text, "\n") : 0] = '\0';
-        if (got <= 0) {
-            error = got == -EAGAIN ? -ETIMEDOUT : -EPIPE;
-        } else if (read_word(text, "KEEPER=", &value)) {
-            long id = strtol(value, NULL, 10);
-            uint64_t start;
-            if (process_start_time(id, &start) == 0)
-                process_open(&store->keeper, id, start);
-        } else if (read_word(text, "FDNAME=", &value) && passed >= 0) {
-            error = gather(store, value, passed);
-            passed = -1;
-        } else if (read_word(text, "END=", &value)) {
-            break;
-        }
-        if (passed >= 0)
-            descriptor_close(passed);
-    }
-    descriptor_close(ends[0]);
-    if (error == 0 && store->keeper.id != 0)
-        error = watch_keeper(store);
-    if (error == 0)
-        tell_of_us(store);
-    return error;
-}
-
-/* ---- more than one of them, or none that can be asked ---- */
-
-/* Asks whoever listens at the keeper's name, having woken the keepers that there are, or had them
- * make the socket again, where that is called for. As ask_keeper. */
-static int ask_any(struct store *store)
-{
-    int error = ask_keeper(store);
-    if ((error == -ETIMEDOUT || error == -EAGAIN) && store->left.first) {
-        keepers_wake(&store->left, false);
-        hand_on(store, NULL); /* of an answer that broke off */
-        process_close(&store->keeper);
-        notify_close(&store->way);
-        error = ask_keeper(store);
-    }
-    if (error != -ENOENT || !store->left.first)
-        return error;
-    keepers_wake(&store->left, true);
-    for (uint64_t waited_ms = 0; error == -ENOENT && waited_ms < ANSWER_WAIT_MS;
-         waited_ms += ASK_PAUSE_MS) {
-        clock_sleep_until(clock_monotonic_ns() + ASK_PAUSE_MS * NS_PER_MS);
-        error = ask_keeper(store);
-    }
-    return error;
-}
-
-/* Copies what the keepers hold that could not be asked (asking has failed with `asked`, or another
- * one has answered). They stay, suspended, until ours has everything. 0, or a negative errno: they
- * are left alone, and so is the fleet. */
-static int empty_left(struct store *store, int asked, void (*found)(void *, const char *, int))
-{
-    for (struct keeper_found *keeper = store->left.first, *next; keeper; keeper = next) {
+    int status = keeper_ask(store->runtime, &store->left, &asked);
+    if (status < 0 && is_our_need(status))
+        return status;
+    for (struct keeper_found *keeper = store->left.first, *next; keeper && error == 0;
+         keeper = next) {
         next = keeper->next;
-        int error = keeper_empty(keeper, found, store->options.context);
-        if (error == 0) {
-            log_line("the keeper (process %ld) cannot be asked; copied what it holds",
-                     keeper->process.id);
-        } else if (asked == 0 || asked == -ENOENT || error == -EMFILE || error == -ENFILE) {
-            log_line("the keeper (process %ld) cannot be reached at %s/%s, and what it holds "
-                     "cannot be copied: %s; it is left alone",
-                     keeper->process.id, store->runtime, NOTIFY_KEEPER, strerror(-error));
-            if (asked < 0)
-                return error;
-            keepers_leave_out(&store->left, keeper->process.id);
-        } else {
-            log_line("the keeper (process %ld) does not answer, and what it holds cannot be "
-                     "copied: %s; what waits for relays that have died is lost with it",
-                     keeper->process.id, strerror(-error));
-        }
+        if (status == 0 && keeper->process.id == asked.process.id)
+            keeper_hand_on(&asked, found, store->options.context);
+        else
+            error = take_from(store, keeper, status, found);
     }
-    return 0;
+    if (status == 0) { /* it may not be in the list */
+        keeper_hand_on(&asked, found, store->options.context);
+        store->kept = keepers_leave_out(&store->left, asked.process.id);
+        store->way = asked.way;
+        store->keeper = asked.process;
+        if (error == 0 && store->keeper.id != 0)
+            error = watch_keeper(store);
+        if (error == 0)
+            tell_of_us(store);
+    }
+    return error;
+}
+
+static void note_taken(struct store *store, int error)
+{
+    if (error == 0) {
+        store->behind_ns = 0;
+        return;
+    }
+    store->behind = true;
+    if (error == -EMFILE) { /* it is well, but could not keep everything */
+        if (!store->crowded)
+            log_line("the keeper (process %ld) cannot keep everything: see what it says",
+                     store->keeper.id);
+        store->crowded = true;
+        store->behind_ns = 0;
+    } else if (store->behind_ns == 0) {
+        store->behind_ns = clock_monotonic_ns();
+    }
 }
 
 /* Ours has all that the others hold, once it has taken everything. */
 static void end_left(struct store *store)
 {
-    if (store->left.first && (store->by_system || store->keeper.id != 0) && !store->behind &&
-        store->behind_ns == 0 && store->options.in_charge(store->options.in_charge_context) &&
-        notify_barrier(&store->way, SETTLE_WAIT_MS) == 0)
+    if (!store->left.first || (!store->by_system && store->keeper.id == 0) || store->behind ||
+        store->behind_ns != 0 || !store->options.in_charge(store->options.in_charge_context))
+        return;
+    int error = notify_barrier(&store->way, SETTLE_WAIT_MS);
+    note_taken(store, error);
+    if (error == 0)
         keepers_end(&store->left);
 }
 
@@ -346,50 +320,26 @@ int store_open(struct store **store, const struct store_options *options,
 
     const char *room = getenv("FDSTORE");
     take_inherited(made, found);
-    int error = keepers_find(&made->left, made->runtime);
+    int error = take_from_keepers(made, found);
     if (error < 0)
         return error;
-    int asked = ask_any(made);
-    bool bridged = asked == 0;
-    if (bridged)
-        keepers_leave_out(&made->left, made->keeper.id);
-    else
-        process_close(&made->keeper); /* of an answer that broke off */
-    error = empty_left(made, asked, found);
-    hand_on(made, bridged ? found : NULL);
-    if (error < 0)
-        return error;
-    if (room && strtoul(room, NULL, 10) > 0 && getenv("NOTIFY_SOCKET")) {
-        struct notify system;
-        if (notify_open(&system) == 0) {
-            /* A keeper may have bridged from the program this process was. */
-            end_keeper(made);
-            made->by_system = true;
-            made->way = system;
-            made->behind = bridged;
-            made->opened = true;
-            return 0;
-        }
+    struct notify system;
+    if (room && strtoul(room, NULL, 10) > 0 && getenv("NOTIFY_SOCKET") &&
+        notify_open(&system) == 0) {
+        if (made->keeper.id != 0) /* it may have bridged from the program this process was */
+            leave_keeper(made);
+        made->by_system = true;
+        made->way = system;
+        made->behind = made->left.first != NULL;
+        return 0;
     }
-    made->opened = true;
-    if (!bridged)
+    if (made->keeper.id == 0)
         notify_close(&made->way);
     ensure_keeper(made);
     return 0;
 }
 
 /* ---- keeping ---- */
-
-static void note_taken(struct store *store, int error)
-{
-    if (error == 0) {
-        store->behind_ns = 0;
-        return;
-    }
-    store->behind = true;
-    if (store->behind_ns == 0)
-        store->behind_ns = clock_monotonic_ns();
-}
 
 /* Waits a moment for room, but once only while nothing is taken. */
 static int send_name(struct store *store, const char *what, const char *channel, const char *kind,
@@ -434,7 +384,7 @@ void store_settle(struct store *store)
 }
 
 /* Somebody may have removed the keeper's socket: by its name the next manager finds what is kept.
- * Known fault: another socket that lives there is taken for it. */
+ * Another socket that lives there stays: then it is found by its words, and emptied. */
 static void look_at_name(struct store *store)
 {
     struct notify way;
@@ -448,11 +398,12 @@ static void look_at_name(struct store *store)
         process_remind(&store->keeper);
         return;
     }
-    if (store->nameless) { /* it listens longest at the newest */
-        notify_close(&store->way);
+    /* It listens longest at the newest, and does first what it was told the old way. */
+    if (store->nameless && keeper_at(&way) == store->keeper.id) {
+        struct notify old = store->way;
         store->way = way;
         store->nameless = false;
-        return;
+        way = old;
     }
     notify_close(&way);
 }
@@ -465,8 +416,9 @@ void store_look(struct store *store)
         look_at_name(store);
     if (ours && store->behind_ns != 0 && clock_monotonic_ns() - store->behind_ns > HANGING_NS &&
         store->options.in_charge(store->options.in_charge_context)) {
-        log_line("the keeper (process %ld) does not answer; killing it", store->keeper.id);
-        destroy_keeper(store);
+        log_line("the keeper (process %ld) does not answer; another takes its place",
+                 store->keeper.id);
+        leave_keeper(store);
         store->behind_ns = 0;
     }
     ensure_keeper(store);
@@ -480,7 +432,7 @@ void store_look(struct store *store)
  * meanwhile. 0 or a negative errno. */
 static int keep_all(struct store *store)
 {
-    uint64_t end_ns = clock_monotonic_ns() + ANSWER_WAIT_MS * NS_PER_MS;
+    uint64_t end_ns = clock_monotonic_ns() + KEEP_ALL_MS * NS_PER_MS;
     int error = -EAGAIN;
     while (error < 0 && clock_monotonic_ns() < end_ns) {
         process_terminate(&store->keeper); /* which only wakes it, if it is suspended */
@@ -514,7 +466,7 @@ void store_unbridge(struct store *store)
 {
     if (store->system.descriptor < 0)
         return; /* the keeper is the one there always is */
-    end_keeper(store);
+    leave_keeper(store);
     store->way = store->system;
     store->system.descriptor = -1;
     store->by_system = true;
@@ -527,9 +479,11 @@ int store_renew(struct store *store)
         return 0;
     struct notify way = store->way;
     struct process old = store->keeper;
+    struct kept *kept = store->kept;
     loop_unwatch(store->options.loop, &store->ended);
     store->way.descriptor = -1;
     store->keeper = (struct process)PROCESS_NONE;
+    store->kept = NULL;
     int error = start_keeper(store);
     if (error == 0)
         error = keep_all(store);
@@ -538,18 +492,18 @@ int store_renew(struct store *store)
         end_keeper(store);
         store->way = way;
         store->keeper = old;
+        store->kept = kept;
         store->behind_ns = 0;
         watch_keeper(store);
         return error;
     }
-    notify_send(&way, "STOP=1\n");
-    process_terminate(&old); /* as above */
-    if (process_wait(&old, ANSWER_WAIT_MS) < 0)
-        process_kill(&old);
-    struct process_end end;
-    if (process_reap(&old, &end) < 0)
-        process_close(&old);
     notify_close(&way);
+    if (keepers_add(&store->left, &old, kept) < 0) {
+        process_kill(&old);
+        process_close(&old);
+        kept_unmap(kept);
+    }
+    keepers_end(&store->left);
     return 0;
 }
 
@@ -558,15 +512,17 @@ long store_keeper(const struct store *store)
     return store->keeper.id;
 }
 
-void store_close(struct store *store)
+void store_close(struct store *store, bool ended)
 {
     if (!store)
         return;
-    hand_on(store, NULL);
-    if (store->opened)
+    if (ended) {
         keepers_end(&store->left);
-    keepers_forget(&store->left);
-    if (!store->by_system && store->keeper.id != 0) {
+    } else {
+        keepers_wake(&store->left, false);
+        keepers_forget(&store->left);
+    }
+    if (ended && !store->by_system && store->keeper.id != 0) {
         end_keeper(store);
         int folder = folder_open(store->runtime);
         if (folder >= 0) {

@@ -27,7 +27,8 @@ struct store_options {
 };
 
 /* Calls `found` with each descriptor an earlier manager has left, which is the callee's from then
- * on, and gets ready to keep others. 0 or a negative errno. */
+ * on, of those under one name the newest last, and gets ready to keep others. 0 or a negative errno.
+ */
 int store_open(struct store **store, const struct store_options *options,
                void (*found)(void *context, const char *name, int descriptor));
 /* Keeps a copy under "CHANNEL.KIND", where nothing or the same is kept so. What is not taken now is
@@ -41,8 +42,9 @@ void store_drop(struct store *store, const char *channel, const char *kind);
 void store_know(struct store *store, const char *channel, int process);
 /* Waits a moment until what was dropped is closed: an address is free only then. */
 void store_settle(struct store *store);
-/* To be called about once a second: calls `lost` if something was not taken; replaces a keeper that
- * takes nothing for seconds, and has it make its socket again where that was removed. */
+/* To be called about once a second: calls `lost` if something was not taken; has another take the
+ * place of a keeper that takes nothing for seconds, and has it make its socket again where that was
+ * removed. */
 void store_look(struct store *store);
 /* Has everything kept where it is found by the program that this process is about to become, if
  * necessary by a keeper of its own. 0 or a negative errno. `lost` is called on the way. */
@@ -54,8 +56,8 @@ void store_unbridge(struct store *store);
 int store_renew(struct store *store);
 /* The id of the keeper; 0 where systemd keeps. */
 long store_keeper(const struct store *store);
-/* The fleet has ended: gives everything up (systemd gives it up itself, unless it starts us anew,
- * and then it is wanted). */
-void store_close(struct store *store);
+/* If the fleet has ended, gives everything up (systemd gives it up itself, unless it starts us anew,
+ * and then it is wanted); else leaves all to the next manager, as if this one had been killed. */
+void store_close(struct store *store, bool ended);
 
 #endif

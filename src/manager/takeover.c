@@ -45,8 +45,8 @@ static struct takeover_channel *find_or_make(struct takeover *takeover, const ch
 
 static void put(struct takeover_channel *channel, enum takeover_kind kind, int descriptor)
 {
-    if (channel->descriptors[kind] >= 0)
-        descriptor_close(channel->descriptors[kind]);
+    channel->anew = channel->anew || channel->descriptors[kind] >= 0;
+    descriptor_close(channel->descriptors[kind]);
     channel->descriptors[kind] = descriptor;
 }
 
@@ -123,6 +123,7 @@ int takeover_copy(struct takeover *takeover, const char *channel, long id, uint6
     if (into) {
         put(into, TAKEOVER_FULL, -1);
         put(into, TAKEOVER_DECIMATED, -1);
+        into->anew = true;
     }
     process_close(&relay);
     return error < 0 ? error : into ? 0 : -ENOMEM;

@@ -4,6 +4,8 @@
 #ifndef FLOTILLA_MANAGER_TAKEOVER_H
 #define FLOTILLA_MANAGER_TAKEOVER_H
 
+#include <stdbool.h>
+
 #include "channel/settings.h"
 
 /* What is kept of a channel, under "CHANNEL.KIND". */
@@ -20,6 +22,7 @@ struct takeover_channel {
     struct takeover_channel *next;
     char name[CHANNEL_NAME_BYTES_MAX + 1];
     int descriptors[TAKEOVER_KINDS]; /* -1: none; whoever takes one over puts -1 in its place */
+    bool anew; /* others may be kept under its names, which are older */
 };
 
 struct takeover {

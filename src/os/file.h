@@ -61,7 +61,9 @@ int folder_possible(const char *path);
 /* Renames within the folder, never over an existing file; -EEXIST if there is one. */
 int folder_rename(int folder, const char *from, const char *to);
 int folder_remove(int folder, const char *name);
-/* Removes an empty folder that stands where something of ours is to be. 0 or a negative errno. */
+/* Removes an empty folder that stands where something of ours is to be: nothing that anybody would
+ * miss. `name` may be a path in folder STORAGE_HERE (os/storage.h). 0, also if no folder is there,
+ * or a negative errno. */
 int folder_clear(int folder, const char *name);
 /* Makes renames and new files durable. */
 int folder_sync(int folder);
@@ -98,7 +100,9 @@ int file_write_public(const char *path, struct span bytes);
 /* Whether the open file is what `path` names: false once it was removed or renamed, or another has
  * taken its place; true where that cannot be told. */
 bool descriptor_is_at(int descriptor, const char *path);
-/* Closes a descriptor. */
+/* Another descriptor of the same, close-on-exec; -1 if there is no room for one. */
+int descriptor_copy(int descriptor);
+/* Closes a descriptor, if it is one. */
 void descriptor_close(int descriptor);
 
 #endif

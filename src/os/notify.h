@@ -6,6 +6,7 @@
 #ifndef FLOTILLA_OS_NOTIFY_H
 #define FLOTILLA_OS_NOTIFY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,8 +33,9 @@ int notify_keep(const struct notify *notify, const char *name, int descriptor);
 /* Has everything under `name` given up. As notify_send. */
 int notify_drop(const struct notify *notify, const char *name);
 
-/* Waits until whoever listens has done all it was sent before, at most `wait_ms`. 0, -ETIMEDOUT, or
- * as notify_send. Source: sd_notify_barrier(3). */
+/* Waits until whoever listens has done all it was sent before, at most `wait_ms`. 0, -ETIMEDOUT,
+ * -EMFILE if it could not do all (notify_refuse), or as notify_send. Source: sd_notify_barrier(3).
+ */
 int notify_barrier(const struct notify *notify, uint64_t wait_ms);
 
 /* The other side, for flotilla-keeper and who asks it. */
@@ -46,11 +48,18 @@ int notify_barrier(const struct notify *notify, uint64_t wait_ms);
 int notify_listen(const char *folder, const char *name);
 /* Takes one message of a notify or pair socket: its text (cut to `text_bytes`, NUL-terminated) and
  * the descriptor that came with it, close-on-exec, or -1. The bytes of the text; 0 at the end of a
- * pair; -EAGAIN if `wait_ms` passed without one; or another negative errno. */
+ * pair; -EAGAIN if `wait_ms` passed without one; -EMFILE for one whose descriptor we had no room
+ * for (the text is there); or another negative errno. */
 long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, uint64_t wait_ms);
-/* The same for one that is there already, and it stays there; notify_skip takes it away. */
+/* The same for the first one that is there already, and it stays there; notify_skip takes it away.
+ */
 long notify_peek(int descriptor, char *text, size_t text_bytes, int *passed);
 void notify_skip(int descriptor);
+/* The same for all that are there, one with each call (`again` from the second on) until -EAGAIN.
+ * Nobody else reads there meanwhile. Source: unix(7) on SO_PEEK_OFF. */
+long notify_peek_next(int descriptor, bool again, char *text, size_t text_bytes, int *passed);
+/* Answers a barrier that came with the descriptor `passed`: not all before it could be done. */
+void notify_refuse(int passed);
 /* Sends a message as notify_send does, with a descriptor unless it is -1, but waits for room up to
  * `wait_ms`. */
 int notify_pass(int descriptor, const char *text, int passed, uint64_t wait_ms);

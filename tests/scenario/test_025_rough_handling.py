@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 import tty
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from harness import container, signals
@@ -346,7 +346,11 @@ def test_025_a_clock_set_back_does_not_make_a_silent_channel_run(seed, tmp_path)
 
 
 def bytes_held(fleet):
-    return sum(path.stat().st_size for path in fleet.files("engine"))
+    held = 0
+    for path in fleet.files("engine"):
+        with suppress(FileNotFoundError):  # renamed or removed meanwhile: seen next time
+            held += path.stat().st_size
+    return held
 
 
 def test_025_retention_counts_the_first_look(seed):

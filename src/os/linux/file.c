@@ -290,7 +290,8 @@ int folder_remove(int folder, const char *name)
 
 int folder_clear(int folder, const char *name)
 {
-    return unlinkat(folder, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+    return unlinkat(folder, name, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTDIR ? -errno
+                                                                                           : 0;
 }
 
 int folder_sync(int folder)
@@ -506,6 +507,11 @@ int file_write_public(const char *path, struct span bytes)
     if (length > 0 && mkdir(folder, 0755) == 0 && chmod(folder, 0755) < 0)
         return -errno;
     return write_whole(path, bytes, 0644); /* fails where the folder could not be made */
+}
+
+int descriptor_copy(int descriptor)
+{
+    return fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
 }
 
 void descriptor_close(int descriptor)

@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/units.h"
+#include "os/clock.h"
 #include "os/memory.h"
 
 enum {
@@ -621,6 +623,16 @@ void net_batch_release(struct net_batch *batch)
                           (size_t)batch->messages * BUFFER_STEP_BYTES);
 }
 
+/* The size of the datagrams in a coalesced message; 0: the note says nothing of it. */
+static uint32_t read_segment(const struct cmsghdr *note)
+{
+    int segment = 0;
+    if (note->cmsg_level == IPPROTO_UDP && note->cmsg_type == NET_UDP_GRO &&
+        note->cmsg_len >= CMSG_LEN(sizeof(int)))
+        memcpy(&segment, CMSG_DATA(note), sizeof(segment));
+    return segment > 0 ? (uint32_t)segment : 0;
+}
+
 /* Complete for every message that net_batch_taken counts: the kernel writes msg_len last, when the
  * bytes, the source and the control data of that message stand (do_recvmmsg). */
 void net_batch_message(const struct net_batch *batch, uint32_t index, struct net_message *message)
@@ -647,14 +659,32 @@ void net_batch_message(const struct net_batch *batch, uint32_t index, struct net
                    note->cmsg_len >= CMSG_LEN(sizeof(uint32_t))) {
             memcpy(&message->dropped, CMSG_DATA(note), sizeof(uint32_t));
             message->dropped_known = true;
-        } else if (note->cmsg_level == IPPROTO_UDP && note->cmsg_type == NET_UDP_GRO &&
-                   note->cmsg_len >= CMSG_LEN(sizeof(int))) {
-            int segment;
-            memcpy(&segment, CMSG_DATA(note), sizeof(segment));
-            if (segment > 0 && (size_t)segment < message->bytes.bytes)
-                message->segment_bytes = (uint32_t)segment;
+        } else {
+            uint32_t segment = read_segment(note);
+            if (segment > 0 && segment < message->bytes.bytes)
+                message->segment_bytes = segment;
         }
     }
+}
+
+uint64_t net_drain(int descriptor)
+{
+    uint64_t datagrams = 0, end_ns = clock_monotonic_ns() + NS_PER_S;
+    _Alignas(struct cmsghdr) char control[CONTROL_BYTES];
+    while (clock_monotonic_ns() < end_ns) {
+        struct msghdr header = {.msg_control = control, .msg_controllen = sizeof(control)};
+        ssize_t bytes = recvmsg(descriptor, &header, MSG_DONTWAIT | MSG_TRUNC);
+        if (bytes < 0 && errno == EINTR)
+            continue;
+        if (bytes < 0)
+            break;
+        uint64_t segment = 0;
+        for (struct cmsghdr *note = CMSG_FIRSTHDR(&header); note != NULL && segment == 0;
+             note = CMSG_NXTHDR(&header, note))
+            segment = read_segment(note);
+        datagrams += segment > 0 ? ((uint64_t)bytes + segment - 1) / segment : 1;
+    }
+    return datagrams;
 }
 
 void net_message_source(const struct net_message *message, struct address *source)

@@ -141,7 +141,8 @@ static long receive(int descriptor, char *text, size_t text_bytes, int *passed, 
                 close(one); /* one a message is all we speak of */
         }
     }
-    return got;
+    /* Of descriptors alone: the text is cut where it is too long. */
+    return message.msg_flags & MSG_CTRUNC && *passed < 0 ? -EMFILE : got;
 }
 
 long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, uint64_t wait_ms)
@@ -151,9 +152,33 @@ long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, 
     return status < 0 ? status : receive(descriptor, text, text_bytes, passed, 0);
 }
 
+static void peek_from(int descriptor, int offset)
+{
+    setsockopt(descriptor, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset));
+}
+
 long notify_peek(int descriptor, char *text, size_t text_bytes, int *passed)
 {
+    /* Who peeked at all of it may have been killed before it set that back. */
+    peek_from(descriptor, -1);
     return receive(descriptor, text, text_bytes, passed, MSG_PEEK);
+}
+
+long notify_peek_next(int descriptor, bool again, char *text, size_t text_bytes, int *passed)
+{
+    if (!again)
+        peek_from(descriptor, 0);
+    long got = receive(descriptor, text, text_bytes, passed, MSG_PEEK);
+    if (got < 0)
+        peek_from(descriptor, -1);
+    return got;
+}
+
+#define REFUSED "REFUSED=1\n"
+
+void notify_refuse(int passed)
+{
+    send_with(passed, REFUSED, -1);
 }
 
 void notify_skip(int descriptor)
@@ -193,6 +218,9 @@ int notify_barrier(const struct notify *notify, uint64_t wait_ms)
     /* The other side closes its copy as it comes to it. */
     if (status == 0 && wait_for(ends[0], POLLIN, wait_ms) < 0)
         status = -ETIMEDOUT;
+    char word[sizeof(REFUSED)];
+    if (status == 0 && recv(ends[0], word, sizeof(word), MSG_DONTWAIT) > 0)
+        status = -EMFILE;
     close(ends[0]);
     return status;
 }

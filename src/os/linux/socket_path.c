@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "os/file.h"
+
 /* Returns the folder's descriptor, to be closed once the address was used, or a negative errno. */
 static int name_socket(const char *folder, const char *name, struct sockaddr_un *address)
 {
@@ -35,12 +37,10 @@ static int finish(int place, int made, int error)
     return error < 0 ? error : made;
 }
 
-/* An empty folder is nothing that anybody would miss. */
 static int make_way(int place, const char *name)
 {
-    if (unlinkat(place, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    return errno == EISDIR ? unlinkat(place, name, AT_REMOVEDIR) : -1;
+    int error = folder_clear(place, name);
+    return error < 0 || unlinkat(place, name, 0) == 0 || errno == ENOENT ? error : -errno;
 }
 
 int socket_path_bind(int type, const char *folder, const char *name, unsigned mode)
@@ -49,10 +49,11 @@ int socket_path_bind(int type, const char *folder, const char *name, unsigned mo
     int place = name_socket(folder, name, &address), error = 0;
     if (place < 0)
         return place;
+    error = make_way(place, name);
     int made = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (made < 0 || make_way(place, name) < 0 ||
-        bind(made, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-        fchmodat(place, name, (mode_t)mode, 0) < 0)
+    if (error == 0 &&
+        (made < 0 || bind(made, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+         fchmodat(place, name, (mode_t)mode, 0) < 0))
         error = -errno;
     return finish(place, made, error);
 }
