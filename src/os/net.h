@@ -89,8 +89,8 @@ void net_set_queue(int descriptor, uint64_t bytes);
  * are coalesced, of messages (see net_offload.drops_are_messages). */
 uint32_t net_dropped(int descriptor);
 
-/* Takes out of a receiver what waits in it, for at most a second, and throws it away. How many
- * datagrams that were. */
+/* Before a receiver is closed: has nothing more come to it, takes out what waits in it, for at most
+ * a second, and throws it away. How many datagrams that were. Source: connect(2) on datagrams. */
 uint64_t net_drain(int descriptor);
 
 /* What of segmentation offload works here. Found out by doing it, never by version: kernels,

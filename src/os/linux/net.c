@@ -667,8 +667,28 @@ void net_batch_message(const struct net_batch *batch, uint32_t index, struct net
     }
 }
 
+/* Connected, a socket takes from that one sender only. Nobody sends from the discard port of the
+ * loopback interface; where there is no way from the socket to it, what comes is taken on. */
+static void hear_nobody(int descriptor)
+{
+    enum { DISCARD_PORT = 9 };
+    struct sockaddr_storage bound;
+    socklen_t bytes = sizeof(bound);
+    struct sockaddr_in to4 = {.sin_family = AF_INET, .sin_port = htons(DISCARD_PORT)};
+    struct sockaddr_in6 to6 = {.sin6_family = AF_INET6, .sin6_port = htons(DISCARD_PORT)};
+    to4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to6.sin6_addr = in6addr_loopback;
+    if (getsockname(descriptor, (struct sockaddr *)&bound, &bytes) < 0)
+        return;
+    if (bound.ss_family == AF_INET)
+        connect(descriptor, (const struct sockaddr *)&to4, sizeof(to4));
+    else
+        connect(descriptor, (const struct sockaddr *)&to6, sizeof(to6));
+}
+
 uint64_t net_drain(int descriptor)
 {
+    hear_nobody(descriptor);
     uint64_t datagrams = 0, end_ns = clock_monotonic_ns() + NS_PER_S;
     _Alignas(struct cmsghdr) char control[CONTROL_BYTES];
     while (clock_monotonic_ns() < end_ns) {

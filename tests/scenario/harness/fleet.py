@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from . import signals
+
 ROOT = Path(__file__).resolve().parents[3]
 OFFLOAD = os.environ.get("FLOTILLA_TEST_OFFLOAD") or "auto"
 BUILD = {"auto": ROOT / "build", "off": ROOT / "build", "refused": ROOT / "build/refused"}[OFFLOAD]
@@ -57,6 +59,31 @@ def wait_until(condition, *, seconds=20, what="", pause=0.02):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {what or condition}")
         time.sleep(pause)
+
+
+def copy_programs(folder, manager=FLOTILLA):
+    """Programs of the test's own, to be moved away."""
+    shutil.copy(manager, folder / "flotilla")
+    for name in "flotilla-relay", "flotilla-keeper":
+        shutil.copy(BUILD / name, folder / name)
+
+
+def half_recorded(fleet):
+    """3000 datums, of which the disk has none yet: `sync` is long."""
+    pool = signals.samples(3000)
+    fleet.source("engine", pool, rate=10_000).finish()
+    wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 3000)
+    assert fleet.channel("engine")["datums_recorded"] < 3000
+    return pool
+
+
+def put_in_the_way(path, empty=False):
+    """A folder where a file or socket of the fleet's is to be; it cannot be removed just so."""
+    if path.exists():
+        path.unlink()
+    path.mkdir()
+    if not empty:
+        (path / "somebody's").write_text("")
 
 
 class Addresses:
