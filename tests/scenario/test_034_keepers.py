@@ -276,6 +276,9 @@ def test_034_a_keeper_does_first_what_was_said_first(rng, tmp_path):
             before = len(ways)
             connect()
             os.kill(keeper.pid, signal.SIGSTOP)
+            if turn:  # first of all it closes the older one of the two, with what comes to it now
+                (tmp_path / "keeper.sock").unlink()
+                os.kill(keeper.pid, signal.SIGHUP)
             newest = ways.pop()
             for number in range(4):
                 keep("a", number)
@@ -283,9 +286,6 @@ def test_034_a_keeper_does_first_what_was_said_first(rng, tmp_path):
             ways.append(newest)
             for number in range(4, 7):
                 keep("a", number)
-            if turn:  # the older one of the two is closed with what has come to it
-                (tmp_path / "keeper.sock").unlink()
-                os.kill(keeper.pid, signal.SIGHUP)
             os.kill(keeper.pid, signal.SIGCONT)
             if turn:
                 connect()
