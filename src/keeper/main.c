@@ -326,6 +326,7 @@ int main(int argc, char **argv)
         return 2;
     }
     process_raise_descriptor_limit();
+    inherit_share();
     int error = loop_open(&keeper.loop);
     if (error == 0)
         error = loop_signals(keeper.loop, caught, &keeper);

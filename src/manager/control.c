@@ -274,7 +274,7 @@ int control_mend(struct control *control)
         return folder;
     int status = storage_look(folder, CONTROL_SOCKET, &entry);
     descriptor_close(folder);
-    if (status != -ENOENT)
+    if (status != -ENOENT && (status < 0 || entry.socket))
         return status;
     int descriptor = local_listen(control->runtime, CONTROL_SOCKET, 0660);
     if (descriptor < 0)

@@ -22,5 +22,9 @@ int inherit_descriptor(const char *name);
 /* The descriptor handed down as number `index`, counted from 0, close-on-exec set, and its name
  * (cut to `name_bytes`); -1 behind the last. */
 int inherit_numbered(uint32_t index, char *name, size_t name_bytes);
+/* Lets other processes of our owner copy them (process_take_descriptor) also where the system keeps
+ * that to our ancestors: a manager that takes us over is none. Source: prctl(2), PR_SET_PTRACER.
+ */
+void inherit_share(void);
 
 #endif

@@ -10,6 +10,7 @@
 struct storage_entry {
     bool folder,
         regular; /* of a symbolic link: of what it points to for `folder`, never `regular` */
+    bool socket;
     uint64_t bytes;
     uint64_t modified_ns; /* realtime; 0 for a time before 1970 */
 };

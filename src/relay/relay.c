@@ -124,6 +124,8 @@ static int open_memory(struct relay *relay)
 {
     int descriptor = inherit_descriptor(INHERIT_MEMORY);
     relay->memory_outlives = descriptor >= 0;
+    if (descriptor >= 0 && relay->notify.descriptor < 0)
+        inherit_share(); /* with a manager that may find nobody else who has it */
     size_t wanted = staging_bytes(&relay->settings);
     if (descriptor >= 0 && shared_memory_bytes(descriptor) != (int64_t)wanted)
         log_line("the memory that was handed down is of another size: --buffer holds from the next "

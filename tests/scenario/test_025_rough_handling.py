@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from harness import container, signals
-from harness.fleet import FLOTILLA, Fleet, flotilla, new_folder, wait_until
+from harness.fleet import FLOTILLA, Fleet, flotilla, new_folder, put_in_the_way, wait_until
 
 
 def one(**keys):
@@ -258,13 +258,18 @@ def test_025_a_removed_control_socket_is_made_again(seed):
         flotilla("status", "-c", fleet.file, check=0)
         assert fleet.channel("engine")["restarts"] == 0
         assert path.stat().st_mode & 0o777 == 0o660
-        path.unlink()
-        path.mkdir()
+        put_in_the_way(path)
         done = flotilla("status", "-c", fleet.file, check=1)
         assert f"process {pid} manages {fleet.folder}/run, but does not listen at control.sock" \
             in done.stderr, done.stderr
-        path.rmdir()
+        wait_until(lambda: "cannot look after the control socket" in fleet.log())
+        (path / "somebody's").unlink()
+        wait_until(path.is_socket, what="the socket in place of an empty folder")
+        path.unlink()
+        path.write_text("a file")
+        wait_until(path.is_socket, what="the socket in place of a file")
         flotilla("status", "-c", fleet.file, check=0)
+        assert fleet.log().count("cannot look after the control socket") == 1
 
 
 def test_025_a_removed_keeper_socket_is_made_again(seed):

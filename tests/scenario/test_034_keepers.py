@@ -9,10 +9,12 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from harness import container, signals
-from harness.fleet import BUILD, Fleet, copy_programs, half_recorded, put_in_the_way, wait_until
+from harness.fleet import (BUILD, LONG, ROOT, Fleet, copy_programs, half_recorded, put_in_the_way,
+                           wait_until)
 
 KEEPER = BUILD / "flotilla-keeper"
 
@@ -347,6 +349,47 @@ def test_034_a_keeper_that_hangs_stays_until_it_is_followed(rng, flotilla, tmp_p
         everything_is_there(fleet, pool)
 
 
+def freezer():
+    """Makes a control group that can be frozen: its folder, and how to freeze and thaw it."""
+    name = f"flotilla-test-{os.getpid()}"
+    for mount, knob, words in ((Path("/sys/fs/cgroup/freezer"), "freezer.state",
+                                ("FROZEN", "THAWED")),
+                               (Path("/sys/fs/cgroup/unified"), "cgroup.freeze", ("1", "0")),
+                               (Path("/sys/fs/cgroup"), "cgroup.freeze", ("1", "0"))):
+        with contextlib.suppress(OSError):
+            (mount / name).mkdir()
+            if (mount / name / knob).exists():
+                return mount / name, knob, words
+            (mount / name).rmdir()
+    pytest.skip("needs a control group that can be frozen")
+
+
+def test_034_a_frozen_keeper(needs_root, rng):
+    """No signal reaches it, not even SIGKILL; a manager has what it holds all the same, and so has
+    the next one. Thawed, it is gone."""
+    with contextlib.ExitStack() as after:
+        group, knob, (frozen, thawed) = freezer()
+        after.callback(group.rmdir)
+        after.callback(wait_until, lambda: not (group / "cgroup.procs").read_text())
+        fleet = after.enter_context(Fleet({"engine": {"schema": signals.SCHEMA}},
+                                          storage={"sync": "20s"}))
+        after.callback((group / knob).write_text, thawed)
+        pool = half_recorded(fleet)
+        for _ in range(2):
+            relay, keeper = fleet.relays()["engine"], fleet.status()["manager"]["keeper"]
+            (group / "cgroup.procs").write_text(str(keeper))
+            (group / knob).write_text(frozen)
+            fleet.kill_manager()
+            os.kill(relay, signal.SIGKILL)
+            fleet.start()
+            assert fleet.status()["manager"]["keeper"] != keeper
+            assert fleet.channel("engine")["datums_accepted"] == 3000
+            time.sleep(1.5)  # by now the new one has everything
+        assert len(fleet.processes("flotilla-keeper")) == 3
+        (group / knob).write_text(thawed)
+        everything_is_there(fleet, pool)
+
+
 def test_034_a_keeper_that_cannot_be_followed_stays(rng, flotilla, tmp_path):
     """Its program is gone, and then the runtime folder: what it holds is there all the same."""
     copy_programs(tmp_path)
@@ -540,3 +583,17 @@ def test_034_a_suspended_keeper_is_woken(rng, flotilla, restarts):
         channel = fleet.settle({"engine": sent})["engine"]
         assert channel["datums_recorded"] + channel["datagrams_dropped"] == sent
         fleet.stop()
+
+
+@pytest.mark.skipif(not LONG, reason="boots a virtual machine: make test-long")
+def test_034_where_only_ancestors_may_trace():
+    """Yama's ptrace_scope of 1, and a fleet without privileges: keeper and relay let the manager
+    copy all the same."""
+    done = subprocess.run([ROOT / "tests/systemd/vm", ROOT / "tests/systemd/check_yama"],
+                          capture_output=True, text=True, timeout=900)
+    if done.returncode == 77:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in "emptied: 1000", "copied: 1000, relays 1", "datums 1000":
+        assert words in done.stdout, done.stdout

@@ -18,6 +18,7 @@ int storage_look(int folder, const char *name, struct storage_entry *entry)
         return -errno;
     memset(entry, 0, sizeof *entry);
     entry->regular = S_ISREG(found.st_mode);
+    entry->socket = S_ISSOCK(found.st_mode);
     entry->folder = S_ISDIR(found.st_mode) ||
                     (S_ISLNK(found.st_mode) && fstatat(folder, name, &target, 0) == 0 &&
                      S_ISDIR(target.st_mode));
