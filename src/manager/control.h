@@ -44,8 +44,8 @@ struct control_calls {
 /* Listens in the folder `runtime` and answers in the loop's callbacks. 0 or a negative errno. */
 int control_open(struct control **control, struct loop *loop, const char *runtime,
                  const struct control_calls *calls);
-/* Makes the socket again if somebody has removed it, or put something else in its place. 1 if it did, 0 if it is there, or a negative
- * errno. */
+/* Makes the socket again if somebody has removed it, or put something else in its place. 1 if it
+ * did, 0 if it is there, or a negative errno. */
 int control_mend(struct control *control);
 /* Sends the replies that were held; with `instead` not NULL, that in place of each. */
 void control_release(struct control *control, const json_t *instead);

@@ -257,7 +257,7 @@ void channel_replace_relay(struct channel *channel)
             log_line("%s: relay %ld goes on, %s", channel_name(channel), channel->process.id,
                      channel->blocked);
         channel_close_one(&channel->pending_receive); /* nobody would take what it collects */
-        channel->finishers = 0; /* the change begins anew once it can */
+        channel->finishers = 0;                       /* the change begins anew once it can */
         channel->swept = false;
         return;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Asking a keeper for what it holds, by its socket in the runtime folder.
- * Relies on os/notify for the words, and on manager/keepers where one has to be woken or reminded. */
+ * Relies on os/notify for the words, and on manager/keepers where one has to be woken or reminded.
+ */
 #ifndef FLOTILLA_MANAGER_KEEPER_ASK_H
 #define FLOTILLA_MANAGER_KEEPER_ASK_H
 

@@ -10,9 +10,9 @@
 #include "os/clock.h"
 #include "os/file.h"
 
-#define PROGRAM    "flotilla-keeper"
-#define STOP_PAUSE (10 * NS_PER_MS)
-#define STOP_TRIES 20u /* one that is frozen never stops, but does not go on either */
+#define PROGRAM     "flotilla-keeper"
+#define STOP_PAUSE  (10 * NS_PER_MS)
+#define STOP_TRIES  20u /* one that is frozen never stops, but does not go on either */
 #define END_WAIT_MS 100u
 
 struct search {

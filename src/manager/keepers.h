@@ -45,8 +45,8 @@ void keepers_wake(const struct keepers *keepers, bool remind);
 int keeper_empty(const struct keeper_found *keeper,
                  void (*found)(void *context, const char *name, int descriptor), void *context);
 
-/* Another keeper has all that these hold, or nobody needs it any more: ends them, and takes the ends
- * of those that are children of ours. */
+/* Another keeper has all that these hold, or nobody needs it any more: ends them, and takes the
+ * ends of those that are children of ours. */
 void keepers_end(struct keepers *keepers);
 /* Leaves them as they are. */
 void keepers_forget(struct keepers *keepers);

@@ -41,6 +41,7 @@ struct store {
     struct loop_watch ended;
     bool nameless;      /* told of already: the keeper's socket was removed */
     bool crowded;       /* the same: it could not keep everything */
+    bool unconfirmed;   /* something was sent since it was last asked whether it has all */
     bool behind;        /* something was not taken */
     uint64_t behind_ns; /* monotonic: since when; 0: it is not */
     uint64_t tried_ns;  /* monotonic: when a keeper was last started */
@@ -282,16 +283,20 @@ static void note_taken(struct store *store, int error)
     }
 }
 
-/* Ours has all that the others hold, once it has taken everything. */
-static void end_left(struct store *store)
+/* Asks whether all that was sent is kept. If it is, ours has all that the others hold, too. */
+static void confirm(struct store *store)
 {
-    if (!store->left.first || (!store->by_system && store->keeper.id == 0) || store->behind ||
+    bool asks = store->left.first || (store->unconfirmed && !store->by_system);
+    if (!asks || (!store->by_system && store->keeper.id == 0) || store->behind ||
         store->behind_ns != 0 || !store->options.in_charge(store->options.in_charge_context))
         return;
-    int error = notify_barrier(&store->way, SETTLE_WAIT_MS);
+    int error = notify_barrier(&store->way, store->left.first ? SETTLE_WAIT_MS : KEEP_WAIT_MS);
     note_taken(store, error);
-    if (error == 0)
-        keepers_end(&store->left);
+    if (error < 0)
+        return;
+    store->unconfirmed = false;
+    store->crowded = false;
+    keepers_end(&store->left);
 }
 
 static void take_inherited(struct store *store, void (*found)(void *, const char *, int))
@@ -353,8 +358,10 @@ static int send_name(struct store *store, const char *what, const char *channel,
 
 void store_keep(struct store *store, const char *channel, const char *kind, int descriptor)
 {
-    if (store->way.descriptor >= 0) /* else `lost` is called once there is one */
-        note_taken(store, send_name(store, "FDSTORE", channel, kind, descriptor));
+    if (store->way.descriptor < 0)
+        return; /* `lost` is called once there is one */
+    store->unconfirmed = true;
+    note_taken(store, send_name(store, "FDSTORE", channel, kind, descriptor));
 }
 
 void store_replace(struct store *store, const char *channel, const char *kind, int descriptor)
@@ -410,7 +417,7 @@ static void look_at_name(struct store *store)
 
 void store_look(struct store *store)
 {
-    end_left(store);
+    confirm(store);
     bool ours = !store->by_system && store->keeper.id != 0;
     if (ours)
         look_at_name(store);

@@ -27,7 +27,8 @@ struct store_options {
 };
 
 /* Calls `found` with each descriptor an earlier manager has left, which is the callee's from then
- * on, of those under one name the newest last, and gets ready to keep others. 0 or a negative errno.
+ * on, of those under one name the newest last, and gets ready to keep others. 0 or a negative
+ * errno.
  */
 int store_open(struct store **store, const struct store_options *options,
                void (*found)(void *context, const char *name, int descriptor));
@@ -56,8 +57,9 @@ void store_unbridge(struct store *store);
 int store_renew(struct store *store);
 /* The id of the keeper; 0 where systemd keeps. */
 long store_keeper(const struct store *store);
-/* If the fleet has ended, gives everything up (systemd gives it up itself, unless it starts us anew,
- * and then it is wanted); else leaves all to the next manager, as if this one had been killed. */
+/* If the fleet has ended, gives everything up (systemd gives it up itself, unless it starts us
+ * anew, and then it is wanted); else leaves all to the next manager, as if this one had been
+ * killed. */
 void store_close(struct store *store, bool ended);
 
 #endif

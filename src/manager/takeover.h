@@ -22,7 +22,7 @@ struct takeover_channel {
     struct takeover_channel *next;
     char name[CHANNEL_NAME_BYTES_MAX + 1];
     int descriptors[TAKEOVER_KINDS]; /* -1: none; whoever takes one over puts -1 in its place */
-    bool anew; /* others may be kept under its names, which are older */
+    bool anew;                       /* others may be kept under its names, which are older */
 };
 
 struct takeover {
