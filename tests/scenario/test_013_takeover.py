@@ -16,8 +16,8 @@ import time
 import numpy
 import pytest
 from harness import container, signals
-from harness.fleet import (FLOTILLA, LONG, ROOT, Fleet, copy_programs, half_recorded, put_in_the_way,
-                           wait_until)
+from harness.fleet import (FLOTILLA, LONG, ROOT, Fleet, copy_programs, half_recorded,
+                           put_in_the_way, wait_until)
 
 BUILD = ROOT / "build"
 KILLS = 1000 if LONG else 60
