@@ -298,7 +298,7 @@ def test_034_a_keeper_does_first_what_was_said_first(rng, tmp_path):
 
 
 def test_034_another_socket_at_the_keepers_name(rng):
-    """It is not taken for the keeper's, which is told of what comes after, and found by its words."""
+    """It is not taken for the keeper's, which goes on being told, and is found by its words."""
     pool = signals.samples(4000)
     with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"}) as fleet:
         at_name = fleet.folder / "run/keeper.sock"
