@@ -252,7 +252,7 @@ static int take_from_keepers(struct store *store, void (*found)(void *, const ch
         else
             error = take_from(store, keeper, status, found);
     }
-    if (status == 0) { /* it may not be in the list */
+    if (status == 0) { /* one without words of ours is not in the list */
         keeper_hand_on(&asked, found, store->options.context);
         store->kept = keepers_leave_out(&store->left, asked.process.id);
         store->way = asked.way;
@@ -328,6 +328,8 @@ int store_open(struct store **store, const struct store_options *options,
     int error = take_from_keepers(made, found);
     if (error < 0)
         return error;
+    if (made->keeper.id == 0) /* it has ended since it answered */
+        notify_close(&made->way);
     struct notify system;
     if (room && strtoul(room, NULL, 10) > 0 && getenv("NOTIFY_SOCKET") &&
         notify_open(&system) == 0) {
@@ -338,8 +340,6 @@ int store_open(struct store **store, const struct store_options *options,
         made->behind = made->left.first != NULL;
         return 0;
     }
-    if (made->keeper.id == 0)
-        notify_close(&made->way);
     ensure_keeper(made);
     return 0;
 }
