@@ -277,23 +277,27 @@ static void listen_again(struct keeper *keeper)
     struct orders *newest = &keeper->newest, *older = &keeper->older;
     if (keeper->folder == NULL)
         return;
-    if (notify_open_at(&way, keeper->folder, NOTIFY_KEEPER) == 0) {
-        notify_close(&way);
-        return;
-    }
-    int made = notify_listen(keeper->folder, NOTIFY_KEEPER);
-    int error = made < 0 ? made : 0, before = newest->watch.descriptor;
-    if (error == 0) {
-        while (take_order(older)) /* it is closed */
+    descriptor_close(keeper->spare);
+    keeper->spare = -1;
+    int error = notify_open_at(&way, keeper->folder, NOTIFY_KEEPER);
+    notify_close(&way);
+    if (error == -ENOENT || error == -ECONNREFUSED) {
+        int made = notify_listen(keeper->folder, NOTIFY_KEEPER), before = newest->watch.descriptor;
+        error = made < 0 ? made : 0;
+        while (error == 0 && take_order(older)) /* it is closed */
             ;
-        loop_unwatch(keeper->loop, &newest->watch);
-        loop_unwatch(keeper->loop, &older->watch);
-        descriptor_close(older->watch.descriptor);
-        int unheard = listen_to(keeper, older, NULL, before);
-        error = listen_to(keeper, newest, older, made);
-        kept_note_orders(keeper->table, before, made);
-        error = error == 0 ? unheard : error;
+        if (error == 0) {
+            kept_note_orders(keeper->table, before, made);
+            loop_unwatch(keeper->loop, &newest->watch);
+            loop_unwatch(keeper->loop, &older->watch);
+            descriptor_close(older->watch.descriptor);
+            int unheard = listen_to(keeper, older, NULL, before);
+            error = listen_to(keeper, newest, older, made);
+            error = error == 0 ? unheard : error;
+        }
     }
+    if (keeper->spare < 0)
+        keeper->spare = descriptor_copy(newest->watch.descriptor);
     if (error < 0 && error != keeper->listen_error)
         log_line("cannot make %s/%s again: %s", keeper->folder, NOTIFY_KEEPER, strerror(-error));
     keeper->listen_error = error;

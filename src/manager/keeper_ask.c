@@ -76,13 +76,19 @@ static int ask(const char *runtime, struct keeper_asked *asked)
     }
     if (error < 0)
         keeper_asked_close(asked);
-    return error < 0 ? error : 0;
+    /* It may end at any time. */
+    return error == -EPIPE || error == -ECONNREFUSED || error == -ECONNRESET ? -ENOENT
+           : error < 0                                                       ? error
+                                                                             : 0;
 }
 
-static int ask_until(const char *runtime, struct keeper_asked *asked)
+/* Asks until one of those that were reminded has made the socket. */
+static int ask_until(const char *runtime, const struct keeper_found *reminded,
+                     struct keeper_asked *asked)
 {
     int error = -ENOENT;
-    for (uint64_t waited_ms = 0; error == -ENOENT && waited_ms < ANSWER_WAIT_MS;
+    for (uint64_t waited_ms = 0;
+         error == -ENOENT && waited_ms < ANSWER_WAIT_MS && keeper_lives(reminded);
          waited_ms += ASK_PAUSE_MS) {
         clock_sleep_until(clock_monotonic_ns() + ASK_PAUSE_MS * NS_PER_MS);
         error = ask(runtime, asked);
@@ -94,25 +100,26 @@ int keeper_ask(const char *runtime, const struct keepers *found, struct keeper_a
 {
     int error = ask(runtime, asked);
     if ((error == -ETIMEDOUT || error == -EAGAIN) && found->first) {
-        keepers_wake(found, false);
+        keepers_wake(found);
         error = ask(runtime, asked);
     }
-    if (error != -ENOENT || !found->first)
-        return error;
-    keepers_wake(found, true);
-    return ask_until(runtime, asked);
+    for (const struct keeper_found *one = found->first; one && error == -ENOENT; one = one->next) {
+        process_remind(&one->process);
+        error = ask_until(runtime, one, asked);
+    }
+    return error;
 }
 
 int keeper_ask_one(const char *runtime, const struct keeper_found *keeper,
                    struct keeper_asked *asked)
 {
-    int folder = folder_open(runtime);
+    int folder = keeper_lives(keeper) ? folder_open(runtime) : -ENOENT;
     if (folder < 0)
         return folder;
     folder_remove(folder, NOTIFY_KEEPER);
     descriptor_close(folder);
     process_remind(&keeper->process);
-    int error = ask_until(runtime, asked);
+    int error = ask_until(runtime, keeper, asked);
     if (error == 0 && asked->process.id != keeper->process.id) {
         keeper_asked_close(asked);
         error = -ENOENT;

@@ -65,10 +65,12 @@ static int open_found(struct search *search, long id)
     int table = process_take_descriptor(&found->process, KEPT_TABLE);
     found->error = table < 0 ? table : kept_map(table, &found->kept);
     descriptor_close(table);
-    if (found->kept && kept_followed(found->kept))
-        forget(found); /* it has been killed, too, and does not go */
-    else
+    if (found->kept && kept_followed(found->kept)) {
+        process_kill(&found->process); /* who noted it may have been killed before that */
+        forget(found);
+    } else {
         add_by_age(search->keepers, found);
+    }
     return 0;
 }
 
@@ -109,14 +111,15 @@ struct kept *keepers_leave_out(struct keepers *keepers, long id)
     return NULL;
 }
 
-void keepers_wake(const struct keepers *keepers, bool remind)
+void keepers_wake(const struct keepers *keepers)
 {
-    for (const struct keeper_found *found = keepers->first; found; found = found->next) {
-        if (remind)
-            process_remind(&found->process);
-        else
-            process_terminate(&found->process); /* a keeper does not end of it */
-    }
+    for (const struct keeper_found *found = keepers->first; found; found = found->next)
+        process_terminate(&found->process); /* a keeper does not end of it */
+}
+
+bool keeper_lives(const struct keeper_found *keeper)
+{
+    return process_wait(&keeper->process, 0) < 0;
 }
 
 /* What it was sent and has not come to yet, which stays where it is. What it was to give up stays,

@@ -35,8 +35,9 @@ int keepers_add(struct keepers *keepers, const struct process *process, struct k
 /* Takes the one of that id out of the list, if it is in it. Its table, which is the caller's to
  * unmap, or NULL. */
 struct kept *keepers_leave_out(struct keepers *keepers, long id);
-/* Wakes those that are suspended; with `remind`, has each make its socket again. */
-void keepers_wake(const struct keepers *keepers, bool remind);
+/* Wakes those that are suspended. */
+void keepers_wake(const struct keepers *keepers);
+bool keeper_lives(const struct keeper_found *keeper);
 
 /* Suspends the keeper and calls `found` with a copy of each descriptor it holds or is still to come
  * to, which is the callee's from then on; of those under one name the newest comes last. The keeper

@@ -21,13 +21,14 @@
 #include "os/inherit.h"
 #include "os/process.h"
 
-#define PROCESS_KIND   "process" /* flotilla-keeper knows these by their name */
-#define END_WAIT_MS    2000u
-#define KEEP_WAIT_MS   50u /* for room in the queue of who keeps */
-#define SETTLE_WAIT_MS 500u
-#define KEEP_ALL_MS    2000u
-#define HANGING_NS     (2 * NS_PER_S)   /* nothing was taken for so long */
-#define RESPAWN_NS     (50 * NS_PER_MS) /* one that ends so soon is followed at the next look */
+#define PROCESS_KIND    "process" /* flotilla-keeper knows these by their name */
+#define END_WAIT_MS     2000u
+#define KEEP_WAIT_MS    50u /* for room in the queue of who keeps */
+#define CONFIRM_WAIT_MS 100u
+#define SETTLE_WAIT_MS  500u
+#define KEEP_ALL_MS     2000u
+#define HANGING_NS      (2 * NS_PER_S)   /* nothing was taken for so long */
+#define RESPAWN_NS      (50 * NS_PER_MS) /* one that ends so soon is followed at the next look */
 
 struct store {
     struct store_options options;
@@ -42,7 +43,9 @@ struct store {
     bool nameless;      /* told of already: the keeper's socket was removed */
     bool crowded;       /* the same: it could not keep everything */
     bool unconfirmed;   /* something was sent since it was last asked whether it has all */
+    bool full;          /* it has not taken what it was sent last */
     bool behind;        /* something was not taken */
+    bool astray;        /* something was not given up, and is not asked for again */
     uint64_t behind_ns; /* monotonic: since when; 0: it is not */
     uint64_t tried_ns;  /* monotonic: when a keeper was last started */
     int start_error;    /* why none could be: told of already */
@@ -93,6 +96,8 @@ static void destroy_keeper(struct store *store)
 /* It is to be followed, and ends once another one has everything. */
 static void leave_keeper(struct store *store)
 {
+    if (store->keeper.id == 0)
+        return;
     loop_unwatch(store->options.loop, &store->ended);
     if (keepers_add(&store->left, &store->keeper, store->kept) < 0) {
         destroy_keeper(store);
@@ -146,6 +151,10 @@ static int start_keeper(struct store *store)
         error = watch_keeper(store);
     if (error < 0 && store->keeper.id != 0) /* it could not be told anything */
         destroy_keeper(store);
+    else if (error < 0)
+        notify_close(&store->way);
+    store->behind = store->full = store->astray = false; /* of the one before */
+    store->behind_ns = 0;
     return error;
 }
 
@@ -163,7 +172,6 @@ static void ensure_keeper(struct store *store)
     store->start_error = error;
     if (error < 0)
         return;
-    store->behind = false;
     tell_of_us(store);
     store->options.lost(store->options.context);
 }
@@ -213,6 +221,10 @@ static int take_from(struct store *store, const struct keeper_found *keeper, int
     }
     if (is_our_need(error))
         return error;
+    if (!keeper_lives(keeper)) {
+        kept_unmap(keepers_leave_out(&store->left, id));
+        return 0;
+    }
     if (keeper_ask_one(store->runtime, keeper, &one) == 0) {
         keeper_hand_on(&one, found, store->options.context);
         keeper_asked_close(&one);
@@ -265,21 +277,35 @@ static int take_from_keepers(struct store *store, void (*found)(void *, const ch
     return error;
 }
 
-static void note_taken(struct store *store, int error)
+/* Something was not taken, or not done in time. */
+static void note_behind(struct store *store)
 {
-    if (error == 0) {
-        store->behind_ns = 0;
-        return;
-    }
     store->behind = true;
-    if (error == -EMFILE) { /* it is well, but could not keep everything */
+    if (store->behind_ns == 0)
+        store->behind_ns = clock_monotonic_ns();
+}
+
+static void note_sent(struct store *store, int error)
+{
+    store->full = error < 0;
+    store->unconfirmed = true;
+    if (error < 0)
+        note_behind(store);
+}
+
+/* What has come of a barrier: only that tells whether it goes on. */
+static void note_done(struct store *store, int error)
+{
+    if (error == 0 || error == -ENOSPC)
+        store->behind_ns = 0;
+    if (error == -ENOSPC) {
+        store->behind = true;
         if (!store->crowded)
             log_line("the keeper (process %ld) cannot keep everything: see what it says",
                      store->keeper.id);
         store->crowded = true;
-        store->behind_ns = 0;
-    } else if (store->behind_ns == 0) {
-        store->behind_ns = clock_monotonic_ns();
+    } else if (error < 0 && !is_our_need(error)) {
+        note_behind(store);
     }
 }
 
@@ -288,10 +314,10 @@ static void confirm(struct store *store)
 {
     bool asks = store->left.first || (store->unconfirmed && !store->by_system);
     if (!asks || (!store->by_system && store->keeper.id == 0) || store->behind ||
-        store->behind_ns != 0 || !store->options.in_charge(store->options.in_charge_context))
+        !store->options.in_charge(store->options.in_charge_context))
         return;
-    int error = notify_barrier(&store->way, store->left.first ? SETTLE_WAIT_MS : KEEP_WAIT_MS);
-    note_taken(store, error);
+    int error = notify_barrier(&store->way, store->left.first ? SETTLE_WAIT_MS : CONFIRM_WAIT_MS);
+    note_done(store, error);
     if (error < 0)
         return;
     store->unconfirmed = false;
@@ -352,16 +378,14 @@ static int send_name(struct store *store, const char *what, const char *channel,
 {
     char text[NOTIFY_NAME_BYTES_MAX + 64];
     snprintf(text, sizeof text, "%s=1\nFDPOLL=0\nFDNAME=%s.%s\n", what, channel, kind);
-    return notify_pass(store->way.descriptor, text, descriptor,
-                       store->behind_ns == 0 ? KEEP_WAIT_MS : 0);
+    return notify_pass(store->way.descriptor, text, descriptor, store->full ? 0 : KEEP_WAIT_MS);
 }
 
 void store_keep(struct store *store, const char *channel, const char *kind, int descriptor)
 {
     if (store->way.descriptor < 0)
         return; /* `lost` is called once there is one */
-    store->unconfirmed = true;
-    note_taken(store, send_name(store, "FDSTORE", channel, kind, descriptor));
+    note_sent(store, send_name(store, "FDSTORE", channel, kind, descriptor));
 }
 
 void store_replace(struct store *store, const char *channel, const char *kind, int descriptor)
@@ -380,14 +404,17 @@ void store_know(struct store *store, const char *channel, int process)
 
 void store_drop(struct store *store, const char *channel, const char *kind)
 {
-    if (store->way.descriptor >= 0)
-        note_taken(store, send_name(store, "FDSTOREREMOVE", channel, kind, -1));
+    if (store->way.descriptor < 0)
+        return;
+    int error = send_name(store, "FDSTOREREMOVE", channel, kind, -1);
+    note_sent(store, error);
+    store->astray = store->astray || error < 0;
 }
 
 void store_settle(struct store *store)
 {
     if (store->way.descriptor >= 0 && store->behind_ns == 0)
-        note_taken(store, notify_barrier(&store->way, SETTLE_WAIT_MS));
+        note_done(store, notify_barrier(&store->way, SETTLE_WAIT_MS));
 }
 
 /* Somebody may have removed the keeper's socket: by its name the next manager finds what is kept.
@@ -397,7 +424,10 @@ static void look_at_name(struct store *store)
     struct notify way;
     if (!store->options.in_charge(store->options.in_charge_context))
         return;
-    if (notify_open_at(&way, store->runtime, NOTIFY_KEEPER) < 0) {
+    int error = notify_open_at(&way, store->runtime, NOTIFY_KEEPER);
+    if (error < 0 && error != -ENOENT && error != -ECONNREFUSED)
+        return; /* we cannot look */
+    if (error < 0) {
         if (!store->nameless)
             log_line("the keeper's socket %s/%s was gone; it makes it again", store->runtime,
                      NOTIFY_KEEPER);
@@ -421,12 +451,12 @@ void store_look(struct store *store)
     bool ours = !store->by_system && store->keeper.id != 0;
     if (ours)
         look_at_name(store);
-    if (ours && store->behind_ns != 0 && clock_monotonic_ns() - store->behind_ns > HANGING_NS &&
+    bool hangs = store->behind_ns != 0 && clock_monotonic_ns() - store->behind_ns > HANGING_NS;
+    if (ours && (hangs || store->astray) &&
         store->options.in_charge(store->options.in_charge_context)) {
-        log_line("the keeper (process %ld) does not answer; another takes its place",
-                 store->keeper.id);
+        log_line("the keeper (process %ld) %s; another takes its place", store->keeper.id,
+                 hangs ? "does not answer" : "has missed what it was to give up");
         leave_keeper(store);
-        store->behind_ns = 0;
     }
     ensure_keeper(store);
     if (store->behind) {
@@ -443,7 +473,7 @@ static int keep_all(struct store *store)
     int error = -EAGAIN;
     while (error < 0 && clock_monotonic_ns() < end_ns) {
         process_terminate(&store->keeper); /* which only wakes it, if it is suspended */
-        store->behind = false;
+        store->behind = store->full = false;
         store->behind_ns = 0;
         tell_of_us(store);
         store->options.lost(store->options.context);
@@ -451,7 +481,7 @@ static int keep_all(struct store *store)
         if (error == 0 && store->behind)
             error = -EAGAIN;
     }
-    return error;
+    return error == -ENOSPC ? -EMFILE : error;
 }
 
 int store_bridge(struct store *store)
@@ -500,14 +530,18 @@ int store_renew(struct store *store)
         store->way = way;
         store->keeper = old;
         store->kept = kept;
+        store->behind = true;
         store->behind_ns = 0;
         watch_keeper(store);
         return error;
     }
     notify_close(&way);
     if (keepers_add(&store->left, &old, kept) < 0) {
+        struct process_end end;
         process_kill(&old);
-        process_close(&old);
+        process_wait(&old, END_WAIT_MS);
+        if (process_reap(&old, &end) < 0)
+            process_close(&old);
         kept_unmap(kept);
     }
     keepers_end(&store->left);
@@ -526,7 +560,7 @@ void store_close(struct store *store, bool ended)
     if (ended) {
         keepers_end(&store->left);
     } else {
-        keepers_wake(&store->left, false);
+        keepers_wake(&store->left);
         keepers_forget(&store->left);
     }
     if (ended && !store->by_system && store->keeper.id != 0) {

@@ -34,7 +34,7 @@ int notify_keep(const struct notify *notify, const char *name, int descriptor);
 int notify_drop(const struct notify *notify, const char *name);
 
 /* Waits until whoever listens has done all it was sent before, at most `wait_ms`. 0, -ETIMEDOUT,
- * -EMFILE if it could not do all (notify_refuse), or as notify_send. Source: sd_notify_barrier(3).
+ * -ENOSPC if it could not do all (notify_refuse), or as notify_send. Source: sd_notify_barrier(3).
  */
 int notify_barrier(const struct notify *notify, uint64_t wait_ms);
 

@@ -220,7 +220,7 @@ int notify_barrier(const struct notify *notify, uint64_t wait_ms)
         status = -ETIMEDOUT;
     char word[sizeof(REFUSED)];
     if (status == 0 && recv(ends[0], word, sizeof(word), MSG_DONTWAIT) > 0)
-        status = -EMFILE;
+        status = -ENOSPC;
     close(ends[0]);
     return status;
 }

@@ -49,11 +49,10 @@ int socket_path_bind(int type, const char *folder, const char *name, unsigned mo
     int place = name_socket(folder, name, &address), error = 0;
     if (place < 0)
         return place;
-    error = make_way(place, name);
     int made = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (error == 0 &&
-        (made < 0 || bind(made, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-         fchmodat(place, name, (mode_t)mode, 0) < 0))
+    error = made < 0 ? -errno : make_way(place, name);
+    if (error == 0 && (bind(made, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+                       fchmodat(place, name, (mode_t)mode, 0) < 0))
         error = -errno;
     return finish(place, made, error);
 }
