@@ -111,6 +111,14 @@ struct kept *keepers_leave_out(struct keepers *keepers, long id)
     return NULL;
 }
 
+bool keepers_is_youngest(const struct keepers *keepers, long id)
+{
+    const struct keeper_found *last = keepers->first;
+    while (last && last->next)
+        last = last->next;
+    return !last || last->process.id == id;
+}
+
 void keepers_wake(const struct keepers *keepers)
 {
     for (const struct keeper_found *found = keepers->first; found; found = found->next)
@@ -179,22 +187,45 @@ int keeper_empty(const struct keeper_found *keeper,
 
 void keepers_end(struct keepers *keepers)
 {
-    for (struct keeper_found *found = keepers->first; found; found = found->next) {
-        struct process_end end;
+    while (keepers->first) {
+        struct keeper_found *found = keepers->first;
         if (found->kept)
             kept_note_followed(found->kept);
         process_kill(&found->process);
-        if (process_wait(&found->process, END_WAIT_MS) == 0)
-            process_reap(&found->process, &end); /* where it is a child of ours */
+        process_wait(&found->process, END_WAIT_MS);
+        keepers->first = found->next;
+        found->next = keepers->ended;
+        keepers->ended = found;
     }
-    keepers_forget(keepers);
+    keepers_reap(keepers);
+}
+
+void keepers_reap(struct keepers *keepers)
+{
+    for (struct keeper_found **at = &keepers->ended; *at;) {
+        struct keeper_found *found = *at;
+        struct process_end end;
+        /* -EAGAIN: a child of ours that has not ended. Others are nothing to us any more. */
+        if (process_reap(&found->process, &end) == -EAGAIN) {
+            at = &found->next;
+            continue;
+        }
+        *at = found->next;
+        forget(found);
+    }
+}
+
+static void forget_all(struct keeper_found **first)
+{
+    while (*first) {
+        struct keeper_found *found = *first;
+        *first = found->next;
+        forget(found);
+    }
 }
 
 void keepers_forget(struct keepers *keepers)
 {
-    while (keepers->first) {
-        struct keeper_found *found = keepers->first;
-        keepers->first = found->next;
-        forget(found);
-    }
+    forget_all(&keepers->first);
+    forget_all(&keepers->ended);
 }

@@ -22,6 +22,7 @@ struct keeper_found {
 /* The oldest first. Starts as zeros. */
 struct keepers {
     struct keeper_found *first;
+    struct keeper_found *ended; /* killed, but somebody (a debugger, a freezer) keeps them */
 };
 
 /* Whether a keeper of that runtime folder runs. */
@@ -35,6 +36,8 @@ int keepers_add(struct keepers *keepers, const struct process *process, struct k
 /* Takes the one of that id out of the list, if it is in it. Its table, which is the caller's to
  * unmap, or NULL. */
 struct kept *keepers_leave_out(struct keepers *keepers, long id);
+/* Whether none in the list is younger than the one of that id. */
+bool keepers_is_youngest(const struct keepers *keepers, long id);
 /* Wakes those that are suspended. */
 void keepers_wake(const struct keepers *keepers);
 bool keeper_lives(const struct keeper_found *keeper);
@@ -47,8 +50,9 @@ int keeper_empty(const struct keeper_found *keeper,
                  void (*found)(void *context, const char *name, int descriptor), void *context);
 
 /* Another keeper has all that these hold, or nobody needs it any more: ends them, and takes the
- * ends of those that are children of ours. */
+ * ends of those that are children of ours; where that takes its time, keepers_reap does. */
 void keepers_end(struct keepers *keepers);
+void keepers_reap(struct keepers *keepers);
 /* Leaves them as they are. */
 void keepers_forget(struct keepers *keepers);
 

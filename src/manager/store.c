@@ -189,6 +189,8 @@ static void end_keeper(struct store *store)
 {
     if (store->keeper.id == 0)
         return;
+    if (store->kept)
+        kept_note_followed(store->kept);
     notify_send(&store->way, "STOP=1\n");
     process_terminate(&store->keeper); /* which only wakes it, if it is suspended */
     if (process_wait(&store->keeper, END_WAIT_MS) < 0) {
@@ -245,8 +247,8 @@ static int take_from(struct store *store, const struct keeper_found *keeper, int
     return 0;
 }
 
-/* Takes what all keepers hold, the oldest first: what a later one holds of the same name counts.
- * The one that answers is ours from then on. */
+/* Takes what all keepers hold, the oldest first: what a later one holds of the same name counts. So
+ * only the youngest may be told more; if that is the one that answers, it is ours from then on. */
 static int take_from_keepers(struct store *store, void (*found)(void *, const char *, int))
 {
     struct keeper_asked asked;
@@ -256,6 +258,7 @@ static int take_from_keepers(struct store *store, void (*found)(void *, const ch
     int status = keeper_ask(store->runtime, &store->left, &asked);
     if (status < 0 && is_our_need(status))
         return status;
+    bool ours = status == 0 && keepers_is_youngest(&store->left, asked.process.id);
     for (struct keeper_found *keeper = store->left.first, *next; keeper && error == 0;
          keeper = next) {
         next = keeper->next;
@@ -264,8 +267,11 @@ static int take_from_keepers(struct store *store, void (*found)(void *, const ch
         else
             error = take_from(store, keeper, status, found);
     }
-    if (status == 0) { /* one without words of ours is not in the list */
+    if (status == 0) /* one without words of ours is not in the list */
         keeper_hand_on(&asked, found, store->options.context);
+    if (status == 0 && !ours) {
+        keeper_asked_close(&asked);
+    } else if (ours) {
         store->kept = keepers_leave_out(&store->left, asked.process.id);
         store->way = asked.way;
         store->keeper = asked.process;
@@ -447,6 +453,7 @@ static void look_at_name(struct store *store)
 
 void store_look(struct store *store)
 {
+    keepers_reap(&store->left);
     confirm(store);
     bool ours = !store->by_system && store->keeper.id != 0;
     if (ours)
