@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/ask.h"
 #include "cli/verb.h"
+#include "manager/config.h"
 #include "manager/control.h"
 #include "manager/manager.h"
 
@@ -54,7 +55,7 @@ static json_t *end_left(const struct ask_options *options)
         control_managed_again(runtime) != 0)
         return NULL;
     log_start("flotilla", NULL);
-    return manager_end_left(runtime);
+    return manager_end_left(runtime, config_find(options->config));
 }
 
 int verb_stop(int argc, char **argv)

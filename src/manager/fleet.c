@@ -172,7 +172,7 @@ static void change_channel(struct channel *channel, struct config_channel *pendi
     const struct channel_settings *is = &pending->settings;
     if (channel->pending) {
         if (!channel_same_receiver(&channel->pending->settings, is))
-            channel_close_one(&channel->pending_receive);
+            channel_close_ahead(channel);
         free(channel->pending->layout_image);
         free(channel->pending);
     }
@@ -189,7 +189,7 @@ static void call_off_change(struct channel *channel)
     free(channel->pending);
     channel->pending = NULL;
     channel->blocked[0] = '\0';
-    channel_close_one(&channel->pending_receive);
+    channel_close_ahead(channel);
 }
 
 static enum fleet_change apply_one(struct channel *channel, const struct plan *plan)
@@ -199,6 +199,8 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
     channel->fresh = plan->pending != NULL;
     if (plan->calls_off)
         call_off_change(channel);
+    if (!plan->pending && !channel->pending)
+        channel_close_ahead(channel); /* an earlier manager's, for a change that has gone */
     if (plan->pending) {
         change_channel(channel, plan->pending);
         return revived ? FLEET_ADDED : FLEET_CHANGED;
@@ -271,7 +273,17 @@ int fleet_apply(struct fleet *fleet, struct config *config,
         note(context, change, config->channels[i].settings.name);
     }
     free(plans);
+    fleet_release_left(fleet);
     return 0;
+}
+
+void fleet_recall(struct fleet *fleet, const struct config *config)
+{
+    for (uint32_t i = 0; i < config->channel_count; i++) {
+        struct channel *channel = find(fleet, config->channels[i].settings.name);
+        if (channel)
+            recall_layout(channel, &config->channels[i]);
+    }
 }
 
 int fleet_restart(struct fleet *fleet, const char *name)
@@ -398,6 +410,8 @@ static void keep_everything(void *context)
             channel_keep(channel, TAKEOVER_FULL, channel->full);
         if (channel->decimated >= 0)
             channel_keep(channel, TAKEOVER_DECIMATED, channel->decimated);
+        if (channel->pending_receive >= 0)
+            channel_keep(channel, TAKEOVER_NEXT, channel->pending_receive);
         if (channel->process.descriptor >= 0)
             store_know(fleet->store, channel_name(channel), channel->process.descriptor);
     }

@@ -53,8 +53,14 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options);
  * their sockets and buffers, and the relays that still run. A relay of which nothing was kept, and
  * whose descriptors cannot be copied either, is ended, waiting up to FLEET_CHANGE_GRACE_MS for all.
  * Before the first fleet_apply, which then changes no more than the configuration asks for. Returns
- * how many channels were taken over. */
-uint32_t fleet_take_over(struct fleet *fleet);
+ * how many channels were taken over, or a negative errno: then nothing was ended. */
+int fleet_take_over(struct fleet *fleet);
+/* Gives up what cannot be taken over: sockets of channels that no configuration has. fleet_apply
+ * does it, too. */
+void fleet_release_left(struct fleet *fleet);
+/* Takes what the channels that were taken over lack (layouts) from the configuration, if that is
+ * still the same; puts nothing in force. */
+void fleet_recall(struct fleet *fleet, const struct config *config);
 
 /* Whether a keeper or a relay of that runtime folder runs. */
 bool fleet_is_left(const char *runtime);

@@ -256,20 +256,21 @@ static bool same_sender(const struct channel_settings *a, const struct address *
 
 /* What came since the relay last looked was for an address that is not listened at any more, and
  * counts as dropped. */
-static void close_receiver(struct channel *channel)
+static void count_unheard(struct channel *channel)
 {
     if (channel->receive < 0)
         return;
     uint64_t lost = net_drain(channel->receive);
-    const struct receiver_state *seen =
-        channel->staging.memory ? staging_receiver(&channel->staging) : NULL;
-    if (seen && seen->socket == net_cookie(channel->receive)) {
-        uint32_t more = net_dropped(channel->receive) - seen->dropped; /* goes round at 2^32 */
-        bool many = seen->coalesced > 0 && net_is_coalescing(channel->receive);
-        lost += more < 1u << 31 ? (uint64_t)more * (many ? seen->coalesced : 1) : 0;
+    struct receiver_state seen = {0};
+    if (channel->staging.memory)
+        staging_copy_receiver(&channel->staging, &seen);
+    if (seen.socket != 0 && seen.socket == net_cookie(channel->receive)) {
+        uint32_t more = net_dropped(channel->receive) - seen.dropped; /* goes round at 2^32 */
+        bool many = seen.coalesced > 0 && net_is_coalescing(channel->receive);
+        lost += more < 1u << 31 ? (uint64_t)more * (many ? seen.coalesced : 1) : 0;
     }
-    channel_close_one(&channel->receive);
     channel->carried.datagrams_dropped += lost;
+    channel_write_ledger(channel);
     if (lost)
         log_line("%s: %llu datagrams came to its old address as that changed: counted as dropped",
                  channel_name(channel), (unsigned long long)lost);
@@ -283,25 +284,61 @@ static void change_receiver(struct channel *channel, const struct channel_settin
     if (receive < 0)
         receive = channel_open_receiver(settings);
     /* On an address that only one socket may hold, the old one has to go first; `prepare` then
-     * opens the new one, and says why if it cannot. Ours is the last to be closed. */
-    channel_drop(channel, TAKEOVER_RECEIVE);
+     * opens the new one, and says why if it cannot. */
+    count_unheard(channel);
+    if (receive >= 0)
+        store_replace(channel->fleet->store, channel_name(channel),
+                      takeover_kind_name(TAKEOVER_RECEIVE), receive);
+    else
+        channel_drop(channel, TAKEOVER_RECEIVE);
+    channel_drop(channel, TAKEOVER_NEXT);
+    channel_close_one(&channel->receive);
     store_settle(channel->fleet->store);
-    close_receiver(channel);
-    if (receive >= 0) {
-        channel->receive = receive;
-        channel_keep(channel, TAKEOVER_RECEIVE, receive);
-    }
+    channel->receive = receive < 0 ? -1 : receive;
+}
+
+void channel_close_ahead(struct channel *channel)
+{
+    if (channel->pending_receive < 0)
+        return;
+    channel_close_one(&channel->pending_receive);
+    channel_drop(channel, TAKEOVER_NEXT);
 }
 
 void channel_open_ahead(struct channel *channel)
 {
     const struct channel_settings *was = &channel->config.settings;
-    if (!channel->pending || channel->pending_receive >= 0 ||
-        net_same_address(&was->listen, &channel->pending->settings.listen))
+    if (!channel->pending || net_same_address(&was->listen, &channel->pending->settings.listen))
         return;
-    channel->pending_receive = channel_open_receiver(&channel->pending->settings);
-    if (channel->pending_receive < 0)
+    struct net_receive_options options = receive_options(&channel->pending->settings);
+    if (channel->pending_receive >= 0 &&
+        net_adopt_receiver(channel->pending_receive, &options) == 0)
+        return;
+    channel_close_ahead(channel); /* an earlier manager's, for another address */
+    channel->pending_receive = net_open_receiver(&options);
+    if (channel->pending_receive >= 0)
+        channel_keep(channel, TAKEOVER_NEXT, channel->pending_receive);
+    else
         channel->pending_receive = -1; /* tried again, and told of, when the old one has gone */
+}
+
+void channel_check_receiver(struct channel *channel)
+{
+    int status = channel->receive < 0
+                     ? 0
+                     : net_check_receiver(channel->receive, &channel->config.settings.listen);
+    if (status != -EISCONN && status != -EADDRNOTAVAIL)
+        return;
+    channel_drop(channel, TAKEOVER_RECEIVE);
+    if (status == -EADDRNOTAVAIL && channel->pending_receive < 0) {
+        channel->pending_receive = channel->receive;
+        channel_keep(channel, TAKEOVER_NEXT, channel->pending_receive);
+        channel->receive = -1;
+        return;
+    }
+    if (status == -EISCONN)
+        count_unheard(channel);
+    channel_close_one(&channel->receive);
 }
 
 static void close_sender(struct channel *channel, enum takeover_kind kind, int *descriptor)
@@ -333,6 +370,7 @@ void channel_adopt(struct channel *channel)
     channel->config = *pending;
     free(pending);
     channel_write_ledger(channel);
+    channel_close_ahead(channel); /* it was for a change that is not wanted any more */
 }
 
 static int prepare_sender(struct channel *channel, const char *stream, const struct address *to,
@@ -438,11 +476,26 @@ int channel_foresee(struct channel *channel)
     return error;
 }
 
+/* The socket of a channel that an earlier manager was about to start: it collects already. */
+static int take_left_receiver(struct channel *channel)
+{
+    struct takeover_channel *left = takeover_find(&channel->fleet->left, channel_name(channel));
+    struct net_receive_options options = receive_options(&channel->config.settings);
+    int receive = left ? left->descriptors[TAKEOVER_RECEIVE] : -1;
+    if (receive < 0 || net_check_receiver(receive, &options.listen) < 0 ||
+        net_adopt_receiver(receive, &options) < 0)
+        return -1;
+    left->descriptors[TAKEOVER_RECEIVE] = -1;
+    return receive;
+}
+
 int channel_prepare(struct channel *channel)
 {
     const struct channel_settings *settings = &channel->config.settings;
     if (channel->receive < 0) {
-        channel->receive = channel_open_receiver(settings);
+        channel->receive = take_left_receiver(channel);
+        if (channel->receive < 0)
+            channel->receive = channel_open_receiver(settings);
         if (channel->receive >= 0)
             channel_keep(channel, TAKEOVER_RECEIVE, channel->receive);
     }

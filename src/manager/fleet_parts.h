@@ -70,7 +70,7 @@ struct fleet {
     char *runtime, *relay;
     struct channel *first;
     struct store *store;
-    struct takeover left; /* what an earlier manager left, until it is taken over */
+    struct takeover left; /* what an earlier manager left, until a configuration is in force */
     struct loop_timer sample, pulse, renewal;
     struct channel *renewing;                     /* the one whose new relay has not come up yet */
     uint64_t renewing_ns;                         /* monotonic: since when */
@@ -128,10 +128,15 @@ void channel_read_memory(struct channel *channel, struct counters *counters);
 void channel_unmap(struct staging *staging, struct ledger_shared *ledger);
 /* A socket as the settings want it, or a negative errno. */
 int channel_open_receiver(const struct channel_settings *settings);
-/* Where the pending settings listen at another address, that is listened at from now on. On the
+/* Where the pending settings listen at another address, that is listened at from now on, and the
+ * socket is kept for the next manager, too. On the
  * same one, two sockets would both get each datagram of a group; there the new one is opened when
  * the old relay has gone. */
 void channel_open_ahead(struct channel *channel);
+void channel_close_ahead(struct channel *channel);
+/* Sees to a receiver that was taken over and is not at the address of the settings, or hears
+ * nothing any more. */
+void channel_check_receiver(struct channel *channel);
 /* Whether one socket does for both. */
 bool channel_same_receiver(const struct channel_settings *a, const struct channel_settings *b);
 /* Whether the next relay can go on with what this one has in memory and in its open file: then it

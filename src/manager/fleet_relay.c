@@ -139,13 +139,24 @@ bool channel_is_owing(struct channel *channel)
 bool channel_tell_unfinished(struct channel *channel)
 {
     struct counters left;
-    channel_read_memory(channel, &left);
-    if (child_alive(&channel->child) || left.unsynced_datums == 0)
+    if (child_alive(&channel->child))
         return false;
+    channel_read_memory(channel, &left);
+    /* Who starts us again may want what has come; systemd keeps it for that. */
+    bool socket_goes =
+        !channel->drained && channel->receive >= 0 && store_keeper(channel->fleet->store) != 0;
+    uint64_t waiting = socket_goes ? net_drain(channel->receive) : 0;
+    if (left.unsynced_datums > 0)
+        log_line("%s: %llu datums are left in its buffer, and in no recording",
+                 channel_name(channel), (unsigned long long)left.unsynced_datums);
+    if (waiting > 0) {
+        log_line("%s: %llu datagrams waited in its socket: counted as dropped",
+                 channel_name(channel), (unsigned long long)waiting);
+        channel->carried.datagrams_dropped += waiting;
+        channel_write_ledger(channel);
+    }
     channel->given_up = left.unsynced_datums;
-    log_line("%s: %llu datums are left in its buffer, and in no recording", channel_name(channel),
-             (unsigned long long)left.unsynced_datums);
-    return true;
+    return left.unsynced_datums > 0 || waiting > 0;
 }
 
 /* The reason noted is why a change has to wait. */
@@ -256,8 +267,8 @@ void channel_replace_relay(struct channel *channel)
         if (!was_blocked)
             log_line("%s: relay %ld goes on, %s", channel_name(channel), channel->process.id,
                      channel->blocked);
-        channel_close_one(&channel->pending_receive); /* nobody would take what it collects */
-        channel->finishers = 0;                       /* the change begins anew once it can */
+        channel_close_ahead(channel); /* nobody would take what it collects */
+        channel->finishers = 0;       /* the change begins anew once it can */
         channel->swept = false;
         return;
     }

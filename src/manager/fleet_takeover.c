@@ -21,7 +21,7 @@ struct orphan {
 
 struct orphan_search {
     struct fleet *fleet;
-    struct orphan *first;
+    struct orphan *first; /* to be ended, once all is found */
 };
 
 /* The channel of a relay of this runtime folder, from its words; false if it is another's. */
@@ -71,22 +71,26 @@ static int look_for_orphan(void *context, long id, const char *words, size_t byt
     struct fleet *fleet = search->fleet;
     char channel[CHANNEL_NAME_BYTES_MAX + 1];
     uint64_t start;
-    if (!read_channel(fleet, words, bytes, channel) || process_start_time(id, &start) < 0)
+    if (!read_channel(fleet, words, bytes, channel))
         return 0;
-    if (takeover_is_of(&fleet->left, channel, id, start) ||
-        takeover_copy(&fleet->left, channel, id, start) == 0)
+    int error = process_start_time(id, &start);
+    if (error == 0 && takeover_is_of(&fleet->left, channel, id, start))
         return 0;
+    if (error == 0)
+        error = takeover_copy(&fleet->left, channel, id, start);
+    if (error == 0 || error == -ESRCH || process_lacks(error))
+        return process_lacks(error) ? error : 0;
     struct orphan *orphan = calloc(1, sizeof *orphan);
-    if (!orphan || process_open(&orphan->process, id, start) < 0) {
+    error = orphan ? process_open(&orphan->process, id, start) : -ENOMEM;
+    if (error < 0) {
         free(orphan);
-        return 0;
+        return process_lacks(error) ? error : 0;
     }
     orphan->next = search->first;
     search->first = orphan;
     log_line("%s: relay %ld of an earlier manager still runs, and nothing was kept of it; ending "
              "it",
              channel, id);
-    process_terminate(&orphan->process);
     return 0;
 }
 
@@ -94,6 +98,8 @@ static int look_for_orphan(void *context, long id, const char *words, size_t byt
  * its datagrams. */
 static void end_orphans(struct orphan *first)
 {
+    for (const struct orphan *orphan = first; orphan; orphan = orphan->next)
+        process_terminate(&orphan->process);
     uint64_t give_up_ms = fleet_now_ms() + FLEET_CHANGE_GRACE_MS;
     while (first) {
         struct orphan *orphan = first;
@@ -168,7 +174,8 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
     int *const places[TAKEOVER_KINDS] = {[TAKEOVER_RECEIVE] = &channel->receive,
                                          [TAKEOVER_MEMORY] = &channel->memory,
                                          [TAKEOVER_FULL] = &channel->full,
-                                         [TAKEOVER_DECIMATED] = &channel->decimated};
+                                         [TAKEOVER_DECIMATED] = &channel->decimated,
+                                         [TAKEOVER_NEXT] = &channel->pending_receive};
     for (int kind = 0; kind < TAKEOVER_KINDS; kind++) {
         *places[kind] = left->descriptors[kind];
         left->descriptors[kind] = -1;
@@ -192,6 +199,7 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
     } else {
         log_line("%s: its buffer is another version's", channel_name(channel));
     }
+    channel_check_receiver(channel);
     return channel;
 }
 
@@ -242,16 +250,49 @@ static void take_over(struct fleet *fleet, struct takeover_channel *left)
              channel_name(channel), channel->process.id);
 }
 
-uint32_t fleet_take_over(struct fleet *fleet)
+/* A channel whose manager was killed before it had made its buffer: it waits for the configuration.
+ */
+static bool is_begun(const struct takeover_channel *left)
+{
+    return left->descriptors[TAKEOVER_MEMORY] < 0 && left->descriptors[TAKEOVER_RECEIVE] >= 0;
+}
+
+static void forget_orphans(struct orphan *first)
+{
+    while (first) {
+        struct orphan *orphan = first;
+        first = orphan->next;
+        process_close(&orphan->process);
+        free(orphan);
+    }
+}
+
+int fleet_take_over(struct fleet *fleet)
 {
     struct orphan_search search = {.fleet = fleet};
-    uint32_t count = 0;
-    process_each("flotilla-relay", look_for_orphan, &search);
+    int count = 0, error = process_each("flotilla-relay", look_for_orphan, &search);
+    if (error < 0) {
+        forget_orphans(search.first);
+        return error;
+    }
     for (struct takeover_channel *left = fleet->left.first; left; left = left->next)
-        take_over(fleet, left);
-    takeover_close(&fleet->left);
+        if (!is_begun(left))
+            take_over(fleet, left);
     end_orphans(search.first);
     for (const struct channel *channel = fleet->first; channel; channel = channel->next)
         count++;
     return count;
+}
+
+void fleet_release_left(struct fleet *fleet)
+{
+    for (struct takeover_channel *left = fleet->left.first; left; left = left->next) {
+        if (!is_begun(left))
+            continue;
+        log_line("%s: an earlier manager was about to start it; %llu datagrams came to it and are "
+                 "given up",
+                 left->name, (unsigned long long)net_drain(left->descriptors[TAKEOVER_RECEIVE]));
+        end_unusable(fleet, left);
+    }
+    takeover_close(&fleet->left);
 }

@@ -18,7 +18,6 @@
 struct search {
     const char *runtime;
     struct keepers *keepers; /* NULL: any will do */
-    int error;
 };
 
 /* Among those of its age, a keeper without a table comes first: it is of another version. */
@@ -54,13 +53,14 @@ static int open_found(struct search *search, long id)
 {
     uint64_t start;
     struct keeper_found *found = calloc(1, sizeof *found);
-    if (!found) {
-        search->error = -ENOMEM;
-        return 1;
-    }
-    if (process_start_time(id, &start) < 0 || process_open(&found->process, id, start) < 0) {
+    if (!found)
+        return -ENOMEM;
+    int error = process_start_time(id, &start);
+    if (error == 0)
+        error = process_open(&found->process, id, start);
+    if (error < 0) {
         free(found);
-        return 0;
+        return process_lacks(error) ? error : 0;
     }
     int table = process_take_descriptor(&found->process, KEPT_TABLE);
     found->error = table < 0 ? table : kept_map(table, &found->kept);
@@ -92,8 +92,7 @@ bool keepers_any(const char *runtime)
 int keepers_find(struct keepers *keepers, const char *runtime)
 {
     struct search search = {.runtime = runtime, .keepers = keepers};
-    process_each(PROGRAM, note_keeper, &search);
-    return search.error;
+    return process_each(PROGRAM, note_keeper, &search);
 }
 
 struct kept *keepers_leave_out(struct keepers *keepers, long id)

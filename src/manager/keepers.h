@@ -28,7 +28,7 @@ struct keepers {
 /* Whether a keeper of that runtime folder runs. */
 bool keepers_any(const char *runtime);
 
-/* Finds all that are not known to have been followed by another. 0 or -ENOMEM. Ends with
+/* Finds all that are not known to have been followed by another. 0 or a negative errno. Ends with
  * keepers_forget or keepers_end. */
 int keepers_find(struct keepers *keepers, const char *runtime);
 /* Adds one, which is the list's from then on, with its table (or NULL). 0 or -ENOMEM. */

@@ -528,10 +528,11 @@ static void become(struct manager *manager)
 static int serve(struct manager *manager, bool renew)
 {
     struct changes changes = {.lists = json_object()};
-    uint32_t taken = fleet_take_over(manager->fleet);
-    if (taken)
-        log_line("took over %u channels from an earlier manager", taken);
-    int error = fleet_apply(manager->fleet, manager->config, note_change, &changes);
+    int taken = fleet_take_over(manager->fleet);
+    if (taken > 0)
+        log_line("took over %d channels from an earlier manager", taken);
+    int error =
+        taken < 0 ? taken : fleet_apply(manager->fleet, manager->config, note_change, &changes);
     json_decref(changes.lists);
     if (error == 0) {
         log_line("managing %u channels of %s in %s", manager->config->channel_count, manager->path,
@@ -615,7 +616,19 @@ static bool always(void *context)
     return true;
 }
 
-json_t *manager_end_left(const char *runtime)
+/* What is left is finished with the layouts in the runtime folder; where those have gone, the
+ * configuration may still have them. */
+static void recall_layouts(struct fleet *fleet, const char *path)
+{
+    char *text = NULL;
+    struct config *config = read_configuration(path, &text);
+    if (config)
+        fleet_recall(fleet, config);
+    config_free(config);
+    free(text);
+}
+
+json_t *manager_end_left(const char *runtime, const char *path)
 {
     char keeper[CHANNEL_PATH_BYTES_MAX], relay[CHANNEL_PATH_BYTES_MAX];
     struct loop *loop = NULL;
@@ -637,7 +650,12 @@ json_t *manager_end_left(const char *runtime)
                                     .context = loop};
     if (error == 0)
         error = fleet_open(&fleet, &options);
-    if (error == 0 && fleet_take_over(fleet) > 0) {
+    int taken = error == 0 ? fleet_take_over(fleet) : 0;
+    error = taken < 0 ? taken : error;
+    if (error == 0)
+        fleet_release_left(fleet);
+    if (error == 0 && taken > 0) {
+        recall_layouts(fleet, path);
         fleet_stop(fleet);
         if (!fleet_settled(fleet))
             error = loop_run(loop);

@@ -15,8 +15,9 @@
 int manager_run(const char *path, bool renew);
 
 /* Ends what a manager that was killed has left in the folder `runtime`, cleanly: relays at work,
- * and whoever keeps for them. The reply of `flotilla stop` (a new object), or NULL if nothing is
- * left, a manager runs there, or it cannot be done (which is logged). */
-json_t *manager_end_left(const char *runtime);
+ * and whoever keeps for them. `path` is the configuration, for layouts that have gone. The reply of
+ * `flotilla stop` (a new object), or NULL if nothing is left, a manager runs there, or it cannot be
+ * done (which is logged). */
+json_t *manager_end_left(const char *runtime, const char *path);
 
 #endif

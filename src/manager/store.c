@@ -202,12 +202,6 @@ static void end_keeper(struct store *store)
 
 /* ---- taking over ---- */
 
-/* Whether that is for want of something of ours, and says nothing of the keeper. */
-static bool is_our_need(int error)
-{
-    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
-}
-
 /* Takes what a keeper holds that was not the one to answer (asking has failed with `asked`, or is
  * 0). It stays until ours has everything. 0, or a negative errno: it is left alone, and so is the
  * fleet. */
@@ -221,7 +215,7 @@ static int take_from(struct store *store, const struct keeper_found *keeper, int
         log_line("the keeper (process %ld) cannot be asked; copied what it holds", id);
         return 0;
     }
-    if (is_our_need(error))
+    if (process_lacks(error))
         return error;
     if (!keeper_lives(keeper)) {
         kept_unmap(keepers_leave_out(&store->left, id));
@@ -256,7 +250,7 @@ static int take_from_keepers(struct store *store, void (*found)(void *, const ch
     if (error < 0)
         return error;
     int status = keeper_ask(store->runtime, &store->left, &asked);
-    if (status < 0 && is_our_need(status))
+    if (status < 0 && process_lacks(status))
         return status;
     bool ours = status == 0 && keepers_is_youngest(&store->left, asked.process.id);
     for (struct keeper_found *keeper = store->left.first, *next; keeper && error == 0;
@@ -310,7 +304,7 @@ static void note_done(struct store *store, int error)
             log_line("the keeper (process %ld) cannot keep everything: see what it says",
                      store->keeper.id);
         store->crowded = true;
-    } else if (error < 0 && !is_our_need(error)) {
+    } else if (error < 0 && !process_lacks(error)) {
         note_behind(store);
     }
 }

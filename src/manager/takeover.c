@@ -20,6 +20,7 @@ static const char *const kind_names[TAKEOVER_KINDS] = {
     [TAKEOVER_MEMORY] = INHERIT_MEMORY,
     [TAKEOVER_FULL] = INHERIT_FULL,
     [TAKEOVER_DECIMATED] = INHERIT_DECIMATED,
+    [TAKEOVER_NEXT] = "next",
 };
 
 const char *takeover_kind_name(enum takeover_kind kind)
@@ -101,9 +102,9 @@ int takeover_copy(struct takeover *takeover, const char *channel, long id, uint6
     static const enum takeover_kind handed[] = {TAKEOVER_RECEIVE, TAKEOVER_MEMORY};
     struct process relay;
     struct ledger_shared *ledger;
-    if (process_open(&relay, id, start) < 0)
-        return -ESRCH;
-    int taken[2], error = 0;
+    int taken[2], error = process_open(&relay, id, start);
+    if (error < 0)
+        return error;
     for (int i = 0; i < 2; i++) {
         taken[i] = process_take_descriptor(&relay, PROCESS_FIRST_HANDED + i);
         error = taken[i] < 0 ? taken[i] : error;

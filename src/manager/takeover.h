@@ -14,6 +14,7 @@ enum takeover_kind {
     TAKEOVER_MEMORY,
     TAKEOVER_FULL,
     TAKEOVER_DECIMATED,
+    TAKEOVER_NEXT, /* receives at the address that a change waits to put in force */
     TAKEOVER_KINDS
 };
 const char *takeover_kind_name(enum takeover_kind kind);

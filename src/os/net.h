@@ -69,6 +69,10 @@ int net_rejoin(int descriptor, const struct net_receive_options *was,
  * -EADDRNOTAVAIL if it is bound to another address, or another negative errno. */
 int net_adopt_receiver(int descriptor, const struct net_receive_options *options);
 
+/* Whether what comes to `listen` comes to that socket: 0; -EADDRNOTAVAIL if it is bound to another
+ * address, -EISCONN if net_drain has been at it, or another negative errno. */
+int net_check_receiver(int descriptor, const struct address *listen);
+
 /* Opens a non-blocking sender for `to`'s family, leaving by `interface` with `ttl`; multicast is
  * looped back to listeners on this host. Returns the descriptor or a negative errno. */
 int net_open_sender(const struct address *to, const char *interface, uint32_t ttl);

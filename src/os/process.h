@@ -47,8 +47,10 @@ int process_spawn(struct process *process, const char *path, char *const *words,
  * runs, or another negative errno. */
 int process_reap(struct process *process, struct process_end *end);
 
-/* Opens the process `id` if it is the one that started at `start` (process_start_time). 0, or
- * -ESRCH when there is none of that identity. End with process_close. */
+/* Whether an error says only that we, or the system, have no more descriptors or memory. */
+bool process_lacks(int error);
+/* Opens the process `id` if it is the one that started at `start` (process_start_time). 0, -ESRCH
+ * when there is none of that identity, or an error of process_lacks. End with process_close. */
 int process_open(struct process *process, long id, uint64_t start);
 
 /* Asks it to end (SIGTERM; a suspended one is woken to hear it), or ends it (SIGKILL). 0, or a
@@ -76,7 +78,8 @@ void process_close(struct process *process);
 int process_each(const char *name,
                  int (*each)(void *context, long id, const char *words, size_t bytes),
                  void *context);
-/* When it started, in the kernel's ticks since boot: with the id, its identity. 0 or -ESRCH. */
+/* When it started, in the kernel's ticks since boot: with the id, its identity. 0, -ESRCH, or an
+ * error of process_lacks. */
 int process_start_time(long id, uint64_t *start);
 /* Whether it is suspended (SIGSTOP, a debugger). */
 bool process_suspended(long id);

@@ -436,6 +436,111 @@ def test_013_what_comes_as_an_address_changes_is_counted(rng):
     print(f"{counts} datagrams before each of 8 changes; at {said} some came too late")
 
 
+class Pinger(threading.Thread):
+    """Sends datums to an address of this host until it is told to stop. `taken`: how many came to a
+    socket; of each that did not, the next send tells."""
+
+    def __init__(self, address, pool, rate):
+        super().__init__()
+        host, port = address.split(":")
+        self.to, self.pool, self.rate = (host, int(port)), pool, rate
+        self.taken, self.ended = 0, False
+        self.start()
+
+    def run(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect(self.to)
+            begun = time.monotonic()
+            for number, datum in enumerate(self.pool):
+                if self.ended:
+                    break
+                time.sleep(max(0, begun + number / self.rate - time.monotonic()))
+                try:
+                    sender.send(datum)
+                    self.taken += 1
+                except ConnectionRefusedError:
+                    self.taken -= 1
+            self.taken -= sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    def stop(self):
+        self.ended = True
+        self.join(20)
+        return self.taken
+
+
+@pytest.mark.parametrize("relay", ["lives", "dies"])
+def test_013_a_manager_killed_as_an_address_changes(relay, rng):
+    """All that has come to a socket, of the old address or of the new one, is received or counted;
+    and nobody goes on with a socket that hears nothing."""
+    taken = 0
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "50ms"}) as fleet:
+        fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
+        fleet.write()
+        fleet.reload()
+        for turn in range(20 if LONG else 8):
+            old = fleet.address("engine")
+            fleet.channels["engine"]["listen"] = new = fleet.addresses.unicast()
+            fleet.write()
+            both = [Pinger(address, signals.samples(60_000), 10_000) for address in (old, new)]
+            time.sleep(0.1)
+            asked = subprocess.Popen([str(FLOTILLA), "reload", "-c", str(fleet.file)],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(rng.uniform(0, 0.03) if turn else 0.02)
+            fleet.kill_manager()
+            for pid in fleet.relay_processes() if relay == "dies" else []:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            asked.wait()
+            time.sleep(0.05)
+            fleet.start()
+            time.sleep(0.1)
+            heard = fleet.channel("engine")["datagrams_received"]
+            wait_until(lambda heard=heard: fleet.channel("engine")["datagrams_received"] > heard)
+            taken += sum(each.stop() for each in both)
+            channel = fleet.settle()["engine"]
+            assert channel["datagrams_received"] + channel["datagrams_dropped"] == taken, turn
+        print(f"{taken} datagrams, {channel['datagrams_dropped']} dropped")
+        fleet.stop()
+        assert container.payload(fleet.files("engine"))[1] == channel["datums_recorded"]
+
+
+def test_013_a_channel_that_was_begun(rng):
+    """Its socket collects, but its buffer cannot be made; then the manager dies."""
+    pool = signals.samples(1500)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
+        with contextlib.ExitStack() as after:
+            after.callback(setattr, fleet, "_inside", fleet._inside)
+            # The first one is the keeper's table.
+            fleet._inside = ["strace", "-D", "-o", "/dev/null", "-e", "trace=memfd_create", "-e",
+                             "inject=memfd_create:error=ENOMEM:when=2+"]
+            fleet.start(wait=False)
+        wait_until(lambda: "cannot make its buffer" in fleet.log())
+        fleet.source("engine", pool[:500], rate=10_000).finish()
+        fleet.kill_manager()
+        fleet.source("engine", pool[500:1000], rate=10_000).finish()
+        fleet.start()
+        fleet.source("engine", pool[1000:], rate=10_000).finish()
+        fleet.settle({"engine": 1500})
+        fleet.stop()
+        assert container.payload(fleet.files("engine")) == (b"".join(pool), 1500)
+
+
+def test_013_a_stop_without_manager_relay_and_layouts(rng, flotilla):
+    """Nothing is left but the keeper; the schema is in the configuration."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"}) as fleet:
+        pool = half_recorded(fleet)
+        relay = fleet.channel("engine")["pid"]
+        fleet.kill_manager()
+        os.kill(relay, signal.SIGKILL)
+        more = signals.samples(300, start=3000)
+        fleet.source("engine", more, rate=10_000).finish()
+        shutil.rmtree(fleet.folder / "run")
+        done = flotilla("stop", "-c", fleet.file, check=0)
+        assert "3300 received, 0 rejected, 0 dropped, 3300 recorded" in done.stdout, done
+        fleet.manager = None
+        assert container.payload(fleet.files("engine")) == (b"".join(pool + more), 3300)
+
+
 @pytest.mark.parametrize("wait", ["dies", "is removed"])
 def test_013_a_relay_dies_while_its_change_waits(wait, rng):
     """It is followed by one like it: its layout is there still, and the next one's cannot be."""

@@ -61,13 +61,16 @@ def ask(way, word):
 
 
 @contextlib.contextmanager
-def busy(keeper):
-    """Every answer of the keeper's own takes it a minute."""
+def busy(keeper, trap=False):
+    """Every answer of the keeper's own takes it a minute; or a debugger holds it that hangs."""
+    how = "signal=SIGTRAP" if trap else "delay_enter=60000000"
     tracer = subprocess.Popen(
-        ["strace", "-o", "/dev/null", "-e", "trace=recvmsg", "-e",
-         "inject=recvmsg:delay_enter=60000000", "-p", str(keeper)], stderr=subprocess.PIPE)
+        ["strace", "-o", "/dev/null", "-e", "trace=recvmsg", "-e", f"inject=recvmsg:{how}", "-p",
+         str(keeper)], stderr=subprocess.PIPE)
     try:
         assert b"attached" in tracer.stderr.readline()
+        if trap:
+            os.kill(tracer.pid, signal.SIGSTOP)
         yield
     finally:
         tracer.kill()
@@ -87,6 +90,12 @@ def start_without_copying(fleet):
         fleet.start()
     finally:
         fleet.program = program
+
+
+def kill_all(fleet):
+    fleet.kill_manager()
+    for relay in fleet.relay_processes():
+        os.kill(relay, signal.SIGKILL)
 
 
 def everything_is_there(fleet, pool):
@@ -197,27 +206,144 @@ def test_034_of_two_keepers_the_fuller_counts(rng, copying, other_is):
             second.wait()
 
 
-def test_034_a_manager_with_too_few_descriptors_ends_nothing(rng):
-    """It cannot even take what the keeper has for it."""
+@pytest.mark.parametrize("dead", ["relays", "keeper"])
+def test_034_a_manager_with_too_few_descriptors_ends_nothing(rng, dead):
+    """It cannot even take what the keeper has for it, or the relays at work."""
     pool, names = signals.samples(2000), [f"c{number}" for number in range(12)]
     with Fleet({"engine": {"schema": signals.SCHEMA},
                 **{name: {"schema": signals.SCHEMA} for name in names}},
                storage={"sync": "10s"}) as fleet:
         fleet.source("engine", pool, rate=10_000).finish()
         wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 2000)
-        (keeper,) = fleet.processes("flotilla-keeper")
         fleet.kill_manager()
-        for relay in fleet.relay_processes():
-            os.kill(relay, signal.SIGKILL)
+        left = fleet.relay_processes()
+        if dead == "relays":
+            left, ended = fleet.processes("flotilla-keeper"), left
+        else:
+            ended = fleet.processes("flotilla-keeper")
+        for one in ended:
+            os.kill(one, signal.SIGKILL)
         for limit in range(12, 40, 4):
-            done = subprocess.run(["prlimit", f"--nofile={limit}:{limit}", "timeout", "-s", "KILL",
-                                   "20", str(fleet.program), "run", "-c", str(fleet.file)],
-                                  cwd=fleet.folder, capture_output=True, text=True)
-            assert done.returncode == 1, (limit, done)
-            assert "Too many open files" in done.stderr, (limit, done)
-            assert keeper in fleet.processes("flotilla-keeper"), (limit, done)
+            fleet.log_path.unlink()
+            fleet._inside = ["prlimit", f"--nofile={limit}:{limit}"]
+            fleet.start(wait=False)
+            fleet._inside = []
+            assert fleet.manager.wait(20) == 1, (limit, fleet.log())
+            assert "Too many open files" in fleet.log(), (limit, fleet.log())
+            still = fleet.relay_processes() + fleet.processes("flotilla-keeper")
+            assert set(left) <= set(still), (limit, fleet.log())
+        fleet.start()
+        assert dead == "relays" or set(left) == set(fleet.relay_processes())
+        everything_is_there(fleet, pool)
+
+
+def test_034_a_keeper_that_dies_as_it_is_asked(rng):
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"}) as fleet:
+        pool = half_recorded(fleet)
+        (keeper,), relays = fleet.processes("flotilla-keeper"), fleet.relays()
+        os.kill(keeper, signal.SIGSTOP)
+        fleet.kill_manager()
+        fleet.start(wait=False)
+        time.sleep(0.5)
+        os.kill(keeper, signal.SIGKILL)
+        fleet.wait_running()
+        assert fleet.relays() == relays
+        everything_is_there(fleet, pool)
+
+
+def test_034_a_drop_that_was_not_taken(rng):
+    """A keeper that took nothing for a moment holds what it was to give up, and an address with it:
+    it is followed by another."""
+    names = [f"c{number}" for number in range(6)]
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        for name in names:
+            fleet.set(name, {"schema": signals.SCHEMA, "listen": fleet.addresses.unicast()})
+        fleet.write()
+        fleet.reload()
+        (keeper,) = fleet.processes("flotilla-keeper")
+        again = fleet.channels[names[3]]
+        os.kill(keeper, signal.SIGSTOP)
+        for name in names:
+            del fleet.channels[name]
+        fleet.write()
+        fleet.reload()
+        os.kill(keeper, signal.SIGCONT)
+        fleet.set("other", {"schema": signals.SCHEMA, "listen": again["listen"]})
+        fleet.write()
+        fleet.reload(check=None)
+        fleet.wait_running(seconds=8)
+        wait_until(lambda: "has missed what it was to give up" in fleet.log())
+        wait_until(lambda: keeper not in fleet.processes("flotilla-keeper"))
+
+
+def test_034_a_keeper_that_hangs_is_found_by_what_it_does_not_answer(rng):
+    """All it is told is less than its socket takes."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        (keeper,) = fleet.processes("flotilla-keeper")
+        os.kill(keeper, signal.SIGSTOP)
+        fleet.channels["engine"]["buffer"] = "16MiB"
+        fleet.write()
+        fleet.reload()
+        wait_until(lambda: fleet.processes("flotilla-keeper") not in ([keeper], []), seconds=8)
+        wait_until(lambda: keeper not in fleet.processes("flotilla-keeper"), seconds=4)
+
+
+def test_034_a_keeper_noted_as_followed_is_ended(rng):
+    """Whoever noted it was killed before that."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"}) as fleet:
+        pool = half_recorded(fleet)
+        (keeper,), relays = fleet.processes("flotilla-keeper"), fleet.relays()
+        fleet.kill_manager()
+        os.kill(keeper, signal.SIGSTOP)
+        with open(f"/proc/{keeper}/fd/4", "r+b", buffering=0) as table:
+            table.seek(20)  # behind begun_ns, orders, end
+            table.write(b"\1")
+        (fleet.folder / "run/keeper.sock").unlink()
+        fleet.start()
+        wait_until(lambda: keeper not in fleet.processes("flotilla-keeper"))
+        assert fleet.relays() == relays
+        everything_is_there(fleet, pool)
+
+
+def test_034_an_older_keeper_that_has_the_name_again(rng, flotilla):
+    """It is not told of anything more: the younger one would seem to know better."""
+    pool = signals.samples(2000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"}) as fleet:
+        fleet.source("engine", pool[:500], rate=10_000).finish()
+        wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 500)
+        (older,), at_name = fleet.processes("flotilla-keeper"), fleet.folder / "run/keeper.sock"
+        os.kill(older, signal.SIGSTOP)
+        while "another takes its place" not in fleet.log():
+            flotilla("restart", "engine", "-c", fleet.file)
+        wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 2, pause=0.005, seconds=3)
+        time.sleep(0.3)
+        kill_all(fleet)
+        at_name.unlink()
+        os.kill(older, signal.SIGHUP)
+        os.kill(older, signal.SIGCONT)
+        wait_until(at_name.is_socket)
+        assert len(fleet.processes("flotilla-keeper")) == 2
+        fleet.start(wait=False)
+        wait_until(lambda: fleet.log().count("managing 1 channels") == 2, pause=0.005)
+        fleet.channels["engine"]["buffer"] = "16MiB"
+        fleet.write()
+        fleet.reload()
+        fleet.source("engine", pool[500:1000], rate=10_000).finish()
+        wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 1000, seconds=3)
+        kill_all(fleet)
+        fleet.source("engine", pool[1000:], rate=10_000).finish()
         fleet.start()
         everything_is_there(fleet, pool)
+
+
+def test_034_a_keeper_that_a_debugger_holds_leaves_no_zombie(rng, flotilla):
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        (keeper,) = fleet.processes("flotilla-keeper")
+        with busy(keeper, trap=True):
+            while "another takes its place" not in fleet.log():
+                flotilla("restart", "engine", "-c", fleet.file)
+            time.sleep(2.5)
+        wait_until(lambda: not os.path.exists(f"/proc/{keeper}"), seconds=5, what="its end")
 
 
 def test_034_a_keeper_with_too_few_descriptors_says_so(rng, flotilla):
@@ -424,16 +550,7 @@ def test_034_a_keeper_that_cannot_be_asked_is_emptied(rng, obstacle):
                 fleet.kill_manager()
                 put_in_the_way(at_name, empty=obstacle == "empty folder")
             else:
-                # A debugger holds it, or every answer of its own takes it a minute.
-                how = ["-e", "inject=recvmsg:signal=SIGTRAP"] if obstacle == "traced" else [
-                    "-e", "inject=recvmsg:delay_enter=60000000"]
-                tracer = subprocess.Popen(
-                    ["strace", "-o", "/dev/null", "-e", "trace=recvmsg", *how, "-p", str(keeper)],
-                    stderr=subprocess.PIPE)
-                after.callback(lambda: (tracer.kill(), tracer.wait(), tracer.stderr.close()))
-                assert b"attached" in tracer.stderr.readline()
-                if obstacle == "traced":
-                    os.kill(tracer.pid, signal.SIGSTOP)
+                after.enter_context(busy(keeper, trap=obstacle == "traced"))
                 # What it is told now it does not come to any more: a new buffer is among it.
                 fleet.channels["engine"]["buffer"] = "16MiB"
                 fleet.write()

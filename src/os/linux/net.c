@@ -374,6 +374,16 @@ static int check_bound(int descriptor, const struct address *listen)
     return net_same_address(&bound, listen) ? 0 : -EADDRNOTAVAIL;
 }
 
+int net_check_receiver(int descriptor, const struct address *listen)
+{
+    struct sockaddr_storage peer;
+    socklen_t bytes = sizeof(peer);
+    int status = check_bound(descriptor, listen);
+    if (status == 0 && getpeername(descriptor, (struct sockaddr *)&peer, &bytes) == 0)
+        status = -EISCONN;
+    return status;
+}
+
 int net_adopt_receiver(int descriptor, const struct net_receive_options *options)
 {
     unsigned interface;

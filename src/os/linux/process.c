@@ -218,6 +218,11 @@ int process_reap(struct process *process, struct process_end *end)
     return 0;
 }
 
+bool process_lacks(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
+
 int process_open(struct process *process, long id, uint64_t start)
 {
     process->id = 0;
@@ -226,12 +231,13 @@ int process_open(struct process *process, long id, uint64_t start)
         return -ESRCH;
     int descriptor = open_pidfd(id);
     if (descriptor < 0)
-        return -ESRCH;
+        return process_lacks(descriptor) ? descriptor : -ESRCH;
     /* Asked after the pidfd is held: from here on the number cannot pass to another process. */
     uint64_t found;
-    if (process_start_time(id, &found) < 0 || found != start) {
+    int error = process_start_time(id, &found);
+    if (error < 0 || found != start) {
         close(descriptor);
-        return -ESRCH;
+        return error < 0 ? error : -ESRCH;
     }
     process->id = id;
     process->descriptor = descriptor;
@@ -361,7 +367,7 @@ void process_close(struct process *process)
 }
 
 /* Points into `line` at the state, the first field behind the name, which may hold any character.
- */
+ * NULL with errno if it cannot be read. */
 static const char *read_stat(long id, char *line, size_t line_bytes)
 {
     char path[64];
@@ -369,6 +375,7 @@ static const char *read_stat(long id, char *line, size_t line_bytes)
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0)
         return NULL;
+    errno = ESRCH;
     ssize_t got = read(descriptor, line, line_bytes - 1);
     close(descriptor);
     if (got <= 0)
@@ -394,6 +401,8 @@ int process_each(const char *name,
         snprintf(path, sizeof path, "/proc/%.32s/cmdline", entry->d_name);
         int file = open(path, O_RDONLY | O_CLOEXEC);
         ssize_t got = file < 0 ? -1 : read(file, words, sizeof words - 1);
+        if (file < 0 && process_lacks(-errno))
+            status = -errno; /* it may be one of them */
         if (file >= 0)
             close(file);
         if (got <= 0)
@@ -411,6 +420,8 @@ int process_start_time(long id, uint64_t *start)
 {
     char line[1024];
     const char *at = read_stat(id, line, sizeof line);
+    if (!at && process_lacks(-errno))
+        return -errno;
     /* The state is field 3, the start time field 22. A zombie has ended as far as we care. */
     if (!at || *at == 'Z' || *at == 'X')
         return -ESRCH;
