@@ -504,6 +504,40 @@ def test_013_a_manager_killed_as_an_address_changes(relay, rng):
         assert container.payload(fleet.files("engine"))[1] == channel["datums_recorded"]
 
 
+@pytest.mark.parametrize("then", ["changed", "changed back"])
+def test_013_a_manager_killed_as_it_closes_an_address(then, rng):
+    """It has seen to it that nothing more comes to the old socket; the keeper still has that."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
+        fleet.channels["engine"]["listen"] = old = fleet.addresses.unicast()
+        fleet.write()
+        # A manager that found nothing receives from no socket before it comes to this.
+        fleet._inside = ["strace", "-D", "-o", "/dev/null", "-e", "trace=recvmsg", "-e",
+                         "inject=recvmsg:signal=KILL:when=1"]
+        fleet.start()
+        fleet._inside = []
+        fleet.channels["engine"]["listen"] = new = fleet.addresses.unicast()
+        fleet.write()
+        both = [Pinger(address, signals.samples(60_000), 5_000) for address in (old, new)]
+        time.sleep(0.3)
+        fleet.reload(check=1)
+        assert fleet.manager.wait(10) == -signal.SIGKILL
+        if then == "changed back":
+            fleet.channels["engine"]["listen"] = old
+            fleet.write()
+        time.sleep(0.1)
+        fleet.start()
+        time.sleep(0.3)
+        heard = fleet.channel("engine")["datagrams_received"]
+        wait_until(lambda: fleet.channel("engine")["datagrams_received"] > heard + 100, seconds=5)
+        taken = [each.stop() for each in both]
+        channel = fleet.settle()["engine"]
+        known = channel["datagrams_received"] + channel["datagrams_dropped"]
+        if then == "changed":
+            assert known == sum(taken)
+        else:  # what had come to the new address is not wanted any more
+            assert taken[0] <= known <= sum(taken)
+
+
 def test_013_a_channel_that_was_begun(rng):
     """Its socket collects, but its buffer cannot be made; then the manager dies."""
     pool = signals.samples(1500)
