@@ -281,7 +281,7 @@ static void listen_again(struct keeper *keeper)
     keeper->spare = -1;
     int error = notify_open_at(&way, keeper->folder, NOTIFY_KEEPER);
     notify_close(&way);
-    if (error == -ENOENT || error == -ECONNREFUSED) {
+    if (error < 0 && !process_lacks(error)) {
         int made = notify_listen(keeper->folder, NOTIFY_KEEPER), before = newest->watch.descriptor;
         error = made < 0 ? made : 0;
         while (error == 0 && take_order(older)) /* it is closed */

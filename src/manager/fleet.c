@@ -30,7 +30,7 @@ struct channel *fleet_make_channel(struct fleet *fleet, const struct config_chan
     return channel;
 }
 
-static struct channel *find(const struct fleet *fleet, const char *name)
+struct channel *fleet_find(const struct fleet *fleet, const char *name)
 {
     for (struct channel *channel = fleet->first; channel; channel = channel->next)
         if (strcmp(channel_name(channel), name) == 0)
@@ -142,7 +142,7 @@ static int recall_layout(struct channel *channel, const struct config_channel *w
 
 static int plan_one(struct fleet *fleet, struct config_channel *wanted, struct plan *plan)
 {
-    plan->existing = find(fleet, wanted->settings.name);
+    plan->existing = fleet_find(fleet, wanted->settings.name);
     if (!plan->existing) {
         plan->made = fleet_make_channel(fleet, wanted);
         if (!plan->made)
@@ -280,7 +280,7 @@ int fleet_apply(struct fleet *fleet, struct config *config,
 void fleet_recall(struct fleet *fleet, const struct config *config)
 {
     for (uint32_t i = 0; i < config->channel_count; i++) {
-        struct channel *channel = find(fleet, config->channels[i].settings.name);
+        struct channel *channel = fleet_find(fleet, config->channels[i].settings.name);
         if (channel)
             recall_layout(channel, &config->channels[i]);
     }
@@ -288,7 +288,7 @@ void fleet_recall(struct fleet *fleet, const struct config *config)
 
 int fleet_restart(struct fleet *fleet, const char *name)
 {
-    struct channel *channel = find(fleet, name);
+    struct channel *channel = fleet_find(fleet, name);
     if (!channel || channel->removed)
         return -ENOENT;
     channel->child.restarts++;
@@ -316,7 +316,7 @@ bool fleet_proven(struct fleet *fleet)
 
 const char *fleet_trouble(const struct fleet *fleet, const char *name)
 {
-    const struct channel *channel = find(fleet, name);
+    const struct channel *channel = fleet_find(fleet, name);
     bool started = channel && (channel->removed || channel->fresh);
     if (started && channel_has_failed(channel))
         return channel->reason;

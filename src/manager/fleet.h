@@ -55,8 +55,8 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options);
  * Before the first fleet_apply, which then changes no more than the configuration asks for. Returns
  * how many channels were taken over, or a negative errno: then nothing was ended. */
 int fleet_take_over(struct fleet *fleet);
-/* Gives up what cannot be taken over: sockets of channels that no configuration has. fleet_apply
- * does it, too. */
+/* Gives up, and counts, what nobody has taken over of channels that an earlier manager was about to
+ * start. fleet_apply does it, too; but there a channel that has no socket yet may want it. */
 void fleet_release_left(struct fleet *fleet);
 /* Takes what the channels that were taken over lack (layouts) from the configuration, if that is
  * still the same; puts nothing in force. */

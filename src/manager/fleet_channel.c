@@ -260,11 +260,13 @@ static void count_unheard(struct channel *channel)
 {
     if (channel->receive < 0)
         return;
+    /* An earlier manager has counted what the kernel dropped. */
+    bool again = net_check_receiver(channel->receive, &channel->config.settings.listen) == -EISCONN;
     uint64_t lost = net_drain(channel->receive);
     struct receiver_state seen = {0};
     if (channel->staging.memory)
         staging_copy_receiver(&channel->staging, &seen);
-    if (seen.socket != 0 && seen.socket == net_cookie(channel->receive)) {
+    if (!again && seen.socket != 0 && seen.socket == net_cookie(channel->receive)) {
         uint32_t more = net_dropped(channel->receive) - seen.dropped; /* goes round at 2^32 */
         bool many = seen.coalesced > 0 && net_is_coalescing(channel->receive);
         lost += more < 1u << 31 ? (uint64_t)more * (many ? seen.coalesced : 1) : 0;
@@ -279,21 +281,25 @@ static void count_unheard(struct channel *channel)
 /* The settings to come differ in where they listen: the new socket takes over from the old one. */
 static void change_receiver(struct channel *channel, const struct channel_settings *settings)
 {
-    int receive = channel->pending_receive;
+    struct store *store = channel->fleet->store;
+    const char *const kind = takeover_kind_name(TAKEOVER_RECEIVE);
+    if (channel->pending_receive >= 0 &&
+        net_check_receiver(channel->pending_receive, &settings->listen) < 0)
+        channel_close_ahead(channel);
+    int ahead = channel->pending_receive;
+    int receive = ahead < 0 ? channel_open_receiver(settings) : ahead;
     channel->pending_receive = -1;
-    if (receive < 0)
-        receive = channel_open_receiver(settings);
+    count_unheard(channel);
     /* On an address that only one socket may hold, the old one has to go first; `prepare` then
      * opens the new one, and says why if it cannot. */
-    count_unheard(channel);
-    if (receive >= 0)
-        store_replace(channel->fleet->store, channel_name(channel),
-                      takeover_kind_name(TAKEOVER_RECEIVE), receive);
+    if (ahead >= 0)
+        store_rename(store, channel_name(channel), takeover_kind_name(TAKEOVER_NEXT), kind, ahead);
+    else if (receive >= 0)
+        store_replace(store, channel_name(channel), kind, receive);
     else
         channel_drop(channel, TAKEOVER_RECEIVE);
-    channel_drop(channel, TAKEOVER_NEXT);
     channel_close_one(&channel->receive);
-    store_settle(channel->fleet->store);
+    store_settle(store);
     channel->receive = receive < 0 ? -1 : receive;
 }
 
@@ -301,20 +307,26 @@ void channel_close_ahead(struct channel *channel)
 {
     if (channel->pending_receive < 0)
         return;
+    channel->carried.datagrams_dropped += net_drain(channel->pending_receive);
+    channel_write_ledger(channel);
     channel_close_one(&channel->pending_receive);
     channel_drop(channel, TAKEOVER_NEXT);
+    store_settle(channel->fleet->store); /* another channel may want its address */
 }
 
 void channel_open_ahead(struct channel *channel)
 {
     const struct channel_settings *was = &channel->config.settings;
-    if (!channel->pending || net_same_address(&was->listen, &channel->pending->settings.listen))
+    if (!channel->pending)
         return;
     struct net_receive_options options = receive_options(&channel->pending->settings);
     if (channel->pending_receive >= 0 &&
+        net_check_receiver(channel->pending_receive, &options.listen) == 0 &&
         net_adopt_receiver(channel->pending_receive, &options) == 0)
         return;
     channel_close_ahead(channel); /* an earlier manager's, for another address */
+    if (net_same_address(&was->listen, &options.listen))
+        return;
     channel->pending_receive = net_open_receiver(&options);
     if (channel->pending_receive >= 0)
         channel_keep(channel, TAKEOVER_NEXT, channel->pending_receive);
@@ -329,16 +341,19 @@ void channel_check_receiver(struct channel *channel)
                      : net_check_receiver(channel->receive, &channel->config.settings.listen);
     if (status != -EISCONN && status != -EADDRNOTAVAIL)
         return;
-    channel_drop(channel, TAKEOVER_RECEIVE);
+    struct store *store = channel->fleet->store;
     if (status == -EADDRNOTAVAIL && channel->pending_receive < 0) {
         channel->pending_receive = channel->receive;
-        channel_keep(channel, TAKEOVER_NEXT, channel->pending_receive);
         channel->receive = -1;
+        store_rename(store, channel_name(channel), takeover_kind_name(TAKEOVER_RECEIVE),
+                     takeover_kind_name(TAKEOVER_NEXT), channel->pending_receive);
         return;
     }
     if (status == -EISCONN)
         count_unheard(channel);
+    channel_drop(channel, TAKEOVER_RECEIVE);
     channel_close_one(&channel->receive);
+    store_settle(store);
 }
 
 static void close_sender(struct channel *channel, enum takeover_kind kind, int *descriptor)

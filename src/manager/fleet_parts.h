@@ -99,6 +99,8 @@ static inline const char *channel_name(const struct channel *channel)
 /* A channel that is in no list yet and has nothing open; the layout image is then its own. NULL:
  * out of memory. */
 struct channel *fleet_make_channel(struct fleet *fleet, const struct config_channel *config);
+/* The channel of that name, or NULL. */
+struct channel *fleet_find(const struct fleet *fleet, const char *name);
 /* Moves the channel to the end of the list, so that the list takes the configuration's order. */
 void fleet_move_last(struct fleet *fleet, struct channel *channel);
 /* Takes the channel out of the list, closes what it has open, frees it. No relay is there. */
@@ -129,9 +131,8 @@ void channel_unmap(struct staging *staging, struct ledger_shared *ledger);
 /* A socket as the settings want it, or a negative errno. */
 int channel_open_receiver(const struct channel_settings *settings);
 /* Where the pending settings listen at another address, that is listened at from now on, and the
- * socket is kept for the next manager, too. On the
- * same one, two sockets would both get each datagram of a group; there the new one is opened when
- * the old relay has gone. */
+ * socket is kept for the next manager, too. On the same one, two sockets would both get each
+ * datagram of a group; there the new one is opened when the old relay has gone. */
 void channel_open_ahead(struct channel *channel);
 void channel_close_ahead(struct channel *channel);
 /* Sees to a receiver that was taken over and is not at the address of the settings, or hears

@@ -143,8 +143,8 @@ bool channel_tell_unfinished(struct channel *channel)
         return false;
     channel_read_memory(channel, &left);
     /* Who starts us again may want what has come; systemd keeps it for that. */
-    bool socket_goes =
-        !channel->drained && channel->receive >= 0 && store_keeper(channel->fleet->store) != 0;
+    bool socket_goes = !channel->drained && channel->receive >= 0 &&
+                       (channel->removed || !store_is_system(channel->fleet->store));
     uint64_t waiting = socket_goes ? net_drain(channel->receive) : 0;
     if (left.unsynced_datums > 0)
         log_line("%s: %llu datums are left in its buffer, and in no recording",

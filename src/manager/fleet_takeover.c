@@ -286,13 +286,26 @@ int fleet_take_over(struct fleet *fleet)
 
 void fleet_release_left(struct fleet *fleet)
 {
-    for (struct takeover_channel *left = fleet->left.first; left; left = left->next) {
-        if (!is_begun(left))
-            continue;
-        log_line("%s: an earlier manager was about to start it; %llu datagrams came to it and are "
-                 "given up",
-                 left->name, (unsigned long long)net_drain(left->descriptors[TAKEOVER_RECEIVE]));
-        end_unusable(fleet, left);
+    struct takeover_channel *left, *next;
+    for (left = fleet->left.first; left; left = next) {
+        next = left->next;
+        struct channel *channel = fleet_find(fleet, left->name);
+        if (is_begun(left) && channel && channel->receive < 0)
+            continue; /* it may want it yet */
+        uint64_t lost = is_begun(left) ? net_drain(left->descriptors[TAKEOVER_RECEIVE]) : 0;
+        if (lost)
+            log_line("%s: %llu datagrams had come to an address it does not listen at any more: "
+                     "counted as dropped",
+                     left->name, (unsigned long long)lost);
+        if (channel) {
+            channel->carried.datagrams_dropped += lost;
+            channel_write_ledger(channel);
+            if (is_begun(left)) /* in place of that one */
+                store_replace(fleet->store, left->name, takeover_kind_name(TAKEOVER_RECEIVE),
+                              channel->receive);
+        } else if (is_begun(left)) {
+            end_unusable(fleet, left);
+        }
+        takeover_forget(&fleet->left, left);
     }
-    takeover_close(&fleet->left);
 }

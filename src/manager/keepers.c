@@ -20,12 +20,19 @@ struct search {
     struct keepers *keepers; /* NULL: any will do */
 };
 
-/* Among those of its age, a keeper without a table comes first: it is of another version. */
+/* By the kernel's word, which is the same for many that start within a hundredth of a second; of
+ * those, one without a table comes first. */
+static bool is_older(const struct keeper_found *one, const struct keeper_found *other)
+{
+    if (one->start != other->start)
+        return one->start < other->start;
+    return other->kept && (!one->kept || kept_begun_ns(one->kept) <= kept_begun_ns(other->kept));
+}
+
 static void add_by_age(struct keepers *keepers, struct keeper_found *found)
 {
     struct keeper_found **at = &keepers->first;
-    while (*at && found->kept &&
-           (!(*at)->kept || kept_begun_ns((*at)->kept) <= kept_begun_ns(found->kept)))
+    while (*at && is_older(*at, found))
         at = &(*at)->next;
     found->next = *at;
     *at = found;
@@ -45,6 +52,8 @@ int keepers_add(struct keepers *keepers, const struct process *process, struct k
         return -ENOMEM;
     found->process = *process;
     found->kept = kept;
+    if (process_start_time(process->id, &found->start) < 0)
+        found->start = UINT64_MAX;
     add_by_age(keepers, found);
     return 0;
 }
@@ -62,6 +71,7 @@ static int open_found(struct search *search, long id)
         free(found);
         return process_lacks(error) ? error : 0;
     }
+    found->start = start;
     int table = process_take_descriptor(&found->process, KEPT_TABLE);
     found->error = table < 0 ? table : kept_map(table, &found->kept);
     descriptor_close(table);

@@ -14,6 +14,7 @@
 
 struct keeper_found {
     struct process process;
+    uint64_t start;    /* process_start_time */
     struct kept *kept; /* NULL: it could not be had */
     int error;         /* why: a negative errno; else 0 */
     struct keeper_found *next;

@@ -40,15 +40,16 @@ struct store {
     struct process keeper;
     struct kept *kept; /* the keeper's table; NULL: it has none */
     struct loop_watch ended;
-    bool nameless;      /* told of already: the keeper's socket was removed */
-    bool crowded;       /* the same: it could not keep everything */
-    bool unconfirmed;   /* something was sent since it was last asked whether it has all */
-    bool full;          /* it has not taken what it was sent last */
-    bool behind;        /* something was not taken */
-    bool astray;        /* something was not given up, and is not asked for again */
-    uint64_t behind_ns; /* monotonic: since when; 0: it is not */
-    uint64_t tried_ns;  /* monotonic: when a keeper was last started */
-    int start_error;    /* why none could be: told of already */
+    bool nameless;     /* told of already: the keeper's socket was removed */
+    bool crowded;      /* the same: it could not keep everything */
+    bool unconfirmed;  /* something was sent since it was last asked whether it has all */
+    bool full;         /* it has not taken what it was sent last */
+    bool behind;       /* something is to be sent again */
+    bool astray;       /* something was not given up, and is not asked for again */
+    bool stuck;        /* it did not answer when it was last asked whether it has all */
+    uint64_t stuck_ns; /* monotonic: since when; 0: it is not */
+    uint64_t tried_ns; /* monotonic: when a keeper was last started */
+    int start_error;   /* why none could be: told of already */
 };
 
 static void keeper_ended(void *context, unsigned events);
@@ -153,8 +154,8 @@ static int start_keeper(struct store *store)
         destroy_keeper(store);
     else if (error < 0)
         notify_close(&store->way);
-    store->behind = store->full = store->astray = false; /* of the one before */
-    store->behind_ns = 0;
+    store->behind = store->full = store->astray = store->stuck = false; /* of the one before */
+    store->stuck_ns = 0;
     return error;
 }
 
@@ -277,52 +278,54 @@ static int take_from_keepers(struct store *store, void (*found)(void *, const ch
     return error;
 }
 
-/* Something was not taken, or not done in time. */
-static void note_behind(struct store *store)
-{
-    store->behind = true;
-    if (store->behind_ns == 0)
-        store->behind_ns = clock_monotonic_ns();
-}
-
-static void note_sent(struct store *store, int error)
+static int note_sent(struct store *store, int error)
 {
     store->full = error < 0;
     store->unconfirmed = true;
-    if (error < 0)
-        note_behind(store);
+    store->behind = store->behind || error < 0;
+    return error;
 }
 
 /* What has come of a barrier: only that tells whether it goes on. */
 static void note_done(struct store *store, int error)
 {
-    if (error == 0 || error == -ENOSPC)
-        store->behind_ns = 0;
-    if (error == -ENOSPC) {
-        store->behind = true;
-        if (!store->crowded)
-            log_line("the keeper (process %ld) cannot keep everything: see what it says",
-                     store->keeper.id);
-        store->crowded = true;
-    } else if (error < 0 && !process_lacks(error)) {
-        note_behind(store);
-    }
+    if (process_lacks(error))
+        return; /* it was not asked */
+    store->stuck = error < 0 && error != -ENOSPC;
+    if (!store->stuck)
+        store->stuck_ns = 0;
+    else if (store->stuck_ns == 0)
+        store->stuck_ns = clock_monotonic_ns();
+    store->behind = store->behind || error < 0;
+    if (error == -ENOSPC && !store->crowded)
+        log_line("the keeper (process %ld) cannot keep everything: see what it says",
+                 store->keeper.id);
+    store->crowded = error == -ENOSPC;
 }
 
 /* Asks whether all that was sent is kept. If it is, ours has all that the others hold, too. */
 static void confirm(struct store *store)
 {
-    bool asks = store->left.first || (store->unconfirmed && !store->by_system);
-    if (!asks || (!store->by_system && store->keeper.id == 0) || store->behind ||
+    bool asks = store->left.first || store->unconfirmed || store->stuck;
+    bool whole = !store->behind; /* else something was not even sent */
+    if (!asks || (!store->by_system && store->keeper.id == 0) ||
         !store->options.in_charge(store->options.in_charge_context))
         return;
     int error = notify_barrier(&store->way, store->left.first ? SETTLE_WAIT_MS : CONFIRM_WAIT_MS);
     note_done(store, error);
-    if (error < 0)
+    if (error < 0 || !whole)
         return;
     store->unconfirmed = false;
-    store->crowded = false;
     keepers_end(&store->left);
+}
+
+/* It has not answered for long, and does not now. */
+static bool hangs(struct store *store)
+{
+    if (!store->stuck || clock_monotonic_ns() - store->stuck_ns <= HANGING_NS)
+        return false;
+    note_done(store, notify_barrier(&store->way, SETTLE_WAIT_MS));
+    return store->stuck;
 }
 
 static void take_inherited(struct store *store, void (*found)(void *, const char *, int))
@@ -381,11 +384,16 @@ static int send_name(struct store *store, const char *what, const char *channel,
     return notify_pass(store->way.descriptor, text, descriptor, store->full ? 0 : KEEP_WAIT_MS);
 }
 
-void store_keep(struct store *store, const char *channel, const char *kind, int descriptor)
+static int keep(struct store *store, const char *channel, const char *kind, int descriptor)
 {
     if (store->way.descriptor < 0)
-        return; /* `lost` is called once there is one */
-    note_sent(store, send_name(store, "FDSTORE", channel, kind, descriptor));
+        return -ENOENT; /* `lost` is called once there is one */
+    return note_sent(store, send_name(store, "FDSTORE", channel, kind, descriptor));
+}
+
+void store_keep(struct store *store, const char *channel, const char *kind, int descriptor)
+{
+    keep(store, channel, kind, descriptor);
 }
 
 void store_replace(struct store *store, const char *channel, const char *kind, int descriptor)
@@ -394,6 +402,18 @@ void store_replace(struct store *store, const char *channel, const char *kind, i
     if (store->by_system)
         store_drop(store, channel, kind);
     store_keep(store, channel, kind, descriptor);
+}
+
+void store_rename(struct store *store, const char *channel, const char *from, const char *to,
+                  int descriptor)
+{
+    /* systemd does not take what it holds under any name. */
+    if (store->by_system) {
+        store_drop(store, channel, from);
+        store_replace(store, channel, to, descriptor);
+    } else if (keep(store, channel, to, descriptor) == 0) {
+        store_drop(store, channel, from);
+    }
 }
 
 void store_know(struct store *store, const char *channel, int process)
@@ -413,7 +433,7 @@ void store_drop(struct store *store, const char *channel, const char *kind)
 
 void store_settle(struct store *store)
 {
-    if (store->way.descriptor >= 0 && store->behind_ns == 0)
+    if (store->way.descriptor >= 0 && !store->stuck)
         note_done(store, notify_barrier(&store->way, SETTLE_WAIT_MS));
 }
 
@@ -425,7 +445,7 @@ static void look_at_name(struct store *store)
     if (!store->options.in_charge(store->options.in_charge_context))
         return;
     int error = notify_open_at(&way, store->runtime, NOTIFY_KEEPER);
-    if (error < 0 && error != -ENOENT && error != -ECONNREFUSED)
+    if (process_lacks(error))
         return; /* we cannot look */
     if (error < 0) {
         if (!store->nameless)
@@ -452,11 +472,11 @@ void store_look(struct store *store)
     bool ours = !store->by_system && store->keeper.id != 0;
     if (ours)
         look_at_name(store);
-    bool hangs = store->behind_ns != 0 && clock_monotonic_ns() - store->behind_ns > HANGING_NS;
-    if (ours && (hangs || store->astray) &&
+    bool hanging = ours && hangs(store);
+    if (ours && (hanging || store->astray) &&
         store->options.in_charge(store->options.in_charge_context)) {
         log_line("the keeper (process %ld) %s; another takes its place", store->keeper.id,
-                 hangs ? "does not answer" : "has missed what it was to give up");
+                 hanging ? "does not answer" : "has missed what it was to give up");
         leave_keeper(store);
     }
     ensure_keeper(store);
@@ -474,8 +494,8 @@ static int keep_all(struct store *store)
     int error = -EAGAIN;
     while (error < 0 && clock_monotonic_ns() < end_ns) {
         process_terminate(&store->keeper); /* which only wakes it, if it is suspended */
-        store->behind = store->full = false;
-        store->behind_ns = 0;
+        store->behind = store->full = store->stuck = false;
+        store->stuck_ns = 0;
         tell_of_us(store);
         store->options.lost(store->options.context);
         error = notify_barrier(&store->way, SETTLE_WAIT_MS);
@@ -518,6 +538,7 @@ int store_renew(struct store *store)
     struct notify way = store->way;
     struct process old = store->keeper;
     struct kept *kept = store->kept;
+    bool astray = store->astray;
     loop_unwatch(store->options.loop, &store->ended);
     store->way.descriptor = -1;
     store->keeper = (struct process)PROCESS_NONE;
@@ -532,7 +553,7 @@ int store_renew(struct store *store)
         store->keeper = old;
         store->kept = kept;
         store->behind = true;
-        store->behind_ns = 0;
+        store->astray = astray;
         watch_keeper(store);
         return error;
     }
@@ -547,6 +568,11 @@ int store_renew(struct store *store)
     }
     keepers_end(&store->left);
     return 0;
+}
+
+bool store_is_system(const struct store *store)
+{
+    return store->by_system;
 }
 
 long store_keeper(const struct store *store)

@@ -38,6 +38,9 @@ void store_keep(struct store *store, const char *channel, const char *kind, int 
 /* The same, in place of another one. */
 void store_replace(struct store *store, const char *channel, const char *kind, int descriptor);
 void store_drop(struct store *store, const char *channel, const char *kind);
+/* What is kept as `from` is kept as `to` from now on, in place of what was. */
+void store_rename(struct store *store, const char *channel, const char *from, const char *to,
+                  int descriptor);
 /* Lets the keeper know of a channel's relay (a descriptor of pidfd_open(2)), for as long as it
  * lives: a keeper without manager and relays ends. Nothing to systemd. */
 void store_know(struct store *store, const char *channel, int process);
@@ -55,6 +58,8 @@ void store_unbridge(struct store *store);
 /* Replaces the keeper by what is then its program; the old one ends when the new one has all. 0, or
  * a negative errno, and then the old one stays. */
 int store_renew(struct store *store);
+/* Whether systemd keeps. */
+bool store_is_system(const struct store *store);
 /* The id of the keeper; 0 where systemd keeps. */
 long store_keeper(const struct store *store);
 /* If the fleet has ended, gives everything up (systemd gives it up itself, unless it starts us

@@ -130,14 +130,19 @@ int takeover_copy(struct takeover *takeover, const char *channel, long id, uint6
     return error < 0 ? error : into ? 0 : -ENOMEM;
 }
 
+void takeover_forget(struct takeover *takeover, struct takeover_channel *channel)
+{
+    struct takeover_channel **at = &takeover->first;
+    while (*at != channel)
+        at = &(*at)->next;
+    *at = channel->next;
+    for (int kind = 0; kind < TAKEOVER_KINDS; kind++)
+        descriptor_close(channel->descriptors[kind]);
+    free(channel);
+}
+
 void takeover_close(struct takeover *takeover)
 {
-    while (takeover->first) {
-        struct takeover_channel *channel = takeover->first;
-        takeover->first = channel->next;
-        for (int kind = 0; kind < TAKEOVER_KINDS; kind++)
-            if (channel->descriptors[kind] >= 0)
-                descriptor_close(channel->descriptors[kind]);
-        free(channel);
-    }
+    while (takeover->first)
+        takeover_forget(takeover, takeover->first);
 }

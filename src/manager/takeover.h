@@ -41,7 +41,9 @@ bool takeover_is_of(const struct takeover *takeover, const char *channel, long i
 /* Copies the descriptors of the relay `id`, which started at `start`, of the channel. 0, or a
  * negative errno (-EPERM where the system does not let us). */
 int takeover_copy(struct takeover *takeover, const char *channel, long id, uint64_t start);
-/* Closes what nobody has taken over, and frees all. */
+/* Closes what nobody has taken over of that channel, and frees it. */
+void takeover_forget(struct takeover *takeover, struct takeover_channel *channel);
+/* The same of all. */
 void takeover_close(struct takeover *takeover);
 
 #endif

@@ -378,10 +378,10 @@ int net_check_receiver(int descriptor, const struct address *listen)
 {
     struct sockaddr_storage peer;
     socklen_t bytes = sizeof(peer);
-    int status = check_bound(descriptor, listen);
-    if (status == 0 && getpeername(descriptor, (struct sockaddr *)&peer, &bytes) == 0)
-        status = -EISCONN;
-    return status;
+    /* First, as a socket that was bound to all addresses has one once it is connected. */
+    return getpeername(descriptor, (struct sockaddr *)&peer, &bytes) == 0
+               ? -EISCONN
+               : check_bound(descriptor, listen);
 }
 
 int net_adopt_receiver(int descriptor, const struct net_receive_options *options)
