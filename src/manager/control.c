@@ -200,15 +200,12 @@ static void cannot_accept(struct control *control, int error)
     control->calls.crowded(control->calls.context, error);
 }
 
-static void client_arrives(void *context, unsigned events)
+/* 0, or the negative errno of having accepted nobody. */
+static int accept_client(struct control *control)
 {
-    struct control *control = context;
-    (void)events;
     int descriptor = local_accept(control->listener.descriptor);
-    if (descriptor < 0) {
-        cannot_accept(control, -descriptor);
-        return;
-    }
+    if (descriptor < 0)
+        return descriptor;
     struct client *client =
         control->client_count < CONTROL_CLIENTS_MAX ? calloc(1, sizeof *client) : NULL;
     if (!client) {
@@ -216,7 +213,7 @@ static void client_arrives(void *context, unsigned events)
                                    "manager at once; try again\", \"exit\": 1}\n";
         local_write(descriptor, busy, sizeof busy - 1); /* a fresh socket's buffer takes that */
         descriptor_close(descriptor);
-        return;
+        return 0;
     }
     client->control = control;
     client->watch =
@@ -231,6 +228,16 @@ static void client_arrives(void *context, unsigned events)
     be_patient(client);
     if (loop_watch(control->loop, &client->watch, LOOP_READ) < 0)
         drop_client(client);
+    return 0;
+}
+
+static void client_arrives(void *context, unsigned events)
+{
+    struct control *control = context;
+    (void)events;
+    int error = accept_client(control);
+    if (error < 0)
+        cannot_accept(control, -error);
 }
 
 int control_open(struct control **control, struct loop *loop, const char *runtime,
@@ -279,6 +286,8 @@ int control_mend(struct control *control)
     int descriptor = local_listen(control->runtime, CONTROL_SOCKET, 0660);
     if (descriptor < 0)
         return descriptor;
+    while (accept_client(control) == 0) /* who is connected to the old one by now */
+        ;
     loop_disarm(&control->pause);
     loop_unwatch(control->loop, &control->listener);
     descriptor_close(control->listener.descriptor);

@@ -570,6 +570,27 @@ def test_029_in_a_virtual_machine():
     assert done.returncode == 0 and "datums 4000" in done.stdout, done.stdout + done.stderr
 
 
+def test_029_an_address_changes_and_all_die(machine):
+    """What systemd keeps of the channel from then on is the new address's socket."""
+    folder = prepare_manager(machine, {"engine": channel(1)})["engine"]
+    kept = machine.show(MANAGER, "NFileDescriptorStore")
+    write_fleet(machine.root / "etc/flotilla/fleet.yaml", {"engine": channel(2)},
+                directory="/var/lib/flotilla/recordings")
+    machine.run("systemctl", "reload", MANAGER)
+    wait_until(lambda: machine.show(MANAGER, "NFileDescriptorStore") == kept, what="as many")
+    load = Load(machine, machine.root / "load", channel(2), signals.samples(20_000), rate=RATE)
+    try:
+        time.sleep(0.3)
+        machine.run("pkill", "-KILL", "flotilla", check=False)
+        wait_until(lambda: machine.show(MANAGER, "ActiveState")[0] == "active", what="the manager")
+        time.sleep(0.3)
+        sent, lost, twice, _ = load.stop(folder)
+        assert sent > 0 and (lost, twice) == (0, 0)
+    finally:
+        load.end()
+    assert machine.show(MANAGER, "NFileDescriptorStore") == kept
+
+
 def test_029_a_manager_that_hangs_is_replaced(machine):
     prepare_manager(machine, {"engine": channel(1)}, WatchdogSec="1s", TimeoutAbortSec="200ms")
     pid = machine.main_pid(MANAGER)
