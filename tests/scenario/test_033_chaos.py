@@ -141,7 +141,9 @@ def test_033_chaos(rng, turn):
             for name, channel in fleet.settle(sent).items():
                 assert channel["datagrams_received"] == channel["datums_recorded"] == sent[name]
                 assert channel["datagrams_dropped"] == channel["datums_unrecorded"] == 0
-            assert len(fleet.processes("flotilla-keeper")) == 1
+            # One that was suspended just now is followed first.
+            wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1, seconds=10,
+                       what="one keeper")
             assert len(fleet.relay_processes()) == 2
             fleet.stop()
         finally:
