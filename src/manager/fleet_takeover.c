@@ -199,7 +199,6 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
     } else {
         log_line("%s: its buffer is another version's", channel_name(channel));
     }
-    channel_check_receiver(channel);
     return channel;
 }
 
@@ -240,6 +239,7 @@ static void take_over(struct fleet *fleet, struct takeover_channel *left)
         channel->child.restarts += !ended;
         log_line("%s: taken over from an earlier manager; its relay has %s", channel_name(channel),
                  ended ? "ended" : "died");
+        channel_check_receiver(channel);
         return;
     }
     channel->resets = ledger_resets(channel->ledger);

@@ -261,3 +261,9 @@ int inherit_descriptor(const char *name)
         return has_decimated ? DESCRIPTOR_DECIMATED : -1;
     return strcmp(name, INHERIT_MEMORY) == 0 ? DESCRIPTOR_MEMORY : -1;
 }
+
+void inherit_share(void)
+{
+    seam("inherit_share", 300);
+    MUST(!entered);
+}
