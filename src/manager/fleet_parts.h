@@ -135,8 +135,8 @@ int channel_open_receiver(const struct channel_settings *settings);
  * datagram of a group; there the new one is opened when the old relay has gone. */
 void channel_open_ahead(struct channel *channel);
 void channel_close_ahead(struct channel *channel);
-/* No relay is there: sees to a receiver that is not at the address of the settings, or hears nothing
- * any more. */
+/* No relay is there: sees to a receiver that is not at the address of the settings, or hears
+ * nothing any more. */
 void channel_check_receiver(struct channel *channel);
 /* Whether one socket does for both. */
 bool channel_same_receiver(const struct channel_settings *a, const struct channel_settings *b);
