@@ -28,6 +28,7 @@ def simulate(program, *words, timeout):
     environment = dict(os.environ, UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1",
                        ASAN_OPTIONS="detect_stack_use_after_return=0:detect_leaks=0")
     return subprocess.run([program, *map(str, words)], cwd=ROOT, env=environment, text=True,
+                          errors="replace",  # a mutant may print what it should not have believed
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
 
 

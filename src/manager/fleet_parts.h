@@ -170,7 +170,8 @@ void channel_replace_relay(struct channel *channel);
 void channel_finish_first(struct channel *channel);
 /* Whether one was to be started for that, could not be, and is tried again. */
 bool channel_is_owing(struct channel *channel);
-/* Tells what nobody could finish; whether there is anything. */
+/* Tells what nobody could finish, and counts what waits in a socket that goes; whether a buffer has
+ * anything. */
 bool channel_tell_unfinished(struct channel *channel);
 /* Notes that the relay has worked, once it has. */
 void channel_note_work(struct channel *channel);

@@ -156,7 +156,7 @@ bool channel_tell_unfinished(struct channel *channel)
         channel_write_ledger(channel);
     }
     channel->given_up = left.unsynced_datums;
-    return left.unsynced_datums > 0 || waiting > 0;
+    return left.unsynced_datums > 0;
 }
 
 /* The reason noted is why a change has to wait. */

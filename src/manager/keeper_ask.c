@@ -82,13 +82,21 @@ static int ask(const char *runtime, struct keeper_asked *asked)
                                                                              : 0;
 }
 
-/* Asks until one of those that were reminded has made the socket. */
-static int ask_until(const char *runtime, const struct keeper_found *reminded,
+static bool any_lives(const struct keeper_found *first, bool alone)
+{
+    for (const struct keeper_found *one = first; one; one = alone ? NULL : one->next)
+        if (keeper_lives(one))
+            return true;
+    return false;
+}
+
+/* Asks until one of those that were reminded (the first, or all from there) has made the socket. */
+static int ask_until(const char *runtime, const struct keeper_found *reminded, bool alone,
                      struct keeper_asked *asked)
 {
     int error = -ENOENT;
     for (uint64_t waited_ms = 0;
-         error == -ENOENT && waited_ms < ANSWER_WAIT_MS && keeper_lives(reminded);
+         error == -ENOENT && waited_ms < ANSWER_WAIT_MS && any_lives(reminded, alone);
          waited_ms += ASK_PAUSE_MS) {
         clock_sleep_until(clock_monotonic_ns() + ASK_PAUSE_MS * NS_PER_MS);
         error = ask(runtime, asked);
@@ -103,11 +111,11 @@ int keeper_ask(const char *runtime, const struct keepers *found, struct keeper_a
         keepers_wake(found);
         error = ask(runtime, asked);
     }
-    for (const struct keeper_found *one = found->first; one && error == -ENOENT; one = one->next) {
+    if (error != -ENOENT)
+        return error;
+    for (const struct keeper_found *one = found->first; one; one = one->next)
         process_remind(&one->process);
-        error = ask_until(runtime, one, asked);
-    }
-    return error;
+    return ask_until(runtime, found->first, false, asked);
 }
 
 int keeper_ask_one(const char *runtime, const struct keeper_found *keeper,
@@ -119,7 +127,7 @@ int keeper_ask_one(const char *runtime, const struct keeper_found *keeper,
     folder_remove(folder, NOTIFY_KEEPER);
     descriptor_close(folder);
     process_remind(&keeper->process);
-    int error = ask_until(runtime, keeper, asked);
+    int error = ask_until(runtime, keeper, true, asked);
     if (error == 0 && asked->process.id != keeper->process.id) {
         keeper_asked_close(asked);
         error = -ENOENT;

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from harness import signals
-from harness.fleet import FLOTILLA, Addresses, Fleet, new_folder, wait_until
+from harness.fleet import FLOTILLA, Addresses, Fleet, new_folder, put_in_the_way, wait_until
 
 FIXED = {"type": "record", "name": "Fixed", "fields": [
     {"name": "a", "type": "long"}, {"name": "b", "type": {"type": "fixed", "name": "F",
@@ -243,11 +243,11 @@ def test_022_a_manager_that_does_not_answer(seed):
         assert doctor(fleet, code=0)[("", "fleet")]["text"].startswith("runs, manager")
 
         path = fleet.folder / "run" / "control.sock"
-        path.unlink()
-        path.mkdir()
+        put_in_the_way(path)
         found = doctor(fleet, code=1)[("", "fleet")]
         assert found["level"] == "problem" and "does not listen at control.sock" in found["text"]
-        path.rmdir()
+        shutil.rmtree(path)
+        wait_until(path.is_socket)
         assert doctor(fleet, code=0)[("", "fleet")]["text"].startswith("runs, manager")
         fleet.stop()
         assert "no manager runs" in doctor(fleet, code=0)[("", "fleet")]["text"]
