@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The manager's side of the keeping. A keeper is told from a dead one by its answer, from one that
  * hangs by a time limit; another takes its place only once it has all that the first one has. One
- * that cannot be asked is emptied from outside; where the system forbids that, one that hangs is
- * ended all the same, but one that merely cannot be reached by its name is left alone. */
+ * that cannot be asked is emptied from outside; where the system forbids that, it is given the name
+ * and asked; one that hangs then is ended all the same, but one that merely cannot be reached by
+ * its name is left alone. */
 #include "manager/store.h"
 
 #include <errno.h>
@@ -27,7 +28,7 @@
 #define CONFIRM_WAIT_MS 100u
 #define SETTLE_WAIT_MS  500u
 #define KEEP_ALL_MS     2000u
-#define HANGING_NS      (2 * NS_PER_S)   /* nothing was taken for so long */
+#define HANGING_NS      (2 * NS_PER_S)   /* no barrier was answered for so long */
 #define RESPAWN_NS      (50 * NS_PER_MS) /* one that ends so soon is followed at the next look */
 
 struct store {

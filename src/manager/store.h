@@ -47,8 +47,8 @@ void store_know(struct store *store, const char *channel, int process);
 /* Waits a moment until what was dropped is closed: an address is free only then. */
 void store_settle(struct store *store);
 /* To be called about once a second: calls `lost` if something was not taken; has another take the
- * place of a keeper that takes nothing for seconds, and has it make its socket again where that was
- * removed. */
+ * place of a keeper that answers nothing for seconds, and has it make its socket again where that
+ * was removed. */
 void store_look(struct store *store);
 /* Has everything kept where it is found by the program that this process is about to become, if
  * necessary by a keeper of its own. 0 or a negative errno. `lost` is called on the way. */
