@@ -12,13 +12,13 @@
 #include "os/memory.h"
 
 #define LEDGER_MAGIC      0x52474453u /* "SDGR" */
-#define LEDGER_COUNTS     96u
+#define LEDGER_COUNTS     95u
 #define LEDGER_REASONS_AT 48u
 
 struct ledger_copy {
     uint64_t restarts, limit_memory_bytes;
     double limit_cpu_percent;
-    uint64_t carried[LEDGER_COUNTS];
+    uint64_t carried[LEDGER_COUNTS], counted_socket;
     uint32_t checksum; /* of all others, as far as they are used */
     uint32_t flags_bytes;
     char flags[LEDGER_FLAGS_BYTES];
@@ -34,7 +34,7 @@ struct ledger_shared {
     _Atomic uint64_t ended;  /* id of the relay that left an exit code and perhaps totals */
     _Atomic uint64_t resets; /* how often a relay has emptied the rest of the memory */
     uint32_t exit_code, totals_left;
-    uint64_t totals[LEDGER_COUNTS];
+    uint64_t totals[LEDGER_COUNTS], spare;
 
     struct ledger_copy copies[2];
 };
@@ -112,6 +112,7 @@ void ledger_write(struct ledger_shared *ledger, const struct ledger_notes *notes
     copy.limit_memory_bytes = notes->limit_memory_bytes;
     copy.limit_cpu_percent = notes->limit_cpu_percent;
     counts_from(copy.carried, &notes->carried);
+    copy.counted_socket = notes->counted_socket;
     copy.flags_bytes = notes->flags_bytes;
     memcpy(copy.flags, notes->flags, notes->flags_bytes);
     copy.checksum = copy_checksum(&copy);
@@ -135,6 +136,7 @@ int ledger_read(const struct ledger_shared *ledger, struct ledger_notes *notes)
     notes->limit_memory_bytes = copy.limit_memory_bytes;
     notes->limit_cpu_percent = copy.limit_cpu_percent;
     counts_to(&notes->carried, copy.carried);
+    notes->counted_socket = copy.counted_socket;
     notes->layout = atomic_load_explicit(&ledger->layout, memory_order_relaxed);
     notes->flags_bytes = copy.flags_bytes;
     memcpy(notes->flags, copy.flags, copy.flags_bytes);

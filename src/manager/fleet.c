@@ -209,7 +209,7 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
         channel->fresh = true;
         channel->finishers = 0;
         channel_replace_relay(channel);
-    } else if (channel->blocked[0]) {
+    } else if (channel->blocked[0] || channel_is_deaf(channel)) {
         channel_replace_relay(channel);
     }
     channel_prepare_layout(channel); /* it may have gone while no manager was there */

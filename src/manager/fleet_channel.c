@@ -104,7 +104,8 @@ void channel_write_ledger(struct channel *channel)
                                  .layout = channel->config.layout_image
                                                ? channel_layout_digest(&channel->config)
                                                : channel->layout_digest,
-                                 .carried = channel->carried};
+                                 .carried = channel->carried,
+                                 .counted_socket = channel->counted_socket};
     char *words[FLEET_RELAY_WORDS_MAX];
     if (!channel->ledger)
         return;
@@ -260,18 +261,18 @@ static void count_unheard(struct channel *channel)
 {
     if (channel->receive < 0)
         return;
-    /* An earlier manager has counted what the kernel dropped. */
-    bool again = net_check_receiver(channel->receive, &channel->config.settings.listen) == -EISCONN;
-    uint64_t lost = net_drain(channel->receive);
+    uint64_t lost = net_drain(channel->receive), socket = net_cookie(channel->receive);
     struct receiver_state seen = {0};
     if (channel->staging.memory)
         staging_copy_receiver(&channel->staging, &seen);
-    if (!again && seen.socket != 0 && seen.socket == net_cookie(channel->receive)) {
+    /* An earlier manager may have counted what the kernel dropped, and have died then. */
+    if (socket != channel->counted_socket && seen.socket != 0 && seen.socket == socket) {
         uint32_t more = net_dropped(channel->receive) - seen.dropped; /* goes round at 2^32 */
         bool many = seen.coalesced > 0 && net_is_coalescing(channel->receive);
         lost += more < 1u << 31 ? (uint64_t)more * (many ? seen.coalesced : 1) : 0;
     }
     channel->carried.datagrams_dropped += lost;
+    channel->counted_socket = socket;
     channel_write_ledger(channel);
     if (lost)
         log_line("%s: %llu datagrams came to its old address as that changed: counted as dropped",
@@ -334,26 +335,52 @@ void channel_open_ahead(struct channel *channel)
         channel->pending_receive = -1; /* tried again, and told of, when the old one has gone */
 }
 
-void channel_check_receiver(struct channel *channel)
+void channel_move_on(struct channel *channel)
 {
-    int status = channel->receive < 0
-                     ? 0
-                     : net_check_receiver(channel->receive, &channel->config.settings.listen);
-    if (status != -EISCONN && status != -EADDRNOTAVAIL)
-        return;
-    struct store *store = channel->fleet->store;
-    if (status == -EADDRNOTAVAIL && channel->pending_receive < 0) {
-        channel->pending_receive = channel->receive;
-        channel->receive = -1;
-        store_rename(store, channel_name(channel), takeover_kind_name(TAKEOVER_RECEIVE),
-                     takeover_kind_name(TAKEOVER_NEXT), channel->pending_receive);
-        return;
-    }
-    if (status == -EISCONN)
-        count_unheard(channel);
+    if (channel->pending && channel->pending_receive >= 0 && channel->receive >= 0 &&
+        !channel_same_receiver(&channel->config.settings, &channel->pending->settings))
+        net_hear_nobody(channel->receive);
+}
+
+static int check_receiver(const struct channel *channel)
+{
+    return channel->receive < 0
+               ? 0
+               : net_check_receiver(channel->receive, &channel->config.settings.listen);
+}
+
+bool channel_is_deaf(const struct channel *channel)
+{
+    return check_receiver(channel) == -EISCONN;
+}
+
+static void close_receiver(struct channel *channel)
+{
     channel_drop(channel, TAKEOVER_RECEIVE);
     channel_close_one(&channel->receive);
-    store_settle(store);
+    store_settle(channel->fleet->store);
+}
+
+void channel_close_deaf(struct channel *channel)
+{
+    if (!channel_is_deaf(channel))
+        return;
+    count_unheard(channel);
+    close_receiver(channel);
+}
+
+void channel_sort_receivers(struct channel *channel)
+{
+    if (check_receiver(channel) != -EADDRNOTAVAIL)
+        return;
+    if (channel->pending_receive >= 0) {
+        close_receiver(channel);
+        return;
+    }
+    channel->pending_receive = channel->receive;
+    channel->receive = -1;
+    store_rename(channel->fleet->store, channel_name(channel), takeover_kind_name(TAKEOVER_RECEIVE),
+                 takeover_kind_name(TAKEOVER_NEXT), channel->pending_receive);
 }
 
 static void close_sender(struct channel *channel, enum takeover_kind kind, int *descriptor)

@@ -40,6 +40,7 @@ struct channel {
     struct ledger_shared *ledger; /* of `memory`; NULL: there is none */
 
     struct counters carried; /* what memories before this one had counted; the ledger has it, too */
+    uint64_t counted_socket; /* ledger_notes' */
     struct counters found;   /* what the memory had counted when the relay was spawned */
     bool fresh;              /* started by the last fleet_apply or fleet_restart, not yet proven */
     uint64_t sample_ns, sample_received;
@@ -135,9 +136,15 @@ int channel_open_receiver(const struct channel_settings *settings);
  * datagram of a group; there the new one is opened when the old relay has gone. */
 void channel_open_ahead(struct channel *channel);
 void channel_close_ahead(struct channel *channel);
-/* No relay is there: sees to a receiver that is not at the address of the settings, or hears
- * nothing any more. */
-void channel_check_receiver(struct channel *channel);
+/* The old relay has gone: where the new address is listened at, nothing more comes to the old
+ * socket. What waits in it is for one more relay; a manager killed meanwhile leaves it as it is. */
+void channel_move_on(struct channel *channel);
+/* Whether that was done to the channel's receiver. */
+bool channel_is_deaf(const struct channel *channel);
+/* No relay is there: closes such a receiver; what waits in it counts as dropped. */
+void channel_close_deaf(struct channel *channel);
+/* No relay is there: a receiver that is not at the address of the settings is the next one's. */
+void channel_sort_receivers(struct channel *channel);
 /* Whether one socket does for both. */
 bool channel_same_receiver(const struct channel_settings *a, const struct channel_settings *b);
 /* Whether the next relay can go on with what this one has in memory and in its open file: then it

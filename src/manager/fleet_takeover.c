@@ -191,6 +191,7 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
     channel->layout_written = config.layout_image != NULL;
     channel->layout_digest = config.layout_image ? 0 : notes.layout;
     channel->carried = notes.carried;
+    channel->counted_socket = notes.counted_socket;
     channel->child.restarts = notes.restarts;
     channel->ledger = ledger;
     if (staging_map(&channel->staging, channel->memory) == 0) {
@@ -239,7 +240,7 @@ static void take_over(struct fleet *fleet, struct takeover_channel *left)
         channel->child.restarts += !ended;
         log_line("%s: taken over from an earlier manager; its relay has %s", channel_name(channel),
                  ended ? "ended" : "died");
-        channel_check_receiver(channel);
+        channel_sort_receivers(channel);
         return;
     }
     channel->resets = ledger_resets(channel->ledger);

@@ -70,7 +70,7 @@ int net_rejoin(int descriptor, const struct net_receive_options *was,
 int net_adopt_receiver(int descriptor, const struct net_receive_options *options);
 
 /* Whether what comes to `listen` comes to that socket: 0; -EADDRNOTAVAIL if it is bound to another
- * address, -EISCONN if net_drain has been at it, or another negative errno. */
+ * address, -EISCONN after net_hear_nobody, or another negative errno. */
 int net_check_receiver(int descriptor, const struct address *listen);
 
 /* Opens a non-blocking sender for `to`'s family, leaving by `interface` with `ttl`; multicast is
@@ -93,8 +93,12 @@ void net_set_queue(int descriptor, uint64_t bytes);
  * are coalesced, of messages (see net_offload.drops_are_messages). */
 uint32_t net_dropped(int descriptor);
 
-/* Before a receiver is closed: has nothing more come to it, takes out what waits in it, for at most
- * a second, and throws it away. How many datagrams that were. Source: connect(2) on datagrams. */
+/* Has nothing more come to a receiver; what waits in it stays. A socket that is connected takes
+ * from that one sender only; where there is no way from it to one who never sends, it goes on as
+ * before. Source: connect(2) on datagrams. */
+void net_hear_nobody(int descriptor);
+/* Before a receiver is closed: net_hear_nobody, takes out what waits in it, for at most a second,
+ * and throws it away. How many datagrams that were. */
 uint64_t net_drain(int descriptor);
 
 /* What of segmentation offload works here. Found out by doing it, never by version: kernels,

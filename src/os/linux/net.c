@@ -47,6 +47,7 @@ enum {
      * measured on loopback and veth, to receivers that coalesce and that do not. */
     RUN_MIN = 2,
     REFUSALS_MAX = 8, /* then it is not a matter of size */
+    DISCARD_PORT = 9, /* RFC 863: takes, and never sends */
 };
 #define MESSAGE_NOT_TAKEN 0xffffffffu
 
@@ -357,8 +358,17 @@ static int configure_receiver(int descriptor, const struct net_receive_options *
 }
 
 /* Whether the socket is UDP and bound to what the options name. 0 or a negative errno. */
+static bool is_connected(int descriptor)
+{
+    struct sockaddr_storage peer;
+    socklen_t bytes = sizeof(peer);
+    return getpeername(descriptor, (struct sockaddr *)&peer, &bytes) == 0;
+}
+
+/* Connected, a socket that was bound to all addresses is bound to one (see net_hear_nobody). */
 static int check_bound(int descriptor, const struct address *listen)
 {
+    static const uint8_t all[sizeof(listen->bytes)];
     int type = 0;
     socklen_t bytes = sizeof(type);
     if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &bytes) < 0)
@@ -371,17 +381,14 @@ static int check_bound(int descriptor, const struct address *listen)
     from_system((const struct sockaddr_in6 *)(const void *)&name, &bound);
     if (type != SOCK_DGRAM || bound.family == 0)
         return -EPROTOTYPE;
+    if (is_connected(descriptor) && memcmp(listen->bytes, all, sizeof(all)) == 0)
+        memset(bound.bytes, 0, sizeof(bound.bytes));
     return net_same_address(&bound, listen) ? 0 : -EADDRNOTAVAIL;
 }
 
 int net_check_receiver(int descriptor, const struct address *listen)
 {
-    struct sockaddr_storage peer;
-    socklen_t bytes = sizeof(peer);
-    /* First, as a socket that was bound to all addresses has one once it is connected. */
-    return getpeername(descriptor, (struct sockaddr *)&peer, &bytes) == 0
-               ? -EISCONN
-               : check_bound(descriptor, listen);
+    return is_connected(descriptor) ? -EISCONN : check_bound(descriptor, listen);
 }
 
 int net_adopt_receiver(int descriptor, const struct net_receive_options *options)
@@ -677,11 +684,8 @@ void net_batch_message(const struct net_batch *batch, uint32_t index, struct net
     }
 }
 
-/* Connected, a socket takes from that one sender only. Nobody sends from the discard port of the
- * loopback interface; where there is no way from the socket to it, what comes is taken on. */
-static void hear_nobody(int descriptor)
+void net_hear_nobody(int descriptor)
 {
-    enum { DISCARD_PORT = 9 };
     struct sockaddr_storage bound;
     socklen_t bytes = sizeof(bound);
     struct sockaddr_in to4 = {.sin_family = AF_INET, .sin_port = htons(DISCARD_PORT)};
@@ -698,7 +702,7 @@ static void hear_nobody(int descriptor)
 
 uint64_t net_drain(int descriptor)
 {
-    hear_nobody(descriptor);
+    net_hear_nobody(descriptor);
     uint64_t datagrams = 0, end_ns = clock_monotonic_ns() + NS_PER_S;
     _Alignas(struct cmsghdr) char control[CONTROL_BYTES];
     while (clock_monotonic_ns() < end_ns) {
