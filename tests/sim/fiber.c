@@ -37,6 +37,7 @@ static void __sanitizer_finish_switch_fiber(void *save, const void **bottom, siz
 struct machine machine;
 struct events events;
 uint64_t steps_done[STEPS];
+static uint64_t steps_alone; /* that a fiber may still do before it rests */
 
 /* ---- chance ---- */
 
@@ -341,6 +342,8 @@ void fiber_step(enum step kind)
     if (running < 0)
         return;
     steps_done[kind]++;
+    if (--steps_alone == 0)
+        fail("hangs: it never comes to a call");
     if (--kill_left[kind] <= 0) {
         kill_never();
         killed = true;
@@ -398,6 +401,7 @@ enum life fibers_run(uint64_t until_ns, void (*look)(void))
         }
         int chosen = ready[random_below((uint64_t)count)];
         fibers[chosen].until_ns = 0;
+        steps_alone = 1000000000;
         to_fiber(chosen);
         look();
     }
