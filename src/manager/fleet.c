@@ -205,11 +205,12 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
         change_channel(channel, plan->pending);
         return revived ? FLEET_ADDED : FLEET_CHANGED;
     }
-    if (revived || !child_alive(&channel->child)) {
+    bool at_work = channel->child.state == CHILD_STARTING || channel->child.state == CHILD_RUNNING;
+    if (revived || !child_alive(&channel->child) || (at_work && channel_is_deaf(channel))) {
         channel->fresh = true;
         channel->finishers = 0;
         channel_replace_relay(channel);
-    } else if (channel->blocked[0] || channel_is_deaf(channel)) {
+    } else if (channel->blocked[0]) {
         channel_replace_relay(channel);
     }
     channel_prepare_layout(channel); /* it may have gone while no manager was there */

@@ -367,11 +367,15 @@ void channel_close_deaf(struct channel *channel)
         return;
     count_unheard(channel);
     close_receiver(channel);
+    channel->swept = false;
 }
 
 void channel_sort_receivers(struct channel *channel)
 {
-    if (check_receiver(channel) != -EADDRNOTAVAIL)
+    int status = check_receiver(channel);
+    if (status == -EISCONN && net_cookie(channel->receive) == channel->counted_socket)
+        close_receiver(channel); /* that manager was about to */
+    if (status != -EADDRNOTAVAIL)
         return;
     if (channel->pending_receive >= 0) {
         close_receiver(channel);
@@ -565,8 +569,8 @@ int channel_prepare(struct channel *channel)
 bool channel_can_hand_over(const struct channel *channel)
 {
     const struct config_channel *is = &channel->config, *to = channel->pending;
-    if (!channel->staging.memory)
-        return false; /* another version's */
+    if (!channel->staging.memory || channel_is_deaf(channel))
+        return false; /* another version's; or one that is to be emptied before it goes */
     return !to || (staging_bytes(&is->settings) == staging_bytes(&to->settings) &&
                    net_same_address(&is->settings.listen, &to->settings.listen) &&
                    strcmp(is->settings.directory, to->settings.directory) == 0 &&

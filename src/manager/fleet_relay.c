@@ -95,6 +95,12 @@ void channel_watch_life(struct channel *channel)
     store_know(channel->fleet->store, channel_name(channel), channel->process.descriptor);
 }
 
+/* Whether it is to receive any more. */
+static bool goes_on(const struct channel *channel)
+{
+    return !channel->removed && !channel->fleet->stopping;
+}
+
 /* Whether something of the channel is left for a relay to finish: datums in memory, a file that is
  * open; and, if its socket is to be closed, datagrams that wait in it. */
 static bool is_unfinished(struct channel *channel, bool socket_goes)
@@ -103,7 +109,7 @@ static bool is_unfinished(struct channel *channel, bool socket_goes)
     if (!channel->staging.memory || channel->finishers >= FINISHERS_MAX)
         return false;
     channel_read_memory(channel, &left);
-    return left.batches > 0 &&
+    return ledger_ready(channel->ledger) > 0 &&
            (left.unsynced_datums > 0 || left.file[0] != '\0' ||
             (socket_goes && channel->receive >= 0 && net_wait(channel->receive, -1, 0) == 1));
 }
@@ -115,7 +121,7 @@ static bool is_unfinished(struct channel *channel, bool socket_goes)
 static bool must_finish_before_change(struct channel *channel)
 {
     const struct config_channel *is = &channel->config, *to = channel->pending;
-    bool deaf = channel_is_deaf(channel);
+    bool deaf = goes_on(channel) && channel_is_deaf(channel);
     if (!is->layout_image || (!deaf && (!to || channel_can_hand_over(channel))))
         return false;
     bool socket_goes = deaf || !channel_same_receiver(&is->settings, &to->settings);
@@ -185,7 +191,7 @@ static void spawn_relay(struct channel *channel)
         note_blocked(channel);
     if (!finishes && !waits)
         channel_adopt(channel);
-    if (!finishes)
+    if (!finishes && goes_on(channel))
         channel_close_deaf(channel);
     /* Before the relay can change it: what there was is what it has to exceed to have worked. */
     int error = channel_prepare(channel);

@@ -16,8 +16,8 @@ import time
 import numpy
 import pytest
 from harness import container, signals
-from harness.fleet import (FLOTILLA, LONG, ROOT, Fleet, copy_programs, half_recorded,
-                           put_in_the_way, wait_until)
+from harness.fleet import (FLOTILLA, LONG, ROOT, Fleet, copied_sockets, copy_programs,
+                           half_recorded, put_in_the_way, wait_until)
 
 BUILD = ROOT / "build"
 KILLS = 1000 if LONG else 60
@@ -528,6 +528,66 @@ def test_013_a_manager_killed_as_an_address_changes(relay, rng):
         print(f"{taken} datagrams, {channel['datagrams_dropped']} dropped")
         fleet.stop()
         assert container.payload(fleet.files("engine"))[1] == channel["datums_recorded"]
+
+
+@pytest.mark.parametrize(("host", "deaths"), [("127.0.0.1", 0), ("0.0.0.0", 1)])
+@pytest.mark.parametrize("then", ["changed", "changed back", "removed", "stopped"])
+def test_013_what_waits_where_nothing_more_comes(then, host, deaths, rng, tmp_path):
+    """The address was to be changed, and nothing more comes to its socket; but then manager and
+    relay were killed. One relay receives what waits there, or the next, should that one die."""
+    copy_programs(tmp_path)
+    (tmp_path / "real").mkdir()
+    os.rename(tmp_path / "flotilla-relay", tmp_path / "real/flotilla-relay")
+    (tmp_path / "flotilla-relay").write_text(  # dash would let early signals through
+        f'#!/bin/bash\nmv {tmp_path}/die {tmp_path}/died 2>/dev/null && kill -9 $$\n'
+        f'exec {tmp_path}/real/flotilla-relay "$@"\n')
+    (tmp_path / "flotilla-relay").chmod(0o755)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, prefix=tmp_path, run=False) as fleet:
+        port = fleet.addresses.unicast().split(":")[1]
+        fleet.channels["engine"]["listen"] = f"{host}:{port}"
+        fleet.write()
+        fleet.start()
+        (relay,) = fleet.relay_processes()
+        if not deaths:  # it has never received anything
+            os.kill(relay, signal.SIGSTOP)
+        sender = Pinger(f"127.0.0.1:{port}", signals.samples(60_000), 20_000)
+        time.sleep(0.1)
+        os.kill(relay, signal.SIGSTOP)
+        time.sleep(0.1)
+        sent = sender.stop()
+        fleet.kill_manager()
+        os.kill(relay, signal.SIGKILL)
+        (keeper,) = fleet.processes("flotilla-keeper")
+        for one in copied_sockets(keeper):
+            if one.family == socket.AF_INET:
+                one.connect(("127.0.0.1", 9))
+        if deaths:
+            (tmp_path / "die").touch()
+        if then == "changed":
+            fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
+        elif then == "removed":  # another wants the address
+            del fleet.channels["engine"]
+            fleet.set("other", {"schema": signals.SCHEMA})
+            fleet.channels["other"]["listen"] = f"127.0.0.2:{port}"
+        fleet.write()
+        if then == "stopped":
+            fleet.manager = None
+            done = subprocess.run([tmp_path / "flotilla", "stop", "-c", fleet.file], check=True,
+                                  capture_output=True, text=True)
+            assert f"engine: {sent} received, 0 rejected, 0 dropped, {sent} rec" in done.stdout
+        else:
+            fleet.start()
+            wait_until(lambda: "recorded, 0 not" in fleet.log())
+        assert "counted as dropped" not in fleet.log()
+        assert fleet.log().count("engine: relay ") - fleet.log().count("(SIG") <= 6
+        if then.startswith("changed"):
+            channel = fleet.settle()["engine"]
+            assert channel["datagrams_received"] == sent and channel["datagrams_dropped"] == 0
+            fleet.source("engine", signals.samples(100)).finish()
+            fleet.settle({"engine": sent + 100})
+        assert (tmp_path / "died").exists() == bool(deaths)
+        wait_until(lambda: len(container.payload(fleet.files("engine"))[0]) > 0)
+        assert container.payload(fleet.files("engine"))[1] >= sent
 
 
 @pytest.mark.parametrize("then", ["changed", "changed back"])

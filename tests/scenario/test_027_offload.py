@@ -2,6 +2,7 @@
 """027-offload: coalesced datagrams in and out. What is relayed and recorded is byte for byte and in
 order what it is without; so are rejects, decimation and the counters. On the loopback interface,
 which coalesces only what the sender did, and on a pair of interfaces, where the kernel does."""
+import contextlib
 import io
 import math
 import os
@@ -16,7 +17,7 @@ import fastavro
 import numpy
 import pytest
 from harness import container, signals
-from harness.fleet import LONG, OFFLOAD, ROOT, Addresses, Fleet, wait_until
+from harness.fleet import LONG, OFFLOAD, ROOT, Addresses, Fleet, copied_sockets, wait_until
 from test_014_disk import needs_tracing
 
 UDP_GRO = 104
@@ -42,31 +43,11 @@ def mixed(rng, count):
 
 def coalesces(pid):
     """Whether the relay's socket asks for coalesced datagrams."""
-    for entry in os.listdir(f"/proc/{pid}/fd"):
-        if os.readlink(f"/proc/{pid}/fd/{entry}").startswith("socket:"):
-            handle = os.pidfd_open(pid)
-            try:
-                copy = pidfd_getfd(handle, int(entry))
-            except OSError:
-                continue
-            finally:
-                os.close(handle)
-            with socket.socket(fileno=copy) as one:
-                try:
-                    if one.getsockopt(socket.IPPROTO_UDP, UDP_GRO):
-                        return True
-                except OSError:
-                    continue
+    for one in copied_sockets(pid):
+        with contextlib.suppress(OSError):
+            if one.getsockopt(socket.IPPROTO_UDP, UDP_GRO):
+                return True
     return False
-
-
-def pidfd_getfd(pidfd, descriptor):
-    import ctypes
-    libc = ctypes.CDLL(None, use_errno=True)
-    copy = libc.syscall(438, pidfd, descriptor, 0)
-    if copy < 0:
-        raise OSError(ctypes.get_errno(), "pidfd_getfd")
-    return copy
 
 
 @pytest.mark.parametrize("listen", ["group", "unicast"])

@@ -381,9 +381,11 @@ static int check_bound(int descriptor, const struct address *listen)
     from_system((const struct sockaddr_in6 *)(const void *)&name, &bound);
     if (type != SOCK_DGRAM || bound.family == 0)
         return -EPROTOTYPE;
-    if (is_connected(descriptor) && memcmp(listen->bytes, all, sizeof(all)) == 0)
-        memset(bound.bytes, 0, sizeof(bound.bytes));
-    return net_same_address(&bound, listen) ? 0 : -EADDRNOTAVAIL;
+    if (net_same_address(&bound, listen))
+        return 0;
+    bool was_all = memcmp(listen->bytes, all, sizeof(all)) == 0 && is_connected(descriptor);
+    return was_all && bound.family == listen->family && bound.port == listen->port ? 0
+                                                                                   : -EADDRNOTAVAIL;
 }
 
 int net_check_receiver(int descriptor, const struct address *listen)

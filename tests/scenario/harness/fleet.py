@@ -6,6 +6,7 @@ All traffic stays on the loopback interface. The folder is below /var/tmp (a dis
 be memory) unless FLOTILLA_TEST_FOLDER names another. FLOTILLA_TEST_OFFLOAD decides for all channels
 that do not say it themselves: "auto" as in the release, "off", or "refused": a build whose every
 segmented message is refused when it is sent, although the probe found that it works."""
+import ctypes
 import json
 import os
 import random
@@ -66,6 +67,22 @@ def copy_programs(folder, manager=FLOTILLA):
     shutil.copy(manager, folder / "flotilla")
     for name in "flotilla-relay", "flotilla-keeper":
         shutil.copy(BUILD / name, folder / name)
+
+
+def copied_sockets(pid):
+    """A copy of each socket that the process has, open until the next one is asked for."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    handle = os.pidfd_open(pid)
+    try:
+        for entry in os.listdir(f"/proc/{pid}/fd"):
+            if not os.readlink(f"/proc/{pid}/fd/{entry}").startswith("socket:"):
+                continue
+            copy = libc.syscall(438, handle, int(entry), 0)  # pidfd_getfd
+            if copy >= 0:
+                with socket.socket(fileno=copy) as one:
+                    yield one
+    finally:
+        os.close(handle)
 
 
 def half_recorded(fleet):
