@@ -367,6 +367,16 @@ int staging_reset(int descriptor)
     return status;
 }
 
+void staging_note_socket(struct staging *staging, uint64_t socket, uint32_t dropped,
+                         uint32_t coalesced)
+{
+    struct receiver_state *next = staging_receiver_begin(staging);
+    next->socket = socket;
+    next->dropped = dropped;
+    next->coalesced = coalesced;
+    staging_receiver_commit(staging);
+}
+
 /* ---- states kept twice ---- */
 
 /* The copy to change, made equal to the one in force. */

@@ -184,6 +184,10 @@ void staging_unmap(struct staging *staging);
 /* Empties the memory (after -EBADMSG) but for the ledger, if that is one. The counters are lost
  * with it. */
 int staging_reset(int descriptor);
+/* To memory that is fresh: so much of what the kernel dropped on a socket (net_cookie) is counted
+ * by now, in another memory; the newest message had `coalesced` datagrams. */
+void staging_note_socket(struct staging *staging, uint64_t socket, uint32_t dropped,
+                         uint32_t coalesced);
 
 /* The state in force; the copy to change, made equal to it; and putting that copy in force. Only
  * the thread that owns the state may call the last two. */

@@ -179,6 +179,8 @@ static void change_channel(struct channel *channel, struct config_channel *pendi
     channel->pending = pending;
     channel->swept = false;
     channel->finishers = 0; /* each change may need as many as the one before */
+    if (channel_same_receiver(&channel->config.settings, is))
+        channel_hear_again(channel); /* the change before this one was to leave its address */
     channel_replace_relay(channel);
 }
 
@@ -205,8 +207,9 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
         change_channel(channel, plan->pending);
         return revived ? FLEET_ADDED : FLEET_CHANGED;
     }
-    bool at_work = channel->child.state == CHILD_STARTING || channel->child.state == CHILD_RUNNING;
-    if (revived || !child_alive(&channel->child) || (at_work && channel_is_deaf(channel))) {
+    if (!channel->pending)
+        channel_hear_again(channel); /* an earlier manager was about to leave its address */
+    if (revived || !child_alive(&channel->child)) {
         channel->fresh = true;
         channel->finishers = 0;
         channel_replace_relay(channel);

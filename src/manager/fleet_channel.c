@@ -265,8 +265,10 @@ static void count_unheard(struct channel *channel)
     struct receiver_state seen = {0};
     if (channel->staging.memory)
         staging_copy_receiver(&channel->staging, &seen);
+    if (seen.socket != socket) /* no relay has come to it */
+        seen.dropped = seen.coalesced = 0;
     /* An earlier manager may have counted what the kernel dropped, and have died then. */
-    if (socket != channel->counted_socket && seen.socket != 0 && seen.socket == socket) {
+    if (socket != 0 && socket != channel->counted_socket && channel->staging.memory) {
         uint32_t more = net_dropped(channel->receive) - seen.dropped; /* goes round at 2^32 */
         bool many = seen.coalesced > 0 && net_is_coalescing(channel->receive);
         lost += more < 1u << 31 ? (uint64_t)more * (many ? seen.coalesced : 1) : 0;
@@ -308,7 +310,8 @@ void channel_close_ahead(struct channel *channel)
 {
     if (channel->pending_receive < 0)
         return;
-    channel->carried.datagrams_dropped += net_drain(channel->pending_receive);
+    channel->carried.datagrams_dropped +=
+        net_drain(channel->pending_receive) + net_dropped(channel->pending_receive);
     channel_write_ledger(channel);
     channel_close_one(&channel->pending_receive);
     channel_drop(channel, TAKEOVER_NEXT);
@@ -337,9 +340,11 @@ void channel_open_ahead(struct channel *channel)
 
 void channel_move_on(struct channel *channel)
 {
-    if (channel->pending && channel->pending_receive >= 0 && channel->receive >= 0 &&
+    if (channel->pending_receive >= 0 && channel->receive >= 0 &&
         !channel_same_receiver(&channel->config.settings, &channel->pending->settings))
         net_hear_nobody(channel->receive);
+    else
+        channel_hear_again(channel);
 }
 
 static int check_receiver(const struct channel *channel)
@@ -349,9 +354,12 @@ static int check_receiver(const struct channel *channel)
                : net_check_receiver(channel->receive, &channel->config.settings.listen);
 }
 
-bool channel_is_deaf(const struct channel *channel)
+void channel_hear_again(struct channel *channel)
 {
-    return check_receiver(channel) == -EISCONN;
+    int error = check_receiver(channel) == -EISCONN ? net_hear_again(channel->receive) : 0;
+    if (error < 0)
+        log_line("%s: cannot have its socket listen again: %s; restart it", channel_name(channel),
+                 strerror(-error));
 }
 
 static void close_receiver(struct channel *channel)
@@ -359,15 +367,6 @@ static void close_receiver(struct channel *channel)
     channel_drop(channel, TAKEOVER_RECEIVE);
     channel_close_one(&channel->receive);
     store_settle(channel->fleet->store);
-}
-
-void channel_close_deaf(struct channel *channel)
-{
-    if (!channel_is_deaf(channel))
-        return;
-    count_unheard(channel);
-    close_receiver(channel);
-    channel->swept = false;
 }
 
 void channel_sort_receivers(struct channel *channel)
@@ -439,6 +438,20 @@ static int prepare_sender(struct channel *channel, const char *stream, const str
     return error;
 }
 
+/* Where the socket stays, what was dropped on it is in the counters that are carried over. */
+static void carry_drops(const struct channel *channel, struct staging *made)
+{
+    struct receiver_state seen = {0};
+    if (channel->staging.memory) {
+        staging_copy_receiver(&channel->staging, &seen);
+    } else if (channel->ledger && channel->receive >= 0) { /* another version's, and at its end */
+        seen.socket = net_cookie(channel->receive);
+        seen.dropped = net_dropped(channel->receive);
+    }
+    if (seen.socket != 0)
+        staging_note_socket(made, seen.socket, seen.dropped, seen.coalesced);
+}
+
 /* Makes the memory, if there is none or if it is not the one that these settings need. The new one
  * has its ledger before the old one goes, so that a manager killed here loses no count. */
 static int prepare_memory(struct channel *channel)
@@ -458,6 +471,7 @@ static int prepare_memory(struct channel *channel)
         return error;
     }
     carry_counters(channel);
+    carry_drops(channel, &made);
     channel_unmap(&before, channel->ledger);
     staging_move(&channel->staging, &made);
     int old = channel->memory;
@@ -569,8 +583,8 @@ int channel_prepare(struct channel *channel)
 bool channel_can_hand_over(const struct channel *channel)
 {
     const struct config_channel *is = &channel->config, *to = channel->pending;
-    if (!channel->staging.memory || channel_is_deaf(channel))
-        return false; /* another version's; or one that is to be emptied before it goes */
+    if (!channel->staging.memory)
+        return false; /* another version's */
     return !to || (staging_bytes(&is->settings) == staging_bytes(&to->settings) &&
                    net_same_address(&is->settings.listen, &to->settings.listen) &&
                    strcmp(is->settings.directory, to->settings.directory) == 0 &&

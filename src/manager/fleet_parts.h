@@ -136,13 +136,12 @@ int channel_open_receiver(const struct channel_settings *settings);
  * datagram of a group; there the new one is opened when the old relay has gone. */
 void channel_open_ahead(struct channel *channel);
 void channel_close_ahead(struct channel *channel);
-/* The old relay has gone: where the new address is listened at, nothing more comes to the old
- * socket. What waits in it is for one more relay; a manager killed meanwhile leaves it as it is. */
+/* The old relay has gone: where the pending settings' address is listened at, nothing more comes to
+ * the old socket. What waits in it is for one more relay; a manager killed meanwhile leaves it so.
+ */
 void channel_move_on(struct channel *channel);
-/* Whether that was done to the channel's receiver. */
-bool channel_is_deaf(const struct channel *channel);
-/* No relay is there: closes such a receiver; what waits in it counts as dropped. */
-void channel_close_deaf(struct channel *channel);
+/* The address is wanted after all: takes that back, with a relay at work or without. */
+void channel_hear_again(struct channel *channel);
 /* No relay is there: a receiver that is not at the address of the settings is the next one's. */
 void channel_sort_receivers(struct channel *channel);
 /* Whether one socket does for both. */

@@ -114,17 +114,16 @@ static bool is_unfinished(struct channel *channel, bool socket_goes)
             (socket_goes && channel->receive >= 0 && net_wait(channel->receive, -1, 0) == 1));
 }
 
-/* The same before the pending settings are put in force, or the receiver is made anew. A relay that
- * has ended as asked has brought everything to the disk; but while it did, its socket went on
- * collecting. One more takes that, and not another one after it: on a live stream that goes on
- * coming to the old socket, the next datagram always waits already. */
+/* The same before the pending settings are put in force. A relay that has ended as asked has
+ * brought everything to the disk; but while it did, its socket went on collecting. One more takes
+ * that, and not another one after it: on a live stream that goes on coming to the old socket, the
+ * next datagram always waits already. */
 static bool must_finish_before_change(struct channel *channel)
 {
     const struct config_channel *is = &channel->config, *to = channel->pending;
-    bool deaf = goes_on(channel) && channel_is_deaf(channel);
-    if (!is->layout_image || (!deaf && (!to || channel_can_hand_over(channel))))
+    if (!to || !is->layout_image || channel_can_hand_over(channel))
         return false;
-    bool socket_goes = deaf || !channel_same_receiver(&is->settings, &to->settings);
+    bool socket_goes = !channel_same_receiver(&is->settings, &to->settings);
     return (!channel->drained || (socket_goes && !channel->swept)) &&
            is_unfinished(channel, socket_goes);
 }
@@ -154,6 +153,8 @@ bool channel_tell_unfinished(struct channel *channel)
     bool socket_goes = !channel->drained && channel->receive >= 0 &&
                        (channel->removed || !store_is_system(channel->fleet->store));
     uint64_t waiting = socket_goes ? net_drain(channel->receive) : 0;
+    if (channel->removed || !store_is_system(channel->fleet->store))
+        channel_close_ahead(channel);
     if (left.unsynced_datums > 0)
         log_line("%s: %llu datums are left in its buffer, and in no recording",
                  channel_name(channel), (unsigned long long)left.unsynced_datums);
@@ -181,18 +182,19 @@ static void spawn_relay(struct channel *channel)
         return; /* this process is about to end; another manager starts it */
     /* What the last one has left can be finished only as it was begun: with its layout. One that
      * died while its change cannot be put in force is followed by one like it. */
-    bool waits = channel->pending && channel_foresee(channel) < 0;
-    if (!waits)
+    bool changes = channel->pending && goes_on(channel);
+    bool waits = changes && channel_foresee(channel) < 0;
+    if (changes && !waits)
         channel_move_on(channel);
-    bool finishes = must_finish_before_change(channel);
+    else if (goes_on(channel))
+        channel_hear_again(channel);
+    bool finishes = changes && must_finish_before_change(channel);
     channel->kill_sent = false;
     channel->blocked[0] = '\0';
     if (waits)
         note_blocked(channel);
-    if (!finishes && !waits)
+    if (changes && !finishes && !waits)
         channel_adopt(channel);
-    if (!finishes && goes_on(channel))
-        channel_close_deaf(channel);
     /* Before the relay can change it: what there was is what it has to exceed to have worked. */
     int error = channel_prepare(channel);
     if (error == 0) {
@@ -204,6 +206,9 @@ static void spawn_relay(struct channel *channel)
         error = start_process(channel);
     }
     if (error < 0) {
+        channel->drained = false; /* its socket collects, and nobody looks */
+        /* What can never be started need not be waited for to make way for what can. */
+        channel->finishers += finishes && !waits && !process_lacks(error) && error != -EAGAIN;
         if (channel->removed) {
             char why[FLEET_REASON_BYTES];
             snprintf(why, sizeof why, "%s", channel->reason);
@@ -274,8 +279,9 @@ void channel_replace_relay(struct channel *channel)
     bool at_work = channel->child.state == CHILD_STARTING || channel->child.state == CHILD_RUNNING;
     bool was_blocked = channel->blocked[0] != '\0';
     channel->blocked[0] = '\0';
-    if (at_work && !channel_is_deaf(channel) && channel_foresee(channel) < 0) {
+    if (at_work && channel_foresee(channel) < 0) {
         note_blocked(channel);
+        channel_hear_again(channel);
         if (!was_blocked)
             log_line("%s: relay %ld goes on, %s", channel_name(channel), channel->process.id,
                      channel->blocked);

@@ -100,6 +100,8 @@ uint32_t net_dropped(int descriptor);
  * from that one sender only; where there is no way from it to one who never sends, it goes on as
  * before. Source: connect(2) on datagrams. */
 void net_hear_nobody(int descriptor);
+/* Takes net_hear_nobody back. 0 or a negative errno. Source: connect(2), AF_UNSPEC. */
+int net_hear_again(int descriptor);
 /* Before a receiver is closed: net_hear_nobody, takes out what waits in it, for at most a second,
  * and throws it away. How many datagrams that were. */
 uint64_t net_drain(int descriptor);

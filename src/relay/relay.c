@@ -153,6 +153,10 @@ static int open_memory(struct relay *relay)
         status = staging_reset(descriptor);
         if (status == 0)
             status = staging_map(&relay->staging, descriptor);
+        /* What was dropped on it until now was counted there. */
+        int receive = relay->receiver.descriptor;
+        if (status == 0)
+            staging_note_socket(&relay->staging, net_cookie(receive), net_dropped(receive), 0);
     }
     if (status < 0)
         log_line("cannot map the channel's memory: %s", strerror(-status));

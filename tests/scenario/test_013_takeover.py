@@ -577,7 +577,7 @@ def test_013_what_waits_where_nothing_more_comes(then, host, deaths, rng, tmp_pa
             assert f"engine: {sent} received, 0 rejected, 0 dropped, {sent} rec" in done.stdout
         else:
             fleet.start()
-            wait_until(lambda: "recorded, 0 not" in fleet.log())
+            wait_until(lambda: then == "changed back" or "recorded, 0 not" in fleet.log())
         assert "counted as dropped" not in fleet.log()
         assert fleet.log().count("engine: relay ") - fleet.log().count("(SIG") <= 6
         if then.startswith("changed"):
@@ -588,6 +588,40 @@ def test_013_what_waits_where_nothing_more_comes(then, host, deaths, rng, tmp_pa
         assert (tmp_path / "died").exists() == bool(deaths)
         wait_until(lambda: len(container.payload(fleet.files("engine"))[0]) > 0)
         assert container.payload(fleet.files("engine"))[1] >= sent
+
+
+def test_013_an_address_is_wanted_again(rng):
+    """While a relay still brings to a slow disk what had come to it: it is listened at at once."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
+        fleet.channels["engine"]["listen"] = old = fleet.addresses.unicast()
+        fleet.write()
+        fleet._inside = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e",
+                         "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=1500000"]
+        fleet.start()
+        sender = Pinger(old, signals.samples(60_000), 5_000)
+        time.sleep(0.2)
+        asked = []
+        for address in fleet.addresses.unicast(), old:
+            fleet.channels["engine"]["listen"] = address
+            fleet.write()
+            asked.append(subprocess.Popen([str(FLOTILLA), "reload", "-c", str(fleet.file)],
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            if address != old:
+                wait_until(lambda: fleet.log().count(" started\n") == 2)
+                refused = sender.taken
+                time.sleep(0.2)
+                assert sender.taken - refused < 100, "nothing more is to come to the old address"
+        time.sleep(0.2)
+        before = sender.taken
+        time.sleep(0.2)
+        assert sender.taken - before > 500
+        assert fleet.log().count(" started\n") == 2, "the disk was not slow enough"
+        for each in asked:
+            each.wait(20)
+        taken = sender.stop()
+        channel = fleet.settle()["engine"]
+        assert channel["datagrams_received"] == channel["datums_recorded"] == taken
+        assert channel["datagrams_dropped"] == 0
 
 
 @pytest.mark.parametrize("then", ["changed", "changed back"])

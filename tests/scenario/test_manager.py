@@ -97,6 +97,58 @@ def test_manager_counters_go_on_over_a_change(seed, change):
         assert fleet.settle({"engine": 600})["engine"]["datums_recorded"] == 600
 
 
+@pytest.mark.parametrize("change", [{"buffer": "4MiB"}, {"ttl": 3}, {"listen": None}])
+def test_manager_counts_drops_of_the_kernel_once(change, rng):
+    """Also where a change takes another memory, but no other socket."""
+    with Fleet({"engine": {"schema": signals.SCHEMA, "receive_queue": "64KiB"}}) as fleet:
+        stopped = [*fleet.relay_processes(), fleet.manager.pid]
+        for pid in reversed(stopped):
+            os.kill(pid, signal.SIGSTOP)
+        fleet.source("engine", signals.samples(2000)).finish()
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        dropped = fleet.settle()["engine"]["datagrams_dropped"]
+        assert 0 < dropped < 2000
+        for turn in range(2):
+            fleet.channels["engine"].update(change if turn == 0 else {"buffer": "8MiB"})
+            if "listen" in change:
+                fleet.channels["engine"]["listen"] = fleet.addresses.group()
+            fleet.write()
+            fleet.reload()
+            fleet.source("engine", signals.samples(100)).finish()
+            after = fleet.settle({"engine": 2000 - dropped + 100 * (turn + 1)})["engine"]
+            assert after["datagrams_dropped"] == dropped
+
+
+@pytest.mark.parametrize("then", ["stopped", "changed"])
+def test_manager_makes_way_for_what_can_be_started(then, rng):
+    """A change that can never be started, as its buffer is refused: what its socket collected until
+    it went is counted, and the next change is put in force."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, laws=False, run=False) as fleet:
+        fleet._inside = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", "trace=memfd_create",
+                         "-e", "inject=memfd_create:error=EPERM:when=3+"]
+        fleet.start()
+        fleet.source("engine", signals.samples(100)).finish()
+        fleet.settle({"engine": 100})
+        fleet.channels["engine"]["buffer"] = "8MiB"
+        fleet.write()
+        assert "cannot make its buffer" in fleet.reload(check=1).stderr
+        fleet._source(fleet.address("engine"), signals.samples(50)).finish()
+        if then == "stopped":
+            done = flotilla("stop", "-c", fleet.file, check=0)
+            assert "engine: 100 received, 0 rejected, 50 dropped, 100 recorded" in done.stdout
+            assert fleet.manager.wait(10) == 0
+            return
+        fleet.channels["engine"]["listen"] = fleet.addresses.group()
+        del fleet.channels["engine"]["buffer"]
+        fleet.write()
+        fleet.reload(check=None)
+        fleet.wait_running()
+        fleet.source("engine", signals.samples(100)).finish()
+        channel = fleet.settle({"engine": 200})["engine"]
+        assert channel["datagrams_dropped"] == 50
+
+
 SENDERS = {"senders": [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"]],
            "everybody": [["127.0.0.0/8"], None, ["127.0.0.0/16"]],
            "both": [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"], ["127.0.0.0/8"], None]}

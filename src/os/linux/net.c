@@ -35,6 +35,7 @@ enum {
     NET_IPV6_UNICAST_IF = 76,
     NET_UDP_SEGMENT = 103,
     NET_UDP_GRO = 104,
+    NET_BINDTOIFINDEX = 62,
     SEND_QUEUE_BYTES = 4 << 20,
     CONTROL_BYTES = 128,
     /* Buffers begin an odd number of cache lines apart. With 64 KiB between them, the first lines
@@ -357,7 +358,6 @@ static int configure_receiver(int descriptor, const struct net_receive_options *
     return net_is_multicast(listen) ? join_all(descriptor, options, interface) : 0;
 }
 
-/* Whether the socket is UDP and bound to what the options name. 0 or a negative errno. */
 static bool is_connected(int descriptor)
 {
     struct sockaddr_storage peer;
@@ -365,7 +365,8 @@ static bool is_connected(int descriptor)
     return getpeername(descriptor, (struct sockaddr *)&peer, &bytes) == 0;
 }
 
-/* Connected, a socket that was bound to all addresses is bound to one (see net_hear_nobody). */
+/* Whether the socket is UDP and bound to that address: 0 or a negative errno. One that was bound to
+ * all addresses is bound to one once it is connected (net_hear_nobody). */
 static int check_bound(int descriptor, const struct address *listen)
 {
     static const uint8_t all[sizeof(listen->bytes)];
@@ -700,6 +701,18 @@ void net_hear_nobody(int descriptor)
         connect(descriptor, (const struct sockaddr *)&to4, sizeof(to4));
     else
         connect(descriptor, (const struct sockaddr *)&to6, sizeof(to6));
+}
+
+int net_hear_again(int descriptor)
+{
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    int interface = 0; /* a link-local address is bound to its own; the kernel forgets that, too */
+    socklen_t bytes = sizeof(interface);
+    if (getsockopt(descriptor, SOL_SOCKET, NET_BINDTOIFINDEX, &interface, &bytes) < 0)
+        interface = 0;
+    if (connect(descriptor, &nobody, sizeof(nobody)) < 0)
+        return -errno;
+    return interface == 0 ? 0 : set_option(descriptor, SOL_SOCKET, NET_BINDTOIFINDEX, interface);
 }
 
 uint64_t net_drain(int descriptor)

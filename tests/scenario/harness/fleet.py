@@ -75,7 +75,10 @@ def copied_sockets(pid):
     handle = os.pidfd_open(pid)
     try:
         for entry in os.listdir(f"/proc/{pid}/fd"):
-            if not os.readlink(f"/proc/{pid}/fd/{entry}").startswith("socket:"):
+            try:
+                if not os.readlink(f"/proc/{pid}/fd/{entry}").startswith("socket:"):
+                    continue
+            except FileNotFoundError:  # it was open for a moment
                 continue
             copy = libc.syscall(438, handle, int(entry), 0)  # pidfd_getfd
             if copy >= 0:
