@@ -590,6 +590,29 @@ def test_013_what_waits_where_nothing_more_comes(then, host, deaths, rng, tmp_pa
         assert container.payload(fleet.files("engine"))[1] >= sent
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_013_a_relay_hears_again(host, rng):
+    """The manager was killed before it could ask the relay to end, and the change is not wanted."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        port = fleet.addresses.unicast().split(":")[1]
+        fleet.channels["engine"]["listen"] = f"{host}:{port}"
+        fleet.write()
+        fleet.reload()
+        relays = fleet.relay_processes()
+        fleet.kill_manager()
+        for one in copied_sockets(relays[0]):
+            if one.family == socket.AF_INET and one.getsockname()[1] == int(port):
+                one.connect(("127.0.0.1", 9))
+        sender = Pinger(f"127.0.0.1:{port}", signals.samples(60_000), 5_000)
+        time.sleep(0.1)
+        assert sender.taken <= 1
+        fleet.start()
+        wait_until(lambda: sender.taken > 100)
+        taken = sender.stop()
+        assert fleet.settle({"engine": taken})["engine"]["datums_recorded"] == taken
+        assert fleet.relay_processes() == relays
+
+
 def test_013_an_address_is_wanted_again(rng):
     """While a relay still brings to a slow disk what had come to it: it is listened at at once."""
     with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
