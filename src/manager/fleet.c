@@ -201,14 +201,14 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
     channel->fresh = plan->pending != NULL;
     if (plan->calls_off)
         call_off_change(channel);
-    if (!plan->pending && !channel->pending)
-        channel_close_ahead(channel); /* an earlier manager's, for a change that has gone */
+    if (!plan->pending && !channel->pending) {
+        channel_hear_again(channel); /* an earlier manager was about to change its address */
+        channel_close_ahead(channel);
+    }
     if (plan->pending) {
         change_channel(channel, plan->pending);
         return revived ? FLEET_ADDED : FLEET_CHANGED;
     }
-    if (!channel->pending)
-        channel_hear_again(channel); /* an earlier manager was about to leave its address */
     if (revived || !child_alive(&channel->child)) {
         channel->fresh = true;
         channel->finishers = 0;

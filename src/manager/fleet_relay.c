@@ -101,16 +101,22 @@ static bool goes_on(const struct channel *channel)
     return !channel->removed && !channel->fleet->stopping;
 }
 
-/* Whether something of the channel is left for a relay to finish: datums in memory, a file that is
- * open; and, if its socket is to be closed, datagrams that wait in it. */
-static bool is_unfinished(struct channel *channel, bool socket_goes)
+/* Whether datums are in its memory alone, or in a file that is open. */
+static bool has_datums(struct channel *channel)
 {
     struct counters left;
+    channel_read_memory(channel, &left);
+    return left.unsynced_datums > 0 || left.file[0] != '\0';
+}
+
+/* Whether something of the channel is left for a relay to finish: datums; and, if its socket is to
+ * be closed, datagrams that wait in it. Where no relay has ever come up, none would now. */
+static bool is_unfinished(struct channel *channel, bool socket_goes)
+{
     if (!channel->staging.memory || channel->finishers >= FINISHERS_MAX)
         return false;
-    channel_read_memory(channel, &left);
     return ledger_ready(channel->ledger) > 0 &&
-           (left.unsynced_datums > 0 || left.file[0] != '\0' ||
+           (has_datums(channel) ||
             (socket_goes && channel->receive >= 0 && net_wait(channel->receive, -1, 0) == 1));
 }
 
@@ -207,8 +213,9 @@ static void spawn_relay(struct channel *channel)
     }
     if (error < 0) {
         channel->drained = false; /* its socket collects, and nobody looks */
-        /* What can never be started need not be waited for to make way for what can. */
-        channel->finishers += finishes && !waits && !process_lacks(error) && error != -EAGAIN;
+        /* One that can never be started makes way for what can, unless that costs a datum. */
+        if (finishes && !waits && !process_lacks(error) && error != -EAGAIN)
+            channel->finishers += !has_datums(channel);
         if (channel->removed) {
             char why[FLEET_REASON_BYTES];
             snprintf(why, sizeof why, "%s", channel->reason);
