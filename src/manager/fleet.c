@@ -249,6 +249,7 @@ int fleet_apply(struct fleet *fleet, struct config *config,
             continue;
         note(context, FLEET_REMOVED, channel_name(channel));
         channel->removed = true;
+        channel_leave(channel);
         channel_finish_first(channel);
         if (channel_is_owing(channel))
             continue; /* it is tried again, and shown, until all is recorded */
@@ -357,6 +358,7 @@ void fleet_stop(struct fleet *fleet)
 {
     fleet->stopping = true;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
+        channel_leave(channel);
         channel_finish_first(channel);
         channel_step(channel, CHILD_STOP_WANTED, FLEET_STOP_GRACE_MS);
         fleet->unclean_ends += channel_tell_unfinished(channel);

@@ -331,7 +331,7 @@ void channel_open_ahead(struct channel *channel)
     channel_close_ahead(channel); /* an earlier manager's, for another address */
     if (net_same_address(&was->listen, &options.listen))
         return;
-    channel->pending_receive = net_open_receiver(&options);
+    channel->pending_receive = net_open_receiver_beside(&options, channel->receive);
     if (channel->pending_receive >= 0)
         channel_keep(channel, TAKEOVER_NEXT, channel->pending_receive);
     else
@@ -352,6 +352,13 @@ static int check_receiver(const struct channel *channel)
     return channel->receive < 0
                ? 0
                : net_check_receiver(channel->receive, &channel->config.settings.listen);
+}
+
+void channel_leave(struct channel *channel)
+{
+    /* Who starts us again may want what comes; systemd keeps it for that. */
+    if (channel->receive >= 0 && (channel->removed || !store_is_system(channel->fleet->store)))
+        net_hear_nobody(channel->receive);
 }
 
 void channel_hear_again(struct channel *channel)
@@ -472,6 +479,8 @@ static int prepare_memory(struct channel *channel)
     }
     carry_counters(channel);
     carry_drops(channel, &made);
+    if (channel->ledger) /* it can be started: see is_unfinished */
+        ledger_note_ready(made.ledger, ledger_ready(channel->ledger));
     channel_unmap(&before, channel->ledger);
     staging_move(&channel->staging, &made);
     int old = channel->memory;

@@ -140,6 +140,9 @@ void channel_close_ahead(struct channel *channel);
  * the old socket. What waits in it is for one more relay; a manager killed meanwhile leaves it so.
  */
 void channel_move_on(struct channel *channel);
+/* The channel is removed or its fleet stops: nothing more comes to its socket, unless somebody
+ * keeps that for a later start. Its last relay receives all that waits. */
+void channel_leave(struct channel *channel);
 /* The address is wanted after all: takes that back, with a relay at work or without. */
 void channel_hear_again(struct channel *channel);
 /* No relay is there: a receiver that is not at the address of the settings is the next one's. */

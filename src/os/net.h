@@ -55,6 +55,10 @@ struct net_receive_options {
  * with delivery of other groups off), joined, with drop counts and arrival times switched on.
  * Returns the descriptor, which the caller closes, or a negative errno. */
 int net_open_receiver(const struct net_receive_options *options);
+/* The same where `other`, of this process, may hold the port for the address or for all: both are
+ * bound then, and what comes goes to the one with the single address, until that hears nobody.
+ * Source: socket(7), SO_REUSEADDR; nobody else can take part, as it is set for this call only. */
+int net_open_receiver_beside(const struct net_receive_options *options, int other);
 
 /* Has a receiver of a group, opened with `was`, joined as `is` says: another interface, other
  * senders. The group's address must be the same. Who was joined for and still is misses nothing:

@@ -342,7 +342,8 @@ static void set_receiver_options(int descriptor, const struct address *listen)
         set_option(descriptor, IPPROTO_IPV6, NET_IPV6_MULTICAST_ALL, 0);
 }
 
-static int configure_receiver(int descriptor, const struct net_receive_options *options)
+static int configure_receiver(int descriptor, const struct net_receive_options *options,
+                              bool shares)
 {
     const struct address *listen = &options->listen;
     unsigned interface;
@@ -351,6 +352,8 @@ static int configure_receiver(int descriptor, const struct net_receive_options *
         return status;
     net_set_queue(descriptor, options->queue_bytes);
     set_receiver_options(descriptor, listen);
+    if (shares)
+        set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
     struct sockaddr_storage address;
     socklen_t bytes = to_system(listen, interface, &address);
     if (bind(descriptor, (struct sockaddr *)&address, bytes) < 0)
@@ -424,16 +427,34 @@ int net_adopt_receiver(int descriptor, const struct net_receive_options *options
     return set_sources(descriptor, options, interface);
 }
 
-int net_open_receiver(const struct net_receive_options *options)
+static int open_receiver(const struct net_receive_options *options, bool shares)
 {
     int descriptor = open_socket(options->listen.family);
     if (descriptor < 0)
         return descriptor;
-    int status = configure_receiver(descriptor, options);
+    int status = configure_receiver(descriptor, options, shares);
     if (status < 0) {
         close(descriptor);
         return status;
     }
+    return descriptor;
+}
+
+int net_open_receiver(const struct net_receive_options *options)
+{
+    return open_receiver(options, false);
+}
+
+int net_open_receiver_beside(const struct net_receive_options *options, int other)
+{
+    int descriptor = open_receiver(options, false);
+    if (descriptor != -EADDRINUSE || other < 0 || net_is_multicast(&options->listen))
+        return descriptor;
+    set_option(other, SOL_SOCKET, SO_REUSEADDR, 1);
+    descriptor = open_receiver(options, true);
+    set_option(other, SOL_SOCKET, SO_REUSEADDR, 0);
+    if (descriptor >= 0)
+        set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 0);
     return descriptor;
 }
 

@@ -422,14 +422,18 @@ int process_start_time(long id, uint64_t *start)
     const char *at = read_stat(id, line, sizeof line);
     if (!at && process_lacks(-errno))
         return -errno;
-    /* The state is field 3, the start time field 22. A zombie has ended as far as we care. */
-    if (!at || *at == 'Z' || *at == 'X')
+    /* The state is field 3, the number of threads 20, the start time 22. A zombie has ended as far
+     * as we care, but where only its first thread is one: another waits for a disk yet. */
+    if (!at || *at == 'X')
         return -ESRCH;
+    bool zombie = *at == 'Z';
     for (int field = 3; field < 22; field++) {
         at = strchr(at, ' ');
         if (!at)
             return -ESRCH;
         at++;
+        if (field + 1 == 20 && zombie && strtol(at, NULL, 10) <= 1)
+            return -ESRCH;
     }
     *start = strtoull(at, NULL, 10);
     return 0;
