@@ -202,8 +202,11 @@ static enum fleet_change apply_one(struct channel *channel, const struct plan *p
     if (plan->calls_off)
         call_off_change(channel);
     if (!plan->pending && !channel->pending) {
-        channel_hear_again(channel); /* an earlier manager was about to change its address */
-        channel_close_ahead(channel);
+        channel_close_ahead(channel); /* an earlier manager's, for a change that has gone */
+        channel_hear_again(channel);
+    } else if (!plan->pending &&
+               channel_same_receiver(&channel->config.settings, &channel->pending->settings)) {
+        channel_hear_again(channel); /* it had been removed meanwhile */
     }
     if (plan->pending) {
         change_channel(channel, plan->pending);

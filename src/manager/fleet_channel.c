@@ -310,9 +310,16 @@ void channel_close_ahead(struct channel *channel)
 {
     if (channel->pending_receive < 0)
         return;
-    channel->carried.datagrams_dropped +=
-        net_drain(channel->pending_receive) + net_dropped(channel->pending_receive);
-    channel_write_ledger(channel);
+    uint64_t socket = net_cookie(channel->pending_receive), lost;
+    /* An earlier manager may have had its relay go on with it already. */
+    if (channel->receive < 0 || socket == 0 || socket != net_cookie(channel->receive)) {
+        lost = net_drain(channel->pending_receive);
+        if (socket != channel->counted_socket)
+            lost += net_dropped(channel->pending_receive);
+        channel->carried.datagrams_dropped += lost;
+        channel->counted_socket = socket;
+        channel_write_ledger(channel);
+    }
     channel_close_one(&channel->pending_receive);
     channel_drop(channel, TAKEOVER_NEXT);
     store_settle(channel->fleet->store); /* another channel may want its address */
@@ -354,10 +361,16 @@ static int check_receiver(const struct channel *channel)
                : net_check_receiver(channel->receive, &channel->config.settings.listen);
 }
 
+bool channel_gives_up_socket(const struct channel *channel)
+{
+    /* Who starts us again may want what has come; systemd keeps it for that. */
+    return channel->removed ||
+           (channel->fleet->stopping && !store_is_system(channel->fleet->store));
+}
+
 void channel_leave(struct channel *channel)
 {
-    /* Who starts us again may want what comes; systemd keeps it for that. */
-    if (channel->receive >= 0 && (channel->removed || !store_is_system(channel->fleet->store)))
+    if (channel->receive >= 0 && channel_gives_up_socket(channel))
         net_hear_nobody(channel->receive);
 }
 
@@ -365,8 +378,8 @@ void channel_hear_again(struct channel *channel)
 {
     int error = check_receiver(channel) == -EISCONN ? net_hear_again(channel->receive) : 0;
     if (error < 0)
-        log_line("%s: cannot have its socket listen again: %s; restart it", channel_name(channel),
-                 strerror(-error));
+        log_line("%s: cannot have its socket listen again: %s; stop the fleet, and start it",
+                 channel_name(channel), strerror(-error));
 }
 
 static void close_receiver(struct channel *channel)
@@ -551,8 +564,12 @@ static int take_left_receiver(struct channel *channel)
     struct takeover_channel *left = takeover_find(&channel->fleet->left, channel_name(channel));
     struct net_receive_options options = receive_options(&channel->config.settings);
     int receive = left ? left->descriptors[TAKEOVER_RECEIVE] : -1;
-    if (receive < 0 || net_check_receiver(receive, &options.listen) < 0 ||
-        net_adopt_receiver(receive, &options) < 0)
+    if (receive < 0)
+        return -1;
+    int status = net_check_receiver(receive, &options.listen);
+    if (status == -EISCONN && net_hear_again(receive) == 0)
+        status = net_check_receiver(receive, &options.listen);
+    if (status < 0 || net_adopt_receiver(receive, &options) < 0)
         return -1;
     left->descriptors[TAKEOVER_RECEIVE] = -1;
     return receive;

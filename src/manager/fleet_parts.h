@@ -53,7 +53,8 @@ struct channel {
     uint64_t resets;    /* how often the memory had been emptied when it was last looked at */
     uint64_t beats;     /* the relay's sign of life when it last changed */
     uint64_t stuck_ns;  /* monotonic: since when datagrams wait and it has not; 0: all is well */
-    bool aborted;       /* it hangs, and was told to end */
+    bool aborted;       /* it hangs, and was told to end ... */
+    bool killed;        /* ... and killed */
     bool renew;         /* its relay is to be replaced: it may be an older program */
     bool kill_sent;     /* the relay did not end in time */
     uint32_t finishers; /* relays started to finish, since one was wanted for work */
@@ -143,6 +144,8 @@ void channel_move_on(struct channel *channel);
 /* The channel is removed or its fleet stops: nothing more comes to its socket, unless somebody
  * keeps that for a later start. Its last relay receives all that waits. */
 void channel_leave(struct channel *channel);
+/* Whether the channel's sockets are closed once its relay has ended. */
+bool channel_gives_up_socket(const struct channel *channel);
 /* The address is wanted after all: takes that back, with a relay at work or without. */
 void channel_hear_again(struct channel *channel);
 /* No relay is there: a receiver that is not at the address of the settings is the next one's. */

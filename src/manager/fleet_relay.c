@@ -91,7 +91,7 @@ void channel_watch_life(struct channel *channel)
 {
     channel->beats = channel->ledger ? ledger_beats(channel->ledger) : 0;
     channel->stuck_ns = 0;
-    channel->aborted = false;
+    channel->aborted = channel->killed = false;
     store_know(channel->fleet->store, channel_name(channel), channel->process.descriptor);
 }
 
@@ -155,11 +155,9 @@ bool channel_tell_unfinished(struct channel *channel)
     if (child_alive(&channel->child))
         return false;
     channel_read_memory(channel, &left);
-    /* Who starts us again may want what has come; systemd keeps it for that. */
-    bool socket_goes = !channel->drained && channel->receive >= 0 &&
-                       (channel->removed || !store_is_system(channel->fleet->store));
-    uint64_t waiting = socket_goes ? net_drain(channel->receive) : 0;
-    if (channel->removed || !store_is_system(channel->fleet->store))
+    bool socket_goes = channel_gives_up_socket(channel);
+    uint64_t waiting = socket_goes && channel->receive >= 0 ? net_drain(channel->receive) : 0;
+    if (socket_goes)
         channel_close_ahead(channel);
     if (left.unsynced_datums > 0)
         log_line("%s: %llu datums are left in its buffer, and in no recording",
@@ -350,9 +348,12 @@ static void relay_ended(void *context, unsigned events)
     }
     channel_note_work(channel);
     bool asked = channel->child.state == CHILD_STOPPING;
-    /* It has left to a successor what is to be finished by now: that one finishes it. */
-    bool unfinished = asked && !channel->child.wanted && !channel->kill_sent &&
-                      (end.killed || end.code == CHILD_EXIT_RENEW) && is_unfinished(channel, true);
+    /* It has left to a successor what is to be finished by now, or had looked for the last time
+     * before nothing more came to its socket: that one finishes it. */
+    bool left = end.killed || end.code == CHILD_EXIT_RENEW ||
+                (end.code == 0 && channel_gives_up_socket(channel));
+    bool unfinished = asked && !channel->child.wanted && !channel->kill_sent && left &&
+                      is_unfinished(channel, true);
     channel->finishers += unfinished;
     channel->drained = asked && !end.killed && end.code == 0;
     char how[128];
@@ -400,13 +401,14 @@ bool channel_is_ready(const struct channel *channel)
 /* Datagrams wait, and the relay shows no sign of life: it ends, and another goes on. */
 static void replace_hung(struct channel *channel, uint64_t now_ns)
 {
-    if (!is_in_charge(channel))
+    if (!is_in_charge(channel) || channel->killed) /* its disk may not let it go yet */
         return;
     bool suspended = process_suspended(channel->process.id);
     if (channel->aborted || suspended) {
         log_line("%s: relay %ld hangs%s; killing it", channel_name(channel), channel->process.id,
                  suspended ? " (it is suspended)" : "");
         process_kill(&channel->process);
+        channel->killed = true;
     } else {
         /* It notes which datagram it is at: one that hangs relay after relay is set aside. */
         log_line("%s: relay %ld hangs; aborting it", channel_name(channel), channel->process.id);

@@ -188,6 +188,8 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
         else if (left->anew)
             channel_drop(channel, (enum takeover_kind)kind);
     }
+    if (channel->receive >= 0)
+        net_keep_alone(channel->receive);
     channel->layout_written = config.layout_image != NULL;
     channel->layout_digest = config.layout_image ? 0 : notes.layout;
     channel->carried = notes.carried;

@@ -57,8 +57,11 @@ struct net_receive_options {
 int net_open_receiver(const struct net_receive_options *options);
 /* The same where `other`, of this process, may hold the port for the address or for all: both are
  * bound then, and what comes goes to the one with the single address, until that hears nobody.
- * Source: socket(7), SO_REUSEADDR; nobody else can take part, as it is set for this call only. */
+ * It is for single addresses, not for groups. Source: socket(7), SO_REUSEADDR, which is set for
+ * this call only: who else has the port with that option is not noticed. */
 int net_open_receiver_beside(const struct net_receive_options *options, int other);
+/* After a process that was killed in that: nobody else can be bound to what this socket is. */
+void net_keep_alone(int descriptor);
 
 /* Has a receiver of a group, opened with `was`, joined as `is` says: another interface, other
  * senders. The group's address must be the same. Who was joined for and still is misses nothing:

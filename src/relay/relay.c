@@ -153,7 +153,7 @@ static int open_memory(struct relay *relay)
         status = staging_reset(descriptor);
         if (status == 0)
             status = staging_map(&relay->staging, descriptor);
-        /* What was dropped on it until now was counted there. */
+        /* What was dropped on it by now was counted there, as far as the last relay had looked. */
         int receive = relay->receiver.descriptor;
         if (status == 0)
             staging_note_socket(&relay->staging, net_cookie(receive), net_dropped(receive), 0);

@@ -668,6 +668,86 @@ def test_013_an_end_on_a_live_stream_counts_all(how, rng):
         assert container.payload(fleet.files("engine"))[1] == taken
 
 
+@pytest.mark.parametrize("then", ["stopped", "removed", "removed and added"])
+def test_013_an_end_in_the_middle_of_a_change(then, rng):
+    """Its relay has looked at its socket for the last time, and brings all to a slow disk; what came
+    meanwhile is received by one more. A channel that is added again hears at once."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False,
+               storage={"sync": "50ms"}) as fleet:
+        fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
+        fleet.write()
+        fleet._inside = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e",
+                         "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=700000"]
+        fleet.start()
+        sender = Pinger(fleet.address("engine"), signals.samples(60_000), 5_000)
+        time.sleep(0.3)
+        asked = []
+
+        def reload():
+            fleet.write()
+            asked.append(subprocess.Popen([str(FLOTILLA), "reload", "-c", str(fleet.file)],
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            time.sleep(0.3)
+
+        fleet.channels["engine"]["buffer"] = "8MiB"
+        reload()
+        if then == "stopped":
+            done = flotilla_stop(fleet)
+            assert fleet.manager.wait(20) == 0
+            fleet.manager = None
+            taken = sender.stop()
+            assert f"engine: {taken} received, 0 rejected, 0 dropped, {taken} rec" in done.stdout
+        else:
+            keys = fleet.channels.pop("engine")
+            fleet.set("other", {"schema": signals.SCHEMA})
+            reload()
+            if then == "removed":
+                wait_until(lambda: fleet.log().count("recorded, 0 not") == 2)
+                taken = sender.stop()
+            else:
+                fleet.channels["engine"] = keys
+                before = sender.taken
+                reload()
+                assert sender.taken > before + 500
+                assert fleet.log().count("engine: relay") == 1, "the disk was not slow enough"
+                taken = sender.stop()
+                for each in asked:
+                    each.wait(20)
+                assert fleet.settle()["engine"]["datagrams_received"] == taken
+        assert "counted as dropped" not in fleet.log()
+        wait_until(lambda: container.payload(fleet.files("engine"))[1] == taken)
+
+
+@pytest.mark.parametrize("change", ["address", "back"])
+def test_013_two_names_for_one_socket(change, rng):
+    """The keeper has not heard yet that a socket which had been kept for a change is the channel's
+    own by now."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
+        fleet.write()
+        fleet.reload()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as keeper:
+            keeper.connect(str(fleet.folder / "run/keeper.sock"))
+            for one in copied_sockets(fleet.relay_processes()[0]):
+                if one.family == socket.AF_INET and one.getsockname()[1] == int(
+                        fleet.address("engine").split(":")[1]):
+                    socket.send_fds(keeper, [b"FDSTORE=1\nFDNAME=engine.next"], [one.fileno()])
+        sender = Pinger(fleet.address("engine"), signals.samples(60_000), 5_000)
+        fleet.kill_manager()
+        if change == "address":
+            fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
+            fleet.write()
+        fleet.start()
+        time.sleep(0.2)
+        before = sender.taken
+        time.sleep(0.1)
+        assert change == "address" or sender.taken > before + 200
+        taken = sender.stop()
+        fleet.source("engine", signals.samples(100)).finish()
+        channel = fleet.settle()["engine"]
+        assert channel["datagrams_received"] == taken + 100 and channel["datagrams_dropped"] == 0
+
+
 def test_013_an_address_changes_before_the_new_buffer_had_a_relay(rng, tmp_path):
     """Its first relay and the manager die together."""
     copy_programs(tmp_path)

@@ -445,16 +445,37 @@ int net_open_receiver(const struct net_receive_options *options)
     return open_receiver(options, false);
 }
 
+/* Only groups are shared. */
+static bool is_shared(int descriptor)
+{
+    int shared = 0;
+    socklen_t bytes = sizeof(shared);
+    return getsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &shared, &bytes) < 0 || shared != 0;
+}
+
+void net_keep_alone(int descriptor)
+{
+    struct sockaddr_storage name = {0};
+    struct address bound;
+    socklen_t bytes = sizeof(name);
+    if (getsockname(descriptor, (struct sockaddr *)&name, &bytes) < 0)
+        return;
+    from_system((const struct sockaddr_in6 *)(const void *)&name, &bound);
+    if (bound.family != 0 && !net_is_multicast(&bound))
+        set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 0);
+}
+
 int net_open_receiver_beside(const struct net_receive_options *options, int other)
 {
     int descriptor = open_receiver(options, false);
-    if (descriptor != -EADDRINUSE || other < 0 || net_is_multicast(&options->listen))
+    if (descriptor != -EADDRINUSE || other < 0 || net_is_multicast(&options->listen) ||
+        is_shared(other))
         return descriptor;
     set_option(other, SOL_SOCKET, SO_REUSEADDR, 1);
     descriptor = open_receiver(options, true);
-    set_option(other, SOL_SOCKET, SO_REUSEADDR, 0);
+    net_keep_alone(other);
     if (descriptor >= 0)
-        set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 0);
+        net_keep_alone(descriptor);
     return descriptor;
 }
 
