@@ -670,8 +670,8 @@ def test_013_an_end_on_a_live_stream_counts_all(how, rng):
 
 @pytest.mark.parametrize("then", ["stopped", "removed", "removed and added"])
 def test_013_an_end_in_the_middle_of_a_change(then, rng):
-    """Its relay has looked at its socket for the last time, and brings all to a slow disk; what came
-    meanwhile is received by one more. A channel that is added again hears at once."""
+    """Its relay has looked at its socket for the last time, and brings all to a slow disk; what
+    came meanwhile is received by one more. A channel that is added again hears at once."""
     with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False,
                storage={"sync": "50ms"}) as fleet:
         fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
