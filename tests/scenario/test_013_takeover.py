@@ -440,6 +440,24 @@ def test_013_what_comes_as_an_address_changes_is_received(rng):
     print(f"{counts} datagrams before each of 8 changes")
 
 
+def slow_disk(seconds):
+    """What a manager is started with, so that each fdatasync of its relays takes so long."""
+    return ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e",
+            "trace=fdatasync", "-e", f"inject=fdatasync:delay_enter={int(seconds * 1e6)}"]
+
+
+def mortal_relay(folder, victims):
+    """Programs of the test's own, whose next relay kills `victims` as it starts, once there is a
+    file "die"; that is "died" then. (By bash: dash would let early signals through.)"""
+    copy_programs(folder)
+    (folder / "real").mkdir()
+    os.rename(folder / "flotilla-relay", folder / "real/flotilla-relay")
+    (folder / "flotilla-relay").write_text(
+        f'#!/bin/bash\nmv {folder}/die {folder}/died 2>/dev/null && kill -9 {victims}\n'
+        f'exec {folder}/real/flotilla-relay "$@"\n')
+    (folder / "flotilla-relay").chmod(0o755)
+
+
 class Pinger(threading.Thread):
     """Sends datums to an address of this host until it is told to stop. `taken`: how many came to a
     socket; of each that did not, the next send tells."""
@@ -536,13 +554,7 @@ def test_013_a_manager_killed_as_an_address_changes(relay, rng):
 def test_013_what_waits_where_nothing_more_comes(then, host, deaths, rng, tmp_path):
     """The address was to be changed, and nothing more comes to its socket; but then manager and
     relay were killed. One relay receives what waits there, or the next, should that one die."""
-    copy_programs(tmp_path)
-    (tmp_path / "real").mkdir()
-    os.rename(tmp_path / "flotilla-relay", tmp_path / "real/flotilla-relay")
-    (tmp_path / "flotilla-relay").write_text(  # dash would let early signals through
-        f'#!/bin/bash\nmv {tmp_path}/die {tmp_path}/died 2>/dev/null && kill -9 $$\n'
-        f'exec {tmp_path}/real/flotilla-relay "$@"\n')
-    (tmp_path / "flotilla-relay").chmod(0o755)
+    mortal_relay(tmp_path, "$$")
     with Fleet({"engine": {"schema": signals.SCHEMA}}, prefix=tmp_path, run=False) as fleet:
         port = fleet.addresses.unicast().split(":")[1]
         fleet.channels["engine"]["listen"] = f"{host}:{port}"
@@ -599,8 +611,7 @@ def test_013_a_relay_that_takes_its_time_to_die(then, rng):
                storage={"sync": "50ms"}) as fleet:
         fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
         fleet.write()
-        fleet._inside = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e",
-                         "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=700000"]
+        fleet._inside = slow_disk(0.7)
         fleet.start()
         fleet._inside = []
         sender = Pinger(fleet.address("engine"), signals.samples(60_000), 5_000)
@@ -676,8 +687,7 @@ def test_013_an_end_in_the_middle_of_a_change(then, rng):
                storage={"sync": "50ms"}) as fleet:
         fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
         fleet.write()
-        fleet._inside = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e",
-                         "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=700000"]
+        fleet._inside = slow_disk(0.7)
         fleet.start()
         sender = Pinger(fleet.address("engine"), signals.samples(60_000), 5_000)
         time.sleep(0.3)
@@ -750,13 +760,7 @@ def test_013_two_names_for_one_socket(change, rng):
 
 def test_013_an_address_changes_before_the_new_buffer_had_a_relay(rng, tmp_path):
     """Its first relay and the manager die together."""
-    copy_programs(tmp_path)
-    (tmp_path / "real").mkdir()
-    os.rename(tmp_path / "flotilla-relay", tmp_path / "real/flotilla-relay")
-    (tmp_path / "flotilla-relay").write_text(
-        f'#!/bin/bash\nmv {tmp_path}/die {tmp_path}/died 2>/dev/null && kill -9 $PPID $$\n'
-        f'exec {tmp_path}/real/flotilla-relay "$@"\n')
-    (tmp_path / "flotilla-relay").chmod(0o755)
+    mortal_relay(tmp_path, "$PPID $$")
     with Fleet({"engine": {"schema": signals.SCHEMA}}, prefix=tmp_path) as fleet:
         fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
         fleet.write()
@@ -806,8 +810,7 @@ def test_013_an_address_is_wanted_again(rng):
     with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
         fleet.channels["engine"]["listen"] = old = fleet.addresses.unicast()
         fleet.write()
-        fleet._inside = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e",
-                         "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=1500000"]
+        fleet._inside = slow_disk(1.5)
         fleet.start()
         sender = Pinger(old, signals.samples(60_000), 5_000)
         time.sleep(0.2)
