@@ -310,10 +310,10 @@ void channel_close_ahead(struct channel *channel)
 {
     if (channel->pending_receive < 0)
         return;
-    uint64_t socket = net_cookie(channel->pending_receive), lost;
+    uint64_t socket = net_cookie(channel->pending_receive);
     /* An earlier manager may have had its relay go on with it already. */
     if (channel->receive < 0 || socket == 0 || socket != net_cookie(channel->receive)) {
-        lost = net_drain(channel->pending_receive);
+        uint64_t lost = net_drain(channel->pending_receive);
         if (socket != channel->counted_socket)
             lost += net_dropped(channel->pending_receive);
         channel->carried.datagrams_dropped += lost;

@@ -655,6 +655,16 @@ def flotilla_stop(fleet, program=FLOTILLA):
                           text=True, timeout=60)
 
 
+def stop_under(sender, fleet, seconds):
+    """All that comes until the stop is received and recorded; how many that were."""
+    done = flotilla_stop(fleet)
+    assert fleet.manager.wait(seconds) == 0
+    fleet.manager = None
+    taken = sender.stop()
+    assert f"engine: {taken} received, 0 rejected, 0 dropped, {taken} rec" in done.stdout
+    return taken
+
+
 @pytest.mark.parametrize("how", ["stopped", "removed"])
 def test_013_an_end_on_a_live_stream_counts_all(how, rng):
     with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
@@ -664,11 +674,7 @@ def test_013_an_end_on_a_live_stream_counts_all(how, rng):
         sender = Pinger(fleet.address("engine"), signals.samples(60_000), 20_000)
         time.sleep(rng.uniform(0.2, 0.3))
         if how == "stopped":
-            done = flotilla_stop(fleet)
-            assert fleet.manager.wait(10) == 0
-            fleet.manager = None
-            taken = sender.stop()
-            assert f"engine: {taken} received, 0 rejected, 0 dropped, {taken} rec" in done.stdout
+            taken = stop_under(sender, fleet, 10)
         else:
             del fleet.channels["engine"]
             fleet.set("other", {"schema": signals.SCHEMA})
@@ -702,11 +708,7 @@ def test_013_an_end_in_the_middle_of_a_change(then, rng):
         fleet.channels["engine"]["buffer"] = "8MiB"
         reload()
         if then == "stopped":
-            done = flotilla_stop(fleet)
-            assert fleet.manager.wait(20) == 0
-            fleet.manager = None
-            taken = sender.stop()
-            assert f"engine: {taken} received, 0 rejected, 0 dropped, {taken} rec" in done.stdout
+            taken = stop_under(sender, fleet, 20)
         else:
             keys = fleet.channels.pop("engine")
             fleet.set("other", {"schema": signals.SCHEMA})

@@ -361,6 +361,17 @@ static int configure_receiver(int descriptor, const struct net_receive_options *
     return net_is_multicast(listen) ? join_all(descriptor, options, interface) : 0;
 }
 
+/* What the socket is bound to; family 0: nothing of IP. 0 or a negative errno. */
+static int read_bound(int descriptor, struct address *bound)
+{
+    struct sockaddr_storage name = {0};
+    socklen_t bytes = sizeof(name);
+    if (getsockname(descriptor, (struct sockaddr *)&name, &bytes) < 0)
+        return -errno;
+    from_system((const struct sockaddr_in6 *)(const void *)&name, bound);
+    return 0;
+}
+
 static bool is_connected(int descriptor)
 {
     struct sockaddr_storage peer;
@@ -377,12 +388,10 @@ static int check_bound(int descriptor, const struct address *listen)
     socklen_t bytes = sizeof(type);
     if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &bytes) < 0)
         return -errno;
-    struct sockaddr_storage name = {0};
     struct address bound;
-    bytes = sizeof(name);
-    if (getsockname(descriptor, (struct sockaddr *)&name, &bytes) < 0)
-        return -errno;
-    from_system((const struct sockaddr_in6 *)(const void *)&name, &bound);
+    int status = read_bound(descriptor, &bound);
+    if (status < 0)
+        return status;
     if (type != SOCK_DGRAM || bound.family == 0)
         return -EPROTOTYPE;
     if (net_same_address(&bound, listen))
@@ -455,13 +464,8 @@ static bool is_shared(int descriptor)
 
 void net_keep_alone(int descriptor)
 {
-    struct sockaddr_storage name = {0};
     struct address bound;
-    socklen_t bytes = sizeof(name);
-    if (getsockname(descriptor, (struct sockaddr *)&name, &bytes) < 0)
-        return;
-    from_system((const struct sockaddr_in6 *)(const void *)&name, &bound);
-    if (bound.family != 0 && !net_is_multicast(&bound))
+    if (read_bound(descriptor, &bound) == 0 && bound.family != 0 && !net_is_multicast(&bound))
         set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 0);
 }
 
