@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "avro/datum.h"
-#include "avro/schema.h"
+#include "schema/schema.h"
 #include "base/check.h"
 #include "os/clock.h"
 

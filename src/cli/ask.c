@@ -7,7 +7,8 @@
 
 #include "cli/options.h"
 #include "cli/verb.h"
-#include "manager/control.h"
+#include "config/config.h"
+#include "control/client.h"
 
 int ask_read_options(int argc, char **argv, unsigned accepts, struct ask_options *options)
 {
@@ -65,7 +66,7 @@ int ask_manager(const struct ask_options *options, json_t *request, uint64_t tim
     if (!verb) {
         fprintf(stderr, "flotilla: out of memory\n");
         code = EXIT_FAILED;
-    } else if (control_find_runtime(options->config, runtime, error, sizeof error) < 0) {
+    } else if (config_find_runtime(options->config, runtime, error, sizeof error) < 0) {
         fprintf(stderr, "flotilla %s: %s\n", verb, error);
         code = EXIT_CONFIG;
     } else {
@@ -87,7 +88,7 @@ json_t *ask_quietly(const struct ask_options *options, json_t *request, uint64_t
 {
     char runtime[CHANNEL_PATH_BYTES_MAX], error[2048];
     json_t *reply = NULL;
-    if (request && control_find_runtime(options->config, runtime, error, sizeof error) == 0)
+    if (request && config_find_runtime(options->config, runtime, error, sizeof error) == 0)
         reply = control_ask(runtime, request, timeout_ms, false, error, sizeof error);
     json_decref(request);
     return reply;

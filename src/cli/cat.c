@@ -2,20 +2,20 @@
  * flotilla cat: the datums of container files as JSON lines, whoever wrote the file, finished or
  * still open. What can be read is printed; where it cannot be, the offset and the reason follow.
  * Blocks of Flotilla's own are also held against their checksums, which other readers do not know.
- * Relies on avro/container, avro/block and avro/json. */
+ * Relies on archive/container, avro/block and schema/json. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive/container.h"
 #include "avro/block.h"
-#include "avro/container.h"
-#include "avro/json.h"
 #include "base/check.h"
 #include "cli/options.h"
 #include "cli/verb.h"
 #include "os/file.h"
+#include "schema/json.h"
 
 const char verb_cat_help[] =
     "usage: flotilla cat FILE... [--count N] [--schema]\n"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * `flotilla check`: is fleet.yaml good, and what does it come to?
- * Relies on manager/config for everything that is checked. The outage budget is a figure for one
+ * Relies on config/config for everything that is checked. The outage budget is a figure for one
  * kind of traffic, measured on Linux: see BUDGET_DATAGRAM_CHARGE. */
 #include <errno.h>
 #include <jansson.h>
@@ -11,7 +11,7 @@
 #include "base/check.h"
 #include "cli/options.h"
 #include "cli/verb.h"
-#include "manager/config.h"
+#include "config/config.h"
 
 const char verb_check_help[] =
     "usage: flotilla check [-c FILE] [--print | --json | --keys]\n"

@@ -16,7 +16,7 @@
 #include "base/units.h"
 #include "cli/options.h"
 #include "cli/verb.h"
-#include "manager/control.h"
+#include "control/client.h"
 #include "manager/retention.h"
 #include "os/cgroup.h"
 #include "os/file.h"

@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "manager/config.h"
+#include "config/config.h"
 
 enum doctor_level {
     DOCTOR_OK,

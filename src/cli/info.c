@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * flotilla info: what a container file is, from its header and the fronts of its blocks. Nothing is
  * decoded unless asked for, so that a large file takes a moment.
- * Relies on avro/scan; only Flotilla's own blocks carry arrival times. */
+ * Relies on archive/scan; only Flotilla's own blocks carry arrival times. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

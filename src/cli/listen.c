@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * flotilla listen: joins one of a channel's streams and prints the datums in it.
- * Relies on os/net for the joining, avro/json for the printing. A listener that is too slow loses
+ * Relies on os/net for the joining, schema/json for the printing. A listener that is too slow loses
  * datagrams in its own queue only; how many is said at the end. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "avro/json.h"
 #include "base/check.h"
 #include "cli/options.h"
 #include "cli/subject.h"
@@ -17,6 +16,7 @@
 #include "os/interrupt.h"
 #include "os/memory.h"
 #include "os/net.h"
+#include "schema/json.h"
 
 #define LISTEN_MESSAGES    16u
 #define LISTEN_QUEUE_BYTES (8u << 20)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * A file as info, verify and recover read it: in pieces, by the size it had when it was opened, and
  * on behind bytes that the medium does not give back. Where interrupt_install was called, reading
- * ends with -EINTR once a signal has come. Relies on os/file, os/interrupt and avro/scan. */
+ * ends with -EINTR once a signal has come. Relies on os/file, os/interrupt and archive/scan. */
 #ifndef FLOTILLA_CLI_RECORDING_H
 #define FLOTILLA_CLI_RECORDING_H
 
 #include <jansson.h>
 
-#include "avro/scan.h"
+#include "archive/scan.h"
 
 struct recording {
     const char *path;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "avro/recover.h"
+#include "archive/recover.h"
 #include "base/check.h"
 #include "cli/options.h"
 #include "cli/recording.h"

@@ -2,7 +2,7 @@
  * flotilla run: the manager, in the foreground. The work is in src/manager. */
 #include "cli/ask.h"
 #include "cli/verb.h"
-#include "manager/config.h"
+#include "config/config.h"
 #include "manager/manager.h"
 
 const char verb_run_help[] =

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * flotilla schema: judges an Avro schema, shows what a relay makes of it, and writes the compiled
- * layout for a relay that is run by hand. Relies on avro/schema and os/file; what is wrong is
+ * layout for a relay that is run by hand. Relies on schema/schema and os/file; what is wrong is
  * printed as for fleet.yaml, with the line and a caret. */
 #include <errno.h>
 #include <inttypes.h>
@@ -10,13 +10,13 @@
 
 #include <jansson.h>
 
-#include "avro/canonical.h"
-#include "avro/schema.h"
 #include "base/check.h"
 #include "cli/options.h"
 #include "cli/verb.h"
-#include "manager/config_faults.h"
+#include "config/faults.h"
 #include "os/file.h"
+#include "schema/canonical.h"
+#include "schema/schema.h"
 
 const char verb_schema_help[] =
     "usage: flotilla schema FILE [--json] [-o OUT.layout] [--time FIELD] [--sequence FIELD]\n"

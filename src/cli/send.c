@@ -11,8 +11,7 @@
 
 #include <jansson.h>
 
-#include "avro/container.h"
-#include "avro/synth.h"
+#include "archive/container.h"
 #include "base/check.h"
 #include "base/varint.h"
 #include "cli/options.h"
@@ -23,6 +22,7 @@
 #include "os/interrupt.h"
 #include "os/memory.h"
 #include "os/net.h"
+#include "schema/synth.h"
 
 #define SEND_PAYLOAD_BYTES_MAX 65507u /* of a UDP datagram over IPv4 */
 #define SEND_SLOT_BYTES        (SEND_PAYLOAD_BYTES_MAX + ENVELOPE_FRONT_BYTES_MAX)

@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "cli/ask.h"
 #include "cli/verb.h"
-#include "manager/config.h"
-#include "manager/control.h"
+#include "config/config.h"
+#include "control/client.h"
 #include "manager/manager.h"
 
 #define STOP_TIMEOUT_MS 60000u
@@ -51,7 +51,7 @@ static void print_channel(const json_t *channel)
 static json_t *end_left(const struct ask_options *options)
 {
     char runtime[CHANNEL_PATH_BYTES_MAX], error[2048];
-    if (control_find_runtime(options->config, runtime, error, sizeof error) < 0 ||
+    if (config_find_runtime(options->config, runtime, error, sizeof error) < 0 ||
         control_managed_again(runtime) != 0)
         return NULL;
     log_start("flotilla", NULL);

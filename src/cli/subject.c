@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Finds a channel and its schema for a verb, with the messages a person needs to go on.
- * Relies on manager/config for everything that fleet.yaml says. */
+ * Relies on config/config for everything that fleet.yaml says. */
 #include "cli/subject.h"
 
 #include <stdio.h>

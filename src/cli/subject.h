@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * What send and listen work on: a channel of the fleet file, or a schema file alone, with its
- * schema parsed and compiled. Relies on manager/config and avro/schema. */
+ * schema parsed and compiled. Relies on config/config and schema/schema. */
 #ifndef FLOTILLA_CLI_SUBJECT_H
 #define FLOTILLA_CLI_SUBJECT_H
 
 #include "avro/envelope.h"
 #include "avro/framing.h"
-#include "avro/schema.h"
-#include "manager/config.h"
+#include "config/config.h"
+#include "schema/schema.h"
 
 struct subject {
     struct config *config;                /* NULL for a schema file alone */

@@ -16,7 +16,7 @@
 #include "base/check.h"
 #include "cli/options.h"
 #include "cli/verb.h"
-#include "manager/config.h"
+#include "config/config.h"
 #include "os/file.h"
 #include "os/path.h"
 #include "os/process.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * flotilla verify: is a file what its header promises, to the last byte? Every fault with its
  * offset, and on behind it. A file that is being written is judged by the size it had.
- * Relies on avro/scan, which recover judges by as well. */
+ * Relies on archive/scan, which recover judges by as well. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

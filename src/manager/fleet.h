@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 #include "channel/counters.h"
+#include "config/config.h"
 #include "manager/child.h"
-#include "manager/config.h"
 #include "os/loop.h"
 #include "os/process.h"
 
@@ -61,9 +61,6 @@ void fleet_release_left(struct fleet *fleet);
 /* Takes what the channels that were taken over lack (layouts) from the configuration, if that is
  * still the same; puts nothing in force. */
 void fleet_recall(struct fleet *fleet, const struct config *config);
-
-/* Whether a keeper or a relay of that runtime folder runs. */
-bool fleet_is_left(const char *runtime);
 
 enum fleet_change { FLEET_ADDED, FLEET_CHANGED, FLEET_REMOVED, FLEET_UNCHANGED, FLEET_CHANGES };
 

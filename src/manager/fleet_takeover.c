@@ -47,20 +47,6 @@ static bool read_channel(const struct fleet *fleet, const char *words, size_t by
     return false;
 }
 
-static int note_left(void *context, long id, const char *words, size_t bytes)
-{
-    const struct fleet *fleet = context;
-    char channel[CHANNEL_NAME_BYTES_MAX + 1];
-    (void)id;
-    return read_channel(fleet, words, bytes, channel);
-}
-
-bool fleet_is_left(const char *runtime)
-{
-    struct fleet looked_for = {.runtime = (char *)(uintptr_t)runtime};
-    return keepers_any(runtime) || process_each("flotilla-relay", note_left, &looked_for) == 1;
-}
-
 /* A relay of this runtime folder runs. Where what it works on was not kept of its channel, or not
  * yet (a keeper that hung has what was before), it is copied; where that is not allowed, it has to
  * end.

@@ -90,13 +90,7 @@ static int note_keeper(void *context, long id, const char *words, size_t bytes)
     size_t name = strlen(words) + 1;
     if (name >= bytes || strcmp(words + name, search->runtime) != 0)
         return 0;
-    return search->keepers ? open_found(search, id) : 1;
-}
-
-bool keepers_any(const char *runtime)
-{
-    struct search search = {.runtime = runtime};
-    return process_each(PROGRAM, note_keeper, &search) == 1;
+    return open_found(search, id);
 }
 
 int keepers_find(struct keepers *keepers, const char *runtime)

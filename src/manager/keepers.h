@@ -26,9 +26,6 @@ struct keepers {
     struct keeper_found *ended; /* killed, but somebody (a debugger, a freezer) keeps them */
 };
 
-/* Whether a keeper of that runtime folder runs. */
-bool keepers_any(const char *runtime);
-
 /* Finds all that are not known to have been followed by another. 0 or a negative errno. Ends with
  * keepers_forget or keepers_end. */
 int keepers_find(struct keepers *keepers, const char *runtime);

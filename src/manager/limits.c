@@ -6,16 +6,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "channel/staging.h"
-
-/* Of a relay besides its shared memory: program, stacks, header image, page tables, and the page
- * cache that it writes through where there is no direct I/O. */
-#define BASE_BYTES (8ull << 20)
-
-uint64_t limits_memory_bytes(const struct channel_settings *settings)
-{
-    return staging_bytes(settings) + BASE_BYTES;
-}
 
 static bool open_once(struct limits *limits)
 {

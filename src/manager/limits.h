@@ -5,7 +5,7 @@
 #ifndef FLOTILLA_MANAGER_LIMITS_H
 #define FLOTILLA_MANAGER_LIMITS_H
 
-#include "manager/config.h"
+#include "config/config.h"
 #include "os/cgroup.h"
 
 struct limits {
@@ -21,9 +21,5 @@ int limits_group(struct limits *limits, const struct config_channel *channel);
 void limits_forget(struct limits *limits, const char *name);
 /* Removes all groups; every relay has ended. */
 void limits_close(struct limits *limits);
-
-/* What a relay of these settings may come to use: its buffer, and besides it what it needs to run.
- * A limit of memory below that would have it killed. */
-uint64_t limits_memory_bytes(const struct channel_settings *settings);
 
 #endif

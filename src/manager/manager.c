@@ -11,8 +11,9 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "manager/config.h"
-#include "manager/control.h"
+#include "config/config.h"
+#include "control/client.h"
+#include "control/server.h"
 #include "manager/fleet.h"
 #include "manager/report.h"
 #include "manager/retention.h"
@@ -634,7 +635,7 @@ json_t *manager_end_left(const char *runtime, const char *path)
     struct loop *loop = NULL;
     struct fleet *fleet = NULL;
     json_t *reply = NULL;
-    if (!fleet_is_left(runtime) || find_program("flotilla-keeper", keeper) < 0 ||
+    if (!control_fleet_is_left(runtime) || find_program("flotilla-keeper", keeper) < 0 ||
         find_program("flotilla-relay", relay) < 0)
         return NULL;
     int folder = folder_open(runtime);

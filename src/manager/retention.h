@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "manager/config.h"
+#include "config/config.h"
 
 #define RETENTION_PERIOD_MS 30000u
 /* File times before this (2020-01-01) come from a clock that was not set yet, and tell no age. */

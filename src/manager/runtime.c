@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "manager/control.h"
+#include "control/client.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/process.h"

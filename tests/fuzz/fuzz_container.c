@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "avro/container.h"
-#include "avro/scan.h"
+#include "archive/container.h"
+#include "archive/scan.h"
 #include "base/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -18,7 +18,7 @@
 #include <sanitizer/allocator_interface.h>
 
 #include "base/check.h"
-#include "manager/control.h"
+#include "control/server.h"
 #include "os/local.h"
 #include "os/loop.h"
 

@@ -12,11 +12,11 @@
 #include <string.h>
 
 #include "avro/datum.h"
-#include "avro/json.h"
 #include "avro/layout.h"
-#include "avro/schema.h"
 #include "base/check.h"
 #include "libavro_judge.h"
+#include "schema/json.h"
+#include "schema/schema.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);

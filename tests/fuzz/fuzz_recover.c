@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "avro/recover.h"
-#include "avro/scan.h"
+#include "archive/recover.h"
+#include "archive/scan.h"
 #include "base/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

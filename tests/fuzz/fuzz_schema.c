@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "avro/canonical.h"
 #include "avro/layout.h"
-#include "avro/schema.h"
+#include "schema/canonical.h"
+#include "schema/schema.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

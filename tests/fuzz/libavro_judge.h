@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * libavro as a judge, behind plain C types: its headers and ours are both called avro/schema.h, so
- * that no file can include both. Relies on libavro 1.11, whose leaks over bad datums it takes back.
+ * libavro as a judge, behind plain C types: its folder of headers and ours are both called
+ * avro/, so that no file can include both. Relies on libavro 1.11, whose leaks over bad datums it takes back.
  */
 #ifndef FLOTILLA_FUZZ_LIBAVRO_JUDGE_H
 #define FLOTILLA_FUZZ_LIBAVRO_JUDGE_H

@@ -16,12 +16,12 @@
 #include <unistd.h>
 
 #include "avro/envelope.h"
-#include "avro/schema.h"
 #include "base/log.h"
 #include "model.h"
 #include "mutants.h"
 #include "os/clock.h"
 #include "relay/relay.h"
+#include "schema/schema.h"
 #include "sim.h"
 #include "world.h"
 

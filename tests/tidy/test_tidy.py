@@ -14,7 +14,7 @@ OPENING = "/* SPDX-License-Identifier: MIT\n * A planted file. */\n"
 
 PLANTED = {
     "outward include": ("src/base/log.c", '\n#include "os/file.h"\n', "must not include"),
-    "sideways include": ("src/relay/main.c", '\n#include "manager/config.h"\n',
+    "sideways include": ("src/relay/main.c", '\n#include "config/config.h"\n',
                          "must not include"),
     "system header": ("src/avro/block.c", "\n#include <unistd.h>\n", "system header"),
     "library in the relay": ("src/relay/main.c", "\n#include <jansson.h>\n", "is not used in"),

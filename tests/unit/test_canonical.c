@@ -12,11 +12,11 @@
 
 #include <cmocka.h>
 
-#include "avro/canonical.h"
 #include "avro/datum.h"
-#include "avro/json.h"
-#include "avro/schema.h"
 #include "base/check.h"
+#include "schema/canonical.h"
+#include "schema/json.h"
+#include "schema/schema.h"
 
 /* The file below the data folder's avro/, NUL behind, from malloc; NULL where it is missing. */
 static char *read_data(const char *name, size_t *bytes)

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "avro/datum.h"
-#include "avro/schema.h"
+#include "schema/schema.h"
 
 struct compiled {
     uint8_t *image;

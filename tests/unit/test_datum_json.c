@@ -16,13 +16,13 @@
 #include <jansson.h>
 #include <zlib.h>
 
-#include "avro/container.h"
+#include "archive/container.h"
 #include "avro/datum.h"
-#include "avro/json.h"
-#include "avro/schema.h"
-#include "avro/synth.h"
 #include "base/check.h"
 #include "base/varint.h"
+#include "schema/json.h"
+#include "schema/schema.h"
+#include "schema/synth.h"
 
 struct compiled {
     struct schema_file *file;

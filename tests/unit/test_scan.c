@@ -14,11 +14,11 @@
 #include <cmocka.h>
 #include <zlib.h>
 
+#include "archive/recover.h"
+#include "archive/scan.h"
 #include "avro/block.h"
-#include "avro/recover.h"
-#include "avro/scan.h"
-#include "avro/synth.h"
 #include "base/varint.h"
+#include "schema/synth.h"
 
 enum { PAGE = BLOCK_PAGE_BYTES, BLOCKS_MAX = 64, FILE_ROOM = 4 << 20 };
 enum format { OURS, FOREIGN_NULL, FOREIGN_DEFLATE, FORMATS };

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "avro/datum.h"
-#include "avro/schema.h"
 #include "base/check.h"
+#include "schema/schema.h"
 
 /* A schema, compiled and loaded. */
 struct compiled {

@@ -15,7 +15,7 @@
 #include "base/check.h"
 #include "base/nearest.h"
 #include "channel/value.h"
-#include "manager/config_keys.h"
+#include "config/keys.h"
 
 #define WORDS_MAX 64
 

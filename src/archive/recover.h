@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ * Copies what is intact of a scanned file to a new one: each block where it stands in the order of
+ * the file, byte for byte; only the place a block of our own notes is set to its new one.
+ * Pure bytes: writes through a callback. Relies on archive/scan for what is intact. */
+#ifndef FLOTILLA_ARCHIVE_RECOVER_H
+#define FLOTILLA_ARCHIVE_RECOVER_H
+
+#include <stdbool.h>
+
+#include "archive/scan.h"
+
+struct recover {
+    /* Writes `bytes` at `offset`, which follows what was written before. 0 or a negative errno. */
+    int (*write)(void *context, struct span bytes, uint64_t offset);
+    /* Is told every fault and every block that is kept, in order; may be NULL. */
+    void (*tell)(void *context, const struct scan_event *event);
+    /* Whether the block is to be kept after all: not where it was read from a broken medium, say.
+     * If not, `event` is to be made the fault. May be NULL: all are. */
+    bool (*keep)(void *context, struct scan_event *event);
+    void *context;
+};
+
+/* Where the header of the damaged file cannot be trusted, what to write in its place: verbatim
+ * schema; texts as block_header_text has them. */
+struct recover_header {
+    struct span schema;
+    const char *channel, *host, *started, *version;
+};
+
+/* Writes a header (that of the file where `header` is NULL) and the intact blocks of `scan`, from
+ * where it is to its end. 0 or a negative errno; `totals` counts the events. */
+int recover_run(struct scan *scan, const struct recover_header *header,
+                const struct recover *recover, struct scan_totals *totals);
+
+#endif

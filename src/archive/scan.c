@@ -1,0 +1,1100 @@
+/* SPDX-License-Identifier: MIT
+ * The walk over a damaged or sound container file. Every block is judged whole before it is handed
+ * out: framing, decoding, checksum, and every datum against the schema. Behind a fault the next
+ * sync marker is searched; it may also stand inside data, so what follows it is judged as well, and
+ * so is what ends in it. Reads in whole pages from page boundaries, so that a page another process
+ * rewrites meanwhile is seen before or after, never half. */
+#include "archive/scan.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <zlib.h>
+
+#include "avro/block.h"
+#include "avro/datum.h"
+#include "base/check.h"
+#include "base/varint.h"
+
+#define WINDOW_BYTES       (1u << 20)
+#define FRONT_WINDOW_BYTES (2u * BLOCK_PAGE_BYTES)
+#define SEARCH_BYTES       (8u << 20)
+#define SEARCH_BLOCK_BYTES (4u << 20)   /* of the block that tells the marker of a lost header */
+#define BACK_BYTES         (512u << 10) /* a block of our own is at most that long */
+#define HEADER_BYTES_MAX   (LAYOUT_SCHEMA_BYTES_MAX + (1u << 20))
+#define HEADER_ENTRIES_MAX 10000u
+#define INFLATE_BYTES      (16u << 10) /* the least room to unpack into */
+#define ZLIB_TRAILER_BYTES 4u
+#define FRONT_BYTES_MAX    (2u * VARINT_BYTES_MAX)
+
+struct scan {
+    struct scan_source source;
+    struct scan_header header;
+    uint8_t *header_image;
+    struct schema_file *schema;
+    uint8_t *layout_image;
+    struct layout layout;
+
+    uint8_t *window; /* file bytes [window_from, window_from + window_bytes) */
+    size_t window_room, window_bytes;
+    uint64_t window_from;
+    size_t ahead; /* how much is read at once */
+    uint8_t *decoded;
+    size_t decoded_room;
+    z_stream inflater;
+    bool inflater_ready;
+
+    uint64_t at;           /* where the next block begins */
+    bool header_lost;      /* the walk begins with the file: no header stands in front of it */
+    uint64_t header_taken; /* bytes lost or missing that were put down to the header */
+    int64_t shift;         /* how far blocks stand behind the place they were written at */
+    bool ended;
+    struct scan_event waiting[4];
+    uint32_t waiting_count, waiting_next;
+};
+
+static int grow(uint8_t **memory, size_t *room, size_t bytes)
+{
+    if (bytes <= *room)
+        return 0;
+    uint8_t *grown = realloc(*memory, bytes);
+    if (grown == NULL)
+        return -ENOMEM;
+    *memory = grown;
+    *room = bytes;
+    return 0;
+}
+
+/* Brings file bytes [offset, offset + bytes) into the window, as far as the file goes; `view` is
+ * what is there. Earlier views end. 0 or a negative errno. */
+static int look(struct scan *scan, uint64_t offset, size_t bytes, struct span *view)
+{
+    uint64_t size = scan->source.bytes;
+    if (offset > size)
+        offset = size;
+    if (bytes > size - offset)
+        bytes = (size_t)(size - offset);
+    if (offset < scan->window_from || offset + bytes > scan->window_from + scan->window_bytes) {
+        uint64_t from = offset / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
+        size_t wanted = (size_t)(offset - from) + bytes;
+        wanted = (wanted + BLOCK_PAGE_BYTES - 1) / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
+        if (wanted < scan->ahead)
+            wanted = scan->ahead < size - from ? scan->ahead : (size_t)(size - from);
+        int status = grow(&scan->window, &scan->window_room, wanted);
+        if (status < 0)
+            return status;
+        size_t kept = 0;
+        if (from >= scan->window_from && from < scan->window_from + scan->window_bytes) {
+            kept = (size_t)(scan->window_from + scan->window_bytes - from);
+            memmove(scan->window, scan->window + (from - scan->window_from), kept);
+        }
+        scan->window_from = from;
+        scan->window_bytes = kept;
+        uint64_t left = size - (from + kept);
+        size_t missing = wanted - kept;
+        if (missing > left)
+            missing = (size_t)left;
+        long got = missing == 0 ? 0
+                                : scan->source.read(scan->source.context, scan->window + kept,
+                                                    missing, from + kept);
+        if (got < 0)
+            return (int)got;
+        scan->window_bytes += (size_t)got;
+        if ((size_t)got < missing) { /* it has become shorter */
+            scan->source.bytes = from + scan->window_bytes;
+            return look(scan, offset, bytes, view);
+        }
+    }
+    *view = (struct span){scan->window + (offset - scan->window_from), bytes};
+    return 0;
+}
+
+/* ---- the header ---- */
+
+struct cursor {
+    const uint8_t *start, *at, *end;
+    bool cut;        /* the bytes end inside */
+    const char *bad; /* what is wrong */
+};
+
+static int64_t cursor_long(struct cursor *cursor)
+{
+    int64_t value = 0;
+    if (cursor->cut || cursor->bad != NULL)
+        return 0;
+    int used = varint_read(cursor->at, cursor->end, &value);
+    if (used == 0)
+        cursor->cut = true;
+    else if (used < 0)
+        cursor->bad = "a number is too long";
+    else
+        cursor->at += used;
+    return used > 0 ? value : 0;
+}
+
+static struct span cursor_counted(struct cursor *cursor)
+{
+    int64_t bytes = cursor_long(cursor);
+    struct span text = {cursor->at, 0};
+    if (bytes < 0 || bytes > (int64_t)HEADER_BYTES_MAX) {
+        cursor->bad = "a length is out of bounds";
+    } else if (bytes > cursor->end - cursor->at) {
+        cursor->cut = true;
+    } else {
+        text.bytes = (size_t)bytes;
+        cursor->at += bytes;
+    }
+    return text;
+}
+
+static bool is_word(struct span text, const char *word)
+{
+    return text.bytes == strlen(word) && memcmp(text.at, word, text.bytes) == 0;
+}
+
+static void take_entry(struct scan_header *header, struct span key, struct span value,
+                       struct cursor *cursor)
+{
+    const struct {
+        const char *key;
+        struct span *into;
+    } known[] = {
+        {"avro.schema", &header->schema},       {"avro.codec", &header->codec_name},
+        {"flotilla.channel", &header->channel}, {"flotilla.host", &header->host},
+        {"flotilla.started", &header->started}, {"flotilla.version", &header->version},
+    };
+    if (key.bytes > 9 && memcmp(key.at, "flotilla.", 9) == 0)
+        header->ours = true;
+    for (size_t i = 0; i < ARRAY_COUNT(known); i++)
+        if (is_word(key, known[i].key)) {
+            if (known[i].into->at != NULL)
+                cursor->bad = "an entry is there twice";
+            *known[i].into = value;
+        }
+}
+
+/* Reads the header at the start of `bytes`. */
+static void parse_header(struct scan_header *header, struct span bytes, struct cursor *cursor)
+{
+    *header = (struct scan_header){.sound = true};
+    *cursor = (struct cursor){bytes.at, bytes.at, bytes.at + bytes.bytes, false, NULL};
+    if (bytes.bytes < 4 || memcmp(bytes.at, "Obj\x01", 4) != 0) {
+        cursor->bad = "not an Avro container file";
+        return;
+    }
+    cursor->at += 4;
+    uint64_t entries = 0;
+    for (;;) {
+        int64_t count = cursor_long(cursor);
+        if (count < 0) {
+            count = count < -(int64_t)HEADER_ENTRIES_MAX ? (int64_t)HEADER_ENTRIES_MAX + 1 : -count;
+            cursor_long(cursor);
+        }
+        if (count == 0 || cursor->cut || cursor->bad != NULL)
+            break;
+        if ((uint64_t)count > HEADER_ENTRIES_MAX ||
+            (entries += (uint64_t)count) > HEADER_ENTRIES_MAX) {
+            cursor->bad = "it claims too many entries";
+            break;
+        }
+        for (; count > 0 && !cursor->cut && cursor->bad == NULL; count--) {
+            struct span key = cursor_counted(cursor);
+            struct span value = cursor_counted(cursor);
+            if (!cursor->cut && cursor->bad == NULL)
+                take_entry(header, key, value, cursor);
+        }
+    }
+    if (cursor->cut || cursor->bad != NULL)
+        return;
+    if (cursor->end - cursor->at < (ptrdiff_t)SCAN_SYNC_BYTES) {
+        cursor->cut = true;
+        return;
+    }
+    memcpy(header->sync, cursor->at, SCAN_SYNC_BYTES);
+    cursor->at += SCAN_SYNC_BYTES;
+    header->image = (struct span){bytes.at, (size_t)(cursor->at - bytes.at)};
+    if (header->schema.at == NULL)
+        cursor->bad = "it has no schema";
+    else if (header->codec_name.at == NULL || header->codec_name.bytes == 0 ||
+             is_word(header->codec_name, "null"))
+        header->codec = SCAN_CODEC_NULL;
+    else if (is_word(header->codec_name, "deflate"))
+        header->codec = SCAN_CODEC_DEFLATE;
+    else
+        header->codec = header->ours ? SCAN_CODEC_DEFLATE : SCAN_CODEC_UNKNOWN;
+}
+
+int scan_use_schema(struct scan *scan, struct span schema, char *error, size_t error_bytes)
+{
+    uint8_t *image = NULL;
+    size_t image_bytes;
+    struct layout layout;
+    struct schema_file *file = schema_parse(schema, error, error_bytes);
+    if (file == NULL)
+        return -EINVAL;
+    if (schema_compile(file, NULL, NULL, &image, &image_bytes, error, error_bytes) < 0) {
+        schema_free(file);
+        return -EINVAL;
+    }
+    int status = layout_load(&layout, (struct span){image, image_bytes});
+    CHECK(status == 0);
+    schema_free(scan->schema);
+    free(scan->layout_image);
+    scan->schema = file;
+    scan->layout_image = image;
+    scan->layout = layout;
+    return 0;
+}
+
+static int read_header(struct scan *scan, char *error, size_t error_bytes)
+{
+    struct cursor cursor;
+    struct span view;
+    size_t wanted = 64u << 10;
+    if (scan->source.bytes == 0) {
+        snprintf(error, error_bytes, "offset 0: not an Avro container file (it is empty)");
+        return -EBADMSG;
+    }
+    for (;; wanted *= 2) {
+        int status = look(scan, 0, wanted, &view);
+        if (status < 0) {
+            snprintf(error, error_bytes, "offset 0: %s", strerror(-status));
+            return status;
+        }
+        parse_header(&scan->header, view, &cursor);
+        if (!cursor.cut || view.bytes < wanted || wanted > HEADER_BYTES_MAX)
+            break;
+    }
+    if (cursor.cut)
+        cursor.bad = view.bytes < wanted ? "the file ends inside it" : "it is too long";
+    if (cursor.bad != NULL) {
+        snprintf(error, error_bytes, "offset %zu: the header cannot be read: %s",
+                 (size_t)(cursor.at - cursor.start), cursor.bad);
+        return -EBADMSG;
+    }
+    if (scan->header.codec == SCAN_CODEC_UNKNOWN) {
+        snprintf(error, error_bytes,
+                 "offset %zu: its codec is not known here (null and deflate are)",
+                 (size_t)(scan->header.codec_name.at - cursor.start));
+        return -ENOTSUP;
+    }
+    /* The spans move with the header's copy. */
+    size_t bytes = scan->header.image.bytes;
+    scan->header_image = malloc(bytes);
+    if (scan->header_image == NULL) {
+        snprintf(error, error_bytes, "%s", strerror(ENOMEM));
+        return -ENOMEM;
+    }
+    memcpy(scan->header_image, view.at, bytes);
+    parse_header(&scan->header, (struct span){scan->header_image, bytes}, &cursor);
+    CHECK(cursor.bad == NULL && !cursor.cut);
+
+    char why[200];
+    if (scan_use_schema(scan, scan->header.schema, why, sizeof(why)) < 0) {
+        snprintf(error, error_bytes, "offset %zu: the header's schema: %s",
+                 (size_t)(scan->header.schema.at - scan->header_image), why);
+        return -EBADMSG;
+    }
+    return 0;
+}
+
+/* Whether the file is of our own format, though its header does not say so any more. */
+static int recognize(struct scan *scan)
+{
+    struct scan_header *header = &scan->header;
+    struct span view;
+    struct block_info info;
+    if (!header->ours && header->image.bytes % BLOCK_PAGE_BYTES == 0 &&
+        header->codec == SCAN_CODEC_DEFLATE) {
+        int status = look(scan, header->image.bytes, BACK_BYTES, &view);
+        if (status < 0)
+            return status;
+        header->ours = block_inspect(view, header->sync, &info) == 0 && info.sound;
+    }
+    if (header->ours) {
+        int status = block_check_header(header->image);
+        if (status < 0)
+            header->fault = status == -ENODATA ? "the header's checksum is not there"
+                                               : "the header's checksum is wrong";
+        else if (header->image.bytes % BLOCK_PAGE_BYTES != 0)
+            header->fault = "the header does not end on a page boundary";
+        else if (header->codec_name.at == NULL || !is_word(header->codec_name, "deflate"))
+            header->fault = "the header names another codec than deflate";
+        header->sound = header->fault == NULL;
+        header->codec = SCAN_CODEC_DEFLATE;
+    }
+    return 0;
+}
+
+static struct scan *new_scan(const struct scan_source *source)
+{
+    struct scan *scan = calloc(1, sizeof(*scan));
+    if (scan != NULL) {
+        scan->source = *source;
+        scan->ahead = WINDOW_BYTES;
+    }
+    return scan;
+}
+
+const struct scan_header *scan_header(const struct scan *scan)
+{
+    return &scan->header;
+}
+
+const struct schema_file *scan_schema(const struct scan *scan)
+{
+    return scan->schema;
+}
+
+const struct layout *scan_layout(const struct scan *scan)
+{
+    return &scan->layout;
+}
+
+uint64_t scan_bytes(const struct scan *scan)
+{
+    return scan->source.bytes;
+}
+
+/* ---- one block ---- */
+
+/* What is known of a block after it was judged. */
+struct verdict {
+    bool intact;
+    bool marked; /* it ends in the sync marker */
+    struct scan_event event;
+};
+
+__attribute__((format(printf, 2, 3))) static int bad(struct verdict *verdict, const char *format,
+                                                     ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(verdict->event.what, sizeof(verdict->event.what), format, arguments);
+    va_end(arguments);
+    verdict->intact = false;
+    return 0;
+}
+
+/* Unpacks `stored`, which must be used up exactly. 0, -EBADMSG, -EFBIG or -ENOMEM. */
+static int unpack(struct scan *scan, struct span stored, struct span *data, const char **why)
+{
+    z_stream *stream = &scan->inflater;
+    if (!scan->inflater_ready && inflateInit2(stream, -MAX_WBITS) != Z_OK)
+        return -ENOMEM;
+    if (scan->inflater_ready)
+        inflateReset(stream);
+    scan->inflater_ready = true;
+    stream->next_in = (Bytef *)(uintptr_t)stored.at;
+    stream->avail_in = (uInt)stored.bytes;
+    size_t bytes = 0;
+    for (int result = Z_OK; result != Z_STREAM_END;) {
+        if (bytes == SCAN_BLOCK_BYTES_MAX)
+            return -EFBIG;
+        size_t room = bytes < scan->decoded_room ? scan->decoded_room
+                                                 : 2 * bytes + 2 * stored.bytes + INFLATE_BYTES;
+        if (room > SCAN_BLOCK_BYTES_MAX)
+            room = SCAN_BLOCK_BYTES_MAX;
+        int status = grow(&scan->decoded, &scan->decoded_room, room);
+        if (status < 0)
+            return status;
+        stream->next_out = scan->decoded + bytes;
+        stream->avail_out = (uInt)(scan->decoded_room - bytes);
+        result = inflate(stream, Z_NO_FLUSH);
+        bytes = scan->decoded_room - stream->avail_out;
+        if (result != Z_OK && result != Z_STREAM_END) {
+            *why = stream->msg != NULL ? stream->msg : "it is cut short";
+            return -EBADMSG;
+        }
+    }
+    /* Some writers leave what is left of zlib's own checksum behind the data. */
+    if (stream->avail_in > ZLIB_TRAILER_BYTES) {
+        *why = "bytes are left over";
+        return -EBADMSG;
+    }
+    *data = (struct span){scan->decoded, bytes};
+    return 0;
+}
+
+/* Exactly `count` datums, no byte left. */
+static bool check_datums(struct scan *scan, struct verdict *verdict)
+{
+    struct span rest = verdict->event.data;
+    uint64_t empty = 0;
+    for (uint64_t taken = 0; taken < verdict->event.count; taken++) {
+        size_t bytes;
+        enum reject reason = datum_check(&scan->layout, rest, &bytes);
+        if (reason == REJECT_NONE && bytes == 0 && ++empty > LAYOUT_EMPTY_ITEMS_MAX)
+            reason = REJECT_COUNT;
+        if (reason != REJECT_NONE) {
+            bad(verdict,
+                "datum %" PRIu64 " of %" PRIu64 " in this block does not fit the schema (%s)",
+                taken + 1, verdict->event.count, datum_reject_name(reason));
+            return false;
+        }
+        rest.at += bytes;
+        rest.bytes -= bytes;
+    }
+    if (rest.bytes > 0)
+        bad(verdict, "%zu bytes behind the block's last datum", rest.bytes);
+    return rest.bytes == 0;
+}
+
+/* Whether the end of a block was once the sync marker: half of it still is, or all that differs has
+ * become zero. Else the block, sound as it may be, is one of another file. */
+static bool was_marker(const struct scan *scan, const uint8_t *end)
+{
+    unsigned same = 0, zero = 0;
+    for (unsigned i = 0; i < SCAN_SYNC_BYTES; i++) {
+        same += end[i] == scan->header.sync[i];
+        zero += end[i] != scan->header.sync[i] && end[i] == 0;
+    }
+    return same >= SCAN_SYNC_BYTES / 2 || same + zero == SCAN_SYNC_BYTES;
+}
+
+static int judge_ours(struct scan *scan, struct verdict *verdict)
+{
+    struct scan_event *event = &verdict->event;
+    struct block_info info;
+    /* Its own end stands in for the marker: whether that is right is said apart. */
+    const uint8_t *end = event->image.at + event->image.bytes - SCAN_SYNC_BYTES;
+    if (block_inspect(event->image, end, &info) < 0)
+        return bad(verdict, "the block's framing is damaged");
+    event->arrival_ns = info.arrival_ns;
+    event->place = info.place;
+    event->ours = true;
+    if (!info.sound)
+        return bad(verdict, "the block's checksum is wrong");
+    if (!verdict->marked && !was_marker(scan, end))
+        return bad(verdict, "the block ends in the sync marker of another file");
+    if (info.bytes % BLOCK_PAGE_BYTES != 0 || info.count > BLOCK_DATUMS_MAX)
+        return bad(verdict, "this is not a block as it is written");
+    if (info.data_bytes <= BLOCK_STORED_BYTES) {
+        event->data = (struct span){event->image.at + BLOCK_DATA_OFFSET, info.data_bytes};
+    } else {
+        int status = grow(&scan->decoded, &scan->decoded_room, info.data_bytes);
+        if (status < 0)
+            return status;
+        block_take_data(scan->decoded, event->image.at, info.data_bytes);
+        event->data = (struct span){scan->decoded, info.data_bytes};
+    }
+    verdict->intact = check_datums(scan, verdict);
+    return 0;
+}
+
+static int judge_foreign(struct scan *scan, struct verdict *verdict, struct span stored,
+                         enum scan_codec codec)
+{
+    const char *why = "";
+    verdict->event.data = stored;
+    if (codec == SCAN_CODEC_DEFLATE && (stored.bytes > 0 || verdict->event.count > 0)) {
+        int status = unpack(scan, stored, &verdict->event.data, &why);
+        if (status == -EFBIG)
+            return bad(verdict, "the block unpacks to more than %u bytes", SCAN_BLOCK_BYTES_MAX);
+        if (status == -EBADMSG)
+            return bad(verdict, "the block does not unpack (%s)", why);
+        if (status < 0)
+            return status;
+    }
+    if (!verdict->marked && verdict->event.count == 0)
+        return bad(verdict, "no block begins here");
+    verdict->intact = check_datums(scan, verdict);
+    return 0;
+}
+
+/* Reads a block's front: its datums, its bytes, and the bytes of the front. False with the fault
+ * noted if that cannot be one. */
+static bool read_front(const struct scan *scan, struct span view, struct verdict *verdict,
+                       int64_t *size, size_t *front)
+{
+    const uint8_t *end = view.at + view.bytes;
+    int64_t count = 0;
+    int count_used = varint_read(view.at, end, &count);
+    int size_used = count_used > 0 ? varint_read(view.at + count_used, end, size) : count_used;
+    verdict->event.cut = size_used == 0;
+    if (size_used == 0)
+        bad(verdict, "the file ends inside a block");
+    else if (size_used < 0 || count < 0 || *size < 0 || (scan->header.ours && count == 0))
+        bad(verdict, "no block begins here");
+    else if (*size > (int64_t)SCAN_BLOCK_BYTES_MAX)
+        bad(verdict, "a block of %" PRId64 " bytes (damaged, or over the limit of %u)", *size,
+            SCAN_BLOCK_BYTES_MAX);
+    else {
+        verdict->event.count = (uint64_t)count;
+        *front = (size_t)(count_used + size_used);
+        return true;
+    }
+    return false;
+}
+
+/* Judges the block at `offset`. 0, or a negative errno of reading. */
+static int judge(struct scan *scan, uint64_t offset, struct verdict *verdict)
+{
+    struct span view;
+    int64_t size;
+    size_t front;
+    *verdict = (struct verdict){.event = {.kind = SCAN_BLOCK, .offset = offset}};
+    int status = look(scan, offset, FRONT_BYTES_MAX, &view);
+    if (status < 0)
+        return status;
+    if (!read_front(scan, view, verdict, &size, &front))
+        return 0;
+    size_t bytes = front + (size_t)size + SCAN_SYNC_BYTES;
+    if (bytes > scan->source.bytes - offset) {
+        verdict->event.cut = true;
+        return bad(verdict, "the file ends inside a block of %zu bytes", bytes);
+    }
+    status = look(scan, offset, bytes, &view);
+    if (status < 0)
+        return status;
+    if (view.bytes < bytes) {
+        verdict->event.cut = true;
+        return bad(verdict, "the file ends inside a block of %zu bytes", bytes);
+    }
+    verdict->marked =
+        memcmp(view.at + bytes - SCAN_SYNC_BYTES, scan->header.sync, SCAN_SYNC_BYTES) == 0;
+    verdict->event.bytes = bytes;
+    verdict->event.image = view;
+    struct span stored = {view.at + front, (size_t)size};
+    if (scan->header.ours)
+        return judge_ours(scan, verdict);
+    return judge_foreign(scan, verdict, stored, scan->header.codec);
+}
+
+/* ---- from block to block ---- */
+
+static void push(struct scan *scan, const struct scan_event *event)
+{
+    CHECK(scan->waiting_count < ARRAY_COUNT(scan->waiting));
+    scan->waiting[scan->waiting_count++] = *event;
+}
+
+__attribute__((format(printf, 4, 5))) static void
+push_fault(struct scan *scan, uint64_t offset, uint64_t bytes, const char *format, ...)
+{
+    struct scan_event event = {.kind = SCAN_FAULT, .offset = offset, .bytes = bytes};
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(event.what, sizeof(event.what), format, arguments);
+    va_end(arguments);
+    push(scan, &event);
+}
+
+/* How far the block stands behind where it was written, by its place and its page. */
+static int64_t shift_of(const struct scan *scan, const struct scan_event *event)
+{
+    int64_t pages = 0;
+    if (event->place != 0) {
+        pages = (int64_t)block_place(event->offset) - (int64_t)event->place;
+        int64_t before =
+            (scan->shift - (int64_t)(event->offset % BLOCK_PAGE_BYTES)) / (int64_t)BLOCK_PAGE_BYTES;
+        /* Places go round: the way nearest to the shift so far is meant. */
+        while (pages - before > (int64_t)BLOCK_PLACES / 2)
+            pages -= BLOCK_PLACES;
+        while (before - pages > (int64_t)BLOCK_PLACES / 2)
+            pages += BLOCK_PLACES;
+    }
+    return pages * (int64_t)BLOCK_PAGE_BYTES + (int64_t)(event->offset % BLOCK_PAGE_BYTES);
+}
+
+/* How many of `bytes` that are lost or missing in front of the first block were the header's: it
+ * held no datums. Its size follows from the schema it held, nearly. */
+static uint64_t take_header(struct scan *scan, uint64_t bytes)
+{
+    enum { OTHER_ENTRIES = 256, PLAIN_ENTRIES = 64 };
+    if (!scan->header_lost)
+        return 0;
+    uint64_t room = schema_text(scan->schema).bytes;
+    if (scan->header.ours)
+        room = (room + OTHER_ENTRIES + BLOCK_PAGE_BYTES - 1) / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
+    else
+        room += PLAIN_ENTRIES;
+    uint64_t left = room - (scan->header_taken < room ? scan->header_taken : room);
+    uint64_t taken = bytes < left ? bytes : left;
+    scan->header_taken += taken;
+    return taken;
+}
+
+/* Hands the intact block out, with what is wrong about where it stands in front of it. */
+static void push_block(struct scan *scan, const struct verdict *verdict)
+{
+    const struct scan_event *event = &verdict->event;
+    int64_t shift = event->ours ? shift_of(scan, event) : 0;
+    if (shift != scan->shift) {
+        struct scan_event moved = {.kind = SCAN_FAULT, .offset = event->offset};
+        moved.missing_bytes = scan->shift - shift;
+        if (moved.missing_bytes > 0)
+            snprintf(moved.what, sizeof(moved.what),
+                     "%" PRId64 " bytes that stood in front of this block are not there",
+                     moved.missing_bytes);
+        else
+            snprintf(moved.what, sizeof(moved.what),
+                     "%" PRId64 " bytes stand in front of this block that did not when it was"
+                     " written",
+                     -moved.missing_bytes);
+        if (moved.missing_bytes > 0)
+            moved.header_bytes = take_header(scan, (uint64_t)moved.missing_bytes);
+        push(scan, &moved);
+        scan->shift = shift;
+    }
+    scan->header_lost = false;
+    if (!verdict->marked)
+        push_fault(scan, event->offset + event->bytes - SCAN_SYNC_BYTES, 0,
+                   "the sync marker behind the block from offset %" PRIu64 " is wrong (its datums"
+                   " are intact)",
+                   event->offset);
+    push(scan, event);
+    scan->at = event->offset + event->bytes;
+}
+
+/* Finds the sync marker from `from` on; `*found` is the file's size if there is none. */
+static int find_marker(struct scan *scan, uint64_t from, uint64_t *found)
+{
+    for (;;) {
+        struct span view;
+        int status = look(scan, from, WINDOW_BYTES / 2, &view);
+        if (status < 0)
+            return status;
+        const uint8_t *at = view.bytes < SCAN_SYNC_BYTES
+                                ? NULL
+                                : memmem(view.at, view.bytes, scan->header.sync, SCAN_SYNC_BYTES);
+        *found = at != NULL ? from + (uint64_t)(at - view.at) : scan->source.bytes;
+        if (at != NULL || view.bytes < WINDOW_BYTES / 2)
+            return 0;
+        from += view.bytes - (SCAN_SYNC_BYTES - 1);
+    }
+}
+
+/* Whether an intact block begins behind `from` and ends in the marker at `marker`; its own sync
+ * marker tells where a block of ours begins, for it is made of whole pages, and where a deflated
+ * one might. */
+static int find_before(struct scan *scan, uint64_t from, uint64_t marker, struct verdict *verdict)
+{
+    uint64_t end = marker + SCAN_SYNC_BYTES;
+    uint64_t low = from + 1 + BACK_BYTES < end ? end - BACK_BYTES : from + 1;
+    bool ours = scan->header.ours;
+    verdict->intact = false;
+    if (!ours && scan->header.codec != SCAN_CODEC_DEFLATE)
+        return 0;
+    uint64_t start = low;
+    if (ours)
+        start += (end - low) % BLOCK_PAGE_BYTES;
+    for (; start < marker; start += ours ? BLOCK_PAGE_BYTES : 1) {
+        struct span view;
+        struct verdict front = {0};
+        int64_t size;
+        size_t front_bytes;
+        int status = look(scan, start, (size_t)(end - start), &view);
+        if (status < 0)
+            return status;
+        if (!read_front(scan, view, &front, &size, &front_bytes) || front.event.count == 0 ||
+            start + front_bytes + (uint64_t)size != marker)
+            continue;
+        status = judge(scan, start, verdict);
+        if (status < 0 || verdict->intact)
+            return status;
+    }
+    return 0;
+}
+
+/* A foreign block that passes but does not end in the marker may owe that to chance: datums of
+ * fixed size pass anywhere. It counts where the next block begins right behind it. */
+static int confirm_unmarked(struct scan *scan, struct verdict *verdict)
+{
+    uint64_t offset = verdict->event.offset, end = offset + verdict->event.bytes;
+    struct verdict next = {.intact = true, .marked = true};
+    int status = end < scan->source.bytes ? judge(scan, end, &next) : 0;
+    if (status == 0)
+        status = judge(scan, offset, verdict); /* the first view has ended */
+    if (status == 0 && verdict->intact && !(next.intact && next.marked))
+        bad(verdict, "the block does not end in the sync marker");
+    return status;
+}
+
+/* Behind a fault at scan->at: where to go on, and what is lost until there. */
+static int resume(struct scan *scan, const struct verdict *fault)
+{
+    uint64_t from = scan->at, marker = scan->source.bytes;
+    struct scan_event event = fault->event;
+    struct verdict found = {0};
+    int status = find_marker(scan, from, &marker);
+    if (status == 0 && marker < scan->source.bytes)
+        status = find_before(scan, from, marker, &found);
+    if (status < 0)
+        return status;
+    uint64_t to = scan->source.bytes;
+    if (found.intact) {
+        to = found.event.offset;
+    } else if (marker < to) {
+        struct span view;
+        to = marker;
+        do { /* a run of markers is one fault */
+            to += SCAN_SYNC_BYTES;
+            status = look(scan, to, SCAN_SYNC_BYTES, &view);
+            if (status < 0)
+                return status;
+        } while (view.bytes == SCAN_SYNC_BYTES &&
+                 memcmp(view.at, scan->header.sync, SCAN_SYNC_BYTES) == 0);
+    }
+    event.kind = SCAN_FAULT;
+    event.bytes = to - from;
+    if (from == 0)
+        snprintf(event.what, sizeof(event.what), "the header is damaged");
+    /* What its front claims is believed where its end is where it says. */
+    if (!fault->marked || fault->event.bytes != event.bytes)
+        event.count = 0;
+    event.image = event.data = (struct span){NULL, 0};
+    event.header_bytes = take_header(scan, event.bytes);
+    push(scan, &event);
+    scan->at = to;
+    if (found.intact)
+        push_block(scan, &found);
+    return 0;
+}
+
+int scan_next(struct scan *scan, struct scan_event *event)
+{
+    if (scan->waiting_next == scan->waiting_count && !scan->ended) {
+        struct verdict verdict;
+        scan->waiting_next = scan->waiting_count = 0;
+        scan->ended = scan->at >= scan->source.bytes;
+        if (!scan->ended) {
+            int status = judge(scan, scan->at, &verdict);
+            if (status == 0 && verdict.intact && !verdict.marked && !verdict.event.ours)
+                status = confirm_unmarked(scan, &verdict);
+            if (status == 0 && verdict.intact)
+                push_block(scan, &verdict);
+            else if (status == 0)
+                status = resume(scan, &verdict);
+            if (status < 0)
+                return status;
+        }
+    }
+    if (scan->waiting_next < scan->waiting_count)
+        *event = scan->waiting[scan->waiting_next++];
+    else
+        *event = (struct scan_event){.kind = SCAN_END, .offset = scan->source.bytes};
+    return 0;
+}
+
+int scan_next_front(struct scan *scan, struct scan_event *event)
+{
+    struct span view;
+    struct verdict verdict = {.event = {.kind = SCAN_BLOCK, .offset = scan->at}};
+    struct block_info info;
+    int64_t size;
+    size_t front;
+    if (scan->waiting_next < scan->waiting_count) {
+        *event = scan->waiting[scan->waiting_next++];
+        return 0;
+    }
+    scan->ahead = FRONT_WINDOW_BYTES;
+    *event = (struct scan_event){.kind = SCAN_END, .offset = scan->source.bytes};
+    if (scan->ended || scan->at >= scan->source.bytes)
+        return 0;
+    int status = look(scan, scan->at, BLOCK_DATA_OFFSET, &view);
+    if (status < 0)
+        return status;
+    uint64_t room = scan->source.bytes - scan->at;
+    if (read_front(scan, view, &verdict, &size, &front)) {
+        verdict.event.bytes = front + (uint64_t)size + SCAN_SYNC_BYTES;
+        if (scan->header.ours && block_read_front(view, &info) == 0) {
+            verdict.event.ours = true;
+            verdict.event.arrival_ns = info.arrival_ns;
+            verdict.event.place = info.place;
+        }
+        if (verdict.event.bytes > room) {
+            verdict.event.cut = true;
+            bad(&verdict, "the file ends inside a block of %" PRIu64 " bytes", verdict.event.bytes);
+        } else if (scan->header.ours && !verdict.event.ours) {
+            bad(&verdict, "the block's framing is damaged");
+        } else {
+            status = look(scan, scan->at + verdict.event.bytes - SCAN_SYNC_BYTES, SCAN_SYNC_BYTES,
+                          &view);
+            if (status < 0)
+                return status;
+            verdict.marked = view.bytes == SCAN_SYNC_BYTES &&
+                             memcmp(view.at, scan->header.sync, SCAN_SYNC_BYTES) == 0;
+            if (!verdict.marked)
+                bad(&verdict, "the block does not end in the sync marker");
+        }
+    }
+    *event = verdict.event;
+    if (!verdict.marked) {
+        event->kind = SCAN_FAULT;
+        event->bytes = room;
+        event->count = 0;
+        scan->ended = true;
+    }
+    scan->at += event->bytes;
+    return 0;
+}
+
+void scan_close(struct scan *scan)
+{
+    if (scan == NULL)
+        return;
+    if (scan->inflater_ready)
+        inflateEnd(&scan->inflater);
+    schema_free(scan->schema);
+    free(scan->layout_image);
+    free(scan->header_image);
+    free(scan->window);
+    free(scan->decoded);
+    free(scan);
+}
+
+/* ---- a header that is lost or doubted ---- */
+
+/* A marker of few different bytes is more likely data. */
+static bool is_marker_like(const uint8_t *at)
+{
+    unsigned different = 0;
+    for (unsigned i = 1; i < SCAN_SYNC_BYTES; i++)
+        different += memchr(at, at[i], i) == NULL;
+    return different >= 6;
+}
+
+/* Whether the block that seems to begin at `offset` tells the marker: by its checksum, or because
+ * the same 16 bytes stand in front of it and at its end. */
+static int try_marker(struct scan *scan, uint64_t offset, bool *found, uint64_t *next)
+{
+    struct scan_header *header = &scan->header;
+    struct span view;
+    struct verdict verdict = {0};
+    int64_t size;
+    size_t front;
+    struct block_info info;
+    *found = false;
+    int status = look(scan, offset, BLOCK_DATA_OFFSET, &view);
+    if (status < 0)
+        return status;
+    if (view.bytes < FRONT_BYTES_MAX || view.at[0] == 0 ||
+        !read_front(scan, view, &verdict, &size, &front) || size == 0 || verdict.event.count == 0 ||
+        size > (int64_t)SEARCH_BLOCK_BYTES)
+        return 0;
+    uint64_t end = offset + front + (uint64_t)size;
+    if (end + SCAN_SYNC_BYTES > scan->source.bytes)
+        return 0;
+    bool ours = block_read_front(view, &info) == 0;
+    uint64_t from = offset < SCAN_SYNC_BYTES ? 0 : offset - SCAN_SYNC_BYTES;
+    status = look(scan, from, (size_t)(end + SCAN_SYNC_BYTES - from), &view);
+    if (status < 0)
+        return status;
+    const uint8_t *marker = view.at + (end - from);
+    if (!is_marker_like(marker) ||
+        (!ours && (offset < SCAN_SYNC_BYTES || memcmp(view.at, marker, SCAN_SYNC_BYTES) != 0)))
+        return 0;
+    memcpy(header->sync, marker, SCAN_SYNC_BYTES);
+    header->ours = ours;
+    for (enum scan_codec codec = SCAN_CODEC_DEFLATE; !*found && codec != SCAN_CODEC_UNKNOWN;
+         codec--) {
+        header->codec = codec;
+        status = judge(scan, offset, &verdict);
+        if (status < 0)
+            return status;
+        *found = verdict.intact && (codec == SCAN_CODEC_DEFLATE || !ours);
+    }
+    *next = end + SCAN_SYNC_BYTES;
+    return 0;
+}
+
+/* Looks at every byte for blocks that tell the marker; then the header has the one that most bytes
+ * are of, for a piece of another file may stand in this one. */
+static int search_marker(struct scan *scan, bool *found)
+{
+    struct tally {
+        struct scan_header header;
+        uint64_t bytes;
+    } tallies[16], *best = NULL;
+    size_t count = 0;
+    int status = 0;
+    scan->ahead = SEARCH_BYTES;
+    for (uint64_t at = 0, next; status == 0 && at < scan->source.bytes; at = next) {
+        bool told = false;
+        next = at + 1;
+        status = try_marker(scan, at, &told, &next);
+        if (status < 0 || !told) {
+            next = at + 1;
+            continue;
+        }
+        size_t i = 0;
+        while (i < count &&
+               (memcmp(tallies[i].header.sync, scan->header.sync, SCAN_SYNC_BYTES) != 0 ||
+                tallies[i].header.ours != scan->header.ours))
+            i++;
+        if (i == count && count < ARRAY_COUNT(tallies))
+            tallies[count++] = (struct tally){.header = scan->header};
+        if (i < count)
+            tallies[i].bytes += next - at;
+    }
+    scan->ahead = WINDOW_BYTES;
+    for (size_t i = 0; i < count; i++)
+        if (best == NULL || tallies[i].bytes > best->bytes)
+            best = &tallies[i];
+    *found = best != NULL;
+    if (best != NULL)
+        scan->header = best->header;
+    return status;
+}
+
+/* The header's sync marker may be what is damaged: where the checksum says so, or it stands nowhere
+ * else, the one that the blocks agree on is better. So is their codec, where a header that names
+ * none may have lost it and the first block is none as it stands. */
+static int doubt_marker(struct scan *scan)
+{
+    struct scan_header kept = scan->header;
+    uint64_t marker;
+    bool found = false;
+    if (kept.image.bytes >= scan->source.bytes)
+        return 0;
+    int status = find_marker(scan, kept.image.bytes, &marker);
+    bool trusted = kept.sound && marker < scan->source.bytes && is_marker_like(kept.sync);
+    struct verdict first = {.intact = true};
+    if (status == 0 && trusted && !kept.ours && kept.codec_name.at == NULL)
+        status = judge(scan, kept.image.bytes, &first);
+    if (status < 0 || (trusted && first.intact))
+        return status;
+    status = search_marker(scan, &found);
+    if (status < 0)
+        return status;
+    struct scan_header told = scan->header;
+    scan->header = kept;
+    bool marker_same = memcmp(told.sync, kept.sync, SCAN_SYNC_BYTES) == 0;
+    if (found && (marker_same || !trusted)) {
+        bool same = marker_same && told.ours == kept.ours && told.codec == kept.codec;
+        memcpy(scan->header.sync, told.sync, SCAN_SYNC_BYTES);
+        scan->header.ours = told.ours;
+        scan->header.codec = told.codec;
+        if (!same && kept.fault == NULL)
+            scan->header.fault = "the header is not that of the blocks";
+    }
+    scan->header.sound = scan->header.fault == NULL;
+    return 0;
+}
+
+/* A damaged header may end elsewhere than it says, and blocks stand in its place: unless one begins
+ * right behind it and none ends in it, the search begins with the file. */
+static int doubt_end(struct scan *scan)
+{
+    struct verdict first;
+    uint64_t marker;
+    int status = judge(scan, scan->at, &first);
+    if (status == 0)
+        status = find_marker(scan, 0, &marker);
+    if (status == 0 && (!first.intact || marker + SCAN_SYNC_BYTES < scan->at))
+        scan->at = 0;
+    scan->header_lost = scan->at == 0;
+    return status;
+}
+
+int scan_open(struct scan **scan, const struct scan_source *source, char *error, size_t error_bytes)
+{
+    struct scan *made = new_scan(source);
+    int status = -ENOMEM;
+    error[0] = '\0';
+    if (made == NULL)
+        snprintf(error, error_bytes, "%s", strerror(ENOMEM));
+    else
+        status = read_header(made, error, error_bytes);
+    if (status == 0 && (status = recognize(made)) == 0)
+        status = doubt_marker(made);
+    if (status < 0 && error[0] == '\0')
+        snprintf(error, error_bytes, "offset 0: %s", strerror(-status));
+    if (status < 0) {
+        scan_close(made);
+        return status;
+    }
+    made->at = made->header.image.bytes;
+    if (!made->header.sound)
+        status = doubt_end(made);
+    if (status < 0) {
+        snprintf(error, error_bytes, "offset 0: %s", strerror(-status));
+        scan_close(made);
+        return status;
+    }
+    if (made->header.fault != NULL)
+        push_fault(made, 0, 0, "%s", made->header.fault);
+    *scan = made;
+    return 0;
+}
+
+int scan_search(struct scan **scan, const struct scan_source *source, struct span schema,
+                char *error, size_t error_bytes)
+{
+    struct scan *made = new_scan(source);
+    bool found = false;
+    int status;
+    if (made == NULL) {
+        snprintf(error, error_bytes, "%s", strerror(ENOMEM));
+        return -ENOMEM;
+    }
+    status = scan_use_schema(made, schema, error, error_bytes);
+    if (status < 0)
+        goto out;
+    status = search_marker(made, &found);
+    if (status < 0)
+        snprintf(error, error_bytes, "%s", strerror(-status));
+    else if (!found) {
+        status = -ENODATA;
+        snprintf(error, error_bytes, "no block with datums of this schema was found");
+    }
+    made->header_lost = true;
+out:
+    if (status < 0) {
+        scan_close(made);
+        return status;
+    }
+    *scan = made;
+    return 0;
+}
+
+/* ---- what it came upon ---- */
+
+void scan_count(struct scan_totals *totals, const struct scan_event *event)
+{
+    if (event->kind == SCAN_BLOCK && event->bytes > 0) {
+        double density = (double)event->count / (double)event->bytes;
+        double around = totals->blocks > 0 ? (totals->density + density) / 2 : density;
+        totals->lost_datums += totals->open_bytes * around;
+        totals->open_bytes = 0;
+        totals->density = density;
+        if (event->ours) {
+            if (totals->blocks > 0 && event->arrival_ns < totals->last_ns) {
+                if (totals->times_back++ == 0)
+                    totals->back_offset = event->offset;
+                if (totals->last_ns - event->arrival_ns > totals->back_ns_max)
+                    totals->back_ns_max = totals->last_ns - event->arrival_ns;
+            }
+            if (totals->blocks == 0)
+                totals->first_ns = event->arrival_ns;
+            totals->last_ns = event->arrival_ns;
+        }
+        totals->blocks++;
+        totals->datums += event->count;
+        totals->block_bytes += event->bytes;
+        totals->data_bytes += event->data.bytes;
+    } else if (event->kind == SCAN_FAULT) {
+        totals->faults++;
+        totals->lost_bytes += event->bytes;
+        totals->missing_bytes += event->missing_bytes;
+        if (event->bytes == 0)
+            totals->missing_header_bytes += event->header_bytes;
+        if (event->count > 0)
+            totals->lost_datums += (double)event->count;
+        else
+            totals->open_bytes +=
+                event->bytes == 0 ? 0 : (double)(event->bytes - event->header_bytes);
+    } else if (event->kind == SCAN_END) {
+        totals->lost_datums += totals->open_bytes * totals->density;
+        int64_t missing = totals->missing_bytes - (int64_t)totals->missing_header_bytes;
+        if (missing > 0 && totals->block_bytes > 0)
+            totals->lost_datums +=
+                (double)missing * (double)totals->datums / (double)totals->block_bytes;
+        totals->open_bytes = 0;
+    }
+}

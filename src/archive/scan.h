@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ * Walks a container file of any origin block by block, judges each, and goes on behind damage: what
+ * verify, recover and info see of a file. Memory is one window of the file, at most a block.
+ * Pure bytes: reads through a source. Relies on zlib, the schema and avro/block for our own format.
+ * Known faults: a file cut exactly between two of its blocks is a shorter file that is sound. */
+#ifndef FLOTILLA_ARCHIVE_SCAN_H
+#define FLOTILLA_ARCHIVE_SCAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "avro/layout.h"
+#include "base/span.h"
+#include "schema/schema.h"
+
+#define SCAN_SYNC_BYTES      16u
+#define SCAN_BLOCK_BYTES_MAX (64u << 20) /* of a block, as stored and as decoded */
+
+/* Where the bytes come from. */
+struct scan_source {
+    /* Reads up to `bytes` at `offset`. Returns how many (fewer: the end), or a negative errno. */
+    long (*read)(void *context, uint8_t *into, size_t bytes, uint64_t offset);
+    void *context;
+    uint64_t bytes; /* the file is judged by this size, even if it grows */
+};
+
+enum scan_codec { SCAN_CODEC_UNKNOWN, SCAN_CODEC_NULL, SCAN_CODEC_DEFLATE };
+
+/* What the header says. The spans point into the scan; `at` is NULL for what is not there. */
+struct scan_header {
+    struct span image; /* the whole header; empty where it was searched around */
+    struct span schema, codec_name, channel, host, started, version;
+    enum scan_codec codec;
+    uint8_t sync[SCAN_SYNC_BYTES];
+    bool ours;         /* Flotilla's own format */
+    bool sound;        /* as far as can be told: our own have a checksum */
+    const char *fault; /* what is wrong with it where it is not sound; else NULL */
+};
+
+enum scan_kind { SCAN_END, SCAN_BLOCK, SCAN_FAULT };
+
+struct scan_event {
+    enum scan_kind kind;
+    uint64_t offset;
+    /* Of the block. Of a fault: what is lost from `offset` on; 0 where nothing is. */
+    uint64_t bytes;
+    /* Of the block. Of a fault: what the lost bytes claim to be, 0 where they make no claim. */
+    uint64_t count;
+    /* Of a fault: bytes that once stood in front of this offset and do not any more; negative:
+     * bytes that stand there and did not. */
+    int64_t missing_bytes;
+    uint64_t header_bytes; /* of a fault: as many of those were the header's, as far as is known */
+    uint64_t arrival_ns;   /* of the block's first datum; our own format only */
+    bool ours, cut;        /* in our own format; the file ends inside it */
+    uint16_t place;        /* block_place when it was written, 0: does not say */
+    struct span image;     /* the block as it stands; until the next call */
+    struct span data;      /* its datums; until the next call */
+    char what[160];        /* the fault, for people, without its place */
+};
+
+struct scan;
+
+/* Reads the header and its schema. 0, or a negative errno with a message for people in `error`,
+ * beginning with the offset (-EBADMSG: no header that can be read). A header whose checksum is
+ * wrong is no failure: see scan_header.sound. The scan is freed with scan_close. */
+int scan_open(struct scan **scan, const struct scan_source *source, char *error,
+              size_t error_bytes);
+
+/* For a file without a header that can be read: searches for a block whose datums are of `schema`,
+ * which tells the sync marker and the codec. -ENODATA if there is none, -EINVAL if the schema is
+ * wrong, with a message. */
+int scan_search(struct scan **scan, const struct scan_source *source, struct span schema,
+                char *error, size_t error_bytes);
+
+/* Goes by another schema than the header's. 0, or -EINVAL with a message. */
+int scan_use_schema(struct scan *scan, struct span schema, char *error, size_t error_bytes);
+
+const struct scan_header *scan_header(const struct scan *scan);
+const struct schema_file *scan_schema(const struct scan *scan);
+const struct layout *scan_layout(const struct scan *scan);
+uint64_t scan_bytes(const struct scan *scan); /* the size the file is judged by */
+
+/* Takes the next block that is intact, or the next fault. Blocks come in the order of the file;
+ * faults and blocks never overlap. 0 (SCAN_END again and again at the end), or the negative errno
+ * of reading or of no memory. */
+int scan_next(struct scan *scan, struct scan_event *event);
+
+/* As scan_next, but reads the block's front and its sync marker only: nothing is decoded, and the
+ * first fault ends it. For a whole file; not to be mixed with scan_next. */
+int scan_next_front(struct scan *scan, struct scan_event *event);
+
+void scan_close(struct scan *scan);
+
+/* What a scan came upon. All zero to begin with. */
+struct scan_totals {
+    uint64_t blocks, datums, block_bytes, data_bytes;
+    uint64_t faults, lost_bytes;
+    int64_t missing_bytes; /* what is not there any more, less what is there twice */
+    uint64_t first_ns, last_ns;
+    uint64_t times_back, back_ns_max, back_offset; /* arrival times that go back, and where first */
+    double lost_datums;                            /* estimated; final at SCAN_END */
+    /* For the estimate: what is lost since the last intact block, and that block's density. */
+    double open_bytes, density;
+    uint64_t missing_header_bytes;
+};
+
+/* Counts an event in, SCAN_END included. */
+void scan_count(struct scan_totals *totals, const struct scan_event *event);
+
+#endif

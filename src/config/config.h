@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ * fleet.yaml, read and checked as a whole: every error at once, each with line, column and caret.
+ * Relies on libyaml's events (line and column of every scalar) and channel/settings. One table of
+ * keys drives parsing, printing, errors and the manual.
+ * Memory: one struct owned by the caller, freed by config_free. */
+#ifndef FLOTILLA_CONFIG_CONFIG_H
+#define FLOTILLA_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "channel/settings.h"
+
+struct config_channel {
+    struct channel_settings settings;    /* layout and directory are resolved paths */
+    char schema[CHANNEL_PATH_BYTES_MAX]; /* resolved path of the .avsc */
+    char time[256], sequence[256];       /* field names, dotted for nested records; "" for none */
+    bool record;
+    uint64_t limit_memory_bytes; /* 0: none */
+    double limit_cpu_percent;    /* 0: none */
+    /* The image of the compiled schema (avro/layout.h), from malloc; NULL before config_compile. */
+    uint8_t *layout_image;
+    size_t layout_bytes;
+    /* Where it was said, for later messages. */
+    char file[CHANNEL_PATH_BYTES_MAX];
+    uint32_t line;
+};
+
+struct config {
+    char file[CHANNEL_PATH_BYTES_MAX];      /* fleet.yaml as found */
+    char runtime[CHANNEL_PATH_BYTES_MAX];   /* resolved */
+    char directory[CHANNEL_PATH_BYTES_MAX]; /* of recordings, resolved */
+    enum direct_mode direct_io; /* this and the next three are in every channel's settings */
+    uint64_t sync_ms;
+    uint64_t rotate_bytes, rotate_age_ms; /* 0: never */
+    uint64_t retain_age_ms, retain_bytes; /* 0: no limit */
+    double retain_free_percent;           /* 0: no limit */
+    struct address gateway;               /* family 0: none */
+    struct config_channel *channels;      /* in the order of the file, includes behind */
+    uint32_t channel_count;
+};
+
+/* Finds the configuration: `given` (from -c) if not NULL, else ./fleet.yaml, else
+ * /etc/flotilla/fleet.yaml. Returns the path to use. */
+const char *config_find(const char *given);
+
+/* Reads and checks `path` and its includes, compiles every schema, and looks for clashes between
+ * channels (duplicate names, an output that is another channel's input, two with the same input).
+ * Every error goes to `errors` as "FILE:LINE:COLUMN: message", the line and a caret; warnings the
+ * same with "warning: ". Returns 0 and the config, or -EINVAL after all errors were printed (also
+ * when the file cannot be read). The caller frees with config_free in the first case. */
+int config_read(const char *path, struct config **config, FILE *errors);
+
+/* The same, but an interface that is not on this machine is no error: for those who look what the
+ * machine lacks. */
+int config_read_anywhere(const char *path, struct config **config, FILE *errors);
+
+/* Reads only where the fleet keeps its state, for those who talk to a manager and must not fail
+ * over an error elsewhere in the file: `runtime` of `path` as config_read resolves it, or the
+ * default if the file describes a fleet and does not say. 0, or -EINVAL with a message for people
+ * in `error` (also for a file that is empty, cut off, or no fleet's). */
+int config_read_runtime(const char *path, char *runtime, size_t runtime_bytes, char *error,
+                        size_t error_bytes);
+
+/* Finds the runtime folder of the configuration that config_find(given) finds: reads no more of it
+ * than that key, so that an otherwise broken file does not come between a user and a manager that
+ * runs. A file that is empty, cut off or no fleet's, and does not name the folder, is refused
+ * rather than taken for the default: another fleet may be there. 0, or -EINVAL with a message for
+ * people. */
+int config_find_runtime(const char *given, char runtime[CHANNEL_PATH_BYTES_MAX], char *error,
+                        size_t error_bytes);
+
+/* Prints every resolved value as YAML that reads back to the same config. */
+void config_print(const struct config *config, FILE *out);
+
+/* Prints all keys with what they take, their defaults and their help: the manual's table. */
+void config_print_keys(FILE *out);
+
+/* The channel of that name, or NULL. */
+struct config_channel *config_channel(const struct config *config, const char *name);
+
+/* Writes "did you mean "NAME"? " for the channel that `name` may have been meant for, else "".
+ * Returns `text`. */
+const char *config_nearest(const struct config *config, const char *name, char *text,
+                           size_t text_bytes);
+
+/* Whether the relay of `a` can go on as the relay of `b`: true if settings, schema, time, sequence
+ * and all other values are the same. */
+bool config_same_channel(const struct config_channel *a, const struct config_channel *b);
+
+void config_free(struct config *config);
+
+#endif

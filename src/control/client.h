@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ * The client's side of the control socket: finding the manager, asking it one thing, waiting for
+ * the answer. Waits, so it is for commands only. */
+#ifndef FLOTILLA_CONTROL_CLIENT_H
+#define FLOTILLA_CONTROL_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "control/protocol.h"
+
+/* The number of the process that says it manages `runtime`; 0 if none does. */
+long control_process(const char *runtime);
+/* The same in words: "process 123", or "another process" where it does not say. Returns `text`. */
+#define CONTROL_MANAGER_TEXT_BYTES 32
+const char *control_manager(const char *runtime, char text[CONTROL_MANAGER_TEXT_BYTES]);
+
+/* Whether a manager holds the folder `runtime`: 1, 0, or the negative errno (-EACCES) for which
+ * that cannot be told. Makes no folder and no lock that is not there. */
+int control_managed(const char *runtime);
+/* Whether a relay or a keeper of that runtime folder runs, by their command lines. */
+bool control_fleet_is_left(const char *runtime);
+/* The same as control_managed, but where the folder or its lock is gone and a fleet is left, a
+ * manager that has yet to notice is given the moment it needs to take it again. */
+int control_managed_again(const char *runtime);
+
+/* Asks the manager of `runtime`, waiting at most `timeout_ms` for its answer, and then, if
+ * `until_gone`, for its end. Returns the reply (a new object), or NULL with a message for people.
+ */
+json_t *control_ask(const char *runtime, const json_t *request, uint64_t timeout_ms,
+                    bool until_gone, char *error, size_t error_bytes);
+
+#endif

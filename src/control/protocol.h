@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ * What both sides of the control socket RUNTIME/control.sock (mode 0660) agree on: one JSON object
+ * on a line asks, one answers, then the connection is closed. Requests: {"verb": "status" |
+ * "reload" | "stop"}, and {"verb": "restart", "channel": NAME}. A refusal is {"error": TEXT,
+ * "exit": EXIT CODE}. */
+#ifndef FLOTILLA_CONTROL_PROTOCOL_H
+#define FLOTILLA_CONTROL_PROTOCOL_H
+
+#define CONTROL_SOCKET            "control.sock"
+#define CONTROL_LOCK              "manager.lock" /* held by a manager while it lives */
+#define CONTROL_PROCESS_FILE      "manager.pid"
+#define CONTROL_REQUEST_BYTES_MAX 4096u
+#define CONTROL_REPLY_BYTES_MAX   (64u << 20)
+
+#endif

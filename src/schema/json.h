@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ * Prints a datum as JSON, as people and scripts read it: unions as their plain value, bytes and
+ * fixed as strings with one character \u0000 to \u00ff a byte, NaN and infinities as strings.
+ * Relies on a schema tree and on nothing the bytes claim: bounded and depth-limited by itself. */
+#ifndef FLOTILLA_SCHEMA_JSON_H
+#define FLOTILLA_SCHEMA_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "avro/datum.h"
+#include "schema/schema.h"
+
+/* Text that grows. All zero to begin with. */
+struct json_text {
+    char *at; /* NUL-terminated once anything was added */
+    size_t bytes, room;
+    bool failed; /* there was no memory: what is there is cut short */
+};
+
+/* Empties the text, keeping its memory. */
+void json_text_clear(struct json_text *text);
+/* Frees the memory. */
+void json_text_free(struct json_text *text);
+/* Appends `value` as a JSON string with its quotes. `value` is UTF-8. */
+void json_text_string(struct json_text *text, struct span value);
+/* Appends plain characters. */
+void json_text_add(struct json_text *text, const char *characters, size_t bytes);
+
+/* Appends the datum at the start of `bytes` as one JSON value without line breaks, and sets
+ * `*datum_bytes` to its length. Takes exactly the datums that datum_check takes; on a fault returns
+ * the reason, with `*datum_bytes` the fault's offset and `text` as it was before. Numbers are
+ * written with the fewest digits that read back to the same double; a float counts as its double.
+ */
+enum reject datum_write_json(const struct schema *schema, struct span bytes, size_t *datum_bytes,
+                             struct json_text *text);
+
+#endif
