@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * libavro as a judge, behind plain C types: its folder of headers and ours are both called
- * avro/, so that no file can include both. Relies on libavro 1.11, whose leaks over bad datums it takes back.
+ * avro/, so that no file can include both. Relies on libavro 1.11, whose leaks over bad datums it
+ * takes back.
  */
 #ifndef FLOTILLA_FUZZ_LIBAVRO_JUDGE_H
 #define FLOTILLA_FUZZ_LIBAVRO_JUDGE_H
