@@ -94,17 +94,17 @@ def test_relay_on_aarch64(tmp_path, page):
             one.bind(("127.0.0.1", 0))
         for option in SO_TIMESTAMPNS, SO_RXQ_OVFL:  # handed down, as by the manager or systemd
             receive.setsockopt(socket.SOL_SOCKET, option, 1)
-        high = [os.dup(one.fileno()) for one in (receive, out)]
+        high = os.dup(receive.fileno())
         words = [EMULATOR, "-p", str(page), "-strace", str(relay), "--name=engine",
                  f"--layout={tmp_path}/s.layout",
-                 f"--listen=127.0.0.1:{receive.getsockname()[1]}", "--interface=lo",
+                 f"--listen=127.0.0.1:{receive.getsockname()[1]}",
                  f"--full=127.0.0.1:{full.getsockname()[1]}", f"--directory={tmp_path}/rec",
                  "--sync=50ms"]
-        script = f'exec 3<&{high[0]} 4<&{high[1]}; LISTEN_PID=$$ exec "$@"'
+        script = f'exec 3<&{high}; LISTEN_PID=$$ exec "$@"'
         with open(tmp_path / "trace", "wb") as trace:
-            child = subprocess.Popen(["bash", "-c", script, "bash", *words], pass_fds=high,
-                                     env=dict(os.environ, LISTEN_FDS="2",
-                                              LISTEN_FDNAMES="receive:full"), stderr=trace)
+            child = subprocess.Popen(["bash", "-c", script, "bash", *words], pass_fds=[high],
+                                     env=dict(os.environ, LISTEN_FDS="1",
+                                              LISTEN_FDNAMES="receive"), stderr=trace)
         try:
             def said():
                 return (tmp_path / "trace").read_text(errors="replace")
@@ -128,8 +128,7 @@ def test_relay_on_aarch64(tmp_path, page):
         finally:
             child.kill()
             child.wait()
-            for one in high:
-                os.close(one)
+            os.close(high)
     assert heard == sent
     for at, count, result in given_back.findall(said()):
         assert int(at, 0) % page == int(count) % page == int(result) == 0, said()[-3000:]

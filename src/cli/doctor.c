@@ -17,6 +17,7 @@
 #include "cli/options.h"
 #include "cli/verb.h"
 #include "control/client.h"
+#include "manager/fleet.h"
 #include "manager/retention.h"
 #include "os/cgroup.h"
 #include "os/file.h"
@@ -30,9 +31,6 @@
 
 #define STATUS_TIMEOUT_MS 3000u
 #define TEXT_BYTES        1400
-/* Descriptors the manager holds for a channel (sockets, memory, process), and for itself. */
-#define DESCRIPTORS_CHANNEL 6u
-#define DESCRIPTORS_MANAGER 64u
 #define FREE_BYTES_MIN      (256ull << 20) /* a relay reserves up to 64 MiB ahead */
 #define SECONDS_PER_DAY     86400.0
 #define FOLDER_FIX_BYTES    (2 * CHANNEL_PATH_BYTES_MAX + 64) /* a command that names one twice */
@@ -188,8 +186,7 @@ static void examine_descriptors(struct doctor *doctor)
 {
     char fix[96];
     uint64_t limit = health_descriptor_limit();
-    uint64_t wanted =
-        (uint64_t)doctor->config->channel_count * DESCRIPTORS_CHANNEL + DESCRIPTORS_MANAGER;
+    uint64_t wanted = fleet_descriptors(doctor->config);
     if (limit == UINT64_MAX)
         doctor_find(doctor, DOCTOR_OK, "descriptors", NULL, "no limit");
     else if (limit >= wanted)

@@ -25,8 +25,7 @@ struct channel *fleet_make_channel(struct fleet *fleet, const struct config_chan
     channel->process = (struct process)PROCESS_NONE;
     channel->ended.descriptor = -1;
     channel->timer = (struct loop_timer){.due = channel_timer_due, .context = channel};
-    channel->receive = channel->full = channel->decimated = channel->memory = -1;
-    channel->pending_receive = -1;
+    channel->receive = channel->pending_receive = channel->memory = -1;
     return channel;
 }
 
@@ -60,8 +59,6 @@ void fleet_forget(struct channel *channel)
     process_close(&channel->process);
     channel_close_one(&channel->receive);
     channel_close_one(&channel->pending_receive);
-    channel_close_one(&channel->full);
-    channel_close_one(&channel->decimated);
     channel_unmap(&channel->staging, channel->ledger);
     channel_close_one(&channel->memory);
     /* At the end of all, a service manager that starts us again wants to find them. */
@@ -332,19 +329,13 @@ const char *fleet_trouble(const struct fleet *fleet, const char *name)
 }
 
 /* The manager's own: standard streams, folder, lock, loop, signals, listener, log, a few clients,
- * and what is open for a moment. Then, for each channel: socket, memory, process, its senders. */
-#define DESCRIPTORS_OWN     24
-#define DESCRIPTORS_CHANNEL 3
+ * and what is open for a moment. Then, for each channel: socket, memory, process. */
+#define DESCRIPTORS_OWN     24u
+#define DESCRIPTORS_CHANNEL 3u
 
 uint64_t fleet_descriptors(const struct config *config)
 {
-    uint64_t needed = DESCRIPTORS_OWN;
-    for (uint32_t i = 0; i < config->channel_count; i++) {
-        const struct channel_settings *settings = &config->channels[i].settings;
-        needed +=
-            DESCRIPTORS_CHANNEL + (settings->full.family != 0) + (settings->decimated.family != 0);
-    }
-    return needed;
+    return DESCRIPTORS_OWN + (uint64_t)config->channel_count * DESCRIPTORS_CHANNEL;
 }
 
 int fleet_furnish(struct fleet *fleet)
@@ -415,10 +406,6 @@ static void keep_everything(void *context)
             channel_keep(channel, TAKEOVER_RECEIVE, channel->receive);
         if (channel->memory >= 0)
             channel_keep(channel, TAKEOVER_MEMORY, channel->memory);
-        if (channel->full >= 0)
-            channel_keep(channel, TAKEOVER_FULL, channel->full);
-        if (channel->decimated >= 0)
-            channel_keep(channel, TAKEOVER_DECIMATED, channel->decimated);
         if (channel->pending_receive >= 0)
             channel_keep(channel, TAKEOVER_NEXT, channel->pending_receive);
         if (channel->process.descriptor >= 0)

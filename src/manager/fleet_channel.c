@@ -248,13 +248,6 @@ bool channel_same_receiver(const struct channel_settings *a, const struct channe
            same_joins(a, b);
 }
 
-static bool same_sender(const struct channel_settings *a, const struct address *to_a,
-                        const struct channel_settings *b, const struct address *to_b)
-{
-    return to_a->family == to_b->family && net_same_address(to_a, to_b) &&
-           strcmp(a->interface, b->interface) == 0 && a->ttl == b->ttl;
-}
-
 /* What came since the relay last looked was for an address that is not listened at any more, and
  * counts as dropped. */
 static void count_unheard(struct channel *channel)
@@ -406,12 +399,6 @@ void channel_sort_receivers(struct channel *channel)
                  takeover_kind_name(TAKEOVER_NEXT), channel->pending_receive);
 }
 
-static void close_sender(struct channel *channel, enum takeover_kind kind, int *descriptor)
-{
-    channel_close_one(descriptor);
-    channel_drop(channel, kind);
-}
-
 /* ---- settings in force ---- */
 
 void channel_adopt(struct channel *channel)
@@ -425,10 +412,6 @@ void channel_adopt(struct channel *channel)
         change_receiver(channel, is);
     else if (was->receive_bytes != is->receive_bytes && channel->receive >= 0)
         net_set_queue(channel->receive, is->receive_bytes);
-    if (!same_sender(was, &was->full, is, &is->full))
-        close_sender(channel, TAKEOVER_FULL, &channel->full);
-    if (!same_sender(was, &was->decimated, is, &is->decimated))
-        close_sender(channel, TAKEOVER_DECIMATED, &channel->decimated);
     channel->layout_written = false;
     channel->layout_digest = 0;
     free(channel->config.layout_image);
@@ -436,26 +419,6 @@ void channel_adopt(struct channel *channel)
     free(pending);
     channel_write_ledger(channel);
     channel_close_ahead(channel); /* it was for a change that is not wanted any more */
-}
-
-static int prepare_sender(struct channel *channel, const char *stream, const struct address *to,
-                          enum takeover_kind kind, int *descriptor)
-{
-    const struct channel_settings *settings = &channel->config.settings;
-    if (!to->family || *descriptor >= 0)
-        return 0;
-    *descriptor = net_open_sender(to, settings->interface, settings->ttl);
-    if (*descriptor >= 0) {
-        channel_keep(channel, kind, *descriptor);
-        return 0;
-    }
-    int error = *descriptor;
-    char text[NET_ADDRESS_TEXT_BYTES];
-    *descriptor = -1;
-    channel_explain(channel, "cannot open the %s stream to %s%s%s: %s", stream,
-                    net_write_address(text, to), settings->interface[0] ? " on " : "",
-                    settings->interface, strerror(-error));
-    return error;
 }
 
 /* Where the socket stays, what was dropped on it is in the counters that are carried over. */
@@ -594,13 +557,7 @@ int channel_prepare(struct channel *channel)
             settings->interface[0] ? " on " : "", settings->interface, strerror(-error));
         return error;
     }
-    int error =
-        prepare_sender(channel, "full-rate", &settings->full, TAKEOVER_FULL, &channel->full);
-    if (error == 0)
-        error = prepare_sender(channel, "decimated", &settings->decimated, TAKEOVER_DECIMATED,
-                               &channel->decimated);
-    if (error == 0)
-        error = prepare_memory(channel);
+    int error = prepare_memory(channel);
     if (error == 0)
         error = channel_prepare_layout(channel);
     return error;

@@ -34,7 +34,7 @@ struct channel {
     struct loop_watch ended;
     struct loop_timer timer;
 
-    int receive, full, decimated, memory;
+    int receive, memory;
     int pending_receive; /* opened ahead of a change of address, so that nothing is missed; or -1 */
     struct staging staging;       /* maps `memory`; not while another version's relay works in it */
     struct ledger_shared *ledger; /* of `memory`; NULL: there is none */

@@ -55,20 +55,11 @@ static int start_process(struct channel *channel)
     }
     words[count + 1] = NULL;
 
-    struct process_descriptor descriptors[4];
-    uint32_t descriptor_count = 0;
-    descriptors[descriptor_count++] =
-        (struct process_descriptor){INHERIT_RECEIVE, channel->receive};
-    descriptors[descriptor_count++] = (struct process_descriptor){INHERIT_MEMORY, channel->memory};
-    if (channel->full >= 0)
-        descriptors[descriptor_count++] = (struct process_descriptor){INHERIT_FULL, channel->full};
-    if (channel->decimated >= 0)
-        descriptors[descriptor_count++] =
-            (struct process_descriptor){INHERIT_DECIMATED, channel->decimated};
-
+    const struct process_descriptor descriptors[] = {{INHERIT_RECEIVE, channel->receive},
+                                                     {INHERIT_MEMORY, channel->memory}};
     int group = limits_group(&channel->fleet->limits, &channel->config);
-    int error = process_spawn(&channel->process, channel->fleet->relay, words, descriptors,
-                              descriptor_count, group);
+    int error = process_spawn(&channel->process, channel->fleet->relay, words, descriptors, 2,
+                              group);
     channel_close_one(&group);
     if (error < 0) {
         channel_explain(channel, "cannot run %.160s: %s", channel->fleet->relay, strerror(-error));

@@ -159,8 +159,6 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
     }
     int *const places[TAKEOVER_KINDS] = {[TAKEOVER_RECEIVE] = &channel->receive,
                                          [TAKEOVER_MEMORY] = &channel->memory,
-                                         [TAKEOVER_FULL] = &channel->full,
-                                         [TAKEOVER_DECIMATED] = &channel->decimated,
                                          [TAKEOVER_NEXT] = &channel->pending_receive};
     for (int kind = 0; kind < TAKEOVER_KINDS; kind++) {
         *places[kind] = left->descriptors[kind];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Collecting what was kept. Relies on the order in which the fleet hands descriptors down
- * (fleet.c, start_process): receive, memory, then the senders there are. */
+ * (fleet_relay.c, start_process): receive, memory. */
 #include "manager/takeover.h"
 
 #include <errno.h>
@@ -18,8 +18,6 @@
 static const char *const kind_names[TAKEOVER_KINDS] = {
     [TAKEOVER_RECEIVE] = INHERIT_RECEIVE,
     [TAKEOVER_MEMORY] = INHERIT_MEMORY,
-    [TAKEOVER_FULL] = INHERIT_FULL,
-    [TAKEOVER_DECIMATED] = INHERIT_DECIMATED,
     [TAKEOVER_NEXT] = "next",
 };
 
@@ -120,12 +118,8 @@ int takeover_copy(struct takeover *takeover, const char *channel, long id, uint6
         else if (taken[i] >= 0)
             descriptor_close(taken[i]);
     }
-    /* The senders are made anew: sending has no state, and kept ones may be of older settings. */
-    if (into) {
-        put(into, TAKEOVER_FULL, -1);
-        put(into, TAKEOVER_DECIMATED, -1);
+    if (into)
         into->anew = true;
-    }
     process_close(&relay);
     return error < 0 ? error : into ? 0 : -ENOMEM;
 }

@@ -12,8 +12,6 @@
 enum takeover_kind {
     TAKEOVER_RECEIVE,
     TAKEOVER_MEMORY,
-    TAKEOVER_FULL,
-    TAKEOVER_DECIMATED,
     TAKEOVER_NEXT, /* receives at the address that a change waits to put in force */
     TAKEOVER_KINDS
 };

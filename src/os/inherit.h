@@ -8,10 +8,8 @@
 #include <stdint.h>
 
 /* The names a relay knows. */
-#define INHERIT_RECEIVE   "receive"   /* the bound socket */
-#define INHERIT_FULL      "full"      /* sender of the full-rate stream */
-#define INHERIT_DECIMATED "decimated" /* sender of the decimated stream */
-#define INHERIT_MEMORY    "memory"    /* the channel's shared memory, channel/staging.h */
+#define INHERIT_RECEIVE "receive" /* the bound socket */
+#define INHERIT_MEMORY  "memory"  /* the channel's shared memory, channel/staging.h */
 
 /* And the keeper. */
 #define INHERIT_ORDERS "orders" /* the socket it takes orders from */

@@ -63,18 +63,15 @@ static int open_sockets(struct relay *relay)
     struct {
         struct net_outbox *outbox;
         const struct address *to;
-        const char *name;
-    } streams[] = {{&receiver->full, &settings->full, INHERIT_FULL},
-                   {&receiver->decimated, &settings->decimated, INHERIT_DECIMATED}};
+    } streams[] = {{&receiver->full, &settings->full},
+                   {&receiver->decimated, &settings->decimated}};
     for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
         struct net_outbox *outbox = streams[i].outbox;
         outbox->to = *streams[i].to;
         outbox->descriptor = -1;
         if (outbox->to.family == 0)
             continue;
-        outbox->descriptor = inherit_descriptor(streams[i].name);
-        if (outbox->descriptor < 0)
-            outbox->descriptor = net_open_sender(&outbox->to, settings->interface, settings->ttl);
+        outbox->descriptor = net_open_sender(&outbox->to, settings->interface, settings->ttl);
         if (outbox->descriptor < 0) {
             log_line("cannot send to %s: %s", net_write_address(text, &outbox->to),
                      strerror(-outbox->descriptor));

@@ -147,8 +147,8 @@ def test_025_too_few_descriptors_are_told_and_lived_with(seed):
     names = [f"c{i}" for i in range(6)]
     with Fleet({name: one() for name in names}, run=False) as fleet:
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        fleet.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (36, 36)))
-        assert "36 open files are allowed, this fleet needs about 42" in fleet.log()
+        fleet.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30)))
+        assert "30 open files are allowed, this fleet needs about 42" in fleet.log()
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
         here = os.getcwd()
         os.chdir(fleet.folder)
@@ -158,7 +158,7 @@ def test_025_too_few_descriptors_are_told_and_lived_with(seed):
             for _ in range(30):
                 held.append(socket.socket(socket.AF_UNIX))
                 held[-1].connect("run/control.sock")
-            wait_until(lambda: "too many open files: the limit is 36" in fleet.log(),
+            wait_until(lambda: "too many open files: the limit is 30" in fleet.log(),
                        what="the shortage to be told")
             spent = cpu_ticks(fleet.manager.pid)
             time.sleep(1.5)

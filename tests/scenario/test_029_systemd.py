@@ -605,7 +605,7 @@ def test_029_the_manager_and_its_relays_under_faults(machine, rng):
     channels = {"engine": channel(1), "ge.ars": channel(2)}
     folders = prepare_manager(machine, channels, WatchdogSec="2s", TimeoutAbortSec="200ms")
     kept = int(machine.show(MANAGER, "NFileDescriptorStore")[0])
-    assert kept == 3 * len(channels), "receive, full and memory of each channel"
+    assert kept == 2 * len(channels), "socket and memory of each channel"
     table = Table()
 
     def under_load(fault, times, step):

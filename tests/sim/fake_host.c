@@ -226,17 +226,10 @@ uint64_t notify_watchdog_ns(void)
 /* ---- what a relay is given ---- */
 
 static struct span layout_image;
-static bool has_full, has_decimated;
 
 void host_layout(struct span image)
 {
     layout_image = image;
-}
-
-void host_streams(bool full, bool decimated)
-{
-    has_full = full;
-    has_decimated = decimated;
 }
 
 int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
@@ -255,10 +248,6 @@ int inherit_descriptor(const char *name)
     MUST(!entered);
     if (strcmp(name, INHERIT_RECEIVE) == 0)
         return DESCRIPTOR_RECEIVE;
-    if (strcmp(name, INHERIT_FULL) == 0)
-        return has_full ? DESCRIPTOR_FULL : -1;
-    if (strcmp(name, INHERIT_DECIMATED) == 0)
-        return has_decimated ? DESCRIPTOR_DECIMATED : -1;
     return strcmp(name, INHERIT_MEMORY) == 0 ? DESCRIPTOR_MEMORY : -1;
 }
 

@@ -360,8 +360,10 @@ int net_adopt_receiver(int descriptor, const struct net_receive_options *options
 
 int net_open_sender(const struct address *to, const char *interface, uint32_t ttl)
 {
-    (void)to, (void)interface, (void)ttl;
-    fail("a relay opens a socket though it was given one");
+    (void)interface, (void)ttl;
+    seam("open_sender", 2000);
+    bool full = to->bytes[1] == 11; /* sim.c, choose_settings */
+    return full ? DESCRIPTOR_FULL : DESCRIPTOR_DECIMATED;
 }
 
 /* ---- offload ---- */

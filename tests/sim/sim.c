@@ -657,7 +657,6 @@ static void episode(uint64_t seed, uint64_t number)
     struct layout layout;
     MUST(layout_load(&layout, layouts[opaque]) == 0);
     host_layout(layouts[opaque]);
-    host_streams(sim.settings.full.family != 0, sim.settings.decimated.family != 0);
     model_begin(&sim.settings, layout.fingerprint);
     if (sim.offload_changes)
         model_drops_inexact();

@@ -106,6 +106,5 @@ void host_life_begins(void);
 bool host_is_sandboxed(void);
 bool host_is_writing_over(void); /* the writing thread has been waited for */
 void host_layout(struct span image);
-void host_streams(bool full, bool decimated);
 
 #endif

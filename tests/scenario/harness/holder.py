@@ -68,9 +68,6 @@ class Holder:
         self.receive.setblocking(False)
         self.full.setblocking(False)
         self.sender.connect(self.receive.getsockname())
-        self.outs = [_udp(), _udp()]
-        for one in self.outs:
-            one.setblocking(False)
         self.live = 0
         self.words = [str(RELAY), "--name=engine", f"--layout={layout}",
                       f"--listen=127.0.0.1:{self.receive.getsockname()[1]}", "--interface=lo",
@@ -91,7 +88,7 @@ class Holder:
         return self
 
     def __exit__(self, kind, error, trace):
-        for one in (self.receive, self.sender, self.full, self.decimated, *self.outs):
+        for one in (self.receive, self.sender, self.full, self.decimated):
             one.close()
         os.close(self.memory)
         if not os.environ.get("FLOTILLA_TEST_KEEP"):
@@ -144,8 +141,7 @@ class Holder:
         report = self.folder / "report"
         report.unlink(missing_ok=True)
         pid = self._spawn([str(TRACER), *map(str, harm), "--report", str(report), *self.words],
-                          [("receive", self.receive.fileno()), ("memory", self.memory),
-                           ("full", self.outs[0].fileno()), ("decimated", self.outs[1].fileno())])
+                          [("receive", self.receive.fileno()), ("memory", self.memory)])
         code = None
 
         def ended(seconds):
