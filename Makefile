@@ -4,7 +4,8 @@
 #
 #   make                  build/flotilla, build/flotilla-relay and build/flotilla-keeper
 #   make demo             a fleet on the loopback interface, live; DURATION=10 ends by itself
-#   make test             everything, in minutes; make test-long: the same for longer
+#   make test             everything, in minutes; WORKERS=6 tests side by side
+#   make test-long        the same for longer
 #   make test-offload     the scenarios with offload off, and where each segmented send is refused
 #   make fuzz             each fuzzer for FUZZ_SECONDS=60; what it finds is left in build/fuzz
 #   make interop          recordings read by every Avro reader that could be had: the table
@@ -23,6 +24,7 @@ JOBS ?=
 FUZZ_SECONDS ?= 60
 BENCH ?=
 WHY ?=
+WORKERS ?= 6
 PYTEST_FLAGS ?=
 comma := ,
 share = $(DESTDIR)$(PREFIX)/share
@@ -52,6 +54,9 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) examples/demo $(if $(DURATION),--duration $(DURATION))
 
+# Most of what a scenario takes is waiting, so there are more of them at a time than processors.
+pytest = build/venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_FLAGS)
+
 # A version to upgrade to: the same, but for what it makes of a channel's memory.
 next = -Dc_args=-DSTAGING_VERSION=99u
 
@@ -74,14 +79,12 @@ test-programs: all
 
 test test-long: setup
 	@$(MAKE) --no-print-directory test-programs
-	@$(if $(filter test-long,$@),FLOTILLA_TEST_LONG=1) build/venv/bin/python -m pytest tests \
-	    $(PYTEST_FLAGS)
+	@$(if $(filter test-long,$@),FLOTILLA_TEST_LONG=1) $(pytest) tests
 
 test-offload: setup
 	@$(MAKE) --no-print-directory test-programs
 	@set -e; for offload in off refused; do echo "offload: $$offload"; \
-	    FLOTILLA_TEST_OFFLOAD=$$offload build/venv/bin/python -m pytest tests/scenario \
-	    $(PYTEST_FLAGS); done
+	    FLOTILLA_TEST_OFFLOAD=$$offload $(pytest) tests/scenario; done
 
 # The fuzzers, and files that the units make for them to begin with.
 fuzz-programs:

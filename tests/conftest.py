@@ -3,13 +3,17 @@
 
 The last line of a run is always "N passed, N failed, N skipped", with each skipped test by name and
 reason above it; an error outside of a test body counts as a failure. pytest's own exit code is
-non-zero on any failure."""
+non-zero on any failure. All of it is so as well where the tests run side by side (pytest-xdist):
+what a test leaves for the end of the run travels with its report."""
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
 _counts = {"passed": 0, "failed": 0, "skipped": 0}
 _skipped = []
+_kept = []
 
 
 def pytest_configure():
@@ -34,6 +38,7 @@ def pytest_collectreport(report):
 
 
 def pytest_runtest_logreport(report):
+    _kept.extend(getattr(report, "closing", ()))
     if report.failed:
         _counts["failed"] += 1
     elif report.skipped:
@@ -42,8 +47,23 @@ def pytest_runtest_logreport(report):
         _counts["passed"] += 1
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What tests have left for the end; of the 026 scenarios one table, over those that ran."""
+    for row in _kept:
+        if "text" in row:
+            terminalreporter.write(row["text"] + "\n")
+    rows = [row for row in _kept if "text" not in row]
+    if rows:
+        sys.path.append(str(Path(__file__).parent / "scenario"))
+        from harness import torture
+        terminalreporter.section("kill anything, lose nothing")
+        terminalreporter.write("\n".join(torture.report(rows)) + "\n")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config):
+    if hasattr(config, "workerinput"):
+        return
     if config.option.collectonly or config.option.help or not any(_counts.values()):
         return
     for line in _skipped:

@@ -7,31 +7,32 @@ build/fuzz."""
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests/scenario"), str(ROOT / "tests/readers")]
+
+from harness.builds import make  # noqa: E402
+
 FUZZERS = sorted(path.stem for path in (ROOT / "tests/fuzz").glob("fuzz_*.c"))
 SECONDS = 600 if os.environ.get("FLOTILLA_TEST_LONG") else 5
 
 
-def run(*command, timeout):
-    environment = {name: value for name, value in os.environ.items()
-                   if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "FLOTILLA_TEST_LONG")}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True,
-                          timeout=timeout)
+pytestmark = pytest.mark.xdist_group("fuzz")  # built once
 
 
 @pytest.fixture(scope="module")
 def built():
-    made = run("make", "--no-print-directory", "fuzz-programs", timeout=900)
-    assert made.returncode == 0, made.stdout[-4000:] + made.stderr[-4000:]
+    make("fuzz-programs")
 
 
 @pytest.mark.parametrize("fuzzer", FUZZERS)
 def test_fuzzer(built, fuzzer):
-    done = run("tests/fuzz/run", fuzzer, str(SECONDS), timeout=SECONDS + 120)
+    done = subprocess.run(["tests/fuzz/run", fuzzer, str(SECONDS)], cwd=ROOT, capture_output=True,
+                          text=True, timeout=SECONDS + 120)
     print(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     units = re.search(r"number_of_executed_units: (\d+)", done.stdout)

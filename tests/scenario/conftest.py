@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests/readers")]
 
-from harness import torture  # noqa: E402
+from harness import closing  # noqa: E402
 from harness.fleet import flotilla as run_flotilla  # noqa: E402
 
 
@@ -71,9 +71,8 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: (str(item.path), 0))
 
 
-def pytest_terminal_summary(terminalreporter):
-    """The table of the 026 scenarios, collected over those that ran."""
-    lines = torture.report()
-    if lines:
-        terminalreporter.section("kill anything, lose nothing")
-        terminalreporter.write("\n".join(lines) + "\n")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    report.closing = closing.take()
+    return report

@@ -6,7 +6,7 @@ import math
 
 import canonical
 import pytest
-from harness import avro, readers
+from harness import avro, closing, readers
 from harness.fleet import LONG, Fleet, wait_until
 
 SCHEMAS = 120 if LONG else 30
@@ -136,15 +136,15 @@ def compare(fleet, sent, label, table):
     assert lines == want, f"avrocat printed {lines} datums of {want}"
 
 
-def show(table, capsys):
-    with capsys.disabled():
-        print(f"\n{'reader':14} {'files':>22} {'read in full':>14} {'datums':>9}")
-        for reader, label, good, total, datums in table:
-            print(f"{reader:14} {label:>22} {good:>6} of {total:<4} {datums:>9}")
+def show(table):
+    lines = [f"{'reader':14} {'files':>22} {'read in full':>14} {'datums':>9}"]
+    lines += [f"{reader:14} {label:>22} {good:>6} of {total:<4} {datums:>9}"
+              for reader, label, good, total, datums in table]
+    closing.keep({"text": "\n".join(lines)})
 
 
 @pytest.mark.parametrize("rotate", [False, True], ids=["single", "rotated"])
-def test_002_five_readers(rng, rotate, table, capsys):
+def test_002_five_readers(rng, rotate, table):
     states = []
 
     def look(fleet, sent):
@@ -158,7 +158,7 @@ def test_002_five_readers(rng, rotate, table, capsys):
             compare(fleet, sent, f"{'rotated' if rotate else 'single'}, {state}", rows)
         finally:
             table.extend(rows)
-            show(rows, capsys)
+            show(rows)
     record(rng, look, rotate)
     assert states == ["open", "finished"]
 

@@ -7,7 +7,7 @@ import time
 
 import fastavro
 from harness import signals
-from harness.fleet import Fleet, wait_until
+from harness.fleet import Addresses, Fleet, wait_until
 
 GOOD = signals.samples(2000)
 
@@ -80,7 +80,7 @@ def test_018_rejects_survive_kills(rng):
 def test_018_strangers_are_counted_not_kept(seed):
     """They say nothing about the schema, and must not use up the room for what does."""
     with Fleet({"engine": {"schema": signals.SCHEMA, "sources": "192.0.2.77/32",
-                           "listen": "127.0.0.1:36177"}}) as fleet:
+                           "listen": Addresses().unicast()}}) as fleet:
         fleet.source("engine", GOOD[:50], rate=500).finish()
         channel = fleet.settle({"engine": 50})["engine"]
         assert channel["rejected"] == {"source": 50} and channel["rejects_kept"] == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness import container
+from harness.builds import make
 from harness.fleet import ROOT, new_folder
 
 FLEET = """\
@@ -54,6 +55,9 @@ done
 """
 
 
+pytestmark = pytest.mark.xdist_group("package")  # build/deb is one folder
+
+
 def say(*words, check=True, **kw):
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, **kw)
     assert not check or done.returncode == 0, (words, done.stdout[-3000:], done.stderr[-3000:])
@@ -64,8 +68,7 @@ def say(*words, check=True, **kw):
 def package():
     if not shutil.which("dpkg-shlibdeps"):
         pytest.skip("needs dpkg-dev")
-    made = say("make", "--no-print-directory", "-s", "deb", cwd=ROOT, timeout=300)
-    path = ROOT / made.stdout.splitlines()[-1]
+    path = ROOT / make("deb").splitlines()[-1]
     assert path.suffix == ".deb"
     return path
 
@@ -110,7 +113,7 @@ def test_024_what_is_in_it(package):
 
 def test_024_the_same_twice(package):
     first = package.read_bytes()
-    say("make", "--no-print-directory", "-s", "deb", cwd=ROOT, timeout=300)
+    make("deb")
     assert package.read_bytes() == first
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from harness import container, signals
+from harness.builds import make
 from harness.fleet import (LONG, RELAY, ROOT, SINK, SOURCE, Addresses, new_folder, read_datagrams,
                            to_yaml, wait_until, write_datagrams)
 from harness.machine import Machine, why_not
@@ -161,7 +162,7 @@ def installed(tmp_path):
     """The units as installed, with the programs where they say."""
     if not shutil.which("systemd-analyze"):
         pytest.skip("needs systemd-analyze")
-    say("make", "--no-print-directory", "-s", "install", f"PREFIX={tmp_path}/prefix", cwd=ROOT)
+    make("install", f"PREFIX={tmp_path}/prefix")
     fleet = write_fleet(tmp_path / "fleet.yaml", {
         NAME: channel(1, limits={"memory": "256MiB", "cpu": "50%"}),
         "link": channel(2, listen="[ff12::29]:29002"), "plain": {"listen": "127.0.0.1:29003"}},

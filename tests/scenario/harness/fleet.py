@@ -106,9 +106,15 @@ def put_in_the_way(path, empty=False):
         (path / "somebody's").write_text("")
 
 
+# Which of the processes of this run, and of how many.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
 class Addresses:
     """Groups and ports nobody else uses: groups at random in 239.192.0.0/14 and ff15::/16 (several
-    test runs may share a machine), unicast ports that could be bound a moment ago."""
+    test runs may share a machine), ports that could be bound a moment ago, of a part that no other
+    process of this run takes from."""
 
     def __init__(self):
         self._random = random.Random()  # not the test's seed: two runs must not meet
@@ -116,7 +122,7 @@ class Addresses:
 
     def port(self):
         while True:
-            port = self._random.randint(20000, 32000)  # below the ephemeral ports
+            port = self._random.randrange(20000 + WORKER, 32000, WORKERS)  # none is ephemeral
             if port in self._taken:
                 continue
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

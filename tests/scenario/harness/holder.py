@@ -13,7 +13,7 @@ import socket
 import time
 
 from . import avro, container, readers, signals
-from .fleet import OFFLOAD, RELAY, ROOT, flotilla, new_folder, wait_until
+from .fleet import OFFLOAD, RELAY, ROOT, Addresses, flotilla, new_folder, wait_until
 
 TRACER = ROOT / "build/units/trace_fault"
 SO_TIMESTAMPNS, SO_RXQ_OVFL = 35, 40
@@ -108,7 +108,7 @@ class Holder:
 
     def _measure(self):
         """How large a memory the relay makes for these settings when it is given none."""
-        pid = self._spawn(self.words[:3] + [f"--listen=127.0.0.1:{_free()}"]
+        pid = self._spawn(self.words[:3] + [f"--listen=127.0.0.1:{Addresses().port()}"]
                           + self.words[4:], [])
 
         def find():
@@ -217,12 +217,6 @@ class Holder:
         found = readers.run("libavro", self.files())
         assert not [text for text in found.values() if text.startswith("error")], found
         return sum(int(text.split("\t")[0]) for text in found.values())
-
-
-def _free():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def make_layout(folder):

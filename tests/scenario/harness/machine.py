@@ -12,7 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from .fleet import ROOT, wait_until
+from .builds import make
+from .fleet import wait_until
 
 # What has no business here, or would touch the real machine.
 MASKED = """systemd-sysctl systemd-modules-load systemd-udevd systemd-udev-trigger
@@ -90,9 +91,7 @@ class Machine:
         self._child = None
 
     def _make_root(self):
-        subprocess.run(["make", "--no-print-directory", "-s", "install", "PREFIX=/usr/local",
-                        f"DESTDIR={self.root}/staged"], cwd=ROOT, check=True, capture_output=True,
-                       timeout=300)
+        make("install", "PREFIX=/usr/local", f"DESTDIR={self.root}/staged")
         (self.root / "staged/usr/local").rename(self.root / "local")
         for name in ("usr", "proc", "sys", "run", "tmp", "dev", "old", "var/lib", "var/tmp",
                      "etc/systemd/system", "root"):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy
 
-from . import container, readers
+from . import closing, container, readers
 from .fleet import FLOTILLA, RELAY, ROOT
 
 KEEPER = ROOT / "build/flotilla-keeper"
@@ -26,8 +26,6 @@ BATCH = 32  # what may be sent twice on a live group after a relay's crash
 
 # The table ---------------------------------------------------------------------------------------
 
-_rows = []
-_calls = []
 COLUMNS = ("fault", "repetitions", "datagrams", "rate", "lost", "recorded twice", "live twice",
            "recover p50 ms", "recover p99 ms")
 
@@ -35,14 +33,15 @@ COLUMNS = ("fault", "repetitions", "datagrams", "rate", "lost", "recorded twice"
 def add_row(fault, *, repetitions, datagrams, lost, twice, live_twice=None, recover_ns=(),
             rate=None):
     """One row; rows of the same fault (the rounds of a long run) become one."""
-    _rows.append({"fault": fault, "repetitions": repetitions, "datagrams": datagrams, "lost": lost,
-                  "recorded twice": twice, "live twice": live_twice, "rate": rate,
-                  "recover_ns": [int(one) for one in recover_ns]})
+    closing.keep({"fault": fault, "repetitions": int(repetitions), "datagrams": int(datagrams),
+                  "lost": int(lost), "recorded twice": int(twice), "live twice": live_twice,
+                  "rate": rate, "recover_ns": [int(one) for one in recover_ns]})
 
 
 def add_calls(calls):
     """Rows of (system call, error, n reached, refusals at the start, what was said)."""
-    _calls.extend(calls)
+    for row in calls:
+        closing.keep(row)
 
 
 def _percentile_ms(values, part):
@@ -52,9 +51,9 @@ def _percentile_ms(values, part):
     return round(values[min(len(values) - 1, int(len(values) * part))] / 1e6, 2)
 
 
-def _merge():
+def _merge(rows):
     merged = {}
-    for row in _rows:
+    for row in rows:
         into = merged.setdefault(row["fault"], {"fault": row["fault"], "recover_ns": []})
         for key in ("repetitions", "datagrams", "lost", "recorded twice", "live twice"):
             if row[key] is not None:
@@ -69,13 +68,12 @@ def _merge():
     return list(merged.values())
 
 
-def report():
-    """The lines of the table, and build/torture.json; nothing where no such scenario ran."""
-    if not _rows and not _calls:
-        return []
-    rows = _merge()
+def report(rows):
+    """The lines of the table, and build/torture.json."""
+    calls = [row for row in rows if "call" in row]
+    rows = _merge(row for row in rows if "fault" in row)
     (ROOT / "build/torture.json").write_text(
-        json.dumps({"faults": rows, "calls": _calls}, indent=1) + "\n")
+        json.dumps({"faults": rows, "calls": calls}, indent=1) + "\n")
 
     def text(row, column):
         value = row.get(column)
@@ -84,10 +82,10 @@ def report():
     widths = [max(len(line[i]) for line in table) for i in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
                        for i, (cell, width) in enumerate(zip(line, widths))) for line in table]
-    if _calls:
+    if calls:
         lines += ["", "system call, error: the calls it was given to one by one, refused at start"]
         lines += [f"{one['call']:<18} {one['error']:<8} {one['reached']:>5} {one['refused']:>5}  "
-                  f"{one['note']}".rstrip() for one in _calls]
+                  f"{one['note']}".rstrip() for one in calls]
     return lines
 
 
