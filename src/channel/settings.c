@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * One table of flags reads a relay's command line, prints its help, and writes the command line the
- * manager starts it with. Part of the static relay: no allocation, no files but stdout for help.
- * Relies on channel/value for every single value. */
+ * One table reads a relay's command line, prints its help, and writes the command line the manager
+ * starts it with; the keys of fleet.yaml go by it, too. Part of the static relay: no allocation, no
+ * files but stdout for help. Relies on channel/value for every single value. */
 #include "channel/settings.h"
 
 #include <errno.h>
@@ -60,97 +60,102 @@ _Static_assert(sizeof(enum on_invalid) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum offload) == sizeof(int), "an enum is an int");
 _Static_assert(sizeof(enum latency_mode) == sizeof(int), "an enum is an int");
 
-struct flag {
-    const char *name; /* without "--" */
-    size_t offset;    /* in struct channel_settings */
-    struct value_form form;
-    const char *help;
-};
-
 #define PATH                                                                                       \
     {                                                                                              \
         .kind = VALUE_PATH, .low = 1, .high = CHANNEL_PATH_BYTES_MAX - 1                           \
     }
 #define FLAG(member) offsetof(struct channel_settings, member)
 
-static const struct flag flags[] = {
-    {"name", FLAG(name), {.kind = VALUE_NAME}, "the channel's name"},
-    {"layout", FLAG(layout), PATH, "the compiled schema, made by `flotilla schema -o`"},
-    {"directory", FLAG(directory), PATH,
-     "folder of the recordings; without it nothing is recorded"},
-    {"listen", FLAG(listen), {.kind = VALUE_ADDRESS}, "where datagrams arrive; a group is joined"},
-    {"interface",
-     FLAG(interface),
-     {.kind = VALUE_INTERFACE},
-     "for joining and sending; without it the routing table chooses"},
-    {"source",
-     FLAG(sources),
-     {.kind = VALUE_PREFIX},
-     "who may send; can be repeated; without it anybody"},
-    {"full", FLAG(full), {.kind = VALUE_ADDRESS}, "where every datagram is sent on to"},
-    {"decimated",
-     FLAG(decimated),
-     {.kind = VALUE_ADDRESS},
-     "where the decimated stream is sent to"},
-    {"factor",
-     FLAG(factor),
-     {.kind = VALUE_COUNT, .low = 1, .high = 1000000000},
-     "datums in a decimation window"},
-    {"algorithm",
-     FLAG(algorithm),
-     {.kind = VALUE_CHOICE, .choices = algorithm_names},
-     "what becomes of a decimation window"},
-    {"encoding",
-     FLAG(encoding),
-     {.kind = VALUE_CHOICE, .choices = encoding_names},
-     "what stands before each datum in a datagram"},
-    {"schema-id",
-     FLAG(schema_id),
-     {.kind = VALUE_COUNT, .low = 1, .high = UINT32_MAX, .zero = "none"},
-     "the schema's id in Confluent encoding"},
-    {"on-invalid",
-     FLAG(on_invalid),
-     {.kind = VALUE_CHOICE, .choices = on_invalid_names},
-     "whether datagrams that do not fit the schema are kept in a file of rejects"},
-    {"ttl",
-     FLAG(ttl),
-     {.kind = VALUE_COUNT, .low = 0, .high = 255},
-     "hops that what is sent may make"},
-    {"buffer",
-     FLAG(buffer_bytes),
-     {.kind = VALUE_BYTES, .low = 1u << 20, .high = 16ull << 30},
-     "limit of the memory that bridges a disk stall"},
-    {"receive-queue",
-     FLAG(receive_bytes),
-     {.kind = VALUE_BYTES, .low = 4096, .high = 1u << 30},
-     "queue to ask the kernel for"},
-    {"offload",
-     FLAG(offload),
-     {.kind = VALUE_CHOICE, .choices = offload_names},
-     "whether datagrams are taken and sent coalesced where the system can"},
-    {"latency",
-     FLAG(latency),
-     {.kind = VALUE_CHOICE, .choices = latency_names},
-     "whether the time from arrival to sending is measured, for status"},
-    {"direct-io",
-     FLAG(direct_io),
-     {.kind = VALUE_CHOICE, .choices = direct_mode_names},
-     "whether recordings are written past the page cache"},
-    {"sync",
-     FLAG(sync_ms),
-     {.kind = VALUE_DURATION, .low = 1, .high = 3600000},
-     "at most this much is lost at a power cut"},
-    {"rotate-size",
-     FLAG(rotate_bytes),
-     {.kind = VALUE_BYTES, .low = 4096, .high = 1ull << 50, .zero = "never by size"},
-     "a recording that has grown to this is followed by a new one"},
-    {"rotate-age",
-     FLAG(rotate_age_ms),
-     {.kind = VALUE_DURATION, .low = 100, .high = 3660ull * 86400000, .zero = "never by age"},
-     "a recording that is as old as this is followed by a new one"},
+const struct setting settings_table[SETTING_COUNT] = {
+    [SETTING_NAME] = {"name", FLAG(name), {.kind = VALUE_NAME}, "the channel's name"},
+    [SETTING_LAYOUT] = {"layout", FLAG(layout), PATH,
+                        "the compiled schema, made by `flotilla schema -o`"},
+    [SETTING_DIRECTORY] = {"directory", FLAG(directory), PATH,
+                           "folder of the recordings; without it nothing is recorded"},
+    [SETTING_LISTEN] = {"listen",
+                        FLAG(listen),
+                        {.kind = VALUE_ADDRESS},
+                        "where datagrams arrive; a group is joined"},
+    [SETTING_INTERFACE] = {"interface",
+                           FLAG(interface),
+                           {.kind = VALUE_INTERFACE},
+                           "for joining and sending; else the routing table chooses"},
+    [SETTING_SOURCES] =
+        {"source",
+         FLAG(sources),
+         {.kind = VALUE_PREFIX},
+         "who may send, else anybody; a single address on a group joins source-specifically"},
+    [SETTING_FULL] = {"full",
+                      FLAG(full),
+                      {.kind = VALUE_ADDRESS},
+                      "where every datagram is sent on to"},
+    [SETTING_DECIMATED] = {"decimated",
+                           FLAG(decimated),
+                           {.kind = VALUE_ADDRESS},
+                           "where the decimated stream is sent to"},
+    [SETTING_FACTOR] = {"factor",
+                        FLAG(factor),
+                        {.kind = VALUE_COUNT, .low = 1, .high = 1000000000},
+                        "datums in a window of decimation"},
+    [SETTING_ALGORITHM] = {"algorithm",
+                           FLAG(algorithm),
+                           {.kind = VALUE_CHOICE, .choices = algorithm_names},
+                           "what becomes of a window of decimation"},
+    [SETTING_ENCODING] = {"encoding",
+                          FLAG(encoding),
+                          {.kind = VALUE_CHOICE, .choices = encoding_names},
+                          "what stands before each datum in a datagram; opaque takes any bytes"},
+    [SETTING_SCHEMA_ID] = {"schema-id",
+                           FLAG(schema_id),
+                           {.kind = VALUE_COUNT, .low = 1, .high = UINT32_MAX},
+                           "the schema's id in encoding: confluent"},
+    [SETTING_ON_INVALID] =
+        {"on-invalid",
+         FLAG(on_invalid),
+         {.kind = VALUE_CHOICE, .choices = on_invalid_names},
+         "whether datagrams that do not fit the schema are kept in a file of rejects"},
+    [SETTING_TTL] = {"ttl",
+                     FLAG(ttl),
+                     {.kind = VALUE_COUNT, .low = 0, .high = 255},
+                     "hops that what is sent may make"},
+    [SETTING_BUFFER] = {"buffer",
+                        FLAG(buffer_bytes),
+                        {.kind = VALUE_BYTES, .low = 1u << 20, .high = 16ull << 30},
+                        "limit of the memory that bridges a disk stall"},
+    [SETTING_RECEIVE_QUEUE] =
+        {"receive-queue",
+         FLAG(receive_bytes),
+         {.kind = VALUE_BYTES, .low = 4096, .high = 1u << 30},
+         "queue to ask the kernel for: what arrives while a relay is replaced waits there"},
+    [SETTING_OFFLOAD] = {"offload",
+                         FLAG(offload),
+                         {.kind = VALUE_CHOICE, .choices = offload_names},
+                         "whether datagrams are taken and sent coalesced where the system can"},
+    [SETTING_LATENCY] = {"latency",
+                         FLAG(latency),
+                         {.kind = VALUE_CHOICE, .choices = latency_names},
+                         "whether the time from arrival to sending is measured, for status"},
+    [SETTING_DIRECT_IO] = {"direct-io",
+                           FLAG(direct_io),
+                           {.kind = VALUE_CHOICE, .choices = direct_mode_names},
+                           "whether recordings are written past the page cache"},
+    [SETTING_SYNC] = {"sync",
+                      FLAG(sync_ms),
+                      {.kind = VALUE_DURATION, .low = 1, .high = 3600000},
+                      "at most this much is lost at a power cut"},
+    [SETTING_ROTATE_SIZE] =
+        {"rotate-size",
+         FLAG(rotate_bytes),
+         {.kind = VALUE_BYTES, .low = 4096, .high = 1ull << 50, .zero = "never by size"},
+         "a recording that has grown to this is followed by a new one"},
+    [SETTING_ROTATE_AGE] =
+        {"rotate-age",
+         FLAG(rotate_age_ms),
+         {.kind = VALUE_DURATION, .low = 100, .high = 3660ull * 86400000, .zero = "never by age"},
+         "a recording that is as old as this is followed by a new one"},
 };
 
-static bool flag_is_list(const struct flag *flag)
+static bool flag_is_list(const struct setting *flag)
 {
     return flag->form.kind == VALUE_PREFIX;
 }
@@ -182,14 +187,15 @@ void settings_defaults(struct channel_settings *settings)
 }
 
 /* The flag that `word` ("--name" or "--name=value") begins with, and its value or NULL. */
-static const struct flag *flag_find(const char *word, const char **value)
+static const struct setting *flag_find(const char *word, const char **value)
 {
     const char *equals = strchr(word, '=');
     size_t bytes = equals != NULL ? (size_t)(equals - word) : strlen(word);
     *value = equals != NULL ? equals + 1 : NULL;
-    for (size_t i = 0; i < ARRAY_COUNT(flags); i++)
-        if (bytes == strlen(flags[i].name) + 2 && memcmp(word + 2, flags[i].name, bytes - 2) == 0)
-            return &flags[i];
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        if (bytes == strlen(settings_table[i].flag) + 2 &&
+            memcmp(word + 2, settings_table[i].flag, bytes - 2) == 0)
+            return &settings_table[i];
     return NULL;
 }
 
@@ -198,8 +204,8 @@ static int unknown_flag(const char *word, char *error, size_t error_bytes)
     const char *best = NULL;
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
-    for (size_t i = 0; i < ARRAY_COUNT(flags); i++)
-        nearest_offer(name, flags[i].name, &best);
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        nearest_offer(name, settings_table[i].flag, &best);
     if (best == NULL)
         return fault(error, error_bytes, "unknown flag \"--%s\"", name);
     return fault(error, error_bytes, "unknown flag \"--%s\"; did you mean \"--%s\"?", name, best);
@@ -212,24 +218,24 @@ int settings_read_flags(struct channel_settings *settings, int argc, char *const
         const char *word = argv[i], *value;
         if (strncmp(word, "--", 2) != 0 || word[2] == '\0')
             return fault(error, error_bytes, "unexpected argument \"%.80s\"", word);
-        const struct flag *flag = flag_find(word, &value);
+        const struct setting *flag = flag_find(word, &value);
         if (flag == NULL)
             return unknown_flag(word, error, error_bytes);
         char text[VALUE_TEXT_BYTES];
         if (value == NULL && i + 1 == argc)
-            return fault(error, error_bytes, "--%s needs a value: %s", flag->name,
+            return fault(error, error_bytes, "--%s needs a value: %s", flag->flag,
                          value_describe(&flag->form, text));
         if (value == NULL)
             value = argv[++i];
         void *into = (char *)settings + flag->offset;
         if (flag_is_list(flag)) {
             if (settings->source_count == CHANNEL_SOURCES_MAX)
-                return fault(error, error_bytes, "--%s: at most %d", flag->name,
+                return fault(error, error_bytes, "--%s: at most %d", flag->flag,
                              CHANNEL_SOURCES_MAX);
             into = &settings->sources[settings->source_count];
         }
         if (value_read(&flag->form, value, into, text, sizeof text) < 0)
-            return fault(error, error_bytes, "--%s: %s", flag->name, text);
+            return fault(error, error_bytes, "--%s: %s", flag->flag, text);
         settings->source_count += flag_is_list(flag);
     }
     return 0;
@@ -298,10 +304,10 @@ int settings_validate(const struct channel_settings *settings, char *error, size
 }
 
 /* Appends "--NAME=VALUE" as one word. 0 or -ENOSPC. */
-static int write_word(const struct flag *flag, const char *value, char **text, size_t *text_bytes,
-                      char **words, size_t words_max, int *word_count)
+static int write_word(const struct setting *flag, const char *value, char **text,
+                      size_t *text_bytes, char **words, size_t words_max, int *word_count)
 {
-    int bytes = snprintf(*text, *text_bytes, "--%s=%s", flag->name, value);
+    int bytes = snprintf(*text, *text_bytes, "--%s=%s", flag->flag, value);
     if (bytes < 0 || (size_t)bytes >= *text_bytes || (size_t)*word_count >= words_max)
         return -ENOSPC;
     words[(*word_count)++] = *text;
@@ -316,8 +322,8 @@ int settings_write_flags(const struct channel_settings *settings, char *text, si
     struct channel_settings defaults;
     settings_defaults(&defaults);
     int word_count = 0;
-    for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
-        const struct flag *flag = &flags[i];
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const struct setting *flag = &settings_table[i];
         char value[VALUE_TEXT_BYTES], usual[VALUE_TEXT_BYTES];
         if (flag_is_list(flag)) {
             for (uint32_t k = 0; k < settings->source_count; k++)
@@ -339,13 +345,13 @@ void settings_print_help(void)
 {
     struct channel_settings defaults;
     settings_defaults(&defaults);
-    for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
-        const struct flag *flag = &flags[i];
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const struct setting *flag = &settings_table[i];
         char what[VALUE_TEXT_BYTES], usual[VALUE_TEXT_BYTES] = "";
         value_describe(&flag->form, what);
         if (!flag_is_list(flag))
             value_write(&flag->form, (const char *)&defaults + flag->offset, usual);
-        int used = printf("  --%s %s", flag->name, what);
+        int used = printf("  --%s %s", flag->flag, what);
         if (used > 30)
             used = printf("\n") - 1;
         printf("%*s%s", 32 - used, "", flag->help);
@@ -357,46 +363,8 @@ void settings_print_help(void)
     }
 }
 
-static int from_name(const char *const *names, const char *name)
-{
-    for (int i = 0; names[i] != NULL; i++)
-        if (strcmp(names[i], name) == 0)
-            return i;
-    return -EINVAL;
-}
-
 const char *algorithm_name(enum algorithm algorithm)
 {
     CHECK(algorithm <= ALGORITHM_RMS);
     return algorithm_names[algorithm];
-}
-
-int algorithm_from_name(const char *name, enum algorithm *algorithm)
-{
-    int index = from_name(algorithm_names, name);
-    if (index < 0)
-        return index;
-    *algorithm = (enum algorithm)index;
-    return 0;
-}
-
-const char *encoding_name(enum encoding encoding)
-{
-    CHECK(encoding <= ENCODING_OPAQUE);
-    return encoding_names[encoding];
-}
-
-const char *direct_mode_name(enum direct_mode mode)
-{
-    CHECK(mode <= DIRECT_OFF);
-    return direct_mode_names[mode];
-}
-
-int direct_mode_from_name(const char *name, enum direct_mode *mode)
-{
-    int index = from_name(direct_mode_names, name);
-    if (index < 0)
-        return index;
-    *mode = (enum direct_mode)index;
-    return 0;
 }

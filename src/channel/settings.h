@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "avro/framing.h"
+#include "channel/value.h"
 #include "os/net.h"
 
 #define CHANNEL_NAME_BYTES_MAX 64
@@ -47,6 +48,43 @@ struct channel_settings {
     uint64_t rotate_age_ms; /* 0: never by age */
 };
 
+/* One member of the settings: its flag, where it is and what it takes. The relay's flags and the
+ * keys of fleet.yaml go by the same entry, so that what is taken there is taken here. */
+struct setting {
+    const char *flag; /* without "--" */
+    size_t offset;    /* in struct channel_settings */
+    struct value_form form;
+    const char *help;
+};
+
+enum setting_id {
+    SETTING_NAME,
+    SETTING_LAYOUT,
+    SETTING_DIRECTORY,
+    SETTING_LISTEN,
+    SETTING_INTERFACE,
+    SETTING_SOURCES,
+    SETTING_FULL,
+    SETTING_DECIMATED,
+    SETTING_FACTOR,
+    SETTING_ALGORITHM,
+    SETTING_ENCODING,
+    SETTING_SCHEMA_ID,
+    SETTING_ON_INVALID,
+    SETTING_TTL,
+    SETTING_BUFFER,
+    SETTING_RECEIVE_QUEUE,
+    SETTING_OFFLOAD,
+    SETTING_LATENCY,
+    SETTING_DIRECT_IO,
+    SETTING_SYNC,
+    SETTING_ROTATE_SIZE,
+    SETTING_ROTATE_AGE,
+    SETTING_COUNT
+};
+
+extern const struct setting settings_table[SETTING_COUNT];
+
 /* The values that hold where nothing is said. */
 void settings_defaults(struct channel_settings *settings);
 
@@ -77,9 +115,5 @@ bool settings_feeds(const struct address *output, const char *output_interface,
 void settings_print_help(void);
 
 const char *algorithm_name(enum algorithm algorithm);
-int algorithm_from_name(const char *name, enum algorithm *algorithm); /* 0 or -EINVAL */
-const char *encoding_name(enum encoding encoding);
-const char *direct_mode_name(enum direct_mode mode);
-int direct_mode_from_name(const char *name, enum direct_mode *mode); /* 0 or -EINVAL */
 
 #endif

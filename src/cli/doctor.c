@@ -430,7 +430,7 @@ static void examine_room(struct doctor *doctor, int folder, const char *path)
     }
     bool rated = writing_rate(doctor, &rate);
     double left = rated ? (double)free_bytes / rate / SECONDS_PER_DAY : 0;
-    /* With either limit the oldest recordings give way before the disk is full. */
+    /* With either limit the oldest recordings are deleted before the disk is full. */
     bool kept = config->retain_bytes > 0 || config->retain_free_percent > 0;
     if (free_bytes < FREE_BYTES_MIN) {
         snprintf(fix, sizeof fix, "du -xh '%s' | sort -h | tail", path);
@@ -449,7 +449,7 @@ static void examine_room(struct doctor *doctor, int folder, const char *path)
                     level == DOCTOR_OK ? NULL : "set storage.retain: {free: 5%}",
                     "%.1f GiB free of %.1f GiB: %.1f days at %.3f MB/s%s", GIB(free_bytes),
                     GIB(total_bytes), left, rate / 1e6,
-                    kept ? ", then the oldest recordings give way" : "");
+                    kept ? ", then the oldest recordings are deleted" : "");
     }
 
     double room = (double)(free_bytes + held);

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * The tables of keys. A new key is one line here, and its member in struct config or
- * config_channel. Relies on the ranges being those of the relay's flags (channel/settings.c), so
- * that what is taken here is taken there. */
+ * config_channel. What a relay is told, too, goes by channel/settings' table. */
 #include "config/keys.h"
 
 #include <string.h>
 
 #include "base/check.h"
 
-#define FLEET(member)    offsetof(struct config, member)
-#define CHANNEL(member)  offsetof(struct config_channel, member)
-#define SETTINGS(member) offsetof(struct config_channel, settings.member)
+#define FLEET(member)   offsetof(struct config, member)
+#define CHANNEL(member) offsetof(struct config_channel, member)
+#define SETTING(id)     (&settings_table[SETTING_##id])
 
 #define PATH                                                                                       \
     {                                                                                              \
@@ -27,43 +26,25 @@
 #define YEARS_MS(n) ((n)*366ull * 86400000)
 #define PIB         (1ull << 50)
 
-_Static_assert(sizeof(enum encoding) == sizeof(int), "an enum is an int");
-_Static_assert(sizeof(enum on_invalid) == sizeof(int), "an enum is an int");
-_Static_assert(sizeof(enum offload) == sizeof(int), "an enum is an int");
-_Static_assert(sizeof(enum latency_mode) == sizeof(int), "an enum is an int");
-
-static const char *const direct_io_names[] = {"auto", "required", "off", NULL};
-static const char *const algorithm_names[] = {"downsample", "average", "min-max", "rms", NULL};
-static const char *const encoding_names[] = {"datum", "single-object", "confluent", "opaque", NULL};
-static const char *const offload_names[] = {"auto", "off", NULL};
-static const char *const latency_names[] = {"off", "on", NULL};
-static const char *const on_invalid_names[] = {"quarantine", "drop", NULL};
-
 static const struct config_key rotate_keys[] = {
-    {.name = "size",
-     .form = {.kind = VALUE_BYTES, .low = 4096, .high = PIB, .zero = "never by size"},
-     .offset = FLEET(rotate_bytes),
-     .help = "a recording that has grown to this is followed by a new one"},
-    {.name = "age",
-     .form = {.kind = VALUE_DURATION, .low = 100, .high = YEARS_MS(10), .zero = "never by age"},
-     .offset = FLEET(rotate_age_ms),
-     .help = "a recording that is as old as this is followed by a new one"},
+    {.name = "size", .setting = SETTING(ROTATE_SIZE), .offset = FLEET(rotate_bytes)},
+    {.name = "age", .setting = SETTING(ROTATE_AGE), .offset = FLEET(rotate_age_ms)},
 };
 
 static const struct config_key retain_keys[] = {
     {.name = "age",
      .form = {.kind = VALUE_DURATION, .low = 1000, .high = YEARS_MS(100), .zero = "no limit"},
      .offset = FLEET(retain_age_ms),
-     .help = "recordings older than this are removed"},
+     .help = "recordings older than this are deleted"},
     {.name = "size",
      .form = {.kind = VALUE_BYTES, .low = 4096, .high = 1024 * PIB, .zero = "no limit"},
      .offset = FLEET(retain_bytes),
-     .help = "room for all recordings together; the oldest give way within 1 s of each new "
-             "recording, else every 30 s"},
+     .help = "room for all recordings together; the oldest are deleted within 1 s of each "
+             "new recording, else every 30 s"},
     {.name = "free",
      .form = {.kind = VALUE_PERCENT, .zero = "no limit"},
      .offset = FLEET(retain_free_percent),
-     .help = "part of the file system to keep free; the oldest recordings give way"},
+     .help = "part of the file system to keep free; the oldest recordings are deleted"},
 };
 
 static const struct config_key storage_keys[] = {
@@ -73,14 +54,8 @@ static const struct config_key storage_keys[] = {
      .form = PATH,
      .offset = FLEET(directory),
      .help = "folder of the recordings; each channel has its own folder in it"},
-    {.name = "direct_io",
-     .form = {.kind = VALUE_CHOICE, .choices = direct_io_names},
-     .offset = FLEET(direct_io),
-     .help = "whether recordings are written past the page cache"},
-    {.name = "sync",
-     .form = {.kind = VALUE_DURATION, .low = 1, .high = 3600000},
-     .offset = FLEET(sync_ms),
-     .help = "at most this much is lost at a power cut"},
+    {.name = "direct_io", .setting = SETTING(DIRECT_IO), .offset = FLEET(direct_io)},
+    {.name = "sync", .setting = SETTING(SYNC), .offset = FLEET(sync_ms)},
     {.name = "rotate",
      .kind = KEY_MAP,
      .keys = rotate_keys,
@@ -90,7 +65,7 @@ static const struct config_key storage_keys[] = {
      .kind = KEY_MAP,
      .keys = retain_keys,
      .key_count = ARRAY_COUNT(retain_keys),
-     .help = "when recordings are removed"},
+     .help = "when recordings are deleted"},
 };
 
 static const struct config_key gateway_keys[] = {
@@ -133,21 +108,9 @@ const struct config_key config_fleet_keys[] = {
 const size_t config_fleet_key_count = ARRAY_COUNT(config_fleet_keys);
 
 static const struct config_key decimated_keys[] = {
-    {.name = "to",
-     .id = ID_TO,
-     .form = ADDRESS,
-     .offset = SETTINGS(decimated),
-     .help = "where the decimated stream is sent to"},
-    {.name = "factor",
-     .form = {.kind = VALUE_COUNT, .low = 1, .high = 1000000000},
-     .with_first = true,
-     .offset = SETTINGS(factor),
-     .help = "datums in a window"},
-    {.name = "algorithm",
-     .form = {.kind = VALUE_CHOICE, .choices = algorithm_names},
-     .with_first = true,
-     .offset = SETTINGS(algorithm),
-     .help = "what becomes of a window"},
+    {.name = "to", .id = ID_TO, .setting = SETTING(DECIMATED)},
+    {.name = "factor", .setting = SETTING(FACTOR), .with_first = true},
+    {.name = "algorithm", .setting = SETTING(ALGORITHM), .with_first = true},
 };
 
 static const struct config_key limits_keys[] = {
@@ -166,40 +129,17 @@ static const struct config_key limits_keys[] = {
 };
 
 const struct config_key config_channel_keys[] = {
-    {.name = "listen",
-     .id = ID_LISTEN,
-     .form = ADDRESS,
-     .required = true,
-     .offset = SETTINGS(listen),
-     .help = "where datagrams arrive; a group is joined"},
-    {.name = "interface",
-     .id = ID_INTERFACE,
-     .form = {.kind = VALUE_INTERFACE},
-     .offset = SETTINGS(interface),
-     .help = "for joining and sending; else the routing table chooses"},
-    {.name = "sources",
-     .kind = KEY_SOURCES,
-     .id = ID_SOURCES,
-     .form = {.kind = VALUE_PREFIX},
-     .offset = CHANNEL(settings),
-     .help = "who may send; a single address on a group joins source-specifically"},
+    {.name = "listen", .id = ID_LISTEN, .setting = SETTING(LISTEN), .required = true},
+    {.name = "interface", .id = ID_INTERFACE, .setting = SETTING(INTERFACE)},
+    {.name = "sources", .kind = KEY_SOURCES, .id = ID_SOURCES, .setting = SETTING(SOURCES)},
     {.name = "schema",
      .kind = KEY_PATH,
      .id = ID_SCHEMA,
      .form = PATH,
      .offset = CHANNEL(schema),
      .help = "the Avro schema of the datums; an opaque channel needs none"},
-    {.name = "encoding",
-     .id = ID_ENCODING,
-     .form = {.kind = VALUE_CHOICE, .choices = encoding_names},
-     .offset = SETTINGS(encoding),
-     .help = "what stands before each datum in a datagram; opaque takes any bytes"},
-    {.name = "schema_id",
-     .id = ID_SCHEMA_ID,
-     .form = {.kind = VALUE_COUNT, .low = 1, .high = UINT32_MAX},
-     .hide_zero = true,
-     .offset = SETTINGS(schema_id),
-     .help = "the schema's id in encoding: confluent"},
+    {.name = "encoding", .id = ID_ENCODING, .setting = SETTING(ENCODING)},
+    {.name = "schema_id", .id = ID_SCHEMA_ID, .setting = SETTING(SCHEMA_ID), .hide_zero = true},
     {.name = "time",
      .id = ID_TIME,
      .form = FIELD,
@@ -210,45 +150,23 @@ const struct config_key config_channel_keys[] = {
      .form = FIELD,
      .offset = CHANNEL(sequence),
      .help = "a field that counts up by one, for gaps"},
-    {.name = "full",
-     .id = ID_FULL,
-     .form = ADDRESS,
-     .offset = SETTINGS(full),
-     .help = "where every datagram is sent on to"},
+    {.name = "full", .id = ID_FULL, .setting = SETTING(FULL)},
     {.name = "decimated",
      .kind = KEY_MAP,
      .id = ID_DECIMATED,
      .keys = decimated_keys,
      .key_count = ARRAY_COUNT(decimated_keys),
      .help = "the decimated stream"},
-    {.name = "ttl",
-     .form = {.kind = VALUE_COUNT, .low = 0, .high = 255},
-     .offset = SETTINGS(ttl),
-     .help = "hops that what is sent may make"},
+    {.name = "ttl", .setting = SETTING(TTL)},
     {.name = "record",
      .form = {.kind = VALUE_BOOLEAN},
      .offset = CHANNEL(record),
      .help = "whether the channel is recorded"},
-    {.name = "on_invalid",
-     .form = {.kind = VALUE_CHOICE, .choices = on_invalid_names},
-     .offset = SETTINGS(on_invalid),
-     .help = "whether datagrams that do not fit the schema are kept in a file of rejects"},
-    {.name = "buffer",
-     .form = {.kind = VALUE_BYTES, .low = 1u << 20, .high = 16ull << 30},
-     .offset = SETTINGS(buffer_bytes),
-     .help = "limit of the memory that bridges a disk stall"},
-    {.name = "receive_queue",
-     .form = {.kind = VALUE_BYTES, .low = 4096, .high = 1u << 30},
-     .offset = SETTINGS(receive_bytes),
-     .help = "queue to ask the kernel for: what arrives while a relay is replaced waits there"},
-    {.name = "offload",
-     .form = {.kind = VALUE_CHOICE, .choices = offload_names},
-     .offset = SETTINGS(offload),
-     .help = "whether datagrams are taken and sent coalesced where the system can"},
-    {.name = "latency",
-     .form = {.kind = VALUE_CHOICE, .choices = latency_names},
-     .offset = SETTINGS(latency),
-     .help = "whether the time from arrival to sending is measured, for status"},
+    {.name = "on_invalid", .setting = SETTING(ON_INVALID)},
+    {.name = "buffer", .setting = SETTING(BUFFER)},
+    {.name = "receive_queue", .setting = SETTING(RECEIVE_QUEUE)},
+    {.name = "offload", .setting = SETTING(OFFLOAD)},
+    {.name = "latency", .setting = SETTING(LATENCY)},
     {.name = "limits",
      .kind = KEY_MAP,
      .id = ID_LIMITS,
@@ -267,4 +185,21 @@ void config_key_defaults(struct config *config, struct config_channel *channel)
     config->sync_ms = settings->sync_ms;
     config->rotate_bytes = settings->rotate_bytes;
     config->rotate_age_ms = settings->rotate_age_ms;
+}
+
+const struct value_form *config_key_form(const struct config_key *key)
+{
+    return key->setting ? &key->setting->form : &key->form;
+}
+
+const char *config_key_help(const struct config_key *key)
+{
+    return key->setting ? key->setting->help : key->help;
+}
+
+size_t config_key_offset(const struct config_key *key)
+{
+    return key->setting && key->offset == 0
+               ? offsetof(struct config_channel, settings) + key->setting->offset
+               : key->offset;
 }

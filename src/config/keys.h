@@ -10,7 +10,7 @@
 enum config_key_kind {
     KEY_VALUE,    /* one value, of `form` */
     KEY_PATH,     /* a path, from the folder of the file it stands in [char array] */
-    KEY_SOURCES,  /* one prefix or a list of them [struct channel_settings] */
+    KEY_SOURCES,  /* one prefix or a list of them */
     KEY_MAP,      /* a map with keys of its own, read into the same struct */
     KEY_INCLUDE,  /* a pattern of further files */
     KEY_DEFAULTS, /* channel keys for all channels */
@@ -45,6 +45,7 @@ struct config_key {
     const char *name;
     enum config_key_kind kind;
     enum config_key_id id;
+    const struct setting *setting; /* what a relay is told, too; NULL: the next two and `help` */
     struct value_form form;        /* of KEY_VALUE and KEY_PATH */
     size_t offset;                 /* in struct config or struct config_channel */
     const struct config_key *keys; /* of KEY_MAP */
@@ -59,6 +60,11 @@ struct config_key {
 extern const struct config_key config_fleet_keys[];   /* offsets in struct config */
 extern const struct config_key config_channel_keys[]; /* offsets in struct config_channel */
 extern const size_t config_fleet_key_count, config_channel_key_count;
+
+const struct value_form *config_key_form(const struct config_key *key);
+const char *config_key_help(const struct config_key *key);
+/* Where its value is in struct config or config_channel, by the table the key is of. */
+size_t config_key_offset(const struct config_key *key);
 
 /* Puts the defaults of everything that has one into a config and a channel that are all zero. */
 void config_key_defaults(struct config *config, struct config_channel *channel);

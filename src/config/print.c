@@ -53,15 +53,15 @@ static bool is_zero(const struct value_form *form, const void *value)
 /* Whether there is anything to print. */
 static bool is_set(const struct config_key *key, const void *base)
 {
-    const void *value = (const char *)base + key->offset;
+    const void *value = (const char *)base + config_key_offset(key);
     char text[VALUE_TEXT_BYTES];
     switch (key->kind) {
     case KEY_VALUE:
     case KEY_PATH:
-        return value_write(&key->form, value, text)[0] != '\0' &&
-               !(key->hide_zero && is_zero(&key->form, value));
+        return value_write(config_key_form(key), value, text)[0] != '\0' &&
+               !(key->hide_zero && is_zero(config_key_form(key), value));
     case KEY_SOURCES:
-        return ((const struct channel_settings *)value)->source_count > 0;
+        return ((const struct config_channel *)base)->settings.source_count > 0;
     case KEY_MAP:
         for (size_t i = 0; i < key->key_count; i++)
             if (is_set(&key->keys[i], base) && !key->keys[i].with_first)
@@ -81,7 +81,7 @@ static void print_sources(const struct config_key *key, const struct channel_set
     char text[VALUE_TEXT_BYTES];
     for (uint32_t i = 0; i < settings->source_count; i++) {
         fputs(i == 0 ? " [" : ", ", out);
-        print_text(value_write(&key->form, &settings->sources[i], text), out);
+        print_text(value_write(config_key_form(key), &settings->sources[i], text), out);
     }
     fputs("]\n", out);
 }
@@ -99,10 +99,12 @@ static void print_map(const struct config_key *keys, size_t key_count, const voi
             fputc('\n', out);
             print_map(key->keys, key->key_count, base, indent + INDENT, out);
         } else if (key->kind == KEY_SOURCES) {
-            print_sources(key, (const void *)((const char *)base + key->offset), out);
+            print_sources(key, &((const struct config_channel *)base)->settings, out);
         } else {
             fputc(' ', out);
-            print_text(value_write(&key->form, (const char *)base + key->offset, text), out);
+            print_text(value_write(config_key_form(key),
+                                   (const char *)base + config_key_offset(key), text),
+                       out);
             fputc('\n', out);
         }
     }
@@ -131,13 +133,13 @@ static void print_keys(const struct config_key *keys, size_t key_count, const ch
         const void *base = strncmp(inside, "channel", 7) == 0 ? (const void *)channel : config;
         switch (key->kind) {
         case KEY_MAP:
-            fprintf(out, "%s\n    %s\n", path, key->help);
+            fprintf(out, "%s\n    %s\n", path, config_key_help(key));
             snprintf(path, sizeof path, "%s%s.", inside, key->name);
             print_keys(key->keys, key->key_count, path, config, channel, out);
             continue;
         case KEY_DEFAULTS:
         case KEY_CHANNELS:
-            fprintf(out, "%s\n    %s\n", path, key->help);
+            fprintf(out, "%s\n    %s\n", path, config_key_help(key));
             continue;
         case KEY_SOURCES:
             snprintf(what, sizeof what, "[ADDRESS[/BITS], ...]");
@@ -147,17 +149,17 @@ static void print_keys(const struct config_key *keys, size_t key_count, const ch
             snprintf(what, sizeof what, "PATH");
             break;
         case KEY_VALUE:
-            value_describe(&key->form, what);
-            value_write(&key->form, (const char *)base + key->offset, usual);
+            value_describe(config_key_form(key), what);
+            value_write(config_key_form(key), (const char *)base + config_key_offset(key), usual);
             break;
         }
-        fprintf(out, "%s: %s\n    %s", path, what, key->help);
+        fprintf(out, "%s: %s\n    %s", path, what, config_key_help(key));
         if (key->required)
             fputs(" (required)", out);
         else if (usual[0] != '\0')
             fprintf(out, " (default %s)", usual);
-        if (key->form.zero != NULL)
-            fprintf(out, "; 0: %s", key->form.zero);
+        if (config_key_form(key)->zero != NULL)
+            fprintf(out, "; 0: %s", config_key_form(key)->zero);
         fputc('\n', out);
     }
 }

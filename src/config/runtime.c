@@ -1,72 +1,71 @@
 /* SPDX-License-Identifier: MIT
- * The one key that everybody needs who talks to a manager: where its fleet keeps its state.
- * Relies on libyaml's events, and on the text itself where the file is no YAML. */
-#include "config/config.h"
+ * The one key that everybody needs who talks to a manager: where its fleet keeps its state. What
+ * else is wrong with the file does not matter here. */
+#include "config/loader.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <yaml.h>
 
 #include "os/file.h"
 #include "os/path.h"
 
 #define CONFIG_BYTES_MAX (16u << 20)
 
-/* The value of the top-level key `runtime`, as libyaml reads it. 1 found, 0 not there, -1 the file
- * is no YAML before it comes. */
-static int find_by_yaml(const uint8_t *text, size_t text_bytes, char *value, size_t value_bytes)
+int config_read_runtime(const char *path, char *runtime, size_t runtime_bytes, char *error,
+                        size_t error_bytes)
 {
-    yaml_parser_t parser;
-    yaml_event_t event;
-    if (!yaml_parser_initialize(&parser))
-        return -1;
-    yaml_parser_set_input_string(&parser, text, text_bytes);
-    int depth = 0, result = 0;
-    bool is_key = true, ours = false, done = false;
-    while (!done) {
-        if (!yaml_parser_parse(&parser, &event)) {
-            result = -1;
-            break;
+    struct loader loader = {.config = calloc(1, sizeof *loader.config)};
+    const struct config_node *said = NULL;
+    int result = -EINVAL;
+    struct config_tree *tree = loader.config != NULL ? loader_read_tree(&loader, path) : NULL;
+    if (tree == NULL)
+        goto out;
+    bool fleet = false;
+    if (tree->root != NULL && tree->root->kind == NODE_MAP)
+        for (const struct config_node *entry = tree->root->first; entry != NULL;
+             entry = entry->next) {
+            const char *name = entry->key->text;
+            fleet = fleet || strcmp(name, "channels") == 0 || strcmp(name, "include") == 0;
+            if (said == NULL && strcmp(name, "runtime") == 0)
+                said = entry;
         }
-        bool top = depth == 1, opened = false;
-        switch (event.type) {
-        case YAML_MAPPING_START_EVENT:
-        case YAML_SEQUENCE_START_EVENT:
-            depth++;
-            opened = true;
-            break;
-        case YAML_MAPPING_END_EVENT:
-        case YAML_SEQUENCE_END_EVENT:
-            depth--;
-            top = depth == 1;
-            opened = !top; /* the end of a value at the top is what turns to the next key */
-            break;
-        case YAML_SCALAR_EVENT:
-            if (top && ours && !is_key) {
-                snprintf(value, value_bytes, "%s", (const char *)event.data.scalar.value);
-                result = 1;
-                done = true;
-            }
-            ours = top && is_key && strcmp((const char *)event.data.scalar.value, "runtime") == 0;
-            break;
-        case YAML_STREAM_END_EVENT:
-            done = true;
-            break;
-        default:
-            opened = true; /* documents and the stream are neither key nor value */
-            break;
+    if (said == NULL && tree->whole) {
+        /* Empty, or saved in part: no manager runs on such a file, so it is no word on where. */
+        if (!loader_says_something(&loader, tree, "the file"))
+            goto out;
+        if (!fleet) {
+            config_error(&loader.faults, place_of_file(tree), "says neither runtime nor channels");
+            goto out;
         }
-        if (top && !opened)
-            is_key = !is_key;
-        yaml_event_delete(&event);
     }
-    yaml_parser_delete(&parser);
+    const struct config_key *key =
+        config_key_find(config_fleet_keys, config_fleet_key_count, "runtime");
+    char found[CHANNEL_PATH_BYTES_MAX];
+    if (said != NULL) {
+        if (!loader_read_path(&loader, said, key, found))
+            goto out;
+    } else if (!tree->whole || path_runtime(found, sizeof found) < 0) {
+        /* Behind a syntax error the file might say it still, so the default might be wrong. */
+        if (tree->whole)
+            config_error(&loader.faults, (struct config_place){&tree->file, 0, 0},
+                         "runtime is not said, and $XDG_RUNTIME_DIR is not set");
+        goto out;
+    }
+    int used = snprintf(runtime, runtime_bytes, "%s", found);
+    if (used >= 0 && (size_t)used < runtime_bytes)
+        result = 0;
+    else
+        config_error(&loader.faults, (struct config_place){&tree->file, 0, 0},
+                     "runtime: the path is too long");
+out:
+    if (result < 0)
+        config_faults_first(&loader.faults, error, error_bytes);
+    loader_free(&loader);
     return result;
 }
 
-/* The same out of a file that is no YAML: a line that begins with "runtime:". */
+/* The value of a line that begins with "runtime:", for a file whose syntax is broken before it. */
 static bool find_by_line(const char *text, char *value, size_t value_bytes)
 {
     static const char key[] = "runtime:";
@@ -93,28 +92,25 @@ static bool find_by_line(const char *text, char *value, size_t value_bytes)
 int config_find_runtime(const char *given, char runtime[CHANNEL_PATH_BYTES_MAX], char *error,
                         size_t error_bytes)
 {
-    char value[CHANNEL_PATH_BYTES_MAX], folder[CHANNEL_PATH_BYTES_MAX];
+    char value[CHANNEL_PATH_BYTES_MAX], folder[CHANNEL_PATH_BYTES_MAX], why[1024];
     const char *path = config_find(given);
     uint8_t *text = NULL;
     size_t text_bytes = 0;
     int status = file_read_whole(path, CONFIG_BYTES_MAX, &text, &text_bytes);
     /* Where no file is and none was named, a manager can only run at the default place. */
-    if (status < 0 &&
-        (given || status != -ENOENT || path_runtime(runtime, CHANNEL_PATH_BYTES_MAX) < 0)) {
+    if (status == -ENOENT && !given && path_runtime(runtime, CHANNEL_PATH_BYTES_MAX) == 0)
+        return 0;
+    if (status < 0) {
         snprintf(error, error_bytes, "cannot read the configuration %s: %s", path,
                  file_error_text(status));
         return -EINVAL;
     }
-    if (status < 0)
-        return 0;
-    int found = find_by_yaml(text, text_bytes, value, sizeof value);
-    if (found < 0)
-        found = find_by_line((const char *)text, value, sizeof value);
+    status = config_read_runtime(path, runtime, CHANNEL_PATH_BYTES_MAX, why, sizeof why);
+    bool found = status < 0 && find_by_line((const char *)text, value, sizeof value);
     free(text);
-    if (found <= 0) {
-        char why[1024];
-        if (config_read_runtime(path, runtime, CHANNEL_PATH_BYTES_MAX, why, sizeof why) == 0)
-            return 0;
+    if (status == 0)
+        return 0;
+    if (!found) {
         snprintf(error, error_bytes, "%s; cannot tell which manager is meant", why);
         return -EINVAL;
     }

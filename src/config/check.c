@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT
+ * What no single value of a channel shows: values that need or exclude each other, this machine's
+ * interfaces and limits, the schema. Relies on schema/ to compile, and on os/net to know the
+ * interfaces. */
+#include "config/loader.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "avro/envelope.h"
+#include "base/check.h"
+#include "base/units.h"
+#include "channel/staging.h"
+#include "os/cgroup.h"
+#include "os/file.h"
+#include "os/path.h"
+#include "schema/schema.h"
+
+/* Of a relay besides its shared memory: program, stacks, header image, page tables, and the page
+ * cache that it writes through where there is no direct I/O. */
+#define RELAY_BYTES (8ull << 20)
+
+void check_fleet(struct loader *loader)
+{
+    struct config *config = loader->config;
+    struct config_place whole_file = {&loader->trees[0]->file, 0, 0};
+    if (loader->said[ID_RUNTIME] == NULL &&
+        path_runtime(config->runtime, sizeof config->runtime) < 0)
+        config_error(&loader->faults, whole_file,
+                     "runtime is not said, and without it $XDG_RUNTIME_DIR is needed, which is not "
+                     "set: set one of them");
+    if (loader->said[ID_STORAGE_DIRECTORY] == NULL &&
+        path_join(whole_file.file->folder, "recordings", config->directory,
+                  sizeof config->directory) < 0)
+        config_error(&loader->faults, whole_file, "storage.directory: the path is too long");
+}
+
+static void resolve_channel(struct loader *loader, struct draft *draft)
+{
+    struct config *config = loader->config;
+    struct channel_settings *settings = &draft->values.settings;
+    int layout = snprintf(settings->layout, sizeof settings->layout, "%s/%s.layout",
+                          config->runtime, settings->name);
+    int directory = 0;
+    settings->directory[0] = '\0';
+    if (draft->values.record)
+        directory = snprintf(settings->directory, sizeof settings->directory, "%s/%s",
+                             config->directory, settings->name);
+    if (layout >= (int)sizeof settings->layout || directory >= (int)sizeof settings->directory)
+        config_error(&loader->faults, draft->node->key->place,
+                     "the paths of this channel's files are too long");
+    settings->direct_io = config->direct_io;
+    settings->sync_ms = config->sync_ms;
+    settings->rotate_bytes = config->rotate_bytes;
+    settings->rotate_age_ms = config->rotate_age_ms;
+}
+
+static void check_decimated(struct loader *loader, struct draft *draft)
+{
+    struct channel_settings *settings = &draft->values.settings;
+    const struct config_node *decimated = draft->said[ID_DECIMATED];
+    if (decimated != NULL && draft->said[ID_TO] == NULL &&
+        decimated != loader->defaults.said[ID_DECIMATED])
+        config_error(&loader->faults, decimated->key->place,
+                     "to is missing: where the decimated stream is sent to");
+    if (settings->decimated.family == 0) {
+        struct channel_settings usual;
+        settings_defaults(&usual);
+        settings->factor = usual.factor; /* defaults may say them for those who decimate */
+        settings->algorithm = usual.algorithm;
+    }
+}
+
+/* Whether the channel says it itself, and not only in the defaults for all. */
+static bool says_itself(const struct loader *loader, const struct draft *draft,
+                        enum config_key_id id)
+{
+    return draft->said[id] != NULL && draft->said[id] != loader->defaults.said[id];
+}
+
+static void check_opaque(struct loader *loader, struct draft *draft)
+{
+    struct config_channel *values = &draft->values;
+    if (says_itself(loader, draft, ID_SCHEMA))
+        config_warning(&loader->faults, place_of(draft, ID_SCHEMA),
+                       "not used: what encoding: opaque records has a schema of its own");
+    if (says_itself(loader, draft, ID_TIME))
+        config_error(&loader->faults, place_of(draft, ID_TIME),
+                     "encoding: opaque has no fields; its time is that of arrival");
+    if (says_itself(loader, draft, ID_SEQUENCE))
+        config_error(&loader->faults, place_of(draft, ID_SEQUENCE),
+                     "encoding: opaque has no fields to count by");
+    if (values->settings.decimated.family != 0 &&
+        values->settings.algorithm != ALGORITHM_DOWNSAMPLE)
+        config_error(&loader->faults, draft->said[ID_DECIMATED]->key->place,
+                     "algorithm: %s needs numbers, and encoding: opaque has none; use downsample",
+                     algorithm_name(values->settings.algorithm));
+    values->schema[0] = values->time[0] = values->sequence[0] = '\0';
+}
+
+static void check_encoding(struct loader *loader, struct draft *draft)
+{
+    struct config_channel *values = &draft->values;
+    enum encoding encoding = values->settings.encoding;
+    if (encoding == ENCODING_OPAQUE)
+        check_opaque(loader, draft);
+    else if (draft->said[ID_SCHEMA] == NULL)
+        config_error(&loader->faults, draft->node->key->place,
+                     "schema is missing: the Avro schema of the datums");
+    if (encoding == ENCODING_CONFLUENT && draft->said[ID_SCHEMA_ID] == NULL)
+        config_error(&loader->faults, place_of(draft, ID_ENCODING),
+                     "encoding: confluent needs schema_id, the id every datum must carry");
+    if (encoding != ENCODING_CONFLUENT) {
+        if (says_itself(loader, draft, ID_SCHEMA_ID))
+            config_error(&loader->faults, place_of(draft, ID_SCHEMA_ID),
+                         "schema_id belongs to encoding: confluent");
+        values->settings.schema_id = 0;
+    }
+}
+
+/* What a relay of these settings may come to use: a limit of memory below that would have it
+ * killed.
+ */
+static uint64_t least_memory_bytes(const struct channel_settings *settings)
+{
+    return staging_bytes(settings) + RELAY_BYTES;
+}
+
+/* A relay that may fill its buffer but not have it would be killed for it when it is needed most.
+ */
+static void check_limits(struct loader *loader, struct draft *draft)
+{
+    const struct config_channel *values = &draft->values;
+    uint64_t least = least_memory_bytes(&values->settings);
+    char limit[UNITS_TEXT_BYTES], buffer[UNITS_TEXT_BYTES], needed[UNITS_TEXT_BYTES];
+    if (values->limit_memory_bytes != 0 && values->limit_memory_bytes < least)
+        config_error(&loader->faults, place_of(draft, ID_LIMIT_MEMORY),
+                     "memory: %s is less than the relay may need with a buffer of %s; allow %s, or "
+                     "make the buffer smaller",
+                     units_write_bytes(limit, values->limit_memory_bytes),
+                     units_write_bytes(buffer, values->settings.buffer_bytes),
+                     units_write_bytes(needed, (least + (1u << 20) - 1) >> 20 << 20));
+    if (values->limit_cpu_percent > 0 && values->limit_cpu_percent < CGROUP_CPU_PERCENT_MIN)
+        config_error(&loader->faults, place_of(draft, ID_LIMIT_CPU),
+                     "cpu: less than %g%% cannot be had", CGROUP_CPU_PERCENT_MIN);
+    bool memory, cpu, wants_memory = values->limit_memory_bytes != 0;
+    bool wants_cpu = values->limit_cpu_percent > 0;
+    char why[CGROUP_WHY_BYTES] = "";
+    if (loader->anywhere || loader->limits_told || (!wants_memory && !wants_cpu))
+        return;
+    int status = cgroup_supported(cgroup_find(), &memory, &cpu, why);
+    if ((!wants_memory || memory) && (!wants_cpu || cpu))
+        return;
+    loader->limits_told = true;
+    if (status == 0)
+        snprintf(why, sizeof why, "its kernel has no %s controller in cgroup v2",
+                 memory ? "cpu" : "memory");
+    config_warning(&loader->faults, draft->said[ID_LIMITS]->key->place,
+                   "%s not applied on this machine: %s", status < 0 ? "limits are" : "a limit is",
+                   why);
+}
+
+static void check_values(struct loader *loader, struct draft *draft)
+{
+    struct config_channel *values = &draft->values;
+    struct channel_settings *settings = &values->settings;
+    for (size_t i = 0; i < config_channel_key_count; i++)
+        if (config_channel_keys[i].required && draft->said[config_channel_keys[i].id] == NULL)
+            config_error(&loader->faults, draft->node->key->place, "%s is missing: %s",
+                         config_channel_keys[i].name, config_key_help(&config_channel_keys[i]));
+    check_decimated(loader, draft);
+    if (settings->interface[0] != '\0' && net_interface_index(settings->interface) == 0) {
+        if (errno == ENODEV && !loader->anywhere)
+            config_error(&loader->faults, place_of(draft, ID_INTERFACE),
+                         "there is no interface \"%s\" on this machine", settings->interface);
+        else if (errno != ENODEV)
+            config_error(&loader->faults, place_of(draft, ID_INTERFACE),
+                         "cannot look for interface \"%s\": %s", settings->interface,
+                         strerror(errno));
+    }
+    check_encoding(loader, draft);
+    check_limits(loader, draft);
+    if (settings->listen.family == 0)
+        return;
+    for (uint32_t i = 0; i < settings->source_count; i++)
+        if (settings->sources[i].address.family != settings->listen.family) {
+            config_error(&loader->faults, place_of(draft, ID_SOURCES),
+                         "sources: IPv4 and IPv6 differ from listen");
+            break;
+        }
+}
+
+/* The schema of what an opaque channel records is our own. */
+static void compile_opaque(struct config_channel *values)
+{
+    char message[CONFIG_MESSAGE_BYTES];
+    struct span text = {(const uint8_t *)opaque_schema, strlen(opaque_schema)};
+    struct schema_file *schema = schema_parse(text, message, sizeof message);
+    int error = schema == NULL ? -EINVAL
+                               : schema_compile(schema, "received", "", &values->layout_image,
+                                                &values->layout_bytes, message, sizeof message);
+    CHECK(error == 0);
+    schema_free(schema);
+}
+
+/* The channel's schema, with everything that is wrong or doubtful about it told; NULL: refused. */
+static struct schema_file *read_schema(struct loader *loader, const struct config_node *said,
+                                       const char *path)
+{
+    struct span text = {NULL, 0};
+    uint8_t *bytes = NULL;
+    struct schema_findings findings = {0};
+    int error = file_read_whole(path, LAYOUT_SCHEMA_BYTES_MAX, &bytes, &text.bytes);
+    if (error < 0) {
+        config_error(&loader->faults, said->place, "%s: %s", said->text, file_error_text(error));
+        return NULL;
+    }
+    text.at = bytes;
+    if (text.bytes >= 3 && memcmp(text.at, "\xef\xbb\xbf", 3) == 0) {
+        config_error(&loader->faults, said->place,
+                     "%s: begins with a byte order mark; save it without", said->text);
+        free(bytes);
+        return NULL;
+    }
+    struct schema_file *schema = schema_read(text, &findings);
+    for (size_t i = 0; i < findings.count; i++) {
+        const struct schema_finding *one = &findings.list[i];
+        (one->warning ? config_warning : config_error)(
+            &loader->faults, said->place, "%s:%lu:%lu: %s%s%s", said->text,
+            (unsigned long)one->line, (unsigned long)one->column, one->path,
+            one->path[0] != '\0' ? ": " : "", one->message);
+    }
+    loader->no_memory |= findings.errors > 0 && findings.list == NULL;
+    schema_findings_free(&findings);
+    free(bytes);
+    return schema;
+}
+
+static void compile_channel(struct loader *loader, struct draft *draft)
+{
+    struct config_channel *values = &draft->values;
+    const struct config_node *said = draft->said[ID_SCHEMA];
+    if (values->settings.encoding == ENCODING_OPAQUE) {
+        compile_opaque(values);
+        return;
+    }
+    if (said == NULL || values->schema[0] == '\0')
+        return;
+    struct schema_file *schema = read_schema(loader, said, values->schema);
+    if (schema == NULL)
+        return;
+    /* Each of them compiled alone first, so that the error can point at the value it comes from. */
+    const struct {
+        const char *time, *sequence;
+        enum config_key_id id;
+    } steps[] = {
+        {"", "", ID_SCHEMA},
+        {values->time, "", ID_TIME},
+        {"", values->sequence, ID_SEQUENCE},
+        {values->time, values->sequence, ID_SCHEMA},
+    };
+    char message[CONFIG_MESSAGE_BYTES] = "";
+    bool good = true;
+    for (size_t i = 0; i < ARRAY_COUNT(steps) && (good || steps[i].id != ID_SCHEMA); i++) {
+        if ((steps[i].id == ID_TIME && values->time[0] == '\0') ||
+            (steps[i].id == ID_SEQUENCE && values->sequence[0] == '\0'))
+            continue;
+        free(values->layout_image);
+        values->layout_image = NULL;
+        if (schema_compile(schema, steps[i].time, steps[i].sequence, &values->layout_image,
+                           &values->layout_bytes, message, sizeof message) == 0)
+            continue;
+        values->layout_image = NULL;
+        good = false;
+        if (steps[i].id == ID_SCHEMA)
+            config_error(&loader->faults, said->place, "%s: %s", said->text, message);
+        else
+            config_error(&loader->faults, place_of(draft, steps[i].id), "%s", message);
+        if (i == 0)
+            break;
+    }
+    schema_free(schema);
+}
+
+void check_channel(struct loader *loader, struct draft *draft)
+{
+    resolve_channel(loader, draft);
+    check_values(loader, draft);
+    compile_channel(loader, draft);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ * Channels that would take each other's datagrams, or each other's names. Relies on every channel
+ * having been checked by itself. */
+#include "config/loader.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+static int compare_names(const void *left, const void *right)
+{
+    const struct draft *a = *(struct draft *const *)left, *b = *(struct draft *const *)right;
+    int order = strcmp(a->values.settings.name, b->values.settings.name);
+    return order != 0 ? order : a < b ? -1 : a > b;
+}
+
+/* In one file they are duplicate keys, which the tree has found; this is between files. */
+static void check_names(struct loader *loader)
+{
+    if (loader->draft_count < 2)
+        return;
+    struct draft **sorted = calloc(loader->draft_count, sizeof(struct draft *));
+    if (sorted == NULL) {
+        loader->no_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < loader->draft_count; i++)
+        sorted[i] = &loader->drafts[i];
+    qsort(sorted, loader->draft_count, sizeof *sorted, compare_names);
+    for (size_t i = 1, first = 0; i < loader->draft_count; i++) {
+        const struct config_node *key = sorted[i]->node->key;
+        struct config_place place = sorted[first]->node->key->place;
+        const char *name = sorted[i]->values.settings.name;
+        if (strcmp(name, sorted[first]->values.settings.name) != 0)
+            first = i;
+        else if (name[0] != '\0')
+            config_error(&loader->faults, key->place,
+                         "duplicate channel \"%s\"; first at %s:%lu:%lu", name, FILE_OF(place),
+                         (unsigned long)place.line, (unsigned long)place.column);
+    }
+    free(sorted);
+}
+
+static bool is_wildcard(const struct address *address)
+{
+    static const uint8_t zero[16];
+    return memcmp(address->bytes, zero, address->family == 4 ? 4 : 16) == 0;
+}
+
+/* Whether two inputs would take each other's datagrams, or the second could not be opened. */
+static bool same_input(const struct channel_settings *a, const struct channel_settings *b)
+{
+    if (a->listen.family != b->listen.family || a->listen.port != b->listen.port)
+        return false;
+    if (net_same_address(&a->listen, &b->listen))
+        return !net_is_multicast(&a->listen) || strcmp(a->interface, b->interface) == 0;
+    return !net_is_multicast(&a->listen) && !net_is_multicast(&b->listen) &&
+           (is_wildcard(&a->listen) || is_wildcard(&b->listen));
+}
+
+/* Groups on different interfaces are different places. */
+static bool same_output(const struct address *a, const char *a_interface, const struct address *b,
+                        const char *b_interface)
+{
+    return a->family != 0 && net_same_address(a, b) &&
+           (!net_is_multicast(a) || a_interface[0] == '\0' || b_interface[0] == '\0' ||
+            strcmp(a_interface, b_interface) == 0);
+}
+
+struct output {
+    const char *name;
+    const struct address *address;
+    enum config_key_id id;
+};
+
+static void outputs_of(const struct draft *draft, struct output outputs[2])
+{
+    outputs[0] = (struct output){"full", &draft->values.settings.full, ID_FULL};
+    outputs[1] = (struct output){"decimated", &draft->values.settings.decimated, ID_TO};
+}
+
+__attribute__((format(printf, 4, 5))) static void clash(struct loader *loader,
+                                                        struct config_place place,
+                                                        struct config_place other,
+                                                        const char *format, ...)
+{
+    char message[CONFIG_MESSAGE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    config_error(&loader->faults, place, "%s (%s:%lu:%lu)", message, FILE_OF(other),
+                 (unsigned long)other.line, (unsigned long)other.column);
+}
+
+/* What the outputs of `a` do to the input of `b`, which may be `a` itself. */
+static void check_feeding(struct loader *loader, const struct draft *a, const struct draft *b)
+{
+    const struct channel_settings *from = &a->values.settings, *to = &b->values.settings;
+    char text[NET_ADDRESS_TEXT_BYTES];
+    struct output outputs[2];
+    outputs_of(a, outputs);
+    for (size_t i = 0; i < ARRAY_COUNT(outputs); i++) {
+        if (!settings_feeds(outputs[i].address, from->interface, &to->listen, to->interface))
+            continue;
+        net_write_address(text, outputs[i].address);
+        if (a == b)
+            clash(loader, place_of(a, outputs[i].id), place_of(b, ID_LISTEN),
+                  "%s: %s is the channel's own input", outputs[i].name, text);
+        else
+            clash(loader, place_of(a, outputs[i].id), place_of(b, ID_LISTEN),
+                  "%s: %s is the input of channel \"%s\"", outputs[i].name, text, to->name);
+    }
+}
+
+/* What stands in `b`, behind `a` (or is `a`), and was taken in `a`. */
+static void check_sharing(struct loader *loader, const struct draft *a, const struct draft *b)
+{
+    const struct channel_settings *first = &a->values.settings, *second = &b->values.settings;
+    char text[NET_ADDRESS_TEXT_BYTES];
+    struct output taken[2], wanted[2];
+    outputs_of(a, taken);
+    outputs_of(b, wanted);
+    if (a != b && first->listen.family != 0 && same_input(first, second))
+        clash(loader, place_of(b, ID_LISTEN), place_of(a, ID_LISTEN),
+              "listen: %s is the input of channel \"%s\" already",
+              net_write_address(text, &second->listen), first->name);
+    for (size_t i = 0; i < ARRAY_COUNT(wanted); i++)
+        for (size_t k = 0; k < (a == b ? i : ARRAY_COUNT(taken)); k++)
+            if (same_output(taken[k].address, first->interface, wanted[i].address,
+                            second->interface)) {
+                clash(loader, place_of(b, wanted[i].id), place_of(a, taken[k].id),
+                      "%s: channel \"%s\" sends to %s already", wanted[i].name, first->name,
+                      net_write_address(text, wanted[i].address));
+                break;
+            }
+}
+
+void check_clashes(struct loader *loader)
+{
+    check_names(loader);
+    for (size_t i = 0; i < loader->draft_count; i++) {
+        struct output outputs[2];
+        outputs_of(&loader->drafts[i], outputs);
+        for (size_t k = 0; k < ARRAY_COUNT(outputs); k++)
+            if (outputs[k].address->family != 0 && is_wildcard(outputs[k].address))
+                config_error(&loader->faults, place_of(&loader->drafts[i], outputs[k].id),
+                             "%s: nothing can be sent to the wildcard address", outputs[k].name);
+        for (size_t k = 0; k < loader->draft_count; k++) {
+            check_feeding(loader, &loader->drafts[i], &loader->drafts[k]);
+            if (k <= i)
+                check_sharing(loader, &loader->drafts[k], &loader->drafts[i]);
+        }
+    }
+}
