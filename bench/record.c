@@ -86,7 +86,7 @@ static void open_lanes(size_t datum_bytes)
         segments[i] = (struct segment){.lane = &staging.lanes[i],
                                        .settings = &settings,
                                        .folder = &folder,
-                                       .suffix = i == LANE_REJECTS ? "-rejects" : "",
+                                       .holds = i == LANE_REJECTS ? RECORDING_REJECTS : RECORDING_DATUMS,
                                        .schema = {(const uint8_t *)schema, (size_t)schema_bytes}};
         int status = segment_prepare(&segments[i]);
         CHECK(status == 0);

@@ -12,6 +12,7 @@
 
 #include "base/nearest.h"
 #include "base/units.h"
+#include "channel/recording_name.h"
 #include "channel/settings.h"
 #include "os/net.h"
 
@@ -33,11 +34,6 @@ __attribute__((format(printf, 2, 3))) static int fault(struct message message, c
     return -EINVAL;
 }
 
-static bool is_name_letter(char letter)
-{
-    return (letter >= 'a' && letter <= 'z') || (letter >= '0' && letter <= '9');
-}
-
 static int read_text(const struct value_form *form, const char *text, char *into,
                      struct message message)
 {
@@ -56,16 +52,12 @@ static int read_text(const struct value_form *form, const char *text, char *into
 
 static int read_name(const char *text, char *into, struct message message)
 {
-    size_t bytes = strlen(text);
-    bool good = bytes > 0 && bytes <= CHANNEL_NAME_BYTES_MAX && is_name_letter(text[0]);
-    for (size_t i = 0; good && i < bytes; i++)
-        good = is_name_letter(text[i]) || strchr("_.-", text[i]) != NULL;
-    if (!good)
+    if (!channel_name_is_valid(text))
         return fault(message,
                      "\"%.80s\" is not a channel name: 1 to %d of a-z 0-9 _ . -, beginning with a "
                      "letter or digit",
                      text, CHANNEL_NAME_BYTES_MAX);
-    memcpy(into, text, bytes + 1);
+    memcpy(into, text, strlen(text) + 1);
     return 0;
 }
 

@@ -14,11 +14,11 @@
 
 #include "base/check.h"
 #include "base/units.h"
+#include "channel/recording_name.h"
 #include "cli/options.h"
 #include "cli/verb.h"
 #include "control/client.h"
 #include "manager/fleet.h"
-#include "manager/retention.h"
 #include "os/cgroup.h"
 #include "os/file.h"
 #include "os/health.h"
@@ -369,8 +369,9 @@ static int add_recording(void *context, const char *name)
 {
     struct held *held = context;
     struct storage_entry entry;
-    uint64_t number;
-    if (retention_read_name(held->channel, name, true, &number) &&
+    struct recording_name read;
+    if (recording_name_read(&read, name) && strcmp(read.channel, held->channel) == 0 &&
+        (read.stage == RECORDING_DONE || read.stage == RECORDING_PART) &&
         storage_look(held->folder, name, &entry) == 0)
         held->bytes += entry.bytes;
     return 0;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/calendar.h"
 #include "base/check.h"
 #include "cli/options.h"
 #include "cli/recording.h"
@@ -69,7 +70,7 @@ static int walk(const struct info *info, struct recording *recording, struct sca
 static char *write_instant(char text[CLOCK_TEXT_BYTES], uint64_t ns)
 {
     struct calendar at;
-    clock_calendar(ns, &at);
+    calendar_from_ns(ns, &at);
     snprintf(text, CLOCK_TEXT_BYTES, "%04d-%02d-%02dT%02d:%02d:%02d.%09dZ", at.year % 10000,
              at.month % 100, at.day % 100, at.hour % 100, at.minute % 100, at.second % 100,
              at.nanosecond);

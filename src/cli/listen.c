@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/calendar.h"
 #include "base/check.h"
 #include "cli/options.h"
 #include "cli/subject.h"
@@ -62,7 +63,7 @@ static void add_origin(struct json_text *text, const struct net_message *message
 {
     char words[CLOCK_TEXT_BYTES + NET_ADDRESS_TEXT_BYTES + 16], source[NET_ADDRESS_TEXT_BYTES];
     struct calendar at;
-    clock_calendar(message->arrival_ns ? message->arrival_ns : clock_realtime_ns(), &at);
+    calendar_from_ns(message->arrival_ns ? message->arrival_ns : clock_realtime_ns(), &at);
     int bytes = snprintf(words, sizeof(words), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ %s ", at.year,
                          at.month, at.day, at.hour, at.minute, at.second, at.nanosecond / 1000,
                          source_text(source, message));

@@ -10,6 +10,7 @@
 
 #include "archive/recover.h"
 #include "base/check.h"
+#include "channel/recording_name.h"
 #include "cli/options.h"
 #include "cli/recording.h"
 #include "cli/verb.h"
@@ -77,47 +78,6 @@ static int complain(const struct task *task, const char *what, const char *why)
 
 /* ---- a lost header ---- */
 
-/* CHANNEL-20260101T000000.000000Z-000001[-rejects][.recovered].avro[.part|.damaged], taken
- * apart. */
-struct recording_name {
-    char channel[NAME_BYTES_MAX];
-    uint64_t number;
-    bool rejects;
-};
-
-static bool ends_in(char *text, const char *suffix)
-{
-    size_t bytes = strlen(text), suffix_bytes = strlen(suffix);
-    if (bytes <= suffix_bytes || strcmp(text + bytes - suffix_bytes, suffix) != 0)
-        return false;
-    text[bytes - suffix_bytes] = '\0';
-    return true;
-}
-
-static bool read_name(struct recording_name *name, const char *file)
-{
-    if ((size_t)snprintf(name->channel, sizeof(name->channel), "%s", file) >= sizeof(name->channel))
-        return false;
-    if (!ends_in(name->channel, ".part"))
-        ends_in(name->channel, ".damaged");
-    if (!ends_in(name->channel, ".avro"))
-        return false;
-    ends_in(name->channel, ".recovered");
-    name->rejects = ends_in(name->channel, "-rejects");
-    char *number = strrchr(name->channel, '-'), *end;
-    if (number == NULL)
-        return false;
-    name->number = strtoull(number + 1, &end, 10);
-    if (end == number + 1 || *end != '\0')
-        return false;
-    *number = '\0';
-    char *stamp = strrchr(name->channel, '-');
-    if (stamp == NULL || strchr(stamp, 'T') == NULL || !ends_in(stamp, "Z"))
-        return false;
-    *stamp = '\0';
-    return name->channel[0] != '\0';
-}
-
 struct siblings {
     const char *self;
     struct recording_name name;
@@ -132,8 +92,8 @@ static int note_sibling(void *context, const char *file)
 {
     struct siblings *siblings = context;
     struct recording_name name;
-    if (strcmp(file, siblings->self) == 0 || !read_name(&name, file) ||
-        name.rejects != siblings->name.rejects || strcmp(name.channel, siblings->name.channel) != 0)
+    if (strcmp(file, siblings->self) == 0 || !recording_name_read(&name, file) ||
+        name.lane != siblings->name.lane || strcmp(name.channel, siblings->name.channel) != 0)
         return 0;
     uint64_t distance = name.number > siblings->name.number ? name.number - siblings->name.number
                                                             : siblings->name.number - name.number;
@@ -184,7 +144,7 @@ static bool ask_siblings(struct task *task, const char *folder_path, const char 
     if (siblings == NULL)
         return false;
     siblings->self = self;
-    if (!read_name(&siblings->name, self) || (folder = folder_open(folder_path)) < 0 ||
+    if (!recording_name_read(&siblings->name, self) || (folder = folder_open(folder_path)) < 0 ||
         folder_list(folder, note_sibling, siblings) < 0)
         goto out;
     for (size_t i = 0; i < siblings->count && !found; i++) {
@@ -259,7 +219,7 @@ static int open_scan(struct task *task, const char *folder, const char *self)
     task->new_header = true;
     struct recording_name name;
     snprintf(task->channel, sizeof(task->channel), "%s",
-             read_name(&name, self) ? name.channel : "unknown");
+             recording_name_read(&name, self) ? name.channel : "unknown");
     snprintf(task->host, sizeof(task->host), "unknown");
     snprintf(task->started, sizeof(task->started), "unknown");
     if (task->scan != NULL) {
@@ -372,6 +332,15 @@ static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash != NULL ? slash + 1 : path;
+}
+
+static bool ends_in(char *text, const char *suffix)
+{
+    size_t bytes = strlen(text), suffix_bytes = strlen(suffix);
+    if (bytes <= suffix_bytes || strcmp(text + bytes - suffix_bytes, suffix) != 0)
+        return false;
+    text[bytes - suffix_bytes] = '\0';
+    return true;
 }
 
 static int choose_output(struct task *task, char *chosen, size_t chosen_bytes)

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "channel/recording_name.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/storage.h"
@@ -121,34 +122,6 @@ int retention_choose(struct retention_file *files, size_t file_count, uint32_t c
     return 0;
 }
 
-/* Whether `text` begins as `form` says, where '0' stands for any digit. */
-static bool has_form(const char *text, const char *form)
-{
-    for (; *form; form++, text++)
-        if (*form == '0' ? *text < '0' || *text > '9' : *text != *form)
-            return false;
-    return true;
-}
-
-bool retention_read_name(const char *channel, const char *name, bool open_too, uint64_t *number)
-{
-    static const char stamp[] = "-00000000T000000.000000Z-";
-    size_t length = strlen(channel);
-    if (strncmp(name, channel, length) != 0 || !has_form(name + length, stamp))
-        return false;
-    const char *at = name + length + strlen(stamp);
-    const char *digits = at;
-    uint64_t value = 0;
-    for (; *at >= '0' && *at <= '9' && at - digits < 18; at++)
-        value = value * 10 + (uint64_t)(*at - '0');
-    if (at == digits)
-        return false;
-    if (strncmp(at, "-rejects", 8) == 0)
-        at += 8;
-    *number = value;
-    return strcmp(at, ".avro") == 0 || (open_too && strcmp(at, ".avro.part") == 0);
-}
-
 /* ---- looking and removing ---- */
 
 struct policy {
@@ -201,18 +174,18 @@ static int make_room(void **array, size_t count, size_t *room, size_t bytes)
 static int survey_file(void *context, const char *name)
 {
     struct survey *survey = context;
-    const char *channel = survey->channels[survey->channel];
-    uint64_t number;
+    struct recording_name read;
     struct storage_entry entry, pin;
     if (atomic_load(&survey->retention->stop))
         return 1;
-    if (!retention_read_name(channel, name, true, &number) ||
+    if (!recording_name_read(&read, name) ||
+        strcmp(read.channel, survey->channels[survey->channel]) != 0 ||
+        (read.stage != RECORDING_DONE && read.stage != RECORDING_PART) ||
         storage_look(survey->folder, name, &entry) < 0 || !entry.regular)
         return 0;
-    size_t length = strlen(name);
     char pin_name[300];
     snprintf(pin_name, sizeof pin_name, "%.280s.pin", name);
-    bool fixed = strcmp(name + length - 5, ".part") == 0 ||
+    bool fixed = read.stage == RECORDING_PART ||
                  storage_look(survey->folder, pin_name, &pin) == 0;
     void *files = survey->files;
     int error = make_room(&files, survey->file_count, &survey->file_room, sizeof *survey->files);
@@ -221,7 +194,7 @@ static int survey_file(void *context, const char *name)
     if (!copy)
         return -ENOMEM;
     survey->files[survey->file_count++] = (struct retention_file){.channel = survey->channel,
-                                                                  .number = number,
+                                                                  .number = read.number,
                                                                   .bytes = entry.bytes,
                                                                   .modified_ns = entry.modified_ns,
                                                                   .fixed = fixed,

@@ -49,11 +49,6 @@ int retention_choose(struct retention_file *files, size_t file_count, uint32_t c
                      const struct retention_limits *limits, uint64_t now_ns, uint64_t free_bytes,
                      uint64_t total_bytes);
 
-/* Reads the number of a finished recording of `channel` out of `name`
- * ("CHANNEL-20260101T000000.000000Z-000001.avro", also "-rejects.avro"). With `open_too`, also of
- * one that is still written (".part" behind it). False if it is none. */
-bool retention_read_name(const char *channel, const char *name, bool open_too, uint64_t *number);
-
 struct retention; /* opaque: the thread at work */
 
 /* Starts the thread, with nothing to do yet. 0 or a negative errno. */

@@ -15,12 +15,6 @@ uint64_t clock_monotonic_ns(void); /* since some start */
 /* Sleeps until that monotonic instant or a signal. */
 void clock_sleep_until(uint64_t monotonic_ns);
 
-/* Calendar parts of a realtime instant in UTC, proleptic Gregorian. */
-struct calendar {
-    int year, month, day, hour, minute, second, nanosecond;
-};
-void clock_calendar(uint64_t realtime_ns, struct calendar *calendar);
-
 #define CLOCK_TEXT_BYTES 40
 /* "2026-01-01T00:00:00Z" (whole seconds). Returns `text`. */
 char *clock_write(char text[CLOCK_TEXT_BYTES], uint64_t realtime_ns);

@@ -192,7 +192,7 @@ static int open_lane(struct relay *relay, enum lane_index index)
     segment->lane = &relay->staging.lanes[index];
     segment->settings = &relay->settings;
     segment->folder = &relay->folder;
-    segment->suffix = index == LANE_REJECTS ? "-rejects" : "";
+    segment->holds = index == LANE_REJECTS ? RECORDING_REJECTS : RECORDING_DATUMS;
     segment->schema = relay->layout.schema;
     if (index == LANE_REJECTS)
         segment->schema = (struct span){(const uint8_t *)reject_schema, strlen(reject_schema)};

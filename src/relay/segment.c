@@ -23,16 +23,14 @@
 #include "avro/block.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "channel/recording_name.h"
 #include "os/clock.h"
 #include "os/host.h"
 #include "os/interrupt.h"
 #include "os/memory.h"
 
-#define PART_SUFFIX        ".part"
-#define DAMAGED_SUFFIX     ".damaged" /* what stands behind damage, for `flotilla recover` */
 #define LOCK_NAME          ".lock"
 #define PROBE_NAME         ".probe"
-#define OPENING_PREFIX     ".opening" /* a file without a header yet, which no reader could open */
 #define RESERVE_BYTES_MIN  (1u << 20)
 #define RESERVE_BYTES_MAX  (64u << 20)
 #define HEADER_EXTRA_BYTES 16384u /* of a header besides the schema, padding included */
@@ -171,80 +169,59 @@ void segment_release(struct segment *segment)
 
 /* ---- names ---- */
 
-static bool has_suffix(const char *name, const char *suffix)
+/* Whether `text` names a file of this lane; taken apart in `name`. */
+static bool is_own_name(const struct segment *segment, const char *text,
+                        struct recording_name *name)
 {
-    size_t bytes = strlen(name), end = strlen(suffix);
-    return bytes >= end && strcmp(name + bytes - end, suffix) == 0;
-}
-
-/* Whether `name` is CHANNEL-...-NUMBER, the lane's suffix and ".avro", perhaps ".part"; its number
- * into `number`. */
-static bool is_own_name(const struct segment *segment, const char *name, uint64_t *number)
-{
-    size_t prefix = strlen(segment->settings->name), suffix = strlen(segment->suffix);
-    char stem[256];
-    size_t bytes = strlen(name);
-    if (has_suffix(name, PART_SUFFIX))
-        bytes -= strlen(PART_SUFFIX);
-    if (bytes >= sizeof(stem) || bytes < strlen(".avro") + suffix ||
-        strncmp(name, segment->settings->name, prefix) != 0 || name[prefix] != '-' ||
-        memcmp(name + bytes - strlen(".avro"), ".avro", strlen(".avro")) != 0)
-        return false;
-    bytes -= strlen(".avro") + suffix;
-    if (memcmp(name + bytes, segment->suffix, suffix) != 0)
-        return false;
-    memcpy(stem, name, bytes);
-    stem[bytes] = '\0';
-    const char *dash = strrchr(stem, '-');
-    char *end;
-    *number = dash == NULL ? 0 : strtoull(dash + 1, &end, 10);
-    return dash != NULL && end != dash + 1 && *end == '\0';
+    return recording_name_read(name, text) && name->stage != RECORDING_OPENING &&
+           name->lane == segment->holds && strcmp(name->channel, segment->settings->name) == 0;
 }
 
 struct segment_scan {
     struct segment *segment;
     const char *open_name; /* the one that goes on */
     uint64_t number_max;
-    char part[256];      /* a leftover */
-    uint32_t seen, skip; /* leftovers; those that could not be ended are passed over */
+    struct recording_name part; /* a leftover */
+    uint32_t seen, skip;        /* leftovers; those that could not be ended are passed over */
 };
 
-static int note_number(void *context, const char *name)
+static int note_number(void *context, const char *text)
 {
     struct segment_scan *scan = context;
-    uint64_t number;
-    if (is_own_name(scan->segment, name, &number) && number > scan->number_max)
-        scan->number_max = number;
+    struct recording_name name;
+    if (is_own_name(scan->segment, text, &name) && name.number > scan->number_max)
+        scan->number_max = name.number;
     return 0;
 }
 
-static int find_leftover(void *context, const char *name)
+/* Writes `name` as it is at another stage. */
+static char *stage_name(char out[RECORDING_NAME_BYTES], struct recording_name name,
+                        enum recording_stage stage)
+{
+    name.stage = stage;
+    return recording_name_write(out, &name);
+}
+
+static int find_leftover(void *context, const char *text)
 {
     struct segment_scan *scan = context;
-    uint64_t number;
-    size_t bytes = strlen(name);
-    if (!is_own_name(scan->segment, name, &number) || !has_suffix(name, PART_SUFFIX) ||
-        bytes >= sizeof(scan->part))
+    char done[RECORDING_NAME_BYTES];
+    if (!is_own_name(scan->segment, text, &scan->part) || scan->part.stage != RECORDING_PART)
         return 0;
-    size_t stem = bytes - strlen(PART_SUFFIX);
-    if (scan->open_name != NULL && strncmp(name, scan->open_name, stem) == 0 &&
-        scan->open_name[stem] == '\0')
+    stage_name(done, scan->part, RECORDING_DONE);
+    if (scan->open_name != NULL && strcmp(done, scan->open_name) == 0)
         return 0;
-    if (scan->seen++ < scan->skip)
-        return 0;
-    memcpy(scan->part, name, bytes + 1);
-    return 1;
+    return scan->seen++ >= scan->skip;
 }
 
-static void part_name(char *out, size_t out_bytes, const char *name)
+static void part_name(char out[RECORDING_NAME_BYTES], const char *name)
 {
-    snprintf(out, out_bytes, "%s" PART_SUFFIX, name);
+    snprintf(out, RECORDING_NAME_BYTES, "%s" RECORDING_PART_SUFFIX, name);
 }
 
-static const char *opening_name(const struct segment *segment, char *out, size_t out_bytes)
+static const char *opening_name(const struct segment *segment, char out[RECORDING_NAME_BYTES])
 {
-    snprintf(out, out_bytes, OPENING_PREFIX "%s", segment->suffix);
-    return out;
+    return recording_name_write(out, &(struct recording_name){.lane = segment->holds});
 }
 
 /* ---- after a crash of the machine ---- */
@@ -322,24 +299,20 @@ static int64_t find_sound_end(struct direct_file *file, uint8_t *buffer, uint64_
     }
 }
 
-/* Gives a left-over file its final name; where that is taken, one with the next number. */
-static int rename_leftover(struct segment *segment, const char *part, char *name, size_t name_bytes)
+/* Gives a left-over file its final name; where that is taken, one with the next number. `name` is
+ * then that. */
+static int rename_leftover(struct segment *segment, const char *part, struct recording_name *name)
 {
     int folder = segment->folder->descriptor;
-    int status = folder_rename(folder, part, name);
+    char done[RECORDING_NAME_BYTES];
+    name->stage = RECORDING_DONE;
+    int status = folder_rename(folder, part, recording_name_write(done, name));
     if (status != -EEXIST)
         return status;
     struct writer_state *next = lane_writer_begin(segment->lane);
-    next->file_number++;
-    char *end = strrchr(name, '.');
-    *end = '\0';
-    end -= strlen(segment->suffix);
-    *end = '\0';
-    char *dash = strrchr(name, '-');
-    snprintf(dash, name_bytes - (size_t)(dash - name), "-%06" PRIu64 "%s.avro", next->file_number,
-             segment->suffix);
+    name->number = ++next->file_number;
     lane_writer_commit(segment->lane);
-    return folder_rename(folder, part, name);
+    return folder_rename(folder, part, recording_name_write(done, name));
 }
 
 /* Copies what stands from `from` to `to` of a file to the same place in another. */
@@ -387,25 +360,23 @@ static int set_damage_aside(struct segment *segment, struct direct_file *file, u
 
 /* Ends a leftover at `end`, behind its last sound block. */
 static int end_leftover(struct segment *segment, struct direct_file *file, const char *part,
-                        char *name, size_t name_bytes, uint64_t end)
+                        struct recording_name *name, uint64_t end)
 {
     int status = direct_file_truncate(file, end);
     if (status == 0)
         status = direct_file_sync(file);
     if (status == 0)
-        status = rename_leftover(segment, part, name, name_bytes);
+        status = rename_leftover(segment, part, name);
     return status == 0 ? folder_sync(segment->folder->descriptor) : status;
 }
 
 /* False if it is there still. */
-static bool finish_leftover(struct segment *segment, const char *part)
+static bool finish_leftover(struct segment *segment, struct recording_name name)
 {
-    char name[256];
-    size_t stem = strlen(part) - strlen(PART_SUFFIX);
-    memcpy(name, part, stem);
-    name[stem] = '\0';
-
     struct direct_file file;
+    char part[RECORDING_NAME_BYTES], aside[RECORDING_NAME_BYTES], done[RECORDING_NAME_BYTES];
+    recording_name_write(part, &name);
+    stage_name(aside, name, RECORDING_DAMAGED);
     int status = direct_file_open(&file, segment->folder->descriptor, part, FILE_EXISTING, false);
     uint8_t *buffer = status < 0 ? NULL : private_memory_map(SCAN_BYTES);
     if (buffer == NULL) {
@@ -415,8 +386,6 @@ static bool finish_leftover(struct segment *segment, const char *part)
     }
     uint64_t datums;
     bool damaged;
-    char aside[sizeof(name) + sizeof(DAMAGED_SUFFIX)];
-    snprintf(aside, sizeof(aside), "%s" DAMAGED_SUFFIX, name);
     int64_t size = direct_file_size(&file);
     int64_t end = find_sound_end(&file, buffer, &datums, &damaged);
     if (end < 0) {
@@ -429,7 +398,7 @@ static bool finish_leftover(struct segment *segment, const char *part)
         } else {
             status = set_damage_aside(segment, &file, buffer, aside, (uint64_t)end, (uint64_t)size);
             if (status == 0)
-                status = end_leftover(segment, &file, part, name, sizeof(name), (uint64_t)end);
+                status = end_leftover(segment, &file, part, &name, (uint64_t)end);
         }
         log_line("%s was left open and is damaged at byte %" PRId64
                  ", with sound blocks behind: ended there, with %" PRIu64
@@ -440,10 +409,11 @@ static bool finish_leftover(struct segment *segment, const char *part)
         log_line("removed %s, which holds no whole block: %s", part,
                  status < 0 ? strerror(-status) : "done");
     } else {
-        status = end_leftover(segment, &file, part, name, sizeof(name), (uint64_t)end);
+        status = end_leftover(segment, &file, part, &name, (uint64_t)end);
         log_line("ended %s, which was left open: %" PRIu64 " datums kept, %" PRId64
                  " bytes cut off: %s",
-                 name, datums, size - end, status < 0 ? strerror(-status) : "done");
+                 recording_name_write(done, &name), datums, size - end,
+                 status < 0 ? strerror(-status) : "done");
     }
     shared_memory_unmap(buffer, SCAN_BYTES);
     direct_file_close(&file);
@@ -456,8 +426,8 @@ static void finish_ending(struct segment *segment, bool again)
 {
     struct lane *lane = segment->lane;
     const struct writer_state *state = lane_writer(lane);
-    char part[160];
-    part_name(part, sizeof(part), state->file_name);
+    char part[RECORDING_NAME_BYTES];
+    part_name(part, state->file_name);
     bool shortens = direct_file_size(&segment->file) != (int64_t)state->file_final_bytes;
     /* Where it has its length already, this gives back what was reserved. */
     int status = direct_file_truncate(&segment->file, state->file_final_bytes);
@@ -507,8 +477,8 @@ static int resume_open_file(struct segment *segment)
 {
     const struct writer_state *state = lane_writer(segment->lane);
     const struct segment_folder *folder = segment->folder;
-    char part[160];
-    part_name(part, sizeof(part), state->file_name);
+    char part[RECORDING_NAME_BYTES];
+    part_name(part, state->file_name);
     if (state->file_bytes == 0) { /* killed while it was made */
         folder_remove(folder->descriptor, part);
         segment_give_up(segment->lane);
@@ -553,13 +523,13 @@ static int resume_open_file(struct segment *segment)
 
 int segment_resume(struct segment *segment)
 {
-    char opening[64];
+    char opening[RECORDING_NAME_BYTES];
     if (segment->resumed)
         return 0;
     if (segment->folder->descriptor < 0)
         return -ENOENT;
     /* Of a relay that was killed while it made it, or before it used it. */
-    folder_remove(segment->folder->descriptor, opening_name(segment, opening, sizeof(opening)));
+    folder_remove(segment->folder->descriptor, opening_name(segment, opening));
     const struct writer_state *state = lane_writer(segment->lane);
     struct segment_scan scan = {.segment = segment, .number_max = state->file_number};
     int status = folder_list(segment->folder->descriptor, note_number, &scan);
@@ -590,23 +560,12 @@ void segment_finish_leftovers(struct segment *segment)
 
 /* ---- at work ---- */
 
-static void write_name(struct segment *segment, struct writer_state *next)
-{
-    struct calendar at;
-    clock_calendar(next->file_stamp_ns, &at);
-    snprintf(next->file_name, sizeof(next->file_name),
-             "%.64s-%04u%02u%02uT%02u%02u%02u.%06uZ-%06" PRIu64 "%s.avro", segment->settings->name,
-             (unsigned)at.year % 10000, (unsigned)at.month % 100, (unsigned)at.day % 100,
-             (unsigned)at.hour % 100, (unsigned)at.minute % 100, (unsigned)at.second % 100,
-             (unsigned)at.nanosecond / 1000 % 1000000, next->file_number, segment->suffix);
-}
-
 /* Makes a file without a header, under a name that no reader looks for. */
 static int make_nameless(struct segment *segment, struct direct_file *file)
 {
-    char opening[64];
+    char opening[RECORDING_NAME_BYTES];
     int folder = segment->folder->descriptor;
-    opening_name(segment, opening, sizeof(opening));
+    opening_name(segment, opening);
     folder_remove(folder, opening); /* of an attempt that failed half-way */
     return direct_file_open(file, folder, opening, FILE_CREATE, segment->folder->direct);
 }
@@ -632,11 +591,11 @@ void segment_make_ahead(struct segment *segment)
 
 void segment_drop_ahead(struct segment *segment)
 {
-    char opening[64];
+    char opening[RECORDING_NAME_BYTES];
     if (segment->ahead.descriptor < 0)
         return;
     direct_file_close(&segment->ahead);
-    folder_remove(segment->folder->descriptor, opening_name(segment, opening, sizeof(opening)));
+    folder_remove(segment->folder->descriptor, opening_name(segment, opening));
 }
 
 /* Takes the file that was made ahead, if it still is what a new one would be. */
@@ -658,7 +617,7 @@ static bool take_ahead(struct segment *segment)
 /* Makes a file that gets its name with its header: whoever finds it can read it. */
 static int make_file(struct segment *segment, const char *part, struct span header)
 {
-    char opening[64];
+    char opening[RECORDING_NAME_BYTES];
     int folder = segment->folder->descriptor;
     int status = 0;
     if (!take_ahead(segment)) {
@@ -667,7 +626,7 @@ static int make_file(struct segment *segment, const char *part, struct span head
     }
     if (status < 0)
         return status;
-    opening_name(segment, opening, sizeof(opening));
+    opening_name(segment, opening);
     status = direct_file_write(&segment->file, &header, 1, 0);
     if (status == 0)
         status = folder_rename(folder, opening, part);
@@ -704,9 +663,14 @@ int segment_open(struct segment *segment)
     next->file_bytes = 0;
     next->file_synced_bytes = 0;
     next->file_syncing = 0;
-    write_name(segment, next);
-    char part[160], started[CLOCK_TEXT_BYTES];
-    part_name(part, sizeof(part), next->file_name);
+    struct recording_name name = {.stamp_ns = next->file_stamp_ns,
+                                  .number = next->file_number,
+                                  .lane = segment->holds,
+                                  .stage = RECORDING_DONE};
+    snprintf(name.channel, sizeof(name.channel), "%s", segment->settings->name);
+    char part[RECORDING_NAME_BYTES], started[CLOCK_TEXT_BYTES];
+    snprintf(next->file_name, sizeof(next->file_name), "%s", recording_name_write(part, &name));
+    part_name(part, next->file_name);
     status = host_random(next->sync_marker, sizeof(next->sync_marker));
     if (status < 0)
         return status;

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "channel/recording_name.h"
 #include "channel/settings.h"
 #include "channel/staging.h"
 #include "os/file.h"
@@ -34,8 +35,8 @@ struct segment {
     const struct channel_settings *settings;
     struct segment_folder *folder;
     struct span schema; /* verbatim, for the header */
-    const char *suffix; /* of its files' names, before ".avro": "" or "-rejects" */
-    bool resumed;       /* until then a file that is open in the state is not open here */
+    enum recording_lane holds;
+    bool resumed; /* until then a file that is open in the state is not open here */
     struct direct_file file;
     uint64_t reserved_bytes;
     struct direct_file ahead; /* the next file, made ahead, still without a header and a name */
@@ -61,8 +62,8 @@ int segment_folder_open(struct segment_folder *folder, const struct channel_sett
                         struct staging *staging, bool outlived, char *why, size_t why_bytes);
 void segment_folder_close(struct segment_folder *folder);
 
-/* Prepares a lane's segment; the lane, settings, folder, schema and suffix must be set, all else
- * zero. 0 or -ENOMEM. segment_release frees what it holds. */
+/* Prepares a lane's segment; the lane, settings, folder, schema and what it holds must be set, all
+ * else zero. 0 or -ENOMEM. segment_release frees what it holds. */
 int segment_prepare(struct segment *segment);
 void segment_release(struct segment *segment);
 

@@ -84,8 +84,8 @@ int writer_prepare(struct writer *writer, struct lane *lane,
     if (segment->folder->direct && writer->wake_blocks > quarter)
         writer->wake_blocks = quarter > 1 ? quarter : 1;
     /* Drawn from the names, so that it is the same for every relay of the channel. */
-    uint32_t drawn = crc32c(crc32c(0, settings->name, strlen(settings->name)), segment->suffix,
-                            strlen(segment->suffix));
+    uint32_t drawn = crc32c(crc32c(0, settings->name, strlen(settings->name)), &segment->holds,
+                            sizeof(segment->holds));
     writer->phase_ns = settings->rotate_age_ms * NS_PER_MS / 65536 * (drawn >> 16);
     /* A block is split over two files only while it is a page; its rest fits one unit as well. */
     writer->page = private_memory_map(segment->folder->alignment);

@@ -38,20 +38,6 @@ void clock_sleep_until(uint64_t monotonic_ns)
     fiber_wait(monotonic_ns, NULL, NULL);
 }
 
-void clock_calendar(uint64_t realtime_ns, struct calendar *calendar)
-{
-    time_t seconds = (time_t)(realtime_ns / NS_PER_S);
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    calendar->year = parts.tm_year + 1900;
-    calendar->month = parts.tm_mon + 1;
-    calendar->day = parts.tm_mday;
-    calendar->hour = parts.tm_hour;
-    calendar->minute = parts.tm_min;
-    calendar->second = parts.tm_sec;
-    calendar->nanosecond = (int)(realtime_ns % NS_PER_S);
-}
-
 char *clock_write(char text[CLOCK_TEXT_BYTES], uint64_t realtime_ns)
 {
     time_t seconds = (time_t)(realtime_ns / NS_PER_S);

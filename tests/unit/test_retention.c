@@ -136,36 +136,6 @@ static void test_free_space(void **state)
     assert_string_equal(chosen(hog, 2, 2, tenth, 0, 1000), "");
 }
 
-static void test_names(void **state)
-{
-    (void)state;
-    uint64_t number = 0;
-    const char *name = "a.b-20260101T000000.000000Z-000042.avro";
-    assert_true(retention_read_name("a.b", name, false, &number));
-    assert_int_equal(number, 42);
-    assert_true(
-        retention_read_name("e", "e-20260101T000000.000000Z-1234567-rejects.avro", false, &number));
-    assert_int_equal(number, 1234567);
-    assert_true(
-        retention_read_name("e", "e-20260101T000000.000000Z-000001.avro.part", true, &number));
-    static const char *const others[] = {
-        "e-20260101T000000.000000Z-000001.avro.part",
-        "e-20260101T000000.000000Z-000001.avro.pin",
-        "e-20260101T000000.000000Z-000001.avro.bak",
-        "e-20260101T000000.000000Z-000001.recovered.avro",
-        "e-20260101T000000.000000Z-.avro",
-        "e-20260101T000000.000000Z-000001",
-        "e-2026010XT000000.000000Z-000001.avro",
-        "f-20260101T000000.000000Z-000001.avro",
-        "e.avro",
-        "notes.txt",
-        "",
-        "e-20260101T000000.000000Z-1234567890123456789012.avro",
-    };
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        assert_false(retention_read_name("e", others[i], false, &number));
-}
-
 /* ---- the thread, on real files ---- */
 
 static void put(const char *folder, const char *name, size_t bytes)
@@ -239,7 +209,6 @@ int main(void)
         cmocka_unit_test(test_size_takes_from_the_largest),
         cmocka_unit_test(test_age_makes_room_for_size),
         cmocka_unit_test(test_free_space),
-        cmocka_unit_test(test_names),
         cmocka_unit_test(test_thread_removes_only_what_it_may),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/calendar.h"
+
 static uint64_t clock_read_ns(clockid_t clock)
 {
     struct timespec now;
@@ -29,24 +31,10 @@ void clock_sleep_until(uint64_t monotonic_ns)
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
 }
 
-void clock_calendar(uint64_t realtime_ns, struct calendar *calendar)
-{
-    time_t seconds = (time_t)(realtime_ns / NS_PER_S);
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    *calendar = (struct calendar){parts.tm_year + 1900,
-                                  parts.tm_mon + 1,
-                                  parts.tm_mday,
-                                  parts.tm_hour,
-                                  parts.tm_min,
-                                  parts.tm_sec,
-                                  (int)(realtime_ns % NS_PER_S)};
-}
-
 char *clock_write(char text[CLOCK_TEXT_BYTES], uint64_t realtime_ns)
 {
     struct calendar at;
-    clock_calendar(realtime_ns, &at);
+    calendar_from_ns(realtime_ns, &at);
     snprintf(text, CLOCK_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)at.year % 10000,
              (unsigned)at.month % 100, (unsigned)at.day % 100, (unsigned)at.hour % 100,
              (unsigned)at.minute % 100, (unsigned)at.second % 100);
