@@ -83,11 +83,12 @@ static void open_lanes(size_t datum_bytes)
         exit(1);
     }
     for (int i = 0; i < LANES; i++) {
-        segments[i] = (struct segment){.lane = &staging.lanes[i],
-                                       .settings = &settings,
-                                       .folder = &folder,
-                                       .holds = i == LANE_REJECTS ? RECORDING_REJECTS : RECORDING_DATUMS,
-                                       .schema = {(const uint8_t *)schema, (size_t)schema_bytes}};
+        segments[i] =
+            (struct segment){.lane = &staging.lanes[i],
+                             .settings = &settings,
+                             .folder = &folder,
+                             .holds = i == LANE_REJECTS ? RECORDING_REJECTS : RECORDING_DATUMS,
+                             .schema = {(const uint8_t *)schema, (size_t)schema_bytes}};
         int status = segment_prepare(&segments[i]);
         CHECK(status == 0);
         status = writer_prepare(&writing.writers[i], &staging.lanes[i], &settings, &segments[i]);
