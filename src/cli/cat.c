@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "archive/container.h"
+#include "archive/rows.h"
 #include "avro/block.h"
 #include "base/check.h"
 #include "cli/options.h"
