@@ -8,6 +8,7 @@
  * MODE: plain (the file grows with each write), reserve (space is reserved STEP_BYTES ahead, behind
  * the end), ahead (the length itself is set STEP_BYTES ahead). WRITERS threads take turns at the
  * ranges. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

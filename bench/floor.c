@@ -8,6 +8,7 @@
  * With --record FILE the bytes are recorded as well, by the least that can do it (recorder.h).
  * Prints "ready" once it is bound and one JSON object when SIGTERM ends it. Linux only.
  * Known fault: with `offload` a train of more than 60 datagrams is sent in two. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>

@@ -7,6 +7,7 @@
  *
  * PAUSE_NS between blocks gives a steady load below the disk's limit instead. Relies on the blocks'
  * datums being untouched by the writer, so that the same memory serves again. */
+#define _GNU_SOURCE
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Blocks go round in their order, so that the thread finds the next one where it left off. */
+#define _GNU_SOURCE
 #include "recorder.h"
 
 #include <errno.h>

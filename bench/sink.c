@@ -6,6 +6,7 @@
  * so that the sink is not what is measured. Prints "ready" once it is bound and one JSON object
  * when SIGTERM ends it and its queue is empty. Linux only, IPv4 only.
  * Known fault: one source and sequence; a step of the realtime clock shows as latency. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>

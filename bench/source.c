@@ -6,6 +6,7 @@
  * `--way one` sends each alone, `batch` what is due with sendmmsg, `segment` trains with
  * UDP_SEGMENT; `--train N` makes N datagrams due at once. Prints one JSON object at the end, with
  * how late it was itself. Linux only, IPv4 only. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>

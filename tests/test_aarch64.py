@@ -28,7 +28,7 @@ from harness import signals  # noqa: E402
 from harness.fleet import flotilla, wait_until  # noqa: E402
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
-COMPILE = [COMPILER, "-std=gnu11", "-static", "-D_GNU_SOURCE", "-DFLOTILLA_VERSION=\"aarch64\"",
+COMPILE = [COMPILER, "-std=c11", "-static", "-DFLOTILLA_VERSION=\"aarch64\"",
            "-Wall", "-Wextra", "-Werror", "-Isrc"]
 SO_TIMESTAMPNS, SO_RXQ_OVFL = 35, 40
 DATUMS = 3000

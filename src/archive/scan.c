@@ -18,6 +18,7 @@
 #include "avro/block.h"
 #include "avro/datum.h"
 #include "base/check.h"
+#include "base/find.h"
 #include "base/varint.h"
 
 #define WINDOW_BYTES       (1u << 20)
@@ -659,9 +660,7 @@ static int find_marker(struct scan *scan, uint64_t from, uint64_t *found)
         int status = look(scan, from, WINDOW_BYTES / 2, &view);
         if (status < 0)
             return status;
-        const uint8_t *at = view.bytes < SCAN_SYNC_BYTES
-                                ? NULL
-                                : memmem(view.at, view.bytes, scan->header.sync, SCAN_SYNC_BYTES);
+        const uint8_t *at = find_bytes(view, (struct span){scan->header.sync, SCAN_SYNC_BYTES});
         *found = at != NULL ? from + (uint64_t)(at - view.at) : scan->source.bytes;
         if (at != NULL || view.bytes < WINDOW_BYTES / 2)
             return 0;

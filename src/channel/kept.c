@@ -72,7 +72,9 @@ void kept_note(struct kept *kept, int descriptor, const char *name)
     if (!has_line(kept, descriptor))
         return;
     struct line *line = &kept->lines[descriptor];
-    size_t bytes = strnlen(name, NOTIFY_NAME_BYTES_MAX);
+    size_t bytes = strlen(name);
+    if (bytes > NOTIFY_NAME_BYTES_MAX)
+        bytes = NOTIFY_NAME_BYTES_MAX;
     if ((uint32_t)descriptor >= kept->end)
         kept->end = (uint32_t)descriptor + 1;
     line->leaving = 0;

@@ -10,6 +10,7 @@
 #include "avro/layout.h"
 #include "base/check.h"
 #include "cli/options.h"
+#include "cli/subject.h"
 #include "cli/verb.h"
 #include "config/config.h"
 
@@ -169,7 +170,7 @@ int verb_check(int argc, char **argv)
         config_print_keys(stdout);
     } else {
         struct config *config;
-        if (config_read(config_find(given), &config, stderr) < 0)
+        if (subject_read_config(given, false, &config) < 0)
             return EXIT_CONFIG;
         if (print)
             config_print(config, stdout);

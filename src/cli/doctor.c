@@ -16,6 +16,7 @@
 #include "base/units.h"
 #include "channel/recording_name.h"
 #include "cli/options.h"
+#include "cli/subject.h"
 #include "cli/verb.h"
 #include "control/client.h"
 #include "manager/fleet.h"
@@ -571,7 +572,7 @@ int verb_doctor(int argc, char **argv)
     if (words > 0)
         return verb_usage(argv[0], "unexpected argument \"%s\"; a file is given with -c", argv[1]);
     struct config *config;
-    if (config_read_anywhere(config_find(given), &config, stderr) < 0)
+    if (subject_read_config(given, true, &config) < 0)
         return EXIT_CONFIG;
     struct doctor doctor = {.config = config, .findings = json_array()};
     examine_host(&doctor);

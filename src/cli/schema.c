@@ -56,6 +56,7 @@ static void print_findings(const struct subject *subject)
 {
     struct config_file file = {.text = subject->text, .bytes = subject->text_bytes};
     struct config_faults faults = {0};
+    struct text messages = {0};
     snprintf(file.name, sizeof(file.name), "%s", subject->path);
     for (size_t i = 0; i < subject->findings.count; i++) {
         const struct schema_finding *one = &subject->findings.list[i];
@@ -63,7 +64,8 @@ static void print_findings(const struct subject *subject)
         (one->warning ? config_warning : config_error)(&faults, place, "%s%s%s", one->path,
                                                        one->path[0] ? ": " : "", one->message);
     }
-    config_faults_print(&faults, stderr);
+    config_faults_write(&faults, &messages);
+    text_print(&messages, stderr);
     config_faults_free(&faults);
     if (subject->findings.more > 0)
         fprintf(stderr, "%s: ... and %zu more\n", subject->path, subject->findings.more);

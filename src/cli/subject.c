@@ -43,11 +43,21 @@ int subject_open_schema(struct subject *subject, const char *verb, const char *p
     return code;
 }
 
+int subject_read_config(const char *given, bool anywhere, struct config **config)
+{
+    struct text messages = {0};
+    const char *path = config_find(given);
+    int status = anywhere ? config_read_anywhere(path, config, &messages)
+                          : config_read(path, config, &messages);
+    text_print(&messages, stderr);
+    return status;
+}
+
 int subject_open_channel(struct subject *subject, const char *verb, const char *given,
                          const char *name)
 {
     const char *path = config_find(given);
-    if (config_read(path, &subject->config, stderr) < 0)
+    if (subject_read_config(given, false, &subject->config) < 0)
         return EXIT_CONFIG;
     subject->channel = config_channel(subject->config, name);
     if (subject->channel == NULL) {

@@ -18,8 +18,12 @@ struct subject {
     struct framing framing; /* of the channel; none for a schema file alone */
 };
 
-/* Reads the fleet file (`given` from -c, or NULL to look for it) and takes its channel `name`.
- * Messages go to stderr, led by `verb`. Returns an exit code (verb.h). subject_close in any case.
+/* Reads the fleet file (`given` from -c, or NULL to look for it); what is to be said of it goes to
+ * stderr. With `anywhere`, for another host (config_read_anywhere). As config_read. */
+int subject_read_config(const char *given, bool anywhere, struct config **config);
+
+/* Reads the fleet file and takes its channel `name`. Messages go to stderr, led by `verb`. Returns
+ * an exit code (verb.h). subject_close in any case.
  */
 int subject_open_channel(struct subject *subject, const char *verb, const char *given,
                          const char *name);

@@ -14,7 +14,9 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "cli/options.h"
+#include "cli/subject.h"
 #include "cli/verb.h"
 #include "config/config.h"
 #include "os/file.h"
@@ -77,28 +79,28 @@ struct units {
 
 /* A value in quotes. systemd takes '%' for a specifier everywhere and '$' for a variable in command
  * lines; both stand for themselves when doubled. */
-static void write_quoted(FILE *out, const char *text, bool command)
+static void write_quoted(struct text *out, const char *text, bool command)
 {
-    fputc('"', out);
+    text_add_char(out, '"');
     for (; *text; text++) {
         if (*text == '%' || (command && *text == '$'))
-            fputc(*text, out);
+            text_add_char(out, *text);
         if (*text == '"' || *text == '\\')
-            fputc('\\', out);
+            text_add_char(out, '\\');
         if ((unsigned char)*text < ' ' || *text == 127)
-            fprintf(out, "\\x%02x", (unsigned)(unsigned char)*text);
+            text_add(out, "\\x%02x", (unsigned)(unsigned char)*text);
         else
-            fputc(*text, out);
+            text_add_char(out, *text);
     }
-    fputc('"', out);
+    text_add_char(out, '"');
 }
 
-static void write_mark(const struct units *units, FILE *out)
+static void write_mark(const struct units *units, struct text *out)
 {
-    fputs("# Made by 'flotilla units' from ", out);
+    text_add(out, "# Made by 'flotilla units' from ");
     for (const char *at = units->source; *at; at++)
-        fputc((unsigned char)*at < ' ' ? '?' : *at, out);
-    fputs("\n", out);
+        text_add_char(out, (unsigned char)*at < ' ' ? '?' : *at);
+    text_add(out, "\n");
 }
 
 static bool is_link_local(const struct address *address)
@@ -109,21 +111,21 @@ static bool is_link_local(const struct address *address)
 }
 
 static void write_socket(const struct units *units, const struct channel_settings *settings,
-                         FILE *out)
+                         struct text *out)
 {
     char text[NET_ADDRESS_TEXT_BYTES];
     net_write_address(text, &settings->listen);
     write_mark(units, out);
-    fprintf(out, "[Socket]\nListenDatagram=%s", text);
+    text_add(out, "[Socket]\nListenDatagram=%s", text);
     /* An address of a link means something only together with the link: "[x]:port%link". */
     if (is_link_local(&settings->listen) && settings->interface[0] != '\0')
-        fprintf(out, "%%%%%s", settings->interface);
-    fprintf(out, "\n");
-    fprintf(out, "ReceiveBuffer=%" PRIu64 "\n", settings->receive_bytes);
+        text_add(out, "%%%%%s", settings->interface);
+    text_add(out, "\n");
+    text_add(out, "ReceiveBuffer=%" PRIu64 "\n", settings->receive_bytes);
     /* The relay joins the group; named here, so that a change of it is one of the socket. */
     if (net_is_multicast(&settings->listen))
-        fprintf(out, "# joined on %s\n",
-                settings->interface[0] ? settings->interface : "the route's interface");
+        text_add(out, "# joined on %s\n",
+                 settings->interface[0] ? settings->interface : "the route's interface");
 }
 
 static bool is_below(const char *path, const char *folder)
@@ -134,7 +136,7 @@ static bool is_below(const char *path, const char *folder)
 
 /* 0, or -ENOSPC. */
 static int write_service(const struct units *units, const struct config_channel *channel,
-                         const char *layout, FILE *out)
+                         const char *layout, struct text *out)
 {
     struct channel_settings settings = channel->settings;
     char text[UNITS_TEXT_BYTES], *words[UNITS_WORDS_MAX];
@@ -143,22 +145,22 @@ static int write_service(const struct units *units, const struct config_channel 
     if (count < 0)
         return count;
     write_mark(units, out);
-    fputs("[Service]\nExecStart=\nExecStart=", out);
+    text_add(out, "[Service]\nExecStart=\nExecStart=");
     write_quoted(out, units->relay, true);
     for (int i = 0; i < count; i++) {
-        fputs(" \\\n    ", out);
+        text_add(out, " \\\n    ");
         write_quoted(out, words[i], true);
     }
-    fputc('\n', out);
+    text_add_char(out, '\n');
     if (settings.directory[0] && !is_below(units->config->directory, UNITS_STATE)) {
-        fputs("ReadWritePaths=", out);
+        text_add(out, "ReadWritePaths=");
         write_quoted(out, units->config->directory, false);
-        fputc('\n', out);
+        text_add_char(out, '\n');
     }
     if (channel->limit_memory_bytes)
-        fprintf(out, "MemoryMax=%" PRIu64 "\n", channel->limit_memory_bytes);
+        text_add(out, "MemoryMax=%" PRIu64 "\n", channel->limit_memory_bytes);
     if (channel->limit_cpu_percent > 0)
-        fprintf(out, "CPUQuota=%.10g%%\n", channel->limit_cpu_percent);
+        text_add(out, "CPUQuota=%.10g%%\n", channel->limit_cpu_percent);
     return 0;
 }
 
@@ -225,8 +227,8 @@ static int unit_path(const struct units *units, const char *name, const char *ki
 static int put_text(const struct units *units, const struct config_channel *channel,
                     const char *kind, enum change *change)
 {
-    char path[CHANNEL_PATH_BYTES_MAX], layout[CHANNEL_PATH_BYTES_MAX], *text = NULL;
-    size_t bytes = 0;
+    char path[CHANNEL_PATH_BYTES_MAX], layout[CHANNEL_PATH_BYTES_MAX];
+    struct text out = {0};
     const char *name = channel->settings.name;
     bool service = strcmp(kind, "service") == 0;
     int status = unit_path(units, name, kind, UNITS_FILE, path);
@@ -234,19 +236,15 @@ static int put_text(const struct units *units, const struct config_channel *chan
         status = unit_path(units, name, "service", UNITS_LAYOUT, layout);
     if (status < 0)
         return status;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out)
-        return tell(path, -ENOMEM);
     if (service)
-        status = write_service(units, channel, layout, out);
+        status = write_service(units, channel, layout, &out);
     else
-        write_socket(units, &channel->settings, out);
-    if (fclose(out) != 0 && status == 0)
+        write_socket(units, &channel->settings, &out);
+    if (out.failed && status == 0)
         status = -ENOMEM;
-    status = status < 0
-                 ? tell(path, status)
-                 : put(units, path, (struct span){(const uint8_t *)text, bytes}, false, change);
-    free(text);
+    struct span made = {(const uint8_t *)out.at, out.bytes};
+    status = status < 0 ? tell(path, status) : put(units, path, made, false, change);
+    text_free(&out);
     if (status == 0 && service)
         status = put(units, layout, (struct span){channel->layout_image, channel->layout_bytes},
                      true, change);
@@ -259,17 +257,13 @@ static int put_text(const struct units *units, const struct config_channel *chan
 static bool was_made(const struct units *units, const char *path)
 {
     uint8_t *bytes;
-    size_t count, mark_bytes;
-    char *mark = NULL;
-    bool made = false;
+    size_t count;
+    struct text mark = {0};
     if (file_read_whole(path, UNITS_FILE_MAX, &bytes, &count) < 0)
         return false;
-    FILE *out = open_memstream(&mark, &mark_bytes);
-    if (out) {
-        write_mark(units, out);
-        made = fclose(out) == 0 && count >= mark_bytes && memcmp(bytes, mark, mark_bytes) == 0;
-    }
-    free(mark);
+    write_mark(units, &mark);
+    bool made = !mark.failed && count >= mark.bytes && memcmp(bytes, mark.at, mark.bytes) == 0;
+    text_free(&mark);
     free(bytes);
     return made;
 }
@@ -369,9 +363,11 @@ static void print_commands(const struct units *units)
     for (uint32_t i = 0; i < config->channel_count; i++)
         records = records || config->channels[i].settings.directory[0];
     if (records && !is_below(config->directory, UNITS_STATE)) {
+        struct text directory = {0};
+        write_quoted(&directory, config->directory, false);
+        text_add_char(&directory, '\n');
         printf("  install -d -o flotilla -g flotilla -m 750 ");
-        write_quoted(stdout, config->directory, false);
-        printf("\n");
+        text_print(&directory, stdout);
     }
     printf("  systemctl daemon-reload\n");
     bool gone = false;
@@ -464,7 +460,7 @@ int verb_units(int argc, char **argv)
         return verb_usage(argv[0], "unexpected argument \"%s\"; a folder is given with -o",
                           argv[1]);
     struct config *config;
-    if (config_read(config_find(given), &config, stderr) < 0)
+    if (subject_read_config(given, false, &config) < 0)
         return EXIT_CONFIG;
     struct units units = {.config = config, .write = output != NULL};
     units.changes = calloc(config->channel_count + 1, sizeof *units.changes);

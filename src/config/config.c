@@ -62,15 +62,16 @@ const char *config_find(const char *given)
     return given != NULL ? given : path_exists("fleet.yaml") ? "fleet.yaml" : SYSTEM_FILE;
 }
 
-static int read_whole(const char *path, bool anywhere, struct config **config, FILE *errors)
+static int read_whole(const char *path, bool anywhere, struct config **config,
+                      struct text *messages)
 {
     struct loader loader = {.config = calloc(1, sizeof *loader.config), .anywhere = anywhere};
     int error = loader.config != NULL ? load(&loader, path) : -ENOMEM;
-    config_faults_print(&loader.faults, errors);
+    config_faults_write(&loader.faults, messages);
     if (error == -ENOMEM)
-        fprintf(errors, "%s: out of memory\n", path);
+        text_add(messages, "%s: out of memory\n", path);
     else if (error < 0 && strcmp(path, SYSTEM_FILE) == 0 && !path_exists(path))
-        fprintf(errors, "No ./fleet.yaml either; say where it is with -c FILE.\n");
+        text_add(messages, "No ./fleet.yaml either; say where it is with -c FILE.\n");
     if (error == 0) {
         *config = loader.config;
         loader.config = NULL;
@@ -79,14 +80,14 @@ static int read_whole(const char *path, bool anywhere, struct config **config, F
     return error < 0 ? -EINVAL : 0;
 }
 
-int config_read(const char *path, struct config **config, FILE *errors)
+int config_read(const char *path, struct config **config, struct text *messages)
 {
-    return read_whole(path, false, config, errors);
+    return read_whole(path, false, config, messages);
 }
 
-int config_read_anywhere(const char *path, struct config **config, FILE *errors)
+int config_read_anywhere(const char *path, struct config **config, struct text *messages)
 {
-    return read_whole(path, true, config, errors);
+    return read_whole(path, true, config, messages);
 }
 
 struct config_channel *config_channel(const struct config *config, const char *name)

@@ -5,6 +5,7 @@
 #include "config/faults.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,17 +20,10 @@ static void keep(struct config_faults *faults, struct config_place place, bool w
     char message[MESSAGE_BYTES_MAX];
     vsnprintf(message, sizeof message, format, arguments);
     faults->errors += !warning;
-    if (faults->count == faults->room) {
-        size_t room = faults->room == 0 ? 16 : faults->room * 2;
-        struct config_fault *list = realloc(faults->list, room * sizeof *list);
-        if (list == NULL) {
-            faults->incomplete = true;
-            return;
-        }
-        faults->list = list;
-        faults->room = room;
-    }
-    char *copy = strdup(message);
+    struct config_fault *list =
+        room_grow(faults->list, &faults->room, faults->count + 1, sizeof *list);
+    faults->list = list != NULL ? list : faults->list;
+    char *copy = list != NULL ? text_copy(message) : NULL;
     if (copy == NULL) {
         faults->incomplete = true;
         return;
@@ -106,7 +100,7 @@ static const uint8_t *find_line(const struct config_file *file, uint32_t line, s
     return at;
 }
 
-static void print_line(struct config_place place, FILE *out)
+static void print_line(struct config_place place, struct text *out)
 {
     size_t bytes;
     const uint8_t *line = find_line(place.file, place.line, &bytes);
@@ -116,14 +110,14 @@ static void print_line(struct config_place place, FILE *out)
     if (place.column > SHOWN_BEFORE_MAX)
         first = place.column - SHOWN_BEFORE_MAX + 20;
     if (first > 1) {
-        fputs("...", out);
+        text_add(out, "...");
         memset(caret, ' ', 3);
         caret_bytes = 3;
     }
     for (size_t at = 0; at < bytes; column++) {
         size_t letter = letter_bytes(line + at, bytes - at);
         if (column >= place.column + SHOWN_BEHIND_MAX) {
-            fputs("...", out);
+            text_add(out, "...");
             break;
         }
         if (column >= first) {
@@ -131,15 +125,15 @@ static void print_line(struct config_place place, FILE *out)
             bool plain = letter > 1 ? !(line[at] == 0xc2 && line[at + 1] < 0xa0)
                                     : (line[at] >= ' ' && line[at] < 0x7f) || line[at] == '\t';
             if (plain)
-                fwrite(line + at, 1, letter, out);
+                text_add_bytes(out, line + at, letter);
             else
-                fputc('?', out);
+                text_add_char(out, '?');
             if (column < place.column)
                 caret[caret_bytes++] = line[at] == '\t' ? '\t' : ' ';
         }
         at += letter;
     }
-    fprintf(out, "\n%.*s^\n", (int)caret_bytes, caret);
+    text_add(out, "\n%.*s^\n", (int)caret_bytes, caret);
 }
 
 static void write_fault(const struct config_fault *fault, char *text, size_t text_bytes)
@@ -153,7 +147,7 @@ static void write_fault(const struct config_fault *fault, char *text, size_t tex
                  fault->message);
 }
 
-void config_faults_print(struct config_faults *faults, FILE *out)
+void config_faults_write(struct config_faults *faults, struct text *out)
 {
     char text[CHANNEL_PATH_BYTES_MAX + MESSAGE_BYTES_MAX + 64];
     size_t printed = 0, left_out = 0;
@@ -168,14 +162,14 @@ void config_faults_print(struct config_faults *faults, FILE *out)
         }
         printed++;
         write_fault(&faults->list[i], text, sizeof text);
-        fprintf(out, "%s\n", text);
+        text_add(out, "%s\n", text);
         if (faults->list[i].place.line > 0)
             print_line(faults->list[i].place, out);
     }
     if (left_out > 0)
-        fprintf(out, "... and %zu more\n", left_out);
+        text_add(out, "... and %zu more\n", left_out);
     if (faults->incomplete)
-        fprintf(out, "... and more than there was memory for\n");
+        text_add(out, "... and more than there was memory for\n");
 }
 
 void config_faults_first(struct config_faults *faults, char *text, size_t text_bytes)

@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
+#include "base/text.h"
 #include "channel/settings.h"
 
 /* One file as read. */
@@ -53,12 +53,12 @@ void config_error(struct config_faults *faults, struct config_place place, const
 void config_warning(struct config_faults *faults, struct config_place place, const char *format,
                     ...) __attribute__((format(printf, 3, 4)));
 
-/* Prints the faults by file, line and column, the same one once:
+/* Writes the faults by file, line and column, the same one once:
  *     fleet.yaml:4:5: unknown key "lisen"; did you mean "listen"?
  *         lisen: 239.10.0.1:26000
  *         ^
  * At most 100 of them; then how many more there are. */
-void config_faults_print(struct config_faults *faults, FILE *out);
+void config_faults_write(struct config_faults *faults, struct text *out);
 
 /* Writes the first fault's first line, without an end of line. */
 void config_faults_first(struct config_faults *faults, char *text, size_t text_bytes);

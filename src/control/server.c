@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/local.h"
@@ -250,7 +251,7 @@ int control_open(struct control **control, struct loop *loop, const char *runtim
     made->loop = loop;
     made->calls = *calls;
     made->pause = (struct loop_timer){.due = listen_on, .context = made};
-    made->runtime = strdup(runtime);
+    made->runtime = text_copy(runtime);
     if (!made->runtime)
         error = -ENOMEM;
     if (error == 0) {

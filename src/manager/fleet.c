@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "manager/fleet_parts.h"
 #include "os/file.h"
 
@@ -419,8 +420,8 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options)
     if (!made)
         return -ENOMEM;
     made->options = *options;
-    made->runtime = strdup(options->runtime);
-    made->relay = strdup(options->relay);
+    made->runtime = text_copy(options->runtime);
+    made->relay = text_copy(options->relay);
     made->sample = (struct loop_timer){.due = fleet_sample_due, .context = made};
     made->pulse = (struct loop_timer){.due = fleet_pulse_due, .context = made};
     made->renewal = (struct loop_timer){.due = fleet_renewal_due, .context = made};

@@ -53,17 +53,7 @@ static int write_runtime_file(const char *path, const void *bytes, size_t byte_c
         error = folder_clear(STORAGE_HERE, path);
     if (error < 0)
         return error;
-    FILE *file = fopen(beside, "we");
-    if (!file)
-        return -errno;
-    error = fwrite(bytes, 1, byte_count, file) == byte_count ? 0 : -EIO;
-    if (fclose(file) != 0)
-        error = errno ? -errno : -EIO;
-    if (error == 0 && keep && rename(beside, path) < 0)
-        error = -errno;
-    if (error < 0 || !keep)
-        remove(beside);
-    return error;
+    return file_replace(path, beside, (struct span){bytes, byte_count}, !keep);
 }
 
 /* ---- counters, and what the next manager finds ---- */

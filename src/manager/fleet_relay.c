@@ -298,7 +298,8 @@ static void describe_end(const struct process_end *end, char *text, size_t text_
     if (end->killed && end->code == SIGNAL_UNKNOWN)
         snprintf(text, text_bytes, "was killed");
     else if (end->killed)
-        snprintf(text, text_bytes, "was killed by signal %d (%s)", end->code, strsignal(end->code));
+        snprintf(text, text_bytes, "was killed by signal %d (%s)", end->code,
+                 process_signal_text(end->code));
     else if (end->code == CHILD_EXIT_CONFIG)
         snprintf(text, text_bytes, "ended with exit code %d (bad configuration: see the log)",
                  end->code);

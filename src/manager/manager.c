@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "config/config.h"
 #include "control/client.h"
 #include "control/server.h"
@@ -68,21 +69,19 @@ struct manager {
 static struct config *read_configuration(const char *path, char **text)
 {
     struct config *config = NULL;
-    size_t text_bytes;
+    struct text messages = {0};
+    size_t byte_count;
     uint8_t *bytes = NULL;
-    *text = NULL;
-    FILE *errors = open_memstream(text, &text_bytes);
-    if (!errors)
-        return NULL;
     /* Only to be sure that no pipe is waited for, which config_read would do for a command. */
-    int status = file_read_whole(path, 0, &bytes, &text_bytes);
+    int status = file_read_whole(path, 0, &bytes, &byte_count);
     free(bytes);
     if (status == -ESPIPE || status == -EISDIR)
-        fprintf(errors, "%s: %s; it is read again at every reload\n", path,
-                file_error_text(status));
-    else if (config_read(path, &config, errors) < 0)
+        text_add(&messages, "%s: %s; it is read again at every reload\n", path,
+                 file_error_text(status));
+    else if (config_read(path, &config, &messages) < 0)
         config = NULL;
-    if (fclose(errors) != 0) {
+    *text = text_take(&messages);
+    if (!*text) {
         config_free(config);
         config = NULL;
     }
@@ -128,11 +127,12 @@ static struct config *read_successor(const struct manager *manager, char **text)
     if (!config || strcmp(config->runtime, manager->config->runtime) == 0)
         return config;
     free(*text);
-    if (asprintf(text,
-                 "%s: the runtime folder cannot change while the manager runs (%s is in use, %s is "
-                 "wanted): stop it and start it again\n",
-                 manager->path, manager->config->runtime, config->runtime) < 0)
-        *text = NULL;
+    struct text refusal = {0};
+    text_add(&refusal,
+             "%s: the runtime folder cannot change while the manager runs (%s is in use, %s is "
+             "wanted): stop it and start it again\n",
+             manager->path, manager->config->runtime, config->runtime);
+    *text = text_take(&refusal);
     config_free(config);
     return NULL;
 }

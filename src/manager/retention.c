@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "channel/recording_name.h"
 #include "os/clock.h"
@@ -143,7 +144,8 @@ struct retention {
 struct survey {
     struct retention *retention;
     char (*channels)[CHANNEL_NAME_BYTES_MAX + 1]; /* configured ones, then others with files */
-    uint32_t channel_count, channel_room;
+    uint32_t channel_count;
+    size_t channel_room;
     struct retention_file *files; /* owner: the file's name, from malloc */
     size_t file_count, file_room;
     int folder; /* of the channel that is looked through, the last of `channels` */
@@ -155,20 +157,6 @@ static void free_policy(struct policy *policy)
     if (policy)
         free(policy->channels);
     free(policy);
-}
-
-/* Room for one more of `bytes` in an array that grows by doubling. 0 or -ENOMEM. */
-static int make_room(void **array, size_t count, size_t *room, size_t bytes)
-{
-    if (count < *room)
-        return 0;
-    size_t wider = *room ? *room * 2 : 64;
-    void *more = realloc(*array, wider * bytes);
-    if (!more)
-        return -ENOMEM;
-    *array = more;
-    *room = wider;
-    return 0;
 }
 
 static int survey_file(void *context, const char *name)
@@ -187,10 +175,10 @@ static int survey_file(void *context, const char *name)
     snprintf(pin_name, sizeof pin_name, "%.280s.pin", name);
     bool fixed = read.stage == RECORDING_PART ||
                  storage_look(survey->folder, pin_name, &pin) == 0;
-    void *files = survey->files;
-    int error = make_room(&files, survey->file_count, &survey->file_room, sizeof *survey->files);
-    survey->files = files;
-    char *copy = error < 0 ? NULL : strdup(name);
+    struct retention_file *files =
+        room_grow(survey->files, &survey->file_room, survey->file_count + 1, sizeof *files);
+    survey->files = files ? files : survey->files;
+    char *copy = files ? text_copy(name) : NULL;
     if (!copy)
         return -ENOMEM;
     survey->files[survey->file_count++] = (struct retention_file){.channel = survey->channel,
@@ -222,13 +210,11 @@ static int survey_folder(void *context, const char *name)
         channel++;
     bool known = channel < survey->channel_count;
     if (!known) {
-        void *channels = survey->channels;
-        size_t room = survey->channel_room;
-        int error = make_room(&channels, survey->channel_count, &room, sizeof *survey->channels);
+        void *channels = room_grow(survey->channels, &survey->channel_room,
+                                   survey->channel_count + 1, sizeof *survey->channels);
+        if (!channels)
+            return -ENOMEM;
         survey->channels = channels;
-        survey->channel_room = (uint32_t)room;
-        if (error < 0)
-            return error;
         snprintf(survey->channels[channel], sizeof survey->channels[channel], "%s", name);
     }
     int storage = survey->folder;

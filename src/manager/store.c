@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "channel/kept.h"
 #include "channel/settings.h"
@@ -344,8 +345,8 @@ int store_open(struct store **store, const struct store_options *options,
     if (!made)
         return -ENOMEM;
     made->options = *options;
-    made->runtime = strdup(options->runtime);
-    made->keeper_path = strdup(options->keeper);
+    made->runtime = text_copy(options->runtime);
+    made->keeper_path = text_copy(options->keeper);
     made->way.descriptor = made->system.descriptor = -1;
     made->keeper = (struct process)PROCESS_NONE;
     made->ended.descriptor = -1;

@@ -95,7 +95,11 @@ long file_read_at(int descriptor, uint8_t *into, size_t bytes, uint64_t offset);
 int64_t file_bytes(int descriptor);
 /* Writes a small file as a whole: under another name, synced, renamed over `path`. */
 int file_write_whole(const char *path, struct span bytes);
-/* The same for everybody to read, in a folder for everybody to enter, made where it is missing. */
+/* The same without a sync, as `beside`: for what says nothing any more after a power cut. With
+ * `only_try`, finds out whether that would do, and leaves all as it was. */
+int file_replace(const char *path, const char *beside, struct span bytes, bool only_try);
+/* As file_write_whole, for everybody to read, in a folder for everybody to enter, made where it is
+ * missing. */
 int file_write_public(const char *path, struct span bytes);
 /* Whether the open file is what `path` names: false once it was removed or renamed, or another has
  * taken its place; true where that cannot be told. */

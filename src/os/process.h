@@ -47,6 +47,10 @@ int process_spawn(struct process *process, const char *path, char *const *words,
  * runs, or another negative errno. */
 int process_reap(struct process *process, struct process_end *end);
 
+/* What the number of the signal that killed a process means to people. Valid until the next call.
+ */
+const char *process_signal_text(int number);
+
 /* Whether an error says only that we, or the system, have no more descriptors or memory. */
 bool process_lacks(int error);
 /* Opens the process `id` if it is the one that started at `start` (process_start_time). 0, -ESRCH

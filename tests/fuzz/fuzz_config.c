@@ -4,6 +4,7 @@
  * every message has its place; what was taken prints as what reads back to the same and prints the
  * same. Relies on libFuzzer and a folder of its own in TMPDIR, gone at the end but after a finding.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,12 +80,12 @@ static char *next_line(char **text)
 static struct config *read_config(unsigned file)
 {
     struct config *config = NULL;
-    char *said = NULL;
-    size_t bytes, errors = 0, warnings = 0;
-    FILE *out = open_memstream(&said, &bytes);
-    CHECK(out != NULL);
-    int status = config_read(path_of(file), &config, out);
-    CHECK(fclose(out) == 0 && (status == 0 || status == -EINVAL));
+    struct text messages = {0};
+    size_t errors = 0, warnings = 0;
+    int status = config_read(path_of(file), &config, &messages);
+    size_t bytes = messages.bytes;
+    char *said = text_take(&messages);
+    CHECK(said != NULL && (status == 0 || status == -EINVAL));
     for (char *rest = said, *line; (line = next_line(&rest)) != NULL;) {
         unsigned number = 0, column = 0;
         if (strncmp(line, "... and ", 8) == 0) {

@@ -2,6 +2,7 @@
  * Fuzzes the readers of container files: the scan of blocks, that of fronts, and the streaming
  * reader behind `cat`. What the scan finds sound from begin to end the reader must read as well, to
  * the same number of datums. Relies on libFuzzer and memfd_create. */
+#define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

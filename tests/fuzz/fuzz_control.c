@@ -4,6 +4,7 @@
  * replies are held, released, and the socket is removed. What is judged: each client gets exactly
  * the reply its bytes deserve, or none; memory stays within its bounds and all is given back.
  * Relies on libFuzzer, on jansson to know a request, and on a folder of its own in TMPDIR. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The small contracts: os/clock.h, os/thread.h, os/host.h, os/interrupt.h, os/inherit.h,
  * os/notify.h (nobody listens: a manager is there) and os/sandbox.h. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * os/memory.h: the channel's memory, which outlives every relay and is mapped at another address by
  * each, and private memory, which does not. */
+#define _GNU_SOURCE
 #include "os/memory.h"
 
 #include <errno.h>

@@ -2,6 +2,7 @@
  * Fibers by ucontext, chance by splitmix64, and the telling of what happened. Relies on a relay
  * keeping nothing outside of its stacks, its memory (fake_memory.c) and what the machine keeps.
  * Known: a killed fiber's stack is simply used again. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>

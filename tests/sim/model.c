@@ -5,6 +5,7 @@
  * A datum that was handed over is `expected`, in that order. An epoch is the life of the channel's
  * memory: within the last one counters are exact; of earlier ones only what was surely on the disk
  * when the memory was lost must be found, and none may be found twice or out of order. */
+#define _GNU_SOURCE
 #include "model.h"
 
 #include <inttypes.h>

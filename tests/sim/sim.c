@@ -8,6 +8,7 @@
  * Lives episodes until the time, or the steps, are over. Ends with 0; with 1 as soon as something
  * is not as the model says, and then prints the seed and the episode with which it happens again.
  * The same seed gives the same steps only in the same build. */
+#define _GNU_SOURCE
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
  * Linked over syscall and net_probe_offload (-Wl,--wrap) into a relay for the scenarios: the probe
  * finds that segmentation works, and every segmented message that is sent afterwards is refused,
  * each with another error. So each relay has to fall back in the midst of its work. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdarg.h>

@@ -4,6 +4,7 @@
  * (would it work here at all?), `enter` with its first half, `whole` with all of it. One attempt a
  * process, as some end it. Prints "reached" or "refused ERRNO"; SIGSYS says the rest.
  * `list` prints the attempts; `measure` what the sandbox costs. Linux only. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -5,6 +5,7 @@
  * a JSON object (--report) what was hit and how often each call was made. What the program inherits
  * is left alone but LISTEN_PID, which becomes its own; SIGTERM is passed on; it dies with us.
  * Linux from 5.3 on x86-64 and aarch64, by ptrace(2): PTRACE_GET_SYSCALL_INFO. */
+#define _GNU_SOURCE
 #include <asm/unistd.h>
 #include <elf.h>
 #include <errno.h>

@@ -2,6 +2,7 @@
  * Linked over datum_check (-Wl,--wrap) into a relay for the scenarios: a datagram that holds one
  * magic crashes it in the check, one that holds another makes it check for ever. What is not
  * checked by datum_check goes by: the scenarios' schema has a string, which must be. */
+#define _GNU_SOURCE
 #include <string.h>
 
 #include "avro/datum.h"

@@ -5,6 +5,7 @@
  * little-endian nanoseconds of the system's clock), which no delay of this program's own is part
  * of. Prints "ready" when it is bound, so that no test has to guess, and one
  * JSON object at the end (--count reached, or SIGTERM and the queue empty). Linux only. */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>

@@ -5,6 +5,7 @@
  * 32-bit little-endian number. With --segment, runs of one size (the last may be shorter) go
  * coalesced (UDP_SEGMENT), as from a sender with segmentation offload. Prints one JSON object at
  * the end. Linux only. */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -2,6 +2,7 @@
  * Groups over a made-up hierarchy: folders with the kernel's files in them, made beforehand, so
  * that what would be written is found in them. The joining is done for real where a v2 hierarchy
  * can be written to; its controllers are not needed for that. Relies on cmocka. */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

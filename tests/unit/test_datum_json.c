@@ -3,6 +3,7 @@
  * the Avro 1.11 specification; zlib packs the deflate blocks. What the printer takes is compared
  * with datum_check, which was written another way, over mutated datums. Relies on cmocka and zlib.
  */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

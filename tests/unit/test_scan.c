@@ -17,6 +17,7 @@
 #include "archive/recover.h"
 #include "archive/scan.h"
 #include "avro/block.h"
+#include "base/find.h"
 #include "base/varint.h"
 #include "schema/synth.h"
 
@@ -384,9 +385,9 @@ static size_t list_intact(struct expected *list, size_t room)
     size_t count = 0;
     for (unsigned i = 0; i < original.blocks; i++) {
         size_t bytes = original.to[i] - original.from[i];
+        const struct span wanted = {original.at + original.from[i], bytes};
         const uint8_t *at = damaged.at, *end = damaged.at + damaged.bytes;
-        while ((at = memmem(at, (size_t)(end - at), original.at + original.from[i], bytes)) !=
-               NULL) {
+        while ((at = find_bytes((struct span){at, (size_t)(end - at)}, wanted)) != NULL) {
             assert_true(count < room);
             list[count++] = (struct expected){(size_t)(at - damaged.at), i};
             at++;

@@ -2,6 +2,7 @@
  * Values with units: what is taken, what is refused and how, and that what is written reads back.
  * Expected values are written out by hand or computed with long double, never by the code under
  * test. */
+#define _GNU_SOURCE
 #include "base/units.h"
 
 #include <errno.h>

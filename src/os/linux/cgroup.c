@@ -2,6 +2,7 @@
  * Limits by cgroup v2: a folder a group, a file a word. Relies on being given a group of its own.
  * Known: controllers that are bound to cgroup v1 cannot be had here, nor memory where the machine
  * was booted with cgroup_disable=memory (as a Raspberry Pi is). */
+#define _GNU_SOURCE
 #include "os/cgroup.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Crashes on Linux. The handler is reset as it is entered, so raising the signal again ends the
  * process as it would have ended without us. */
+#define _GNU_SOURCE
 #include "os/crash.h"
 
 #include <signal.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Direct files and folders on Linux. Relies on O_DIRECT, statx(2) and fallocate(2).
  * Known: some file systems accept O_DIRECT at open and refuse, or quietly cache, the writes. */
+#define _GNU_SOURCE
 #include "os/file.h"
 
 #include <dirent.h>
@@ -460,17 +461,16 @@ int64_t file_bytes(int descriptor)
     return end < 0 ? -errno : (int64_t)end;
 }
 
-static int write_whole(const char *path, struct span bytes, mode_t mode)
+static int create(const char *path, mode_t mode)
 {
-    char temporary[4096];
-    int length = snprintf(temporary, sizeof(temporary), "%s.%d~", path, (int)getpid());
-    if (length < 0 || (size_t)length >= sizeof(temporary))
-        return -ENAMETOOLONG;
-    int descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (descriptor < 0)
-        return -errno;
-    /* Whatever the user's mask says. */
-    int status = mode == 0640 || fchmod(descriptor, mode) == 0 ? 0 : -errno;
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+/* 0 or a negative errno. */
+static int write_all(int descriptor, struct span bytes)
+{
+    int status = 0;
     while (bytes.bytes > 0 && status == 0) {
         ssize_t written = write(descriptor, bytes.at, bytes.bytes);
         if (written < 0 && errno != EINTR)
@@ -480,14 +480,48 @@ static int write_whole(const char *path, struct span bytes, mode_t mode)
             bytes.bytes -= (size_t)written;
         }
     }
-    if (status == 0 && fsync(descriptor) < 0)
-        status = -errno;
+    return status;
+}
+
+/* Closes the file and renames it, if `status` says that all went well; else removes it. */
+static int put_in_place(int descriptor, int status, const char *temporary, const char *path)
+{
     close(descriptor);
     if (status == 0 && rename(temporary, path) < 0)
         status = -errno;
     if (status < 0)
         unlink(temporary);
     return status;
+}
+
+int file_replace(const char *path, const char *beside, struct span bytes, bool only_try)
+{
+    int descriptor = create(beside, 0666);
+    if (descriptor < 0)
+        return descriptor;
+    int status = write_all(descriptor, bytes);
+    if (status < 0 || !only_try)
+        return put_in_place(descriptor, status, beside, path);
+    close(descriptor);
+    return unlink(beside) < 0 ? -errno : 0;
+}
+
+static int write_whole(const char *path, struct span bytes, mode_t mode)
+{
+    char temporary[4096];
+    int length = snprintf(temporary, sizeof(temporary), "%s.%d~", path, (int)getpid());
+    if (length < 0 || (size_t)length >= sizeof(temporary))
+        return -ENAMETOOLONG;
+    int descriptor = create(temporary, 0640);
+    if (descriptor < 0)
+        return descriptor;
+    /* Whatever the user's mask says. */
+    int status = mode == 0640 || fchmod(descriptor, mode) == 0 ? 0 : -errno;
+    if (status == 0)
+        status = write_all(descriptor, bytes);
+    if (status == 0 && fsync(descriptor) < 0)
+        status = -errno;
+    return put_in_place(descriptor, status, temporary, path);
 }
 
 int file_write_whole(const char *path, struct span bytes)

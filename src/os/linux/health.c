@@ -2,6 +2,7 @@
  * How a Linux machine stands, asked by rtnetlink and read in /proc.
  * Relies on /proc being that of our own namespaces. Known: IGMPv3 queriers leave no trace that a
  * user may read, except on a bridge; so they are reported for bridges only. */
+#define _GNU_SOURCE
 #include "os/health.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The host's name, randomness, and our number. */
+#define _GNU_SOURCE
 #include "os/host.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES; the descriptors start at 3. */
+#define _GNU_SOURCE
 #include "os/inherit.h"
 
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Stop signals by sigaction(2). The pipe is what a wait can look at: a flag alone could be set just
  * before the wait begins. */
+#define _GNU_SOURCE
 #include "os/interrupt.h"
 
 #include <errno.h>

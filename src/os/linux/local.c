@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Local stream sockets on Linux. */
+#define _GNU_SOURCE
 #include "os/local.h"
 
 #include <errno.h>

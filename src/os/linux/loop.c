@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The event loop on Linux: epoll for descriptors, signalfd for signals, epoll's own timeout for the
  * timers, which stand in a plain list: a manager has at most a few per channel, rarely armed. */
+#define _GNU_SOURCE
 #include "os/loop.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Shared memory by memfd_create(2), its size sealed; private pages by mmap(2). */
+#define _GNU_SOURCE
 #include "os/memory.h"
 
 #include <errno.h>

@@ -3,6 +3,7 @@
  * sends one by one instead. Constants the C library may lack are given with the kernel's values.
  * Known: a process killed in net_coalesce_not may leave one coalesced message queued that the next
  * reader gets without the size of its datagrams. */
+#define _GNU_SOURCE
 #include "os/net.h"
 
 #include <arpa/inet.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * sd_notify's datagrams. The socket is connected once, so that nothing has to be looked up later
  * and a sandbox needs to allow sending alone. */
+#define _GNU_SOURCE
 #include "os/notify.h"
 
 #include <errno.h>

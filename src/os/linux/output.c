@@ -4,6 +4,7 @@
  * once more through /proc/self/fd, as an open file of our own. A socket (the journal) is told with
  * each send. Known limit: where it cannot be opened again (no /proc, another user's terminal), a
  * poll stands in front of a plain write, and two writers can meet in between. */
+#define _GNU_SOURCE
 #include "os/output.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Names of files and folders on Linux. Relies on realpath, glob and the environment.
  * Known faults: none of it says whether a file may be read; opening it does. */
+#define _GNU_SOURCE
 #include "os/path.h"
 
 #include <errno.h>

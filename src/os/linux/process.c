@@ -3,6 +3,7 @@
  * Not posix_spawn: LISTEN_PID must hold the child's own number. Not fork: copying the page tables
  * of a manager of a thousand channels takes longer than all the rest. Between vfork and exec the
  * child stands in our memory: it makes only system calls, and writes nothing but its plan. */
+#define _GNU_SOURCE
 #include "os/process.h"
 
 #include <dirent.h>
@@ -216,6 +217,11 @@ int process_reap(struct process *process, struct process_end *end)
     end->code = info.si_status;
     process_close(process);
     return 0;
+}
+
+const char *process_signal_text(int number)
+{
+    return strsignal(number);
 }
 
 bool process_lacks(int error)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What the processor can do. Sources: Intel SDM 2A (CPUID) and 1 (13.3, XGETBV), getauxval(3), the
  * kernel's Documentation/arch/arm64/elf_hwcaps.rst. */
+#define _GNU_SOURCE
 #include "base/processor.h"
 
 #if defined(__x86_64__)

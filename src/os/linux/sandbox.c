@@ -2,6 +2,7 @@
  * The sandbox on Linux: capabilities, no_new_privs, Landlock, seccomp. Constants are the kernel's;
  * the C library's headers lack most of them. The seccomp program is a table, turned into BPF here.
  * Known: seccomp cannot look behind pointers, so that sendmsg's destination is not checked. */
+#define _GNU_SOURCE
 #include "os/sandbox.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Folder entries and free room on Linux. Plain system calls; no known faults. */
+#define _GNU_SOURCE
 #include "os/storage.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The terminal on Linux. No known faults. */
+#define _GNU_SOURCE
 #include "os/terminal.h"
 
 #include <sys/ioctl.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * A thread by pthreads, a wake-up by futex(2). */
+#define _GNU_SOURCE
 #include "os/thread.h"
 
 #include <errno.h>
