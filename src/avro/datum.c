@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "base/varint.h"
 
 static const char *const reject_names[REJECT_REASONS] = {
@@ -45,56 +46,6 @@ struct walk {
     struct leaf *leaves; /* NULL: not wanted */
     uint32_t leaf_count;
 };
-
-#define HIGH_BITS 0x8080808080808080ull
-
-/* False also says nothing: it may be UTF-8 all the same. */
-static inline bool is_ascii(const uint8_t *at, size_t bytes)
-{
-    uint64_t word, found = 0;
-    if (bytes < 8) {
-        for (size_t i = 0; i < bytes; i++)
-            found |= at[i];
-        return !(found & 0x80);
-    }
-    for (size_t i = 0; i + 8 < bytes; i += 8) {
-        memcpy(&word, at + i, 8);
-        found |= word;
-    }
-    memcpy(&word, at + bytes - 8, 8); /* may overlap the one before */
-    return !((found | word) & HIGH_BITS);
-}
-
-/* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
-static bool is_utf8(const uint8_t *at, const uint8_t *end)
-{
-    if (is_ascii(at, (size_t)(end - at)))
-        return true;
-    while (at < end) {
-        if (end - at >= 8) {
-            uint64_t word;
-            memcpy(&word, at, 8);
-            if (!(word & HIGH_BITS)) {
-                at += 8;
-                continue;
-            }
-        }
-        uint8_t lead = *at++;
-        if (lead < 0x80)
-            continue;
-        unsigned more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-        if (lead < 0xc2 || lead > 0xf4 || (size_t)(end - at) < more)
-            return false;
-        if ((lead == 0xe0 && at[0] < 0xa0) || (lead == 0xed && at[0] > 0x9f) ||
-            (lead == 0xf0 && at[0] < 0x90) || (lead == 0xf4 && at[0] > 0x8f))
-            return false;
-        for (unsigned i = 0; i < more; i++)
-            if ((at[i] & 0xc0) != 0x80)
-                return false;
-        at += more;
-    }
-    return true;
-}
 
 static inline enum reject walk_long(struct walk *walk, int64_t *value)
 {
@@ -150,7 +101,7 @@ static enum reject walk_string(struct walk *walk)
 {
     const uint8_t *content;
     enum reject reason = walk_length(walk, &content);
-    if (reason == REJECT_NONE && !is_utf8(content, walk->at)) {
+    if (reason == REJECT_NONE && !utf8_valid(content, walk->at)) {
         walk->at = content;
         return REJECT_UTF8;
     }
@@ -339,6 +290,8 @@ static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t de
     }
 }
 
+#define VARINT_MORE_BITS 0x8080808080808080ull
+
 /* Skips a varint of up to 8 bytes, all of which fit a long; 0 if it is longer or near the end, and
  * then nothing is said. */
 static inline unsigned short_varint_bytes(const struct walk *walk)
@@ -347,7 +300,7 @@ static inline unsigned short_varint_bytes(const struct walk *walk)
     if (walk->end - walk->at < 8)
         return 0;
     memcpy(&word, walk->at, 8);
-    ends = ~word & HIGH_BITS;
+    ends = ~word & VARINT_MORE_BITS;
     return ends == 0 ? 0 : (unsigned)__builtin_ctzll(ends) / 8 + 1;
 }
 

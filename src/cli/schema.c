@@ -11,11 +11,13 @@
 #include <jansson.h>
 
 #include "base/check.h"
+#include "cli/columns.h"
 #include "cli/options.h"
 #include "cli/verb.h"
 #include "config/faults.h"
 #include "os/file.h"
 #include "schema/canonical.h"
+#include "schema/columns.h"
 #include "schema/schema.h"
 
 const char verb_schema_help[] =
@@ -23,7 +25,8 @@ const char verb_schema_help[] =
     "\n"
     "Checks an Avro schema and shows what a relay makes of it: canonical form and fingerprint, "
     "the\n"
-    "size of a datum, the layout that datums are checked with, and the numbers in it.\n"
+    "size of a datum, the layout that datums are checked with, and the numbers in it; and the\n"
+    "columns that charts and exports have of it, with the units and docs in the schema.\n"
     "\n"
     "  flotilla schema schemas/engine.avsc\n"
     "  flotilla schema schemas/engine.avsc --json | jq -r .fingerprint\n"
@@ -48,6 +51,8 @@ struct subject {
     char refusal[512]; /* by the compiler; "" if it took the schema */
     struct schema_file *file;
     struct layout layout;
+    const struct columns *columns; /* NULL: there would be too many */
+    char too_many[200];            /* in words */
     char *canonical;
     uint64_t fingerprint, least_bytes, most_bytes;
 };
@@ -136,6 +141,10 @@ static void print_text(const struct subject *subject)
     if (layout->leaf_count > 0)
         printf("\n  NUMBER  KIND    FIELD\n");
     schema_visit_leaves(subject->file, layout, print_leaf, (void *)(uintptr_t)layout);
+    if (subject->columns != NULL)
+        columns_print(subject->columns);
+    else
+        printf("\nno columns: %s\n", subject->too_many);
 }
 
 /* ---- for machines ---- */
@@ -217,6 +226,7 @@ static int print_json(const struct subject *subject, bool good)
                            "fingerprint", hex, "fingerprint_bytes", bytes, "min_bytes",
                            (json_int_t)subject->least_bytes, "max_bytes", most, "layout",
                            layout_json(subject), "numbers", leaves.list));
+        columns_add_json(subject->columns, all);
     }
     int status = all == NULL ? -1 : json_dumpf(all, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     printf("\n");
@@ -242,6 +252,9 @@ static int compile(struct subject *subject, const char *time, const char *sequen
     status = schema_canonical(subject->file, &subject->canonical, &canonical_bytes);
     if (status == 0)
         status = schema_datum_bytes(subject->file, &subject->least_bytes, &subject->most_bytes);
+    if (status == 0 && columns_select(subject->file, NULL, 0, &subject->columns, subject->too_many,
+                                      sizeof(subject->too_many)) == -ENOMEM)
+        status = -ENOMEM;
     if (status < 0)
         snprintf(subject->refusal, sizeof(subject->refusal), "%s", strerror(-status));
     return status;
@@ -290,6 +303,7 @@ int verb_schema(int argc, char **argv)
         code = EXIT_FAILED;
     }
     schema_findings_free(&subject.findings);
+    columns_free(subject.columns);
     schema_free(subject.file);
     free(subject.canonical);
     free(subject.image);

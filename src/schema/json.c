@@ -96,7 +96,12 @@ void json_text_string(struct json_text *text, struct span value)
     add_string(text, value, false);
 }
 
-static void add_real(struct json_text *text, double value)
+void json_text_bytes(struct json_text *text, struct span value)
+{
+    add_string(text, value, true);
+}
+
+void json_text_real(struct json_text *text, double value)
 {
     char digits[40];
     if (isnan(value)) {
@@ -293,11 +298,11 @@ static enum reject print_simple(struct printer *printer, const struct schema *ty
         if (type->kind == LAYOUT_FLOAT) {
             float real;
             memcpy(&real, value.at, 4);
-            add_real(printer->text, (double)real);
+            json_text_real(printer->text, (double)real);
         } else {
             double real;
             memcpy(&real, value.at, 8);
-            add_real(printer->text, real);
+            json_text_real(printer->text, real);
         }
         return REJECT_NONE;
     case LAYOUT_STRING:

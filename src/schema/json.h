@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "avro/datum.h"
+#include "schema/columns.h"
 #include "schema/schema.h"
 
 /* Text that grows. All zero to begin with. */
@@ -24,6 +25,12 @@ void json_text_clear(struct json_text *text);
 void json_text_free(struct json_text *text);
 /* Appends `value` as a JSON string with its quotes. `value` is UTF-8. */
 void json_text_string(struct json_text *text, struct span value);
+/* The same of any bytes, with one character \u0000 to \u00ff for each. */
+void json_text_bytes(struct json_text *text, struct span value);
+/* A number, with the fewest digits that read back to the same double; NaN and infinities as
+ * strings.
+ */
+void json_text_real(struct json_text *text, double value);
 /* Appends plain characters. */
 void json_text_add(struct json_text *text, const char *characters, size_t bytes);
 
@@ -34,5 +41,13 @@ void json_text_add(struct json_text *text, const char *characters, size_t bytes)
  */
 enum reject datum_write_json(const struct schema *schema, struct span bytes, size_t *datum_bytes,
                              struct json_text *text);
+
+/* Appends the values of a datum as one JSON value, in which they stand where they do in what
+ * datum_write_json prints, so that a program that looks for them finds them in both. It has all the
+ * columns whatever the datum: what is not present is null. A record or a union that may be null is
+ * null where nothing in it is present. `values` has columns->value_room, the first columns->count
+ * of them filled by columns_read. */
+void columns_write_json(const struct columns *columns, struct column_value *values,
+                        struct json_text *text);
 
 #endif

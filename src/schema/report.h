@@ -2,7 +2,8 @@
  * Where the reading of a schema is, and what it found: every finding with line, column and path.
  * The JSON library keeps no positions of values, so the way to a value (keys and indices) is kept,
  * and when there is something to say the text is walked along it once more.
- * Relies on the text having been parsed as JSON before. Only for the files of schema/. */
+ * Relies on the text having been parsed as JSON before. Only for the files of schema/, but
+ * report_clean. */
 #ifndef FLOTILLA_SCHEMA_REPORT_H
 #define FLOTILLA_SCHEMA_REPORT_H
 

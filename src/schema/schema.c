@@ -236,6 +236,23 @@ static void check_doc(struct parser *parser, const json_t *json)
         refuse_at(parser, "doc", "a doc is a string");
 }
 
+/* What people wrote about a field or a type. False behind an error. */
+static bool keep_words(struct parser *parser, const json_t *json, const char **doc,
+                       const char **unit)
+{
+    static const char *const units[] = {"unit", "units"};
+    const char *text = string_of(json_object_get(json, "doc"));
+    bool good = text == NULL || (*doc = text_keep(parser, text)) != NULL;
+    text = NULL;
+    for (size_t i = 0; i < ARRAY_COUNT(units) && text == NULL; i++) {
+        const json_t *value = json_object_get(json, units[i]);
+        text = string_of(value);
+        if (parser->strict && value != NULL && text == NULL)
+            warn_at(parser, units[i], "a unit is a string; it is ignored");
+    }
+    return good && (text == NULL || (*unit = text_keep(parser, text)) != NULL);
+}
+
 /* Aliases of a field are plain names, those of a type may be full ones. */
 static bool check_aliases(struct parser *parser, const json_t *json, bool dotted)
 {
@@ -302,12 +319,13 @@ static int64_t whole_number(const struct parser *parser, const json_t *json)
     return value >= 0 && value <= INT32_MAX && value == floor(value) ? (int64_t)value : -1;
 }
 
-/* Whether precision and scale make a decimal of the type. */
-static bool check_decimal(struct parser *parser, const json_t *json, const struct schema *type)
+/* Whether precision and scale make a decimal of the type, which notes them then. */
+static bool check_decimal(struct parser *parser, const json_t *json, struct schema *type)
 {
     const json_t *scale_json = json_object_get(json, "scale");
     int64_t precision = whole_number(parser, json_object_get(json, "precision"));
     int64_t scale = scale_json == NULL ? 0 : whole_number(parser, scale_json);
+    bool good = false;
     if (precision < 1)
         report_warning(&parser->report, "logicalType decimal needs \"precision\", a whole number "
                                         "from 1; it is ignored");
@@ -320,17 +338,20 @@ static bool check_decimal(struct parser *parser, const json_t *json, const struc
         /* floor(log10(2^(8n-1) - 1)): the power is never a power of ten, so the 1 is no matter. */
         int64_t most = type->count == 0 ? 0 : (int64_t)floor((8.0 * type->count - 1) * log10(2));
         if (precision <= most)
-            return true;
-        warn_at(parser, "precision",
-                "a fixed of %lu bytes holds at most %lld digits; logicalType is ignored",
-                (unsigned long)type->count, (long long)most);
+            good = true;
+        else
+            warn_at(parser, "precision",
+                    "a fixed of %lu bytes holds at most %lld digits; logicalType is ignored",
+                    (unsigned long)type->count, (long long)most);
     } else
-        return true;
-    return false;
+        good = true;
+    type->precision = good ? (uint32_t)precision : 0;
+    type->scale = good ? (uint32_t)scale : 0;
+    return good;
 }
 
 /* An invalid logical type is to be ignored, not refused: so says the specification. */
-static bool check_logical(struct parser *parser, const json_t *json, const struct schema *type,
+static bool check_logical(struct parser *parser, const json_t *json, struct schema *type,
                           const char *logical)
 {
     const char *near = NULL, *fits = NULL;
@@ -639,6 +660,7 @@ static bool parse_field(struct parser *parser, const json_t *json, const char *s
              json_object_set_new(seen, name, json_true()) != 0)
         return refuse_memory(parser);
     check_field(parser, json);
+    good &= keep_words(parser, json, &field->doc, &field->unit);
     if (type == NULL) {
         char what[80];
         snprintf(what, sizeof(what), name != NULL ? "field \"%.60s\"" : "a field", name);
@@ -876,21 +898,25 @@ static const struct schema *parse_object(struct parser *parser, const json_t *js
                            strcmp(name, "map") == 0 ? LAYOUT_MAP : LAYOUT_ARRAY);
     } else if (primitive >= 0) {
         check_keys(parser, json, known);
-        type = logical != NULL ? type_add(parser, (enum layout_kind)primitive) /* its own */
-                               : parse_reference(parser, name, space);
+        bool own = logical != NULL || json_object_get(json, "doc") != NULL ||
+                   json_object_get(json, "unit") != NULL || json_object_get(json, "units") != NULL;
+        type = own ? type_add(parser, (enum layout_kind)primitive)
+                   : parse_reference(parser, name, space);
     } else
         return parse_inner(parser, json, space, depth);
     if (parser->strict && logical_json != NULL && logical == NULL)
         warn_at(parser, "logicalType", "a logicalType is a string; it is ignored");
-    if (type != NULL && logical != NULL) {
-        /* It was made right here, by type_add. */
-        struct schema *made = (struct schema *)(uintptr_t)type;
-        made->logical_holds = check_logical(parser, json, type, logical);
+    if (type == NULL)
+        return NULL;
+    /* It was made right here, by type_add; a plain primitive has nothing said about it. */
+    struct schema *made = (struct schema *)(uintptr_t)type;
+    if (logical != NULL) {
+        made->logical_holds = check_logical(parser, json, made, logical);
         made->logical = text_keep(parser, logical);
         if (made->logical == NULL)
             return NULL;
     }
-    return type;
+    return keep_words(parser, json, &made->doc, &made->unit) ? type : NULL;
 }
 
 static const struct schema *parse_type(struct parser *parser, const json_t *json, const char *space,

@@ -17,6 +17,7 @@ struct schema; /* one type; children may point back to it (recursion) */
 struct schema_field {
     const char *name;
     const struct schema *type;
+    const char *doc, *unit; /* as beside the type's below; NULL: none */
     bool has_default;
 };
 
@@ -25,7 +26,13 @@ struct schema {
     const char *name;    /* full name of a named type, else NULL */
     const char *logical; /* logicalType as written, else NULL */
     bool logical_holds;  /* it is one of Avro's and fits the type; else it is to be ignored */
-    uint32_t count;      /* fields, branches, symbols, or a fixed's bytes */
+    /* Of a logical type "decimal" that holds: the value is an integer of `precision` digits, times
+     * ten to the power of -scale. */
+    uint32_t precision, scale;
+    /* What people wrote about the type: its "doc", and its "unit" (or "units"), which Avro does not
+     * know but lets stand. NULL: nothing, or what is no string. */
+    const char *doc, *unit;
+    uint32_t count;                 /* fields, branches, symbols, or a fixed's bytes */
     struct schema_field *fields;    /* record */
     const struct schema **branches; /* union */
     const char **symbols;           /* enum */

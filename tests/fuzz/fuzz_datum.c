@@ -2,8 +2,8 @@
  * Fuzzes the walk over datums: the first byte chooses a schema, the rest is a datagram. Judged by
  * libavro, and by a third, loose walk that decodes as libavro does and notes where Flotilla differs
  * on purpose: enum difference names all of these, and each refusal libavro does not share must have
- * one as its reason. datum_leaves and datum_write_json must agree, and what libavro read and wrote
- * again must mean the same.
+ * one as its reason. datum_leaves, datum_write_json and columns_read must agree, and what libavro
+ * read and wrote again must mean the same.
  * Relies on libFuzzer and on libavro 1.11. */
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,6 +15,7 @@
 #include "avro/layout.h"
 #include "base/check.h"
 #include "libavro_judge.h"
+#include "schema/columns.h"
 #include "schema/json.h"
 #include "schema/schema.h"
 
@@ -93,6 +94,9 @@ static struct judged {
     struct layout layout;
     struct leaf *leaves, *found;
     struct libavro_judge *libavro;
+    const struct columns *columns; /* all */
+    const struct columns **alone;  /* each of them */
+    struct column_value *values;
 } judged[SCHEMAS];
 
 /* ---- the loose walk ---- */
@@ -398,6 +402,189 @@ static void check_json(const struct judged *by, struct span rest, enum reject re
     CHECK(reason == REJECT_NONE ? text.bytes > 0 : text.bytes == 0);
 }
 
+/* Prints what columns show of a datum that is valid, by the schema and not by columns: `text` gets
+ * it as columns_write_json would print it, and whether anything is there at all is returned.
+ * `may_be_null`: this or something around it is in a union. */
+struct shown {
+    const uint8_t *at, *end;
+    struct json_text *text;
+    const struct schema *open[LAYOUT_DEPTH_MAX + 1];
+    uint32_t open_count;
+};
+
+static bool has_columns(struct shown *shown, const struct schema *type)
+{
+    bool any = false;
+    switch (type->kind) {
+    case LAYOUT_ARRAY:
+    case LAYOUT_MAP:
+        return has_columns(shown, type->items);
+    case LAYOUT_UNION:
+        for (uint32_t i = 0; i < type->count; i++)
+            any |= type->branches[i]->kind != LAYOUT_NULL && has_columns(shown, type->branches[i]);
+        return any || (type->count == 1 && type->branches[0]->kind == LAYOUT_NULL);
+    case LAYOUT_RECORD:
+        for (uint32_t i = 0; i < shown->open_count; i++)
+            if (shown->open[i] == type)
+                return false;
+        shown->open[shown->open_count++] = type;
+        for (uint32_t i = 0; i < type->count && !any; i++)
+            any = has_columns(shown, type->fields[i].type);
+        shown->open_count--;
+        return any;
+    default:
+        return true;
+    }
+}
+
+static void show_text(struct shown *shown, const char *text)
+{
+    json_text_add(shown->text, text, strlen(text));
+}
+
+static bool show(struct shown *shown, const struct schema *type, bool may_be_null);
+
+/* Past a value, of which nothing is shown. */
+static void pass(struct shown *shown, const struct schema *type)
+{
+    struct json_text unseen = {0};
+    size_t bytes;
+    struct span rest = {shown->at, (size_t)(shown->end - shown->at)};
+    CHECK(datum_write_json(type, rest, &bytes, &unseen) == REJECT_NONE);
+    shown->at += bytes;
+    json_text_free(&unseen);
+}
+
+static int64_t show_long(struct shown *shown)
+{
+    struct loose loose = {.at = shown->at, .end = shown->end};
+    int64_t value;
+    CHECK(take_long(&loose, &value));
+    shown->at = loose.at;
+    return value;
+}
+
+static void show_items(struct shown *shown, const struct schema *type)
+{
+    static const struct schema key = {.kind = LAYOUT_STRING};
+    bool map = type->kind == LAYOUT_MAP, first = true;
+    show_text(shown, map ? "{" : "[");
+    for (int64_t count; (count = show_long(shown)) != 0;) {
+        if (count < 0) {
+            show_long(shown);
+            count = -count;
+        }
+        for (; count > 0; count--, first = false) {
+            show_text(shown, first ? "" : ", ");
+            if (map) {
+                show(shown, &key, false);
+                show_text(shown, ": ");
+            }
+            show(shown, type->items, false);
+        }
+    }
+    show_text(shown, map ? "}" : "]");
+}
+
+static bool show_record(struct shown *shown, const struct schema *type, bool may_be_null)
+{
+    size_t before = shown->text->bytes;
+    bool any = false, first = true;
+    shown->open[shown->open_count++] = type;
+    show_text(shown, "{");
+    for (uint32_t i = 0; i < type->count; i++) {
+        if (!has_columns(shown, type->fields[i].type)) {
+            pass(shown, type->fields[i].type);
+            continue;
+        }
+        show_text(shown, first ? "\"" : ", \"");
+        show_text(shown, type->fields[i].name);
+        show_text(shown, "\": ");
+        any |= show(shown, type->fields[i].type, may_be_null);
+        first = false;
+    }
+    show_text(shown, "}");
+    shown->open_count--;
+    if (!any && may_be_null) {
+        shown->text->bytes = before;
+        show_text(shown, "null");
+    }
+    return any;
+}
+
+static bool show(struct shown *shown, const struct schema *type, bool may_be_null)
+{
+    size_t bytes;
+    switch (type->kind) {
+    case LAYOUT_NULL:
+        show_text(shown, "null");
+        return false;
+    case LAYOUT_RECORD:
+        return show_record(shown, type, may_be_null);
+    case LAYOUT_ARRAY:
+    case LAYOUT_MAP:
+        show_items(shown, type);
+        return true;
+    case LAYOUT_UNION:
+        type = type->branches[show_long(shown)];
+        if (has_columns(shown, type))
+            return show(shown, type, true);
+        pass(shown, type);
+        show_text(shown, "null");
+        return false;
+    default: {
+        struct span rest = {shown->at, (size_t)(shown->end - shown->at)};
+        CHECK(datum_write_json(type, rest, &bytes, shown->text) == REJECT_NONE);
+        shown->at += bytes;
+        return true;
+    }
+    }
+}
+
+static void same_value(const struct column *column, const struct column_value *a,
+                       const struct column_value *b)
+{
+    enum layout_kind kind = column->type->kind;
+    CHECK(a->present == b->present);
+    if (!a->present)
+        return;
+    if (kind == LAYOUT_FLOAT || kind == LAYOUT_DOUBLE)
+        CHECK(memcmp(&a->real, &b->real, sizeof a->real) == 0);
+    else if (kind <= LAYOUT_LONG || kind == LAYOUT_ENUM)
+        CHECK(a->integer == b->integer);
+    else
+        CHECK(a->bytes.at == b->bytes.at && a->bytes.bytes == b->bytes.bytes);
+    if (column->items != NULL)
+        CHECK(a->item_count == b->item_count);
+}
+
+/* Columns take what the walk takes, each alone as all at once, and say what the bytes say. */
+static void check_columns(const struct judged *by, struct span rest, enum reject reason,
+                          size_t bytes)
+{
+    static struct json_text ours, theirs;
+    size_t read;
+    enum reject other = columns_read(by->columns, rest, &read, by->values);
+    CHECK((other == REJECT_NONE) == (reason == REJECT_NONE));
+    if (reason != REJECT_COUNT)
+        CHECK(other == reason && read == bytes);
+    for (uint32_t i = 0; i < by->columns->count; i++) {
+        struct column_value value;
+        size_t again;
+        CHECK(columns_read(by->alone[i], rest, &again, &value) == other && again == read);
+        if (reason == REJECT_NONE)
+            same_value(&by->columns->list[i], &by->values[i], &value);
+    }
+    if (reason != REJECT_NONE)
+        return;
+    struct shown shown = {.at = rest.at, .end = rest.at + bytes, .text = &theirs};
+    json_text_clear(&ours);
+    json_text_clear(&theirs);
+    columns_write_json(by->columns, by->values, &ours);
+    show(&shown, schema_root(by->file), false);
+    CHECK(ours.bytes == theirs.bytes && memcmp(ours.at, theirs.at, ours.bytes) == 0);
+}
+
 /* A datum's front is no datum. */
 static void check_fronts(const struct judged *by, struct span rest, size_t bytes)
 {
@@ -428,12 +615,27 @@ static size_t judge(struct judged *by, struct span rest)
         CHECK(loose.first != SAME && reason_of[loose.first] == reason);
     check_leaves(by, rest, reason, bytes, &loose);
     check_json(by, rest, reason, bytes);
+    check_columns(by, rest, reason, bytes);
     if (!loose.not_asked)
         ask_libavro(by, &loose, rest, takes);
     if (reason != REJECT_NONE)
         return 0;
     check_fronts(by, rest, bytes);
     return bytes;
+}
+
+static void select_columns(struct judged *by)
+{
+    char error[300];
+    CHECK(columns_select(by->file, NULL, 0, &by->columns, error, sizeof error) == 0);
+    by->alone = calloc(by->columns->count + 1u, sizeof *by->alone);
+    by->values = calloc(by->columns->value_room + 1u, sizeof *by->values);
+    CHECK(by->alone != NULL && by->values != NULL);
+    for (uint32_t i = 0; i < by->columns->count; i++) {
+        CHECK(columns_select(by->file, &by->columns->list[i].path, 1, &by->alone[i], error,
+                             sizeof error) == 0);
+        CHECK(by->alone[i]->count == 1);
+    }
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -453,6 +655,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         by->found = calloc(by->layout.leaf_count + 1u, sizeof *by->found);
         CHECK(by->leaves != NULL && by->found != NULL);
         by->libavro = libavro_judge_open(texts[i]);
+        select_columns(by);
     }
     return 0;
 }

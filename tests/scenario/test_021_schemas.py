@@ -129,6 +129,8 @@ WARNED = {
                          '1:89: warning: fields[0].logicalType: a logicalType beside a field\'s '
                          'type is ignored; write it into the type: "type": {"type": ..., '
                          '"logicalType": ...}'),
+    "unit": (R % '{"name": "a", "type": "int", "unit": 1}',
+             '1:81: warning: fields[0].unit: a unit is a string; it is ignored'),
     "slip": (R % '{"name": "a", "type": "int", "defualt": 1}',
              '1:84: warning: fields[0].defualt: unknown attribute "defualt" is ignored; did you '
              'mean "default"?'),
@@ -216,3 +218,57 @@ def test_shown(show):
     assert canonical in people and shown["fingerprint"] in people
     assert "datum        2 to 19 bytes\n" in people
     assert "bytes or more, unbounded\n" in show('"string"').stdout
+
+
+COLUMNS = R % (
+    '{"name": "t", "type": {"type": "long", "logicalType": "timestamp-nanos"}, "doc": "when\\nit"},'
+    '{"name": "v", "unit": "m/s\\u00b2", "type": {"type": "record", "name": "V", "fields": ['
+    '{"name": "x", "type": ["null", "float"]}, {"name": "u", "units": "1", "type": "double"}]}},'
+    '{"name": "d", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, '
+    '"scale": 2}, "doc": "\\u001b[31mred"}, {"name": "e", "type": {"type": "enum", "name": "E", '
+    '"symbols": ["A", "B"]}}, {"name": "any", "type": ["int", "string"]}, '
+    '{"name": "list", "type": {"type": "array", "items": "V"}}, '
+    '{"name": "next", "type": ["null", "R"]}')
+
+
+def test_columns(show):
+    assert show(COLUMNS).stdout.split("\n\n")[-1] == """\
+  COLUMN      TYPE                  UNIT  DOC
+  t           long timestamp-nanos        when
+  v.x         float?                m/s²
+  v.u         double                1
+  d           decimal(9,2)                ?[31mred
+  e           enum
+  any:int     int?
+  any:string  string?
+  list[].x    float?
+  list[].u    double                1
+  next leads back into a type that contains it: no column
+"""
+    shown = json.loads(show(COLUMNS, "--json").stdout)
+    columns = {one.pop("column"): one for one in shown["columns"]}
+    plain = {"logical": None, "nullable": False, "unit": None, "doc": None}
+    assert list(columns) == ["t", "v.x", "v.u", "d", "e", "any:int", "any:string", "list",
+                             "list[].x", "list[].u"]
+    assert columns["t"] == plain | {"type": "long", "logical": "timestamp-nanos",
+                                    "doc": "when\nit"}
+    assert columns["v.x"] == plain | {"type": "float", "nullable": True, "unit": "m/s²"}
+    assert columns["d"] == plain | {"type": "bytes", "logical": "decimal", "precision": 9,
+                                    "scale": 2, "doc": "\x1b[31mred"}
+    assert columns["e"] == plain | {"type": "enum", "symbols": ["A", "B"]}
+    assert columns["list"] == plain | {"type": "array"}
+    assert shown["recursive"] == ["next"]
+
+
+def test_more_fields_than_columns(show):
+    """Such a schema is good; only its columns cannot be listed."""
+    fields = ", ".join(f'{{"name": "f{i}", "type": "boolean"}}' for i in range(300))
+    more = ", ".join(f'{{"name": "g{i}", "type": {{"type": "array", "items": "S"}}}}'
+                     for i in range(300))
+    text = R % ('{"name": "s", "type": ' + R.replace('"R"', '"S"') % fields + "}, " + more)
+    done = show(text)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("no columns: a datum has more than 65536 columns; choose some "
+                                "fields\n")
+    shown = json.loads(show(text, "--json").stdout)
+    assert shown["valid"] and shown["columns"] is shown["recursive"] is None
