@@ -241,27 +241,15 @@ int settings_read_flags(struct channel_settings *settings, int argc, char *const
     return 0;
 }
 
-static bool is_wildcard(const struct address *address)
-{
-    static const uint8_t zero[16];
-    return memcmp(address->bytes, zero, address->family == 4 ? 4 : 16) == 0;
-}
-
-static bool is_loopback(const struct address *address)
-{
-    static const uint8_t one[16] = {[15] = 1};
-    return address->family == 4 ? address->bytes[0] == 127 : memcmp(address->bytes, one, 16) == 0;
-}
-
 bool settings_feeds(const struct address *output, const char *output_interface,
                     const struct address *input, const char *input_interface)
 {
     if (output->family == 0 || output->family != input->family || output->port != input->port)
         return false;
-    if (net_same_address(output, input))
-        return !net_is_multicast(output) || output_interface[0] == '\0' ||
+    if (address_equal(output, input))
+        return !address_is_multicast(output) || output_interface[0] == '\0' ||
                input_interface[0] == '\0' || strcmp(output_interface, input_interface) == 0;
-    return is_wildcard(input) && is_loopback(output);
+    return address_is_wildcard(input) && address_is_loopback(output);
 }
 
 int settings_validate(const struct channel_settings *settings, char *error, size_t error_bytes)
@@ -279,14 +267,14 @@ int settings_validate(const struct channel_settings *settings, char *error, size
     for (size_t i = 0; i < ARRAY_COUNT(outputs); i++) {
         if (outputs[i].address->family == 0)
             continue;
-        if (is_wildcard(outputs[i].address))
+        if (address_is_wildcard(outputs[i].address))
             return fault(error, error_bytes, "%s: nothing can be sent to the wildcard address",
                          outputs[i].name);
         if (settings_feeds(outputs[i].address, settings->interface, &settings->listen,
                            settings->interface))
             return fault(error, error_bytes, "%s is the channel's own input", outputs[i].name);
     }
-    if (settings->full.family != 0 && net_same_address(&settings->full, &settings->decimated))
+    if (settings->full.family != 0 && address_equal(&settings->full, &settings->decimated))
         return fault(error, error_bytes, "--full and --decimated are the same address");
     if (settings->decimated.family == 0 &&
         (settings->factor != 1 || settings->algorithm != ALGORITHM_DOWNSAMPLE))

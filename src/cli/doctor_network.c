@@ -138,7 +138,7 @@ static void note_use(struct uses *uses, const char *name, const struct config_ch
         snprintf(use->name, sizeof use->name, "%s", name);
         use->first = channel->settings.name;
     }
-    use->group |= net_is_multicast(address);
+    use->group |= address_is_multicast(address);
     use->ipv4 |= address->family == 4;
     use->ipv6 |= address->family == 6;
     use->receives4 |= receives && address->family == 4;
@@ -166,12 +166,6 @@ static bool loopback_is_down(void)
     return health_interface("lo", &loopback) == 0 && !loopback.up;
 }
 
-static bool is_loopback(const struct address *address)
-{
-    static const uint8_t one[16] = {[15] = 1};
-    return address->family == 4 ? address->bytes[0] == 127 : memcmp(address->bytes, one, 16) == 0;
-}
-
 static void write_route_fix(char fix[FIX_BYTES], const struct address *to, const char *interface)
 {
     char candidate[NET_INTERFACE_BYTES] = "lo", text[NET_ADDRESS_TEXT_BYTES];
@@ -179,9 +173,9 @@ static void write_route_fix(char fix[FIX_BYTES], const struct address *to, const
         snprintf(candidate, sizeof candidate, "%s", interface);
     else
         health_candidate(to->family, candidate);
-    if ((is_loopback(to) || strcmp(candidate, "lo") == 0) && loopback_is_down())
+    if ((address_is_loopback(to) || strcmp(candidate, "lo") == 0) && loopback_is_down())
         snprintf(fix, FIX_BYTES, "%s", LOOPBACK_UP);
-    else if (net_is_multicast(to))
+    else if (address_is_multicast(to))
         snprintf(fix, FIX_BYTES,
                  to->family == 4 ? "ip route add 224.0.0.0/4 dev %s"
                                  : "ip -6 route add multicast ff00::/8 dev %s table local",
@@ -216,7 +210,7 @@ static void examine_own_address(struct doctor *doctor, const struct config_chann
     char candidate[NET_INTERFACE_BYTES] = "lo";
     net_write_address(text, listen);
     bare_address(listen, bare);
-    bool loopback = is_loopback(listen);
+    bool loopback = address_is_loopback(listen);
     if (settings->interface[0] != '\0')
         note_use(uses, settings->interface, channel, listen, true, packet);
     else if (loopback)
@@ -253,7 +247,7 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
                            uint64_t packet)
 {
     const struct channel_settings *settings = &channel->settings;
-    bool receives = address == &settings->listen, group = net_is_multicast(address);
+    bool receives = address == &settings->listen, group = address_is_multicast(address);
     char text[NET_ADDRESS_TEXT_BYTES], found[NET_INTERFACE_BYTES], fix[FIX_BYTES];
     if (address->family == 0)
         return;
@@ -306,7 +300,7 @@ static void examine_membership(struct doctor *doctor, const struct channel_setti
     const char *state = json_string_value(json_object_get(status, "state"));
     char found[NET_INTERFACE_BYTES];
     bool works = false;
-    if (state == NULL || !net_is_multicast(&settings->listen) || !doctor->same_network)
+    if (state == NULL || !address_is_multicast(&settings->listen) || !doctor->same_network)
         return;
     for (size_t i = 0; i < ARRAY_COUNT(at_work); i++)
         works = works || strcmp(state, at_work[i]) == 0;
@@ -428,7 +422,7 @@ static void examine_sources(struct doctor *doctor, const struct channel_settings
     bool single = settings->source_count > 0;
     for (uint32_t i = 0; i < settings->source_count; i++)
         single = single && settings->sources[i].bits == (listen->family == 4 ? 32 : 128);
-    if (single && listen->family == 4 && net_is_multicast(listen) &&
+    if (single && listen->family == 4 && address_is_multicast(listen) &&
         health_source_limit(&limit) == 0 && settings->source_count > limit) {
         snprintf(fix, sizeof fix, "sysctl -w net.ipv4.igmp_max_msf=%" PRIu32,
                  settings->source_count);

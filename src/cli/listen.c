@@ -192,7 +192,7 @@ static int open_stream(const struct config_channel *channel, const char *stream,
         .queue_bytes = LISTEN_QUEUE_BYTES,
     };
     net_write_address(text, address);
-    if (input && !net_is_multicast(address)) {
+    if (input && !address_is_multicast(address)) {
         fprintf(stderr,
                 "flotilla listen: the input of %s, %s, is a single address, which its relay has; "
                 "listen to its full stream instead\n",
@@ -203,7 +203,7 @@ static int open_stream(const struct config_channel *channel, const char *stream,
     if (descriptor == -EADDRINUSE)
         fprintf(stderr, "flotilla listen: another program receives on %s, a single address\n",
                 text);
-    else if (descriptor == -EADDRNOTAVAIL && !net_is_multicast(address))
+    else if (descriptor == -EADDRNOTAVAIL && !address_is_multicast(address))
         fprintf(stderr, "flotilla listen: %s is not an address of this machine\n", text);
     else if (descriptor < 0)
         fprintf(stderr, "flotilla listen: cannot receive from %s on interface %s: %s\n", text,

@@ -123,7 +123,7 @@ static void write_socket(const struct units *units, const struct channel_setting
     text_add(out, "\n");
     text_add(out, "ReceiveBuffer=%" PRIu64 "\n", settings->receive_bytes);
     /* The relay joins the group; named here, so that a change of it is one of the socket. */
-    if (net_is_multicast(&settings->listen))
+    if (address_is_multicast(&settings->listen))
         text_add(out, "# joined on %s\n",
                  settings->interface[0] ? settings->interface : "the route's interface");
 }

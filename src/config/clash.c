@@ -43,29 +43,23 @@ static void check_names(struct loader *loader)
     free(sorted);
 }
 
-static bool is_wildcard(const struct address *address)
-{
-    static const uint8_t zero[16];
-    return memcmp(address->bytes, zero, address->family == 4 ? 4 : 16) == 0;
-}
-
 /* Whether two inputs would take each other's datagrams, or the second could not be opened. */
 static bool same_input(const struct channel_settings *a, const struct channel_settings *b)
 {
     if (a->listen.family != b->listen.family || a->listen.port != b->listen.port)
         return false;
-    if (net_same_address(&a->listen, &b->listen))
-        return !net_is_multicast(&a->listen) || strcmp(a->interface, b->interface) == 0;
-    return !net_is_multicast(&a->listen) && !net_is_multicast(&b->listen) &&
-           (is_wildcard(&a->listen) || is_wildcard(&b->listen));
+    if (address_equal(&a->listen, &b->listen))
+        return !address_is_multicast(&a->listen) || strcmp(a->interface, b->interface) == 0;
+    return !address_is_multicast(&a->listen) && !address_is_multicast(&b->listen) &&
+           (address_is_wildcard(&a->listen) || address_is_wildcard(&b->listen));
 }
 
 /* Groups on different interfaces are different places. */
 static bool same_output(const struct address *a, const char *a_interface, const struct address *b,
                         const char *b_interface)
 {
-    return a->family != 0 && net_same_address(a, b) &&
-           (!net_is_multicast(a) || a_interface[0] == '\0' || b_interface[0] == '\0' ||
+    return a->family != 0 && address_equal(a, b) &&
+           (!address_is_multicast(a) || a_interface[0] == '\0' || b_interface[0] == '\0' ||
             strcmp(a_interface, b_interface) == 0);
 }
 
@@ -145,7 +139,7 @@ void check_clashes(struct loader *loader)
         struct output outputs[2];
         outputs_of(&loader->drafts[i], outputs);
         for (size_t k = 0; k < ARRAY_COUNT(outputs); k++)
-            if (outputs[k].address->family != 0 && is_wildcard(outputs[k].address))
+            if (outputs[k].address->family != 0 && address_is_wildcard(outputs[k].address))
                 config_error(&loader->faults, place_of(&loader->drafts[i], outputs[k].id),
                              "%s: nothing can be sent to the wildcard address", outputs[k].name);
         for (size_t k = 0; k < loader->draft_count; k++) {

@@ -179,24 +179,14 @@ static bool rejoin(const struct channel *channel, const struct channel_settings 
 {
     const struct channel_settings *was = &channel->config.settings;
     struct net_receive_options from = receive_options(was), to = receive_options(is);
-    return channel->receive >= 0 && net_is_multicast(&is->listen) &&
-           net_same_address(&was->listen, &is->listen) &&
+    return channel->receive >= 0 && address_is_multicast(&is->listen) &&
+           address_equal(&was->listen, &is->listen) &&
            net_rejoin(channel->receive, &from, &to) == 0;
 }
 
-static bool is_single(const struct prefix *source)
-{
-    return source->bits == (source->address.family == 4 ? 32 : 128);
-}
-
-/* Whether a group is joined for whoever sends; else for single senders. As net_open_receiver does.
- */
 static bool joins_everybody(const struct channel_settings *settings)
 {
-    bool everybody = settings->source_count == 0 || settings->source_count > NET_JOINED_SOURCES_MAX;
-    for (uint32_t i = 0; i < settings->source_count; i++)
-        everybody = everybody || !is_single(&settings->sources[i]);
-    return everybody;
+    return net_joins_everybody(settings->sources, settings->source_count);
 }
 
 static bool joins_for(const struct channel_settings *settings, const struct prefix *source)
@@ -211,7 +201,7 @@ static bool joins_for(const struct channel_settings *settings, const struct pref
 /* Whether both join a group for the same senders. All other filtering is the relay's. */
 static bool same_joins(const struct channel_settings *a, const struct channel_settings *b)
 {
-    if (!net_is_multicast(&a->listen))
+    if (!address_is_multicast(&a->listen))
         return true;
     if (joins_everybody(a) || joins_everybody(b))
         return joins_everybody(a) && joins_everybody(b);
@@ -227,13 +217,13 @@ static bool same_joins(const struct channel_settings *a, const struct channel_se
  * link's. */
 static bool is_of_interface(const struct address *listen)
 {
-    return net_is_multicast(listen) ||
+    return address_is_multicast(listen) ||
            (listen->family == 6 && listen->bytes[0] == 0xfe && (listen->bytes[1] & 0xc0) == 0x80);
 }
 
 bool channel_same_receiver(const struct channel_settings *a, const struct channel_settings *b)
 {
-    return net_same_address(&a->listen, &b->listen) &&
+    return address_equal(&a->listen, &b->listen) &&
            (!is_of_interface(&a->listen) || strcmp(a->interface, b->interface) == 0) &&
            same_joins(a, b);
 }
@@ -319,7 +309,7 @@ void channel_open_ahead(struct channel *channel)
         net_adopt_receiver(channel->pending_receive, &options) == 0)
         return;
     channel_close_ahead(channel); /* an earlier manager's, for another address */
-    if (net_same_address(&was->listen, &options.listen))
+    if (address_equal(&was->listen, &options.listen))
         return;
     channel->pending_receive = net_open_receiver_beside(&options, channel->receive);
     if (channel->pending_receive >= 0)
@@ -559,7 +549,7 @@ bool channel_can_hand_over(const struct channel *channel)
     if (!channel->staging.memory)
         return false; /* another version's */
     return !to || (staging_bytes(&is->settings) == staging_bytes(&to->settings) &&
-                   net_same_address(&is->settings.listen, &to->settings.listen) &&
+                   address_equal(&is->settings.listen, &to->settings.listen) &&
                    strcmp(is->settings.directory, to->settings.directory) == 0 &&
                    is->settings.direct_io == to->settings.direct_io &&
                    is->settings.encoding == to->settings.encoding &&

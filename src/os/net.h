@@ -9,22 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/address.h"
 #include "base/span.h"
 
 #define NET_INTERFACE_BYTES    16
 #define NET_ADDRESS_TEXT_BYTES 64
 #define NET_DATAGRAM_BYTES_MAX 65536 /* a receive buffer; a UDP payload is at most 65,507 */
-
-struct address {
-    uint8_t family; /* 4, 6, or 0 for none */
-    uint16_t port;
-    uint8_t bytes[16]; /* network order; IPv4 uses the first four */
-};
-
-struct prefix {
-    struct address address; /* port unused */
-    uint8_t bits;           /* 32 or 128 for a single address */
-};
 
 /* "239.10.0.1:26000", "[ff15::1]:6000". 0 or -EINVAL. The port is 1 to 65535. */
 int net_read_address(const char *text, struct address *address);
@@ -33,15 +23,14 @@ int net_read_prefix(const char *text, struct prefix *prefix);
 /* What the readers read; returns `text`. */
 char *net_write_address(char text[NET_ADDRESS_TEXT_BYTES], const struct address *address);
 char *net_write_prefix(char text[NET_ADDRESS_TEXT_BYTES], const struct prefix *prefix);
-bool net_is_multicast(const struct address *address);
-bool net_same_address(const struct address *a, const struct address *b); /* port included */
-bool net_prefix_covers(const struct prefix *prefix, const struct address *address);
 /* The interface's index, or 0 with errno set: ENODEV if there is none of that name. */
 unsigned net_interface_index(const char *name);
 
 /* Single senders that a group is joined for; with more it is joined for all, as the kernel's limit
  * (net.ipv4.igmp_max_msf) is 10. Who may send is checked again for every datagram. */
 #define NET_JOINED_SOURCES_MAX 10
+/* Whether a group is joined for whoever sends; else for each of these single senders. */
+bool net_joins_everybody(const struct prefix *sources, uint32_t source_count);
 
 struct net_receive_options {
     struct address listen;

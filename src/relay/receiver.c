@@ -369,7 +369,7 @@ static struct span source_text(struct receiver *receiver, const struct net_messa
 {
     struct address source;
     net_message_source(message, &source);
-    if (!net_same_address(&source, &receiver->source)) {
+    if (!address_equal(&source, &receiver->source)) {
         receiver->source = source;
         net_write_address(receiver->source_text, &source);
         receiver->source_bytes = strlen(receiver->source_text);
@@ -435,7 +435,7 @@ static bool is_source_allowed(const struct channel_settings *settings,
     struct address source;
     net_message_source(message, &source);
     for (uint32_t i = 0; i < settings->source_count; i++)
-        if (net_prefix_covers(&settings->sources[i], &source))
+        if (prefix_covers(&settings->sources[i], &source))
             return true;
     return false;
 }

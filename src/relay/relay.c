@@ -94,7 +94,7 @@ static void set_offload(struct relay *relay)
         net_probe_offload(&offload);
     for (size_t i = 0; i < sizeof(outboxes) / sizeof(outboxes[0]); i++)
         outboxes[i]->segments =
-            net_is_multicast(&outboxes[i]->to) ? offload.send_group : offload.send;
+            address_is_multicast(&outboxes[i]->to) ? offload.send_group : offload.send;
     receiver->coalesced_drops = offload.drops_are_messages;
     if (!offload.receive)
         receiver->coalesces_still = net_is_coalescing(receiver->descriptor);

@@ -466,28 +466,3 @@ void net_outbox_flush(struct net_outbox *outbox)
             send_message(outbox, &parts[first + i], 1, fault(machine.faults.send));
     }
 }
-
-/* ---- addresses: the simulation has IPv4 only ---- */
-
-bool net_is_multicast(const struct address *address)
-{
-    return address->family == 4 && address->bytes[0] >> 4 == 14;
-}
-
-char *net_write_address(char text[NET_ADDRESS_TEXT_BYTES], const struct address *address)
-{
-    const uint8_t *bytes = address->bytes;
-    snprintf(text, NET_ADDRESS_TEXT_BYTES, "%u.%u.%u.%u:%u", bytes[0], bytes[1], bytes[2], bytes[3],
-             address->port);
-    return text;
-}
-
-bool net_same_address(const struct address *a, const struct address *b)
-{
-    return a->family == b->family && a->port == b->port && memcmp(a->bytes, b->bytes, 4) == 0;
-}
-
-bool net_prefix_covers(const struct prefix *prefix, const struct address *address)
-{
-    return memcmp(prefix->address.bytes, address->bytes, 4) == 0;
-}

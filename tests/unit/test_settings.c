@@ -34,12 +34,12 @@ static void assert_same(const struct channel_settings *a, const struct channel_s
     assert_string_equal(a->layout, b->layout);
     assert_string_equal(a->directory, b->directory);
     assert_string_equal(a->interface, b->interface);
-    assert_true(net_same_address(&a->listen, &b->listen));
-    assert_true(net_same_address(&a->full, &b->full));
-    assert_true(net_same_address(&a->decimated, &b->decimated));
+    assert_true(address_equal(&a->listen, &b->listen));
+    assert_true(address_equal(&a->full, &b->full));
+    assert_true(address_equal(&a->decimated, &b->decimated));
     assert_int_equal(a->source_count, b->source_count);
     for (uint32_t i = 0; i < a->source_count; i++) {
-        assert_true(net_same_address(&a->sources[i].address, &b->sources[i].address));
+        assert_true(address_equal(&a->sources[i].address, &b->sources[i].address));
         assert_int_equal(a->sources[i].bits, b->sources[i].bits);
     }
     assert_int_equal(a->factor, b->factor);

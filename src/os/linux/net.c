@@ -53,121 +53,6 @@ enum {
 };
 #define MESSAGE_NOT_TAKEN 0xffffffffu
 
-/* ---- addresses ---- */
-
-static int read_host(const char *text, size_t bytes, struct address *address)
-{
-    char host[INET6_ADDRSTRLEN];
-    if (bytes == 0 || bytes >= sizeof(host))
-        return -EINVAL;
-    memcpy(host, text, bytes);
-    host[bytes] = '\0';
-    memset(address, 0, sizeof(*address));
-    if (inet_pton(AF_INET, host, address->bytes) == 1)
-        address->family = 4;
-    else if (inet_pton(AF_INET6, host, address->bytes) == 1)
-        address->family = 6;
-    else
-        return -EINVAL;
-    return 0;
-}
-
-/* A whole number without sign or blanks, at most `high`. */
-static int read_number(const char *text, unsigned long high, unsigned long *number)
-{
-    size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > 5 || text[digits] != '\0')
-        return -EINVAL;
-    *number = strtoul(text, NULL, 10);
-    return *number <= high ? 0 : -EINVAL;
-}
-
-int net_read_address(const char *text, struct address *address)
-{
-    const char *colon = strrchr(text, ':');
-    unsigned long port;
-    if (colon == NULL || read_number(colon + 1, 65535, &port) < 0 || port == 0)
-        return -EINVAL;
-    bool six = text[0] == '[';
-    if (six && (colon == text + 1 || colon[-1] != ']'))
-        return -EINVAL;
-    size_t bytes = (size_t)(colon - text) - (six ? 2 : 0);
-    int status = read_host(text + six, bytes, address);
-    if (status < 0 || (address->family == 6) != six)
-        return -EINVAL;
-    address->port = (uint16_t)port;
-    return 0;
-}
-
-int net_read_prefix(const char *text, struct prefix *prefix)
-{
-    size_t bytes = strcspn(text, "/");
-    int status = read_host(text, bytes, &prefix->address);
-    if (status < 0)
-        return status;
-    unsigned long high = prefix->address.family == 4 ? 32 : 128, bits = high;
-    if (text[bytes] == '/' && read_number(text + bytes + 1, high, &bits) < 0)
-        return -EINVAL;
-    prefix->bits = (uint8_t)bits;
-    for (unsigned long bit = bits; bit < high; bit++)
-        if (prefix->address.bytes[bit / 8] & (0x80 >> bit % 8))
-            return -EINVAL;
-    return 0;
-}
-
-static void write_host(char text[INET6_ADDRSTRLEN], const struct address *address)
-{
-    text[0] = '\0';
-    inet_ntop(address->family == 4 ? AF_INET : AF_INET6, address->bytes, text, INET6_ADDRSTRLEN);
-}
-
-char *net_write_address(char text[NET_ADDRESS_TEXT_BYTES], const struct address *address)
-{
-    char host[INET6_ADDRSTRLEN];
-    if (address->family == 0) {
-        text[0] = '\0';
-        return text;
-    }
-    write_host(host, address);
-    snprintf(text, NET_ADDRESS_TEXT_BYTES, address->family == 4 ? "%s:%u" : "[%s]:%u", host,
-             address->port);
-    return text;
-}
-
-char *net_write_prefix(char text[NET_ADDRESS_TEXT_BYTES], const struct prefix *prefix)
-{
-    char host[INET6_ADDRSTRLEN];
-    write_host(host, &prefix->address);
-    if (prefix->bits == (prefix->address.family == 4 ? 32 : 128))
-        snprintf(text, NET_ADDRESS_TEXT_BYTES, "%s", host);
-    else
-        snprintf(text, NET_ADDRESS_TEXT_BYTES, "%s/%u", host, prefix->bits);
-    return text;
-}
-
-bool net_is_multicast(const struct address *address)
-{
-    return (address->family == 4 && (address->bytes[0] & 0xf0) == 0xe0) ||
-           (address->family == 6 && address->bytes[0] == 0xff);
-}
-
-bool net_same_address(const struct address *a, const struct address *b)
-{
-    return a->family == b->family && a->port == b->port &&
-           memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
-}
-
-bool net_prefix_covers(const struct prefix *prefix, const struct address *address)
-{
-    if (prefix->address.family != address->family)
-        return false;
-    unsigned whole = prefix->bits / 8, rest = prefix->bits % 8;
-    if (memcmp(prefix->address.bytes, address->bytes, whole) != 0)
-        return false;
-    uint8_t mask = (uint8_t)(0xff00 >> rest);
-    return rest == 0 || ((prefix->address.bytes[whole] ^ address->bytes[whole]) & mask) == 0;
-}
-
 unsigned net_interface_index(const char *name)
 {
     return if_nametoindex(name);
@@ -246,18 +131,17 @@ static int join(int descriptor, const struct address *group, unsigned interface,
 }
 
 /* Whether a group is joined for whoever sends; else for single senders. */
-static bool joins_everybody(const struct net_receive_options *options)
+bool net_joins_everybody(const struct prefix *sources, uint32_t source_count)
 {
-    bool everybody = options->source_count == 0 || options->source_count > NET_JOINED_SOURCES_MAX;
-    for (uint32_t i = 0; i < options->source_count; i++)
-        if (options->sources[i].bits < (options->sources[i].address.family == 4 ? 32 : 128))
-            everybody = true;
+    bool everybody = source_count == 0 || source_count > NET_JOINED_SOURCES_MAX;
+    for (uint32_t i = 0; i < source_count; i++)
+        everybody = everybody || !prefix_is_single(&sources[i]);
     return everybody;
 }
 
 static int join_all(int descriptor, const struct net_receive_options *options, unsigned interface)
 {
-    if (joins_everybody(options))
+    if (net_joins_everybody(options->sources, options->source_count))
         return join(descriptor, &options->listen, interface, NULL);
     int status = 0;
     for (uint32_t i = 0; i < options->source_count && status == 0; i++)
@@ -287,7 +171,7 @@ static int set_sources(int descriptor, const struct net_receive_options *options
     filter->gf_interface = interface;
     to_system(&bare, 0, &filter->gf_group);
     filter->gf_fmode = MCAST_EXCLUDE;
-    if (!joins_everybody(options)) {
+    if (!net_joins_everybody(options->sources, options->source_count)) {
         filter->gf_fmode = MCAST_INCLUDE;
         filter->gf_numsrc = options->source_count;
         for (uint32_t i = 0; i < options->source_count; i++)
@@ -330,7 +214,7 @@ static void set_receiver_options(int descriptor, const struct address *listen)
 {
     set_option(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, 1);
     set_option(descriptor, SOL_SOCKET, SO_RXQ_OVFL, 1);
-    bool group = net_is_multicast(listen);
+    bool group = address_is_multicast(listen);
     /* Two groups on one port: bound to the group's address, and told not to deliver what others
      * on this host have joined (ip(7), IP_MULTICAST_ALL). A unicast address is ours alone: where
      * the option stayed on, the next to bind it would get all datagrams. */
@@ -359,7 +243,7 @@ static int configure_receiver(int descriptor, const struct net_receive_options *
     socklen_t bytes = to_system(listen, interface, &address);
     if (bind(descriptor, (struct sockaddr *)&address, bytes) < 0)
         return -errno;
-    return net_is_multicast(listen) ? join_all(descriptor, options, interface) : 0;
+    return address_is_multicast(listen) ? join_all(descriptor, options, interface) : 0;
 }
 
 /* What the socket is bound to; family 0: nothing of IP. 0 or a negative errno. */
@@ -395,7 +279,7 @@ static int check_bound(int descriptor, const struct address *listen)
         return status;
     if (type != SOCK_DGRAM || bound.family == 0)
         return -EPROTOTYPE;
-    if (net_same_address(&bound, listen))
+    if (address_equal(&bound, listen))
         return 0;
     bool was_all = memcmp(listen->bytes, all, sizeof(all)) == 0 && is_connected(descriptor);
     return was_all && bound.family == listen->family && bound.port == listen->port ? 0
@@ -425,7 +309,7 @@ int net_adopt_receiver(int descriptor, const struct net_receive_options *options
         queue_bytes < net_queue_grant(options->queue_bytes))
         net_set_queue(descriptor, options->queue_bytes);
     set_receiver_options(descriptor, &options->listen);
-    if (!net_is_multicast(&options->listen))
+    if (!address_is_multicast(&options->listen))
         return 0;
     status = join_all(descriptor, options, interface);
     /* Refused where it is joined already: for everybody, or for such a sender. Taken, it may be
@@ -466,14 +350,14 @@ static bool is_shared(int descriptor)
 void net_keep_alone(int descriptor)
 {
     struct address bound;
-    if (read_bound(descriptor, &bound) == 0 && bound.family != 0 && !net_is_multicast(&bound))
+    if (read_bound(descriptor, &bound) == 0 && bound.family != 0 && !address_is_multicast(&bound))
         set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 0);
 }
 
 int net_open_receiver_beside(const struct net_receive_options *options, int other)
 {
     int descriptor = open_receiver(options, false);
-    if (descriptor != -EADDRINUSE || other < 0 || net_is_multicast(&options->listen) ||
+    if (descriptor != -EADDRINUSE || other < 0 || address_is_multicast(&options->listen) ||
         is_shared(other))
         return descriptor;
     set_option(other, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -502,7 +386,7 @@ static int configure_sender(int descriptor, const struct address *to, unsigned i
             struct ip_mreqn request = {.imr_ifindex = (int)interface};
             if (setsockopt(descriptor, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof(request)) < 0)
                 status = -errno;
-            else if (!net_is_multicast(to))
+            else if (!address_is_multicast(to))
                 status =
                     set_option(descriptor, IPPROTO_IP, NET_IP_UNICAST_IF, (int)htonl(interface));
         }
@@ -515,7 +399,7 @@ static int configure_sender(int descriptor, const struct address *to, unsigned i
         status = set_option(descriptor, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 1);
     if (status == 0 && interface != 0) {
         status = set_option(descriptor, IPPROTO_IPV6, IPV6_MULTICAST_IF, (int)interface);
-        if (status == 0 && !net_is_multicast(to))
+        if (status == 0 && !address_is_multicast(to))
             status =
                 set_option(descriptor, IPPROTO_IPV6, NET_IPV6_UNICAST_IF, (int)htonl(interface));
     }
@@ -1109,7 +993,7 @@ static bool probe_open(struct probe *probe, const struct address *at)
         getsockname(probe->receiver, (struct sockaddr *)&to, &to_bytes) < 0)
         return false;
     outbox->to.port = ntohs(((struct sockaddr_in *)(void *)&to)->sin_port);
-    if (!net_is_multicast(at))
+    if (!address_is_multicast(at))
         return true;
     unsigned loopback = net_interface_index("lo");
     return loopback != 0 && set_option(probe->receiver, IPPROTO_IP, NET_IP_MULTICAST_ALL, 0) == 0 &&

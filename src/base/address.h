@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * Numeric addresses as values: what they are, without asking a system. Text is os/net's.
+ * Sources: RFC 1122 3.2.1.3, RFC 5771, RFC 4291 2.4. */
+#ifndef FLOTILLA_BASE_ADDRESS_H
+#define FLOTILLA_BASE_ADDRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+struct address {
+    uint8_t family; /* 4, 6, or 0 for none */
+    uint16_t port;
+    uint8_t bytes[16]; /* network order; IPv4 uses the first four */
+};
+
+struct prefix {
+    struct address address; /* port unused */
+    uint8_t bits;           /* 32 or 128 for a single address */
+};
+
+/* Port included. */
+static inline bool address_equal(const struct address *a, const struct address *b)
+{
+    return a->family == b->family && a->port == b->port &&
+           memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+static inline bool address_is_multicast(const struct address *address)
+{
+    return (address->family == 4 && (address->bytes[0] & 0xf0) == 0xe0) ||
+           (address->family == 6 && address->bytes[0] == 0xff);
+}
+
+/* All addresses of the host, as one to listen at. */
+static inline bool address_is_wildcard(const struct address *address)
+{
+    static const uint8_t zero[16];
+    return memcmp(address->bytes, zero, address->family == 4 ? 4 : 16) == 0;
+}
+
+static inline bool address_is_loopback(const struct address *address)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    return address->family == 4 ? address->bytes[0] == 127 : memcmp(address->bytes, one, 16) == 0;
+}
+
+static inline bool prefix_is_single(const struct prefix *prefix)
+{
+    return prefix->bits == (prefix->address.family == 4 ? 32 : 128);
+}
+
+static inline bool prefix_covers(const struct prefix *prefix, const struct address *address)
+{
+    if (prefix->address.family != address->family)
+        return false;
+    unsigned whole = prefix->bits / 8, rest = prefix->bits % 8;
+    if (memcmp(prefix->address.bytes, address->bytes, whole) != 0)
+        return false;
+    uint8_t mask = (uint8_t)(0xff00 >> rest);
+    return rest == 0 || ((prefix->address.bytes[whole] ^ address->bytes[whole]) & mask) == 0;
+}
+
+#endif
