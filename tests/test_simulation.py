@@ -47,7 +47,8 @@ ALWAYS = ("kills", "kills_in_open", "power_cuts", "fresh_memories", "datums", "s
           "files_ended", "quiet_checks", "open_file_checks", "datums_checked", "sent_twice",
           "datagrams_in_flight", "datagrams_dropped", "datagrams_invalid", "datagrams_coalesced",
           "runs_sent", "runs_refused", "settings_changed", "hasty_phases", "garbled_memories",
-          "memories_given_up", "slots_given_back", "queue_given_back")
+          "memories_given_up", "slots_given_back", "queue_given_back", "sockets_changed",
+          "sockets_drained", "kills_in_drain")
 # What is rarer, in a run that is the same however fast the machine is.
 RARE = ("renewals", "coalesced_still", "blocks_given_up", "truncate_errors", "torn_pages")
 

@@ -34,7 +34,8 @@ struct ledger_shared {
     _Atomic uint64_t ended;  /* id of the relay that left an exit code and perhaps totals */
     _Atomic uint64_t resets; /* how often a relay has emptied the rest of the memory */
     uint32_t exit_code, totals_left;
-    uint64_t totals[LEDGER_COUNTS], spare;
+    uint64_t totals[LEDGER_COUNTS];
+    _Atomic uint64_t drained; /* cookie of a socket */
 
     struct ledger_copy copies[2];
 };
@@ -198,4 +199,14 @@ int ledger_totals(const struct ledger_shared *ledger, struct counters *counters)
         return -ENOENT;
     counts_to(counters, ledger->totals);
     return 0;
+}
+
+void ledger_note_drained(struct ledger_shared *ledger, uint64_t cookie)
+{
+    atomic_store_explicit(&ledger->drained, cookie, memory_order_release);
+}
+
+uint64_t ledger_drained(const struct ledger_shared *ledger)
+{
+    return atomic_load_explicit(&ledger->drained, memory_order_acquire);
 }

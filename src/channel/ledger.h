@@ -62,4 +62,13 @@ int ledger_end(const struct ledger_shared *ledger, long id);
 /* The totals a relay left behind when it ended. 0, or -ENOENT if it left none. */
 int ledger_totals(const struct ledger_shared *ledger, struct counters *counters);
 
+/* The relay's: it has taken all that waited in the socket with this cookie (net_cookie), which was
+ * handed down as `draining`, and counted all its drops: both are committed in the memory by then.
+ * Said again by each relay that is handed the same socket; a relay that was killed before it could
+ * say so is to be followed by one with the same pair of sockets. */
+void ledger_note_drained(struct ledger_shared *ledger, uint64_t cookie);
+/* The cookie of the socket that was drained last; 0: none was. It stays until another is. A manager
+ * may close the socket and its copies once this is its cookie. */
+uint64_t ledger_drained(const struct ledger_shared *ledger);
+
 #endif

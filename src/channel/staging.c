@@ -21,7 +21,7 @@
 
 #define STAGING_MAGIC 0x474e4753u /* "SGNG" */
 #ifndef STAGING_VERSION           /* tests build another */
-#define STAGING_VERSION 5u
+#define STAGING_VERSION 6u
 #endif
 #define COPY_TRIES_MAX 100000u
 #define PAGE_BYTES     BLOCK_PAGE_BYTES
@@ -255,7 +255,7 @@ static bool is_staging_sound(const struct staging *staging)
     if (!is_copy_true(staging->shared->receiver_version, receiver->version, receiver->checksum,
                       receiver_checksum(receiver)))
         return false;
-    if (receiver->window_copy > 1 || receiver->latency_copy > 1 ||
+    if (receiver->window_copy > 1 || receiver->latency_copy > 1 || receiver->taking >= SOCKETS ||
         receiver->datums_unrecorded + writer->datums_recorded + writer->datums_unrecorded >
             receiver->datums_accepted)
         return false;
@@ -367,13 +367,36 @@ int staging_reset(int descriptor)
     return status;
 }
 
-void staging_note_socket(struct staging *staging, uint64_t socket, uint32_t dropped,
-                         uint32_t coalesced)
+void staging_note_sockets(struct staging *staging, const struct socket_drops sockets[SOCKETS],
+                          uint32_t coalesced)
 {
     struct receiver_state *next = staging_receiver_begin(staging);
-    next->socket = socket;
-    next->dropped = dropped;
+    memcpy(next->sockets, sockets, sizeof(next->sockets));
     next->coalesced = coalesced;
+    staging_receiver_commit(staging);
+}
+
+uint32_t staging_dropped(const struct receiver_state *state, uint64_t cookie)
+{
+    for (int i = 0; i < SOCKETS; i++)
+        if (state->sockets[i].cookie == cookie)
+            return state->sockets[i].dropped;
+    return 0;
+}
+
+void staging_use_sockets(struct staging *staging, uint64_t receive, uint64_t draining,
+bool drains)
+{
+    const struct receiver_state *state = staging_receiver(staging);
+    struct receiver_state *next = staging_receiver_begin(staging);
+    uint64_t last = state->sockets[SOCKET_RECEIVE].cookie;
+    if (!drains)
+        draining = last != receive ? last : state->sockets[SOCKET_DRAINING].cookie;
+    next->sockets[SOCKET_RECEIVE] =
+        (struct socket_drops){.cookie = receive, .dropped = staging_dropped(state, receive)};
+    next->sockets[SOCKET_DRAINING] =
+        (struct socket_drops){.cookie = draining, .dropped = staging_dropped(state, draining)};
+    next->taking = drains ? SOCKET_DRAINING : SOCKET_RECEIVE;
     staging_receiver_commit(staging);
 }
 

@@ -65,6 +65,16 @@ struct lane_state {
     uint32_t zero;
 };
 
+/* The sockets that batches are taken from: the channel's, and the one before it. */
+enum socket_index { SOCKET_RECEIVE, SOCKET_DRAINING, SOCKETS };
+
+/* How far the system's own count of a socket's drops (net_dropped) is in datagrams_dropped. */
+struct socket_drops {
+    uint64_t cookie; /* net_cookie; 0: no socket, or not known */
+    uint32_t dropped;
+    uint32_t padding;
+};
+
 /* What the receiving thread has done. */
 struct receiver_state {
     uint64_t batches; /* put in force; the one in flight is this + 1 */
@@ -77,10 +87,10 @@ struct receiver_state {
     uint64_t reject_second;                    /* of the newest reject's arrival ... */
     uint64_t rejects_in_second;                /* ... and how many it had */
     struct lane_state lane[LANES];
+    struct socket_drops sockets[SOCKETS];
     int64_t sequence;           /* the newest sequence number ... */
     uint32_t sequence_known;    /* ... if there is one */
-    uint32_t dropped;           /* the socket's own count when it was last seen ... */
-    uint64_t socket;            /* ... of this socket (net_cookie) */
+    uint32_t taking;            /* enum socket_index: where the next batch comes from */
     uint32_t window_fill;       /* datums in the decimation window */
     uint32_t window_copy;       /* which of the two accumulator areas is in force */
     uint64_t window_time;       /* bits of the time field of the window's first datum ... */
@@ -184,10 +194,20 @@ void staging_unmap(struct staging *staging);
 /* Empties the memory (after -EBADMSG) but for the ledger, if that is one. The counters are lost
  * with it. */
 int staging_reset(int descriptor);
-/* To memory that is fresh: so much of what the kernel dropped on a socket (net_cookie) is counted
- * by now, in another memory; the newest message had `coalesced` datagrams. */
-void staging_note_socket(struct staging *staging, uint64_t socket, uint32_t dropped,
-                         uint32_t coalesced);
+/* To memory that is fresh: so much of what the system dropped on these sockets is counted by now, in
+ * another memory; the newest message had `coalesced` datagrams. */
+void staging_note_sockets(struct staging *staging, const struct socket_drops sockets[SOCKETS],
+                          uint32_t coalesced);
+/* How much of a socket's own count of drops is in datagrams_dropped; 0 of one that no relay has
+ * taken from: it counts from its beginning. */
+uint32_t staging_dropped(const struct receiver_state *state, uint64_t cookie);
+/* For a relay that takes over, once the batch in flight is done, as that is of the socket that the
+ * last relay took from: the sockets that this one has, by their cookies; with `drains`, batches come
+ * from SOCKET_DRAINING until the receiver has drained it. When a count is reset: never, but for a
+ * socket that neither count was of, which begins at 0. One that was SOCKET_RECEIVE keeps its count
+ * as SOCKET_DRAINING, and back; without one to drain, the last SOCKET_RECEIVE is kept there. So each
+ * drop is counted once, however often a pair of sockets is handed down and in which roles. */
+void staging_use_sockets(struct staging *staging, uint64_t receive, uint64_t draining, bool drains);
 
 /* The state in force; the copy to change, made equal to it; and putting that copy in force. Only
  * the thread that owns the state may call the last two. */

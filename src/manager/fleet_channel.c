@@ -238,11 +238,12 @@ static void count_unheard(struct channel *channel)
     struct receiver_state seen = {0};
     if (channel->staging.memory)
         staging_copy_receiver(&channel->staging, &seen);
-    if (seen.socket != socket) /* no relay has come to it */
-        seen.dropped = seen.coalesced = 0;
+    if (seen.sockets[SOCKET_RECEIVE].cookie != socket) /* no relay has come to it */
+        seen.coalesced = 0;
     /* An earlier manager may have counted what the kernel dropped, and have died then. */
     if (socket != 0 && socket != channel->counted_socket && channel->staging.memory) {
-        uint32_t more = net_dropped(channel->receive) - seen.dropped; /* goes round at 2^32 */
+        uint32_t more = net_dropped(channel->receive) -
+                        staging_dropped(&seen, socket); /* goes round at 2^32 */
         bool many = seen.coalesced > 0 && net_is_coalescing(channel->receive);
         lost += more < 1u << 31 ? (uint64_t)more * (many ? seen.coalesced : 1) : 0;
     }
@@ -408,11 +409,12 @@ static void carry_drops(const struct channel *channel, struct staging *made)
     if (channel->staging.memory) {
         staging_copy_receiver(&channel->staging, &seen);
     } else if (channel->ledger && channel->receive >= 0) { /* another version's, and at its end */
-        seen.socket = net_cookie(channel->receive);
-        seen.dropped = net_dropped(channel->receive);
+        seen.sockets[SOCKET_RECEIVE] =
+            (struct socket_drops){.cookie = net_cookie(channel->receive),
+                                  .dropped = net_dropped(channel->receive)};
     }
-    if (seen.socket != 0)
-        staging_note_socket(made, seen.socket, seen.dropped, seen.coalesced);
+    if (seen.sockets[SOCKET_RECEIVE].cookie != 0)
+        staging_note_sockets(made, seen.sockets, seen.coalesced);
 }
 
 /* Makes the memory, if there is none or if it is not the one that these settings need. The new one

@@ -177,9 +177,8 @@ void fleet_view(const struct channel *of, struct channel_view *view)
         /* What the kernel dropped since the relay last looked; it may hang. */
         struct receiver_state receiver;
         staging_copy_receiver(&channel->staging, &receiver);
-        uint32_t more = net_dropped(channel->receive);
-        if (receiver.socket == net_cookie(channel->receive))
-            more -= receiver.dropped;
+        uint32_t more = net_dropped(channel->receive) -
+                        staging_dropped(&receiver, net_cookie(channel->receive));
         if (more < 1u << 31)
             view->counters.datagrams_dropped += more;
     }

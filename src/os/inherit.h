@@ -8,8 +8,9 @@
 #include <stdint.h>
 
 /* The names a relay knows. */
-#define INHERIT_RECEIVE "receive" /* the bound socket */
-#define INHERIT_MEMORY  "memory"  /* the channel's shared memory, channel/staging.h */
+#define INHERIT_RECEIVE  "receive"  /* the bound socket */
+#define INHERIT_MEMORY   "memory"   /* the channel's shared memory, channel/staging.h */
+#define INHERIT_DRAINING "draining" /* the socket before: what waits in it is to be taken first */
 
 /* And the keeper. */
 #define INHERIT_ORDERS "orders" /* the socket it takes orders from */

@@ -17,10 +17,13 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "os/clock.h"
+#include "os/file.h"
 #include "os/interrupt.h"
 #include "os/memory.h"
 
-#define DRAIN_NS         (2 * NS_PER_S)
+#define DRAIN_NS         (2 * NS_PER_S) /* of nothing but errors, when it is to end */
+#define QUEUE_BYTES_MAX  (2ull << 30)   /* granted to any */
+#define QUEUED_BYTES_MIN 256u           /* charged for a message in it, at the least */
 #define IDLE_NS          NS_PER_S /* after this long without data, memory is given back */
 #define LEAVE_LOOK_NS    ((int64_t)(2 * NS_PER_MS))
 #define RECEIVE_PAUSE_NS (5 * NS_PER_MS) /* after an error of the kernel's */
@@ -554,11 +557,19 @@ static void note_dropped(const struct receiver *receiver, struct receiver_state 
                          uint32_t dropped, uint32_t datagrams)
 {
     /* The kernel's count goes round at 2^32; one that seems to go back is of an older message. */
-    uint32_t more = dropped - next->dropped;
+    struct socket_drops *socket = &next->sockets[next->taking];
+    uint32_t more = dropped - socket->dropped;
     if (more < 1u << 31) {
         next->datagrams_dropped += (uint64_t)more * (receiver->coalesced_drops ? datagrams : 1);
-        next->dropped = dropped;
+        socket->dropped = dropped;
     }
+}
+
+/* What was dropped behind the newest message is taken to be as that one. */
+static void note_dropped_behind(const struct receiver *receiver, struct receiver_state *next,
+                                uint32_t dropped)
+{
+    note_dropped(receiver, next, dropped, next->coalesced > 0 ? next->coalesced : 1);
 }
 
 /* What was dropped in front of a message is taken to be as this one, or the one before if that had
@@ -568,7 +579,7 @@ static void note_message(const struct receiver *receiver, const struct net_messa
     struct receiver_state *next = receiver->next;
     uint32_t datagrams = net_message_count(message);
     uint32_t more = datagrams > next->coalesced ? datagrams : next->coalesced;
-    if (message->dropped_known && message->dropped != next->dropped)
+    if (message->dropped_known && message->dropped != next->sockets[next->taking].dropped)
         note_dropped(receiver, next, message->dropped, more);
     next->coalesced = datagrams;
 }
@@ -724,13 +735,9 @@ void receiver_resume(struct receiver *receiver)
         do_batch(receiver, taken);
     }
     /* Only now: what was in flight tells of drops on the socket that it came from. */
-    uint64_t cookie = net_cookie(receiver->descriptor);
-    if (staging_receiver(receiver->staging)->socket != cookie) {
-        struct receiver_state *next = staging_receiver_begin(receiver->staging);
-        next->socket = cookie;
-        next->dropped = 0; /* a socket counts from its beginning */
-        staging_receiver_commit(receiver->staging);
-    }
+    bool drains = receiver->draining >= 0;
+    staging_use_sockets(receiver->staging, net_cookie(receiver->descriptor),
+                        drains ? net_cookie(receiver->draining) : 0, drains);
     receiver_close_block(receiver);
     for (int i = 0; i < LANES; i++)
         lane_forget_claims(&receiver->staging->lanes[i]);
@@ -775,10 +782,11 @@ static void do_what_is_due(struct receiver *receiver, uint64_t now_ns)
 static void rest(struct receiver *receiver)
 {
     struct staging *staging = receiver->staging;
+    const struct receiver_state *state = staging_receiver(staging);
     uint32_t dropped = net_dropped(receiver->descriptor);
-    if (dropped != staging_receiver(staging)->dropped) {
+    if (state->taking == SOCKET_RECEIVE && dropped != state->sockets[SOCKET_RECEIVE].dropped) {
         struct receiver_state *next = staging_receiver_begin(staging);
-        note_dropped(receiver, next, dropped, next->coalesced > 0 ? next->coalesced : 1);
+        note_dropped_behind(receiver, next, dropped);
         staging_receiver_commit(staging);
     }
     bool all_written = true;
@@ -799,25 +807,25 @@ static void rest(struct receiver *receiver)
     }
 }
 
-/* Takes one batch. How many messages, or a negative errno if the descriptor is none. `*full` says
- * that there may be more. */
-static int take_batch(struct receiver *receiver, bool *full)
+/* Takes one batch. How many messages, 0 if none waits, -EAGAIN if the kernel would not tell for now,
+ * or another negative errno if the descriptor is none. `*full` says that there may be more. */
+static int take_batch(struct receiver *receiver, int descriptor, bool *full)
 {
     ledger_beat(receiver->staging->ledger);
     uint32_t wanted = receiver->messages_wanted;
     net_batch_clear(receiver->batch);
     staging_flight_begin(receiver->staging);
-    int taken = net_batch_receive(receiver->batch, receiver->descriptor, wanted);
+    int taken = net_batch_receive(receiver->batch, descriptor, wanted);
     *full = taken == (int)wanted;
     if (taken > 0)
         do_batch(receiver, (uint32_t)taken);
-    if (receiver->coalesces_still && taken >= 0 && !*full)
-        receiver->coalesces_still = net_coalesce_not(receiver->descriptor) == -EAGAIN;
+    if (receiver->coalesces_still && descriptor == receiver->descriptor && taken >= 0 && !*full)
+        receiver->coalesces_still = net_coalesce_not(descriptor) == -EAGAIN;
     if (taken < 0 && taken != -EBADF && taken != -ENOTSOCK) {
         /* The kernel is short of something, or an error was pending on the socket: what is queued
          * stays queued. Never fail for it, never spin on it. */
         clock_sleep_until(clock_monotonic_ns() + RECEIVE_PAUSE_NS);
-        return 0;
+        return -EAGAIN;
     }
     return taken;
 }
@@ -873,13 +881,59 @@ static bool must_end(const struct receiver *receiver)
     return writing_left(receiver->writing);
 }
 
+/* Takes what waits in a socket (see receiver_run); unless `ending`, only until asked to end. 0,
+ * -EAGAIN if something may be left, or another negative errno if the descriptor is none. */
+static int drain(struct receiver *receiver, int descriptor, bool ending)
+{
+    uint64_t queue_bytes = net_queue_bytes(descriptor);
+    uint64_t left = (queue_bytes > 0 ? queue_bytes : QUEUE_BYTES_MAX) / QUEUED_BYTES_MIN;
+    uint64_t until_ns = clock_monotonic_ns() + DRAIN_NS;
+    while (ending || !must_end(receiver)) {
+        bool full;
+        int taken = take_batch(receiver, descriptor, &full);
+        uint64_t now_ns = clock_monotonic_ns();
+        if (taken < 0 && (taken != -EAGAIN || (ending && now_ns >= until_ns)))
+            return taken;
+        if (taken == 0 || (taken > 0 && (uint64_t)taken >= left))
+            return 0;
+        left -= taken > 0 ? (uint64_t)taken : 0;
+        do_what_is_due(receiver, now_ns);
+        beat(receiver, now_ns, -1);
+    }
+    return -EAGAIN;
+}
+
+/* The channel's socket before this one: what waits in it is taken first. 0, also if something may
+ * be left: then it stays open; or a negative errno. */
+static int drain_old_socket(struct receiver *receiver, bool ending)
+{
+    struct staging *staging = receiver->staging;
+    if (receiver->draining < 0)
+        return 0;
+    int status = drain(receiver, receiver->draining, ending);
+    if (status < 0)
+        return status == -EAGAIN ? 0 : status;
+    struct receiver_state *next = staging_receiver_begin(staging);
+    note_dropped_behind(receiver, next, net_dropped(receiver->draining));
+    next->taking = SOCKET_RECEIVE;
+    staging_receiver_commit(staging);
+    ledger_note_drained(staging->ledger, net_cookie(receiver->draining));
+    descriptor_close(receiver->draining);
+    receiver->draining = -1;
+    return 0;
+}
+
 int receiver_run(struct receiver *receiver)
 {
-    int status = 0;
     uint32_t full_batches = 0;
     bool full;
     receiver->touched = true;
-    while (!must_end(receiver)) {
+    int status = 0;
+    while (status >= 0 && !must_end(receiver)) {
+        if (receiver->draining >= 0) {
+            status = drain_old_socket(receiver, false);
+            continue;
+        }
         if (full_batches == 0 || full_batches >= FULL_BATCHES_MAX) {
             full_batches = 0;
             status = wait_for_data(receiver);
@@ -888,8 +942,8 @@ int receiver_run(struct receiver *receiver)
             if (status == 0)
                 continue;
         }
-        int taken = take_batch(receiver, &full);
-        if (taken < 0) {
+        int taken = take_batch(receiver, receiver->descriptor, &full);
+        if (taken < 0 && taken != -EAGAIN) {
             status = taken;
             break;
         }
@@ -903,9 +957,10 @@ int receiver_run(struct receiver *receiver)
         (receiver->writing != NULL && writing_renews(receiver->writing));
     if (receiver->handed_over)
         return status < 0 ? status : 0; /* what is queued and what is open is the successor's */
-    uint64_t drain_until_ns = clock_monotonic_ns() + DRAIN_NS;
-    while (status >= 0 && clock_monotonic_ns() < drain_until_ns && take_batch(receiver, &full) > 0)
-        continue;
+    if (status >= 0)
+        status = drain_old_socket(receiver, true);
+    if (status >= 0 && receiver->draining < 0)
+        drain(receiver, receiver->descriptor, true);
     rest(receiver);
     receiver_close_block(receiver);
     return status < 0 ? status : 0;

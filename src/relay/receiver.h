@@ -24,6 +24,7 @@ struct receiver {
     struct staging *staging;
     struct writing *writing; /* NULL: nothing is recorded */
     int descriptor;
+    int draining; /* the socket before it, in which nothing more comes; -1: none */
     struct net_outbox full, decimated; /* descriptor -1: no such stream */
     bool coalesced_drops;        /* the kernel counts a coalesced message that it drops once */
     bool coalesces_still;        /* though it should not: the socket outlives relays */
@@ -63,16 +64,20 @@ struct receiver {
  * must be set, all else zero. */
 int receiver_prepare(struct receiver *receiver);
 
-/* Does the batch that a relay before this one had taken and not put in force, and closes the block
- * that it had open. */
+/* Does the batch that a relay before this one had taken and not put in force, whichever socket that
+ * was from, and closes the block that it had open. */
 void receiver_resume(struct receiver *receiver);
 
 /* Closes the open blocks, if there are any. */
 void receiver_close_block(struct receiver *receiver);
 
-/* Works until asked to stop (interrupt_seen), then takes what is queued, at most for `DRAIN` 2 s,
- * and closes the open block; or, asked to hand over, ends between two batches. 0, or a negative
- * errno if the socket fails for good. */
+/* Takes what waits in the draining socket, says so (ledger_note_drained) and closes it, then works
+ * on the other until asked to stop (interrupt_seen). Then it takes what is queued in both and closes
+ * the open block; or, asked to hand over, ends between two batches, with what is queued left to the
+ * successor: that gets the draining socket again unless it has been said to be drained. 0, or a
+ * negative errno if a socket fails for good.
+ * A socket's queue is taken until nothing is left; where datagrams come faster than they can be
+ * taken, as many messages as the queue can hold: more than what waited when it was begun. */
 int receiver_run(struct receiver *receiver);
 
 #endif

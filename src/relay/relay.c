@@ -41,7 +41,7 @@ static int load_layout(struct relay *relay)
     return 0;
 }
 
-static int open_sockets(struct relay *relay)
+static int open_receivers(struct relay *relay)
 {
     const struct channel_settings *settings = &relay->settings;
     struct receiver *receiver = &relay->receiver;
@@ -60,6 +60,19 @@ static int open_sockets(struct relay *relay)
                  inherited < 0 ? "" : " with the socket that was handed down", strerror(-status));
         return EXIT_BROKEN;
     }
+    receiver->draining = inherit_descriptor(INHERIT_DRAINING);
+    if (receiver->draining >= 0 && net_queue_bytes(receiver->draining) == 0) {
+        log_line("what was handed down as the socket before this one is none");
+        return EXIT_BROKEN;
+    }
+    return 0;
+}
+
+static int open_senders(struct relay *relay)
+{
+    const struct channel_settings *settings = &relay->settings;
+    struct receiver *receiver = &relay->receiver;
+    char text[NET_ADDRESS_TEXT_BYTES];
     struct {
         struct net_outbox *outbox;
         const struct address *to;
@@ -116,6 +129,14 @@ static void keep_memory(struct relay *relay, int descriptor)
                  strerror(-status));
 }
 
+static struct socket_drops drops_of(int descriptor)
+{
+    if (descriptor < 0)
+        return (struct socket_drops){0};
+    return (struct socket_drops){.cookie = net_cookie(descriptor),
+                                 .dropped = net_dropped(descriptor)};
+}
+
 /* Maps the channel's memory; what cannot be trusted is emptied, and said. */
 static int open_memory(struct relay *relay)
 {
@@ -150,10 +171,12 @@ static int open_memory(struct relay *relay)
         status = staging_reset(descriptor);
         if (status == 0)
             status = staging_map(&relay->staging, descriptor);
-        /* What was dropped on it by now was counted there, as far as the last relay had looked. */
-        int receive = relay->receiver.descriptor;
+        /* What was dropped by now was counted there, as far as the last relay had looked. */
+        const struct socket_drops sockets[SOCKETS] = {
+            [SOCKET_RECEIVE] = drops_of(relay->receiver.descriptor),
+            [SOCKET_DRAINING] = drops_of(relay->receiver.draining)};
         if (status == 0)
-            staging_note_socket(&relay->staging, net_cookie(receive), net_dropped(receive), 0);
+            staging_note_sockets(&relay->staging, sockets, 0);
     }
     if (status < 0)
         log_line("cannot map the channel's memory: %s", strerror(-status));
@@ -273,7 +296,9 @@ int relay_open(struct relay *relay)
 {
     int status = load_layout(relay);
     if (status == 0)
-        status = open_sockets(relay);
+        status = open_receivers(relay);
+    if (status == 0)
+        status = open_senders(relay);
     if (status == 0)
         status = open_memory(relay);
     if (status == 0)

@@ -319,6 +319,7 @@ int folder_lock(int descriptor, const char *name)
 
 void descriptor_close(int descriptor)
 {
+    net_close(descriptor);
     seam("close", 500);
     if (descriptor == DESCRIPTOR_LOCK)
         locked = false;

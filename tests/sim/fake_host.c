@@ -235,6 +235,8 @@ int inherit_descriptor(const char *name)
     MUST(!entered);
     if (strcmp(name, INHERIT_RECEIVE) == 0)
         return DESCRIPTOR_RECEIVE;
+    if (strcmp(name, INHERIT_DRAINING) == 0)
+        return net_is_given_old() ? DESCRIPTOR_DRAINING : -1;
     return strcmp(name, INHERIT_MEMORY) == 0 ? DESCRIPTOR_MEMORY : -1;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * os/net.h over one socket with a bounded queue. What the kernel notes of each datagram it hands
+ * os/net.h over a socket with a bounded queue, and one before it to which nothing comes any more. What the kernel notes of each datagram it hands
  * over stands in the batch, in memory that outlives the caller; a kill can come between any two of
  * them. A queued datagram is charged as measured (64 B: 832, 1,400 B: 2,305).
  *
@@ -24,14 +24,19 @@ struct queued {
     size_t bytes, segment_bytes;
     bool ended; /* by a shorter one */
 };
-static struct {
+struct queue {
     struct queued items[QUEUE_MAX];
     uint32_t first, count;
     uint64_t bytes, bytes_max, cookie;
     uint32_t drops;               /* as the kernel counts them */
     uint64_t messages, datagrams; /* dropped */
     bool coalesces;
-} queue;
+};
+static struct queue queue, old;
+static bool is_old_open; /* by the manager; what a relay was given stays with it */
+/* What this life's relay has: the old one beside the new one, or, as it had been started before
+ * that came, the old one only. */
+static bool has_both, has_only_old;
 static struct net_kernel kernel;
 static struct traffic coming;
 static uint64_t next_ns;
@@ -44,6 +49,14 @@ static uint64_t charge(size_t bytes)
     return 766 + bytes + bytes / 10;
 }
 
+static void tell_drops(const struct queue *of, struct net_drops *drops)
+{
+    *drops = (struct net_drops){.socket = of->cookie,
+                                .counted = of->drops,
+                                .messages = of->messages,
+                                .datagrams = of->datagrams};
+}
+
 void net_socket_new(uint64_t queue_bytes)
 {
     static uint64_t cookies;
@@ -51,6 +64,45 @@ void net_socket_new(uint64_t queue_bytes)
     queue.bytes_max = queue_bytes;
     queue.cookie = ++cookies;
     queue.coalesces = kernel.from_birth;
+}
+
+void net_socket_changes(uint64_t queue_bytes)
+{
+    MUST(!is_old_open && !has_both);
+    is_old_open = true;
+    old = queue;
+    net_socket_new(queue_bytes);
+    has_only_old = true;
+}
+
+bool net_old_socket(struct net_drops *drops, uint32_t *waiting)
+{
+    *waiting = old.count;
+    tell_drops(&old, drops);
+    return is_old_open;
+}
+
+void net_old_socket_closed(void)
+{
+    is_old_open = false;
+}
+
+bool net_is_given_old(void)
+{
+    return has_both;
+}
+
+void net_close(int descriptor)
+{
+    MUST(descriptor != DESCRIPTOR_DRAINING || has_both);
+    if (descriptor == DESCRIPTOR_DRAINING)
+        has_both = false;
+}
+
+static struct queue *queue_of(int descriptor)
+{
+    MUST(descriptor == DESCRIPTOR_RECEIVE || (descriptor == DESCRIPTOR_DRAINING && has_both));
+    return descriptor == DESCRIPTOR_DRAINING || has_only_old ? &old : &queue;
 }
 
 void net_kernel(const struct net_kernel *is)
@@ -66,15 +118,12 @@ void net_traffic(const struct traffic *traffic)
 
 bool net_is_idle(void)
 {
-    return queue.count == 0;
+    return queue.count == 0 && (!is_old_open || old.count == 0);
 }
 
 void net_drops(struct net_drops *drops)
 {
-    *drops = (struct net_drops){.socket = queue.cookie,
-                                .counted = queue.drops,
-                                .messages = queue.messages,
-                                .datagrams = queue.datagrams};
+    tell_drops(&queue, drops);
 }
 
 bool net_is_receiving(void)
@@ -84,7 +133,8 @@ bool net_is_receiving(void)
 
 void net_life_begins(void)
 {
-    receiving = false;
+    receiving = has_only_old = false;
+    has_both = is_old_open;
 }
 
 uint64_t world_next_ns(void)
@@ -222,7 +272,8 @@ void net_batch_clear(struct net_batch *batch)
 int net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages)
 {
     seam("receive", 1000);
-    MUST(descriptor == DESCRIPTOR_RECEIVE);
+    struct queue *from = queue_of(descriptor);
+    MUST(descriptor == DESCRIPTOR_DRAINING || !has_both); /* what waits in the old one is first */
     MUST(messages > 0 && messages <= STAGING_BATCH_MESSAGES);
     world_call();
     if (fault(machine.faults.receive)) {
@@ -232,16 +283,16 @@ int net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages
     }
     uint32_t taken = 0;
     receiving = true;
-    while (queue.count > 0 && taken < messages) {
-        const struct queued item = queue.items[queue.first];
+    while (from->count > 0 && taken < messages) {
+        const struct queued item = from->items[from->first];
         const struct datagram *first = model_at(item.number);
         struct net_header *header = &batch->headers[taken];
         size_t at = 0;
-        queue.first = (queue.first + 1) % QUEUE_MAX;
-        queue.count--;
+        from->first = (from->first + 1) % QUEUE_MAX;
+        from->count--;
         for (uint32_t i = 0; i < item.count; i++) {
             struct span bytes = model_at(item.number + i)->bytes;
-            queue.bytes -= charge(bytes.bytes);
+            from->bytes -= charge(bytes.bytes);
             memcpy(buffer_of(batch, taken) + at, bytes.at, bytes.bytes);
             at += bytes.bytes;
         }
@@ -249,16 +300,16 @@ int net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages
         header->dropped = first->dropped;
         header->arrival_ns = first->arrival_ns;
         header->segment_bytes =
-            item.count > 1 && queue.coalesces ? (uint32_t)item.segment_bytes : 0;
+            item.count > 1 && from->coalesces ? (uint32_t)item.segment_bytes : 0;
         header->bytes = (uint32_t)item.bytes;
         for (uint32_t i = 0; i < item.count; i++)
-            model_handed(item.number + i);
+            model_handed(item.number + i, from->cookie);
         taken++;
         clock_to(machine.now_ns + 300);
         fiber_step(STEP_SEAM);
     }
     receiving = false;
-    note("received", taken, queue.count);
+    note(from == &old ? "received of the old socket" : "received", taken, from->count);
     return (int)taken;
 }
 
@@ -306,13 +357,14 @@ void net_message_source(const struct net_message *message, struct address *sourc
 /* `context`: whether being asked to end ends the wait, too. */
 static bool has_data(const void *context)
 {
-    return queue.count > 0 || (machine.interrupted && *(const bool *)context);
+    return queue_of(DESCRIPTOR_RECEIVE)->count > 0 ||
+           (machine.interrupted && *(const bool *)context);
 }
 
 int net_wait(int descriptor, int other, int64_t timeout_ns)
 {
     seam("net_wait", 500);
-    MUST(descriptor == DESCRIPTOR_RECEIVE && (other == DESCRIPTOR_INTERRUPT || other == -1));
+    MUST(descriptor == DESCRIPTOR_RECEIVE && !has_both && (other == DESCRIPTOR_INTERRUPT || other == -1));
     bool interruptible = other != -1;
     if (fault(machine.faults.wait)) {
         events.waits_interrupted++;
@@ -321,28 +373,25 @@ int net_wait(int descriptor, int other, int64_t timeout_ns)
     if (!has_data(&interruptible) && timeout_ns != 0)
         fiber_wait(timeout_ns < 0 ? UINT64_MAX : machine.now_ns + (uint64_t)timeout_ns, has_data,
                    &interruptible);
-    return queue.count > 0;
+    return queue_of(descriptor)->count > 0;
 }
 
 uint64_t net_queue_bytes(int descriptor)
 {
-    (void)descriptor;
     seam("queue_bytes", 200);
-    return queue.bytes_max;
+    return queue_of(descriptor)->bytes_max;
 }
 
 uint64_t net_cookie(int descriptor)
 {
-    (void)descriptor;
     seam("cookie", 200);
-    return queue.cookie;
+    return queue_of(descriptor)->cookie;
 }
 
 uint32_t net_dropped(int descriptor)
 {
-    (void)descriptor;
     seam("dropped", 200);
-    return queue.drops;
+    return queue_of(descriptor)->drops;
 }
 
 int net_open_receiver(const struct net_receive_options *options)
@@ -386,7 +435,7 @@ int net_coalesce(int descriptor)
     MUST(descriptor == DESCRIPTOR_RECEIVE);
     if (!kernel.offload)
         return -ENOPROTOOPT;
-    queue.coalesces = true;
+    queue_of(descriptor)->coalesces = true;
     return 0;
 }
 
@@ -394,20 +443,20 @@ int net_coalesce_not(int descriptor)
 {
     MUST(descriptor == DESCRIPTOR_RECEIVE);
     seam("coalesce_not", 300);
-    queue.coalesces = false;
+    struct queue *of = queue_of(descriptor);
+    of->coalesces = false;
     clock_to(machine.now_ns + 300); /* no kill in here: see os/linux/net.c */
-    if (queue.count == 0)
+    if (of->count == 0)
         return 0;
-    queue.coalesces = true;
+    of->coalesces = true;
     events.coalesced_still++;
     return -EAGAIN;
 }
 
 bool net_is_coalescing(int descriptor)
 {
-    (void)descriptor;
     seam("is_coalescing", 200);
-    return queue.coalesces;
+    return queue_of(descriptor)->coalesces;
 }
 
 /* ---- sending ---- */

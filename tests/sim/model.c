@@ -74,7 +74,8 @@ static struct {
     uint64_t received, accepted, bytes, reasons[REJECT_REASONS + 1], gaps;
     /* Before this socket: datagrams, where that is exact; else the least and the most there may be.
      * On it, as told with the newest datagram. */
-    uint64_t dropped, dropped_least, dropped_most, newest_datagrams, newest_messages;
+    uint64_t dropped, dropped_least, dropped_most;
+    uint64_t newest_datagrams, newest_messages, newest_socket;
     uint64_t batches; /* in force when the newest call began */
     uint32_t call_expected;
     int64_t newest_sequence;
@@ -444,12 +445,13 @@ void model_call(const struct staging *staging)
     }
 }
 
-void model_handed(uint32_t number)
+void model_handed(uint32_t number, uint64_t socket)
 {
     struct datagram *datagram = &datagrams[number];
     datagram->handed = true;
     model.newest_datagrams = datagram->dropped_datagrams;
     model.newest_messages = datagram->dropped_messages;
+    model.newest_socket = socket;
     model.received++;
     model.bytes += datagram->bytes.bytes;
     if (datagram->reason != REJECT_NONE) {
@@ -518,17 +520,31 @@ void model_socket_lost(const struct staging *staging)
     const struct receiver_state *state = staging_receiver(staging);
     staging_read(staging, &counters);
     net_drops(&drops);
+    if (model.newest_socket != drops.socket) /* it was handed over of the one before */
+        model.newest_datagrams = model.newest_messages = 0;
     /* What is in flight tells of later drops than what has been counted. */
     if (model.dropped + model.newest_datagrams > counters.datagrams_dropped)
         model.dropped += model.newest_datagrams;
     else
         model.dropped = counters.datagrams_dropped;
-    uint64_t seen = state->socket == drops.socket ? state->dropped : 0;
+    uint64_t seen = staging_dropped(state, drops.socket);
     if (seen < model.newest_messages)
         seen = model.newest_messages;
     model.dropped_least += seen / (drops.counted > drops.messages ? NET_SEGMENTS_MAX : 1);
     model.dropped_most += drops.datagrams * NET_SEGMENTS_MAX;
     model.newest_datagrams = model.newest_messages = 0;
+}
+
+void model_old_socket_closed(void)
+{
+    struct net_drops drops;
+    uint32_t waiting;
+    if (!net_old_socket(&drops, &waiting))
+        return;
+    model.dropped += drops.datagrams;
+    model.dropped_least += drops.messages;
+    model.dropped_most += drops.datagrams * NET_SEGMENTS_MAX;
+    net_old_socket_closed();
 }
 
 /* Whether all drops are counted, as far as they can be told. */
@@ -539,7 +555,8 @@ static bool are_drops_counted(const struct staging *staging, const struct counte
     net_drops(&drops);
     if (model.drops_exact)
         return counters->datagrams_dropped == model.dropped + drops.datagrams;
-    return state->socket == drops.socket && state->dropped == drops.counted &&
+    return state->sockets[SOCKET_RECEIVE].cookie == drops.socket &&
+           state->sockets[SOCKET_RECEIVE].dropped == drops.counted &&
            counters->datagrams_dropped >= model.dropped_least + drops.messages &&
            counters->datagrams_dropped <= model.dropped_most + drops.datagrams * NET_SEGMENTS_MAX;
 }

@@ -49,7 +49,7 @@ void model_join(uint32_t number, uint32_t first);
 
 /* A call for datagrams begins; the kernel hands one over; the relay sends. */
 void model_call(const struct staging *staging);
-void model_handed(uint32_t number);
+void model_handed(uint32_t number, uint64_t socket);
 void model_sent(enum stream stream, struct span bytes, bool taken);
 
 /* The relay was killed, or has ended. */
@@ -62,6 +62,8 @@ void model_garbled(void);
 void model_file_lost(const char *name, size_t bytes);
 /* The socket is about to be replaced by another. */
 void model_socket_lost(const struct staging *staging);
+/* The socket before it is drained, and all its drops counted. */
+void model_old_socket_closed(void);
 /* A file was cut while it may have been written to: what is written behind the hole is lost. */
 void model_harmed(void);
 /* From here on drops are checked by their bounds only: messages were not all alike. */

@@ -14,6 +14,7 @@
 #include "os/thread.h"
 #include "relay/segment.h"
 #include "relay/writer.h"
+#include "world.h"
 
 enum mutant {
     MUTANT_NONE,
@@ -40,6 +41,9 @@ enum mutant {
     MUTANT_CHECKSUM,
     MUTANT_RESET,
     MUTANT_RELEASE,
+    MUTANT_DRAIN,
+    MUTANT_SOCKETS,
+    MUTANT_LAST_DROPS,
 };
 static const char *const names[] = {
     [MUTANT_NONE] = "none",
@@ -66,6 +70,9 @@ static const char *const names[] = {
     [MUTANT_CHECKSUM] = "checksum",       /* datums get no checksum */
     [MUTANT_RESET] = "reset",             /* a memory that is no good is not emptied */
     [MUTANT_RELEASE] = "release",         /* pages are given back that are used in part */
+    [MUTANT_DRAIN] = "drain",             /* the old socket is taken to be empty */
+    [MUTANT_SOCKETS] = "sockets",         /* its drops are counted from its beginning */
+    [MUTANT_LAST_DROPS] = "last_drops",   /* those behind its newest datagram are not */
 };
 static enum mutant chosen;
 
@@ -268,6 +275,36 @@ uint32_t __wrap_block_carry_checksum(uint32_t checksum, const uint8_t *image, si
                                      size_t to)
 {
     return chosen == MUTANT_CHECKSUM ? 0 : __real_block_carry_checksum(checksum, image, from, to);
+}
+
+int __real_net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages);
+int __wrap_net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages);
+int __wrap_net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages)
+{
+    return chosen == MUTANT_DRAIN && descriptor == DESCRIPTOR_DRAINING
+               ? 0
+               : __real_net_batch_receive(batch, descriptor, messages);
+}
+
+void __real_staging_use_sockets(struct staging *staging, uint64_t receive, uint64_t draining,
+                                bool drains);
+void __wrap_staging_use_sockets(struct staging *staging, uint64_t receive, uint64_t draining,
+                                bool drains);
+void __wrap_staging_use_sockets(struct staging *staging, uint64_t receive, uint64_t draining,
+                                bool drains)
+{
+    if (chosen == MUTANT_SOCKETS) /* an unknown one first: what was known goes */
+        __real_staging_use_sockets(staging, receive, UINT64_MAX, true);
+    __real_staging_use_sockets(staging, receive, draining, drains);
+}
+
+uint32_t __real_net_dropped(int descriptor);
+uint32_t __wrap_net_dropped(int descriptor);
+uint32_t __wrap_net_dropped(int descriptor)
+{
+    return chosen == MUTANT_LAST_DROPS && descriptor == DESCRIPTOR_DRAINING
+               ? 0
+               : __real_net_dropped(descriptor);
 }
 
 int __real_shared_memory_release(void *at, size_t bytes);

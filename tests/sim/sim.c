@@ -181,8 +181,25 @@ void world_call(void)
     model_call(&sim.staging);
 }
 
+/* The manager's part: the old socket is closed, and handed to no other relay, once one has said
+ * that nothing is left in it. */
+static void look_for_drained(void)
+{
+    struct net_drops drops;
+    uint32_t waiting;
+    if (!net_old_socket(&drops, &waiting) || ledger_drained(sim.staging.ledger) != drops.socket)
+        return;
+    if (waiting > 0)
+        fail("the old socket is said to be drained, and %u messages wait in it", waiting);
+    model_old_socket_closed();
+    events.sockets_drained++;
+    note("the old socket is drained", 0, 0);
+}
+
 static void look(void)
 {
+    if (random_chance(5000))
+        look_for_drained();
     if (random_chance(disk_is_writing() ? 20000 : 2000))
         model_look();
     if (!machine.interrupted && random_chance(20)) {
@@ -219,6 +236,8 @@ static void end_life(bool by_kill)
         events.kills_in_receive += net_is_receiving();
         events.kills_in_write += disk_is_writing();
         events.kills_in_open += sim.relay.receiver.free_slots == NULL;
+        events.kills_in_drain +=
+            net_is_given_old() && staging_receiver(&sim.staging)->taking == SOCKET_DRAINING;
         note("killed", 0, 0);
     } else {
         note("the relay ended", (uint64_t)sim.exit_status, 0);
@@ -231,6 +250,10 @@ static void end_life(bool by_kill)
             fail("the relay ended with status 1 though it was not short of memory");
         if (sim.exit_status == EXIT_RENEW && !machine.interrupted)
             fail("the relay wants another and does not stop for it");
+        struct net_drops drops;
+        uint32_t waiting;
+        if (sim.exit_status == EXIT_STOPPED && net_old_socket(&drops, &waiting) && waiting > 0)
+            fail("the relay stopped, and %u messages wait in the old socket", waiting);
         events.stops += sim.exit_status == EXIT_STOPPED;
         /* Known, see segment.c: it gave up blocks that a killed relay may have written already. */
         if (sim.relay.folder.descriptor < 0) {
@@ -360,6 +383,11 @@ static void settle(void)
     live_until(machine.now_ns + wait_ns);
     if (!sim.alive)
         fail("no relay lives though nothing fails");
+    struct net_drops drops;
+    uint32_t waiting;
+    look_for_drained();
+    if (net_old_socket(&drops, &waiting))
+        fail("the old socket is not drained: %u messages wait in it", waiting);
     if (!net_is_idle())
         fail("the relay does not receive");
     if (!model_is_settled(&sim.staging))
@@ -412,6 +440,7 @@ static void lose_memory(bool power)
     kill_now();
     model_memory_lost(&sim.staging, power);
     if (power) {
+        net_old_socket_closed();
         disk_power_cut();
         net_socket_new(random_spread(20000, 4 << 20));
         machine.realtime_offset += (int64_t)random_below(100 * NS_PER_S);
@@ -516,6 +545,26 @@ static void somebody(void)
     }
 }
 
+/* The channel listens elsewhere from now on: the relay is killed, asked to hand over or asked to
+ * end, and the next one has both sockets. */
+static void change_socket(void)
+{
+    struct net_drops drops;
+    uint32_t waiting;
+    look_for_drained();
+    if (net_old_socket(&drops, &waiting) || net_is_given_old())
+        return; /* one after the other */
+    net_socket_changes(random_spread(20000, 4 << 20));
+    events.sockets_changed++;
+    note("the socket changes", 0, 0);
+    if (!sim.alive || random_chance(400000)) {
+        kill_now();
+    } else {
+        machine.interrupted = true;
+        machine.handing_over = random_chance(600000);
+    }
+}
+
 static void step_clock(void)
 {
     machine.realtime_offset += (int64_t)random_below(20 * NS_PER_S) - (int64_t)(10 * NS_PER_S);
@@ -617,16 +666,22 @@ static void phase(void)
                 step_clock();
             if (random_chance(60000))
                 somebody();
+            if (random_chance(60000))
+                change_socket();
             if (random_chance(100000))
                 kill_now();
         }
     }
+    struct net_drops drops;
+    uint32_t waiting;
     kind = random_below(100);
     if (kind < 20)
         lose_memory(true);
     else if (kind < 26)
         lose_memory(false);
-    else if (kind < 30) {
+    else if (kind < 40)
+        change_socket();
+    else if (kind < 44 && !net_old_socket(&drops, &waiting)) {
         kill_now();
         model_socket_lost(&sim.staging);
         events.sockets_replaced++;

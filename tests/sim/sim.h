@@ -101,6 +101,9 @@ void clock_to(uint64_t ns);
     X(pages_lost)                                                                                  \
     X(fresh_memories)                                                                              \
     X(sockets_replaced)                                                                            \
+    X(sockets_changed)                                                                             \
+    X(sockets_drained)                                                                             \
+    X(kills_in_drain)                                                                              \
     X(garbled_memories)                                                                            \
     X(clock_steps) X(switches) X(datagrams) X(datagrams_invalid) X(datagrams_dropped)              \
         X(datagrams_coalesced) X(coalesced_still) X(runs_sent) X(runs_refused) X(renewals)         \

@@ -16,6 +16,7 @@ enum {
     DESCRIPTOR_DECIMATED,
     DESCRIPTOR_MEMORY,
     DESCRIPTOR_INTERRUPT,
+    DESCRIPTOR_DRAINING,
     DESCRIPTOR_FOLDER = 100,
     DESCRIPTOR_LOCK,
     DESCRIPTOR_FILE = 200
@@ -46,6 +47,15 @@ struct net_kernel {
 void net_kernel(const struct net_kernel *is);
 /* A socket as it is opened: empty, nothing dropped, with a cookie of its own. */
 void net_socket_new(uint64_t queue_bytes);
+/* A new one takes its place: nothing more comes to the old one, in which what came waits. A relay
+ * that lives goes on with that, the next is handed both. There must be no older one. */
+void net_socket_changes(uint64_t queue_bytes);
+/* Of the old one: its drops (false: there is none) and what waits in it; and its end. */
+struct net_drops;
+bool net_old_socket(struct net_drops *drops, uint32_t *waiting);
+void net_old_socket_closed(void);
+bool net_is_given_old(void); /* the relay was handed the old one, too */
+void net_close(int descriptor);
 bool net_is_idle(void);
 /* Of this socket: as the kernel counts them, which may be messages or datagrams; and both. */
 struct net_drops {

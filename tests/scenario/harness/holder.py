@@ -16,7 +16,7 @@ from . import avro, container, readers, signals
 from .fleet import OFFLOAD, RELAY, ROOT, Addresses, flotilla, new_folder, wait_until
 
 TRACER = ROOT / "build/units/trace_fault"
-SO_TIMESTAMPNS, SO_RXQ_OVFL = 35, 40
+SO_TIMESTAMPNS, SO_RXQ_OVFL, SO_MEMINFO, SO_COOKIE = 35, 40, 55, 57
 HANG_SECONDS = 20
 
 
@@ -59,13 +59,10 @@ class Holder:
         self.folder = new_folder("flotilla-holder-")
         self.layout = layout
         self.sent = self.bad = self.lives = 0
-        self.receive, self.sender = _udp(64 << 20), _udp()
+        self.receive, self.old, self.sender = self._receiver(), None, _udp()
         self.full, self.decimated = _udp(64 << 20), _udp(64 << 20)
-        for one in (self.receive, self.full, self.decimated):
+        for one in (self.full, self.decimated):
             one.bind(("127.0.0.1", 0))
-        for option in (SO_TIMESTAMPNS, SO_RXQ_OVFL):
-            self.receive.setsockopt(socket.SOL_SOCKET, option, 1)
-        self.receive.setblocking(False)
         self.full.setblocking(False)
         self.sender.connect(self.receive.getsockname())
         self.live = 0
@@ -78,6 +75,15 @@ class Holder:
         self.words += ["--offload=off"] if OFFLOAD == "off" else []
         self.memory = -1
 
+    @staticmethod
+    def _receiver():
+        one = _udp(64 << 20)
+        one.bind(("127.0.0.1", 0))
+        for option in (SO_TIMESTAMPNS, SO_RXQ_OVFL):
+            one.setsockopt(socket.SOL_SOCKET, option, 1)
+        one.setblocking(False)
+        return one
+
     def __enter__(self):
         if not Holder.memory_bytes:
             Holder.memory_bytes = self._measure()
@@ -88,8 +94,9 @@ class Holder:
         return self
 
     def __exit__(self, kind, error, trace):
-        for one in (self.receive, self.sender, self.full, self.decimated):
-            one.close()
+        for one in (self.receive, self.old, self.sender, self.full, self.decimated):
+            if one:
+                one.close()
         os.close(self.memory)
         if not os.environ.get("FLOTILLA_TEST_KEEP"):
             shutil.rmtree(self.folder)
@@ -127,6 +134,19 @@ class Holder:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
+    def change_address(self):
+        """Another socket beside the first, to which nothing comes any more: the next lives get
+        both, until the old one is closed."""
+        self.old, self.receive = self.receive, self._receiver()
+        self.old.connect(("127.0.0.1", 9))
+        self.words[3] = f"--listen=127.0.0.1:{self.receive.getsockname()[1]}"
+        self.sender.connect(self.receive.getsockname())
+
+    def is_drained(self):
+        """Whether a relay has said so in the channel's memory: in its ledger stands the cookie."""
+        cookie = self.old.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
+        return cookie in os.pread(self.memory, 32768, 0)
+
     def send(self, count, bad=0):
         for _ in range(bad):
             self.sender.send(b"\xff")
@@ -140,8 +160,11 @@ class Holder:
         self.lives += 1
         report = self.folder / "report"
         report.unlink(missing_ok=True)
+        inherited = [("receive", self.receive.fileno()), ("memory", self.memory)]
+        if self.old:
+            inherited.append(("draining", self.old.fileno()))
         pid = self._spawn([str(TRACER), *map(str, harm), "--report", str(report), *self.words],
-                          [("receive", self.receive.fileno()), ("memory", self.memory)])
+                          inherited)
         code = None
 
         def ended(seconds):
