@@ -384,8 +384,7 @@ uint32_t staging_dropped(const struct receiver_state *state, uint64_t cookie)
     return 0;
 }
 
-void staging_use_sockets(struct staging *staging, uint64_t receive, uint64_t draining,
-bool drains)
+void staging_use_sockets(struct staging *staging, uint64_t receive, uint64_t draining, bool drains)
 {
     const struct receiver_state *state = staging_receiver(staging);
     struct receiver_state *next = staging_receiver_begin(staging);

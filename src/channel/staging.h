@@ -194,19 +194,20 @@ void staging_unmap(struct staging *staging);
 /* Empties the memory (after -EBADMSG) but for the ledger, if that is one. The counters are lost
  * with it. */
 int staging_reset(int descriptor);
-/* To memory that is fresh: so much of what the system dropped on these sockets is counted by now, in
- * another memory; the newest message had `coalesced` datagrams. */
+/* To memory that is fresh: so much of what the system dropped on these sockets is counted by now,
+ * in another memory; the newest message had `coalesced` datagrams. */
 void staging_note_sockets(struct staging *staging, const struct socket_drops sockets[SOCKETS],
                           uint32_t coalesced);
 /* How much of a socket's own count of drops is in datagrams_dropped; 0 of one that no relay has
  * taken from: it counts from its beginning. */
 uint32_t staging_dropped(const struct receiver_state *state, uint64_t cookie);
 /* For a relay that takes over, once the batch in flight is done, as that is of the socket that the
- * last relay took from: the sockets that this one has, by their cookies; with `drains`, batches come
- * from SOCKET_DRAINING until the receiver has drained it. When a count is reset: never, but for a
- * socket that neither count was of, which begins at 0. One that was SOCKET_RECEIVE keeps its count
- * as SOCKET_DRAINING, and back; without one to drain, the last SOCKET_RECEIVE is kept there. So each
- * drop is counted once, however often a pair of sockets is handed down and in which roles. */
+ * last relay took from: the sockets that this one has, by their cookies; with `drains`, batches
+ * come from SOCKET_DRAINING until the receiver has drained it. When a count is reset: never, but
+ * for a socket that neither count was of, which begins at 0. One that was SOCKET_RECEIVE keeps its
+ * count as SOCKET_DRAINING, and back; without one to drain, the last SOCKET_RECEIVE is kept there.
+ * So each drop is counted once, however often a pair of sockets is handed down and in which roles.
+ */
 void staging_use_sockets(struct staging *staging, uint64_t receive, uint64_t draining, bool drains);
 
 /* The state in force; the copy to change, made equal to it; and putting that copy in force. Only

@@ -242,8 +242,8 @@ static void count_unheard(struct channel *channel)
         seen.coalesced = 0;
     /* An earlier manager may have counted what the kernel dropped, and have died then. */
     if (socket != 0 && socket != channel->counted_socket && channel->staging.memory) {
-        uint32_t more = net_dropped(channel->receive) -
-                        staging_dropped(&seen, socket); /* goes round at 2^32 */
+        uint32_t more =
+            net_dropped(channel->receive) - staging_dropped(&seen, socket); /* goes round at 2^32 */
         bool many = seen.coalesced > 0 && net_is_coalescing(channel->receive);
         lost += more < 1u << 31 ? (uint64_t)more * (many ? seen.coalesced : 1) : 0;
     }
@@ -409,9 +409,8 @@ static void carry_drops(const struct channel *channel, struct staging *made)
     if (channel->staging.memory) {
         staging_copy_receiver(&channel->staging, &seen);
     } else if (channel->ledger && channel->receive >= 0) { /* another version's, and at its end */
-        seen.sockets[SOCKET_RECEIVE] =
-            (struct socket_drops){.cookie = net_cookie(channel->receive),
-                                  .dropped = net_dropped(channel->receive)};
+        seen.sockets[SOCKET_RECEIVE] = (struct socket_drops){
+            .cookie = net_cookie(channel->receive), .dropped = net_dropped(channel->receive)};
     }
     if (seen.sockets[SOCKET_RECEIVE].cookie != 0)
         staging_note_sockets(made, seen.sockets, seen.coalesced);

@@ -24,7 +24,7 @@
 #define DRAIN_NS         (2 * NS_PER_S) /* of nothing but errors, when it is to end */
 #define QUEUE_BYTES_MAX  (2ull << 30)   /* granted to any */
 #define QUEUED_BYTES_MIN 256u           /* charged for a message in it, at the least */
-#define IDLE_NS          NS_PER_S /* after this long without data, memory is given back */
+#define IDLE_NS          NS_PER_S       /* after this long without data, memory is given back */
 #define LEAVE_LOOK_NS    ((int64_t)(2 * NS_PER_MS))
 #define RECEIVE_PAUSE_NS (5 * NS_PER_MS) /* after an error of the kernel's */
 #define FULL_BATCHES_MAX 16              /* without a look at the signals */
@@ -807,8 +807,8 @@ static void rest(struct receiver *receiver)
     }
 }
 
-/* Takes one batch. How many messages, 0 if none waits, -EAGAIN if the kernel would not tell for now,
- * or another negative errno if the descriptor is none. `*full` says that there may be more. */
+/* Takes one batch. How many messages, 0 if none waits, -EAGAIN if the kernel would not tell for
+ * now, or another negative errno if the descriptor is none. `*full` says that there may be more. */
 static int take_batch(struct receiver *receiver, int descriptor, bool *full)
 {
     ledger_beat(receiver->staging->ledger);

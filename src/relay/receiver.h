@@ -72,12 +72,12 @@ void receiver_resume(struct receiver *receiver);
 void receiver_close_block(struct receiver *receiver);
 
 /* Takes what waits in the draining socket, says so (ledger_note_drained) and closes it, then works
- * on the other until asked to stop (interrupt_seen). Then it takes what is queued in both and closes
- * the open block; or, asked to hand over, ends between two batches, with what is queued left to the
- * successor: that gets the draining socket again unless it has been said to be drained. 0, or a
- * negative errno if a socket fails for good.
- * A socket's queue is taken until nothing is left; where datagrams come faster than they can be
- * taken, as many messages as the queue can hold: more than what waited when it was begun. */
+ * on the other until asked to stop (interrupt_seen). Then it takes what is queued in both and
+ * closes the open block; or, asked to hand over, ends between two batches, with what is queued left
+ * to the successor: that gets the draining socket again unless it has been said to be drained. 0,
+ * or a negative errno if a socket fails for good. A socket's queue is taken until nothing is left;
+ * where datagrams come faster than they can be taken, as many messages as the queue can hold: more
+ * than what waited when it was begun. */
 int receiver_run(struct receiver *receiver);
 
 #endif

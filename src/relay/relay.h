@@ -40,12 +40,12 @@ struct relay {
  * an enum relay_exit, and then the reason is logged. relay_close ends it in either case. */
 int relay_open(struct relay *relay);
 /* Goes on where the last relay stopped, and works until asked to stop (os/interrupt.h). An enum
- * relay_exit. Handed an old socket beside its own (INHERIT_DRAINING), to which nothing must come any
- * more (net_hear_nobody), it takes what waits there first (receiver_run). So a change of address:
- * open the next socket, quiesce the old one, have the relay hand over, start the next with both, and
- * with both again until ledger_drained is the old one's cookie. Where only the old relay knows what
- * the datagrams are (another schema): quiesce its socket and ask it to stop. With EXIT_STOPPED it
- * has taken all that waited in its sockets, and recorded it. */
+ * relay_exit. Handed an old socket beside its own (INHERIT_DRAINING), to which nothing must come
+ * any more (net_hear_nobody), it takes what waits there first (receiver_run). So a change of
+ * address: open the next socket, quiesce the old one, have the relay hand over, start the next with
+ * both, and with both again until ledger_drained is the old one's cookie. Where only the old relay
+ * knows what the datagrams are (another schema): quiesce its socket and ask it to stop. With
+ * EXIT_STOPPED it has taken all that waited in its sockets, and recorded it. */
 int relay_work(struct relay *relay);
 /* Logs what was counted. */
 void relay_report(const struct relay *relay);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * os/net.h over a socket with a bounded queue, and one before it to which nothing comes any more. What the kernel notes of each datagram it hands
- * over stands in the batch, in memory that outlives the caller; a kill can come between any two of
- * them. A queued datagram is charged as measured (64 B: 832, 1,400 B: 2,305).
+ * os/net.h over a socket with a bounded queue, and one before it to which nothing comes any more.
+ * What the kernel notes of each datagram it hands over stands in the batch, in memory that outlives
+ * the caller; a kill can come between any two of them. A queued datagram is charged as measured (64
+ * B: 832, 1,400 B: 2,305).
  *
  * A socket that coalesces gets runs of datagrams as one message: equal ones from one sender, the
  * last perhaps shorter. Such a message is queued, handed over and dropped as a whole; taken from a
@@ -364,7 +365,8 @@ static bool has_data(const void *context)
 int net_wait(int descriptor, int other, int64_t timeout_ns)
 {
     seam("net_wait", 500);
-    MUST(descriptor == DESCRIPTOR_RECEIVE && !has_both && (other == DESCRIPTOR_INTERRUPT || other == -1));
+    MUST(descriptor == DESCRIPTOR_RECEIVE && !has_both &&
+         (other == DESCRIPTOR_INTERRUPT || other == -1));
     bool interruptible = other != -1;
     if (fault(machine.faults.wait)) {
         events.waits_interrupted++;
