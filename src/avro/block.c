@@ -181,12 +181,6 @@ uint16_t block_place(uint64_t offset)
     return (uint16_t)(offset / BLOCK_PAGE_BYTES % BLOCK_PLACES + 1);
 }
 
-size_t block_finish(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
-                    const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment)
-{
-    return block_finish_at(image, data_bytes, count, arrival_ns, sync, alignment, 0);
-}
-
 size_t block_finish_at(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
                        const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment, uint16_t place)
 {
@@ -238,8 +232,8 @@ size_t block_finish_checked(uint8_t *image, size_t data_bytes, uint64_t count, u
     return bytes;
 }
 
-/* Reads the fillers and stored blocks between `at` and `end`; false if they are not as block_finish
- * makes them. */
+/* Reads the fillers and stored blocks between `at` and `end`; false if they are not as
+ * block_finish_at makes them. */
 static bool stored_blocks_read(const uint8_t *at, const uint8_t *end, const uint8_t *first_data,
                                struct bits *bits, size_t *data_bytes)
 {

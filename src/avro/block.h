@@ -49,17 +49,13 @@ size_t block_data_max(size_t room);
  * start of another image, for a page that is written while its block still grows. */
 void block_copy(uint8_t *image, const uint8_t *from, size_t skip, size_t data_bytes);
 
-/* Writes the front, the stored-block headers, the filler, the trailer and the sync marker around
- * `data_bytes` of datums, `count` > 0 of them. Returns the block's size. Doing it again gives the
- * same bytes. */
-size_t block_finish(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
-                    const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment);
-
 /* The place a block notes when it is written at `offset` of its file: the page's number, in a cycle
  * of 65,535 from 1 up. 0 is no place. */
 uint16_t block_place(uint64_t offset);
 
-/* As block_finish, for a block that is written at `place`; block_finish itself notes none. */
+/* Writes the front, the stored-block headers, the filler, the trailer and the sync marker around
+ * `data_bytes` of datums, `count` > 0 of them, for a block that is written at `place`. Returns the
+ * block's size. Doing it again gives the same bytes. */
 size_t block_finish_at(uint8_t *image, size_t data_bytes, uint64_t count, uint64_t arrival_ns,
                        const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment, uint16_t place);
 

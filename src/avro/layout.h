@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * A layout is a schema compiled to a compact table that a datum's bytes are walked with: no names,
- * no JSON, no allocation. `flotilla` compiles it (avro/compile.h); the relay only loads and walks
+ * no JSON, no allocation. `flotilla` compiles it (schema/schema.h); the relay only loads and walks
  * it. Relies on nothing but the bytes. Source of the encoding: Avro 1.11 specification.
  *
  * The image of a layout, all numbers little-endian, as `struct layout_header` followed by

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * `flotilla check`: is fleet.yaml good, and what does it come to?
  * Relies on config/config for everything that is checked. The outage budget is a figure for one
- * kind of traffic, measured on Linux: see BUDGET_DATAGRAM_CHARGE. */
+ * kind of traffic, measured on Linux (os/net.h). */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>

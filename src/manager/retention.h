@@ -44,7 +44,7 @@ struct retention_file {
  *   furthest above its share (limit / channels) goes. A channel within its share loses nothing.
  * - Free space: while less than the limit is free, the oldest file of the channel that holds most
  *   goes; a channel that holds less than the average loses nothing.
- * 0, or -ENOMEM. */
+ * 0, or -ENOMEM. For tests. */
 int retention_choose(struct retention_file *files, size_t file_count, uint32_t channel_count,
                      const struct retention_limits *limits, uint64_t now_ns, uint64_t free_bytes,
                      uint64_t total_bytes);

@@ -216,6 +216,28 @@ static int find_leaf(struct compiler *compiler, const struct schema *root, const
     return 0;
 }
 
+/* All parts in one piece of memory, from malloc; NULL without memory. Sets the header's size and
+ * checksum. */
+static uint8_t *join(const struct compiler *compiler, struct layout_header *header,
+                     struct span text)
+{
+    size_t nodes_bytes = header->node_count * sizeof(struct layout_node);
+    size_t links_bytes = header->link_count * sizeof(uint32_t);
+    size_t bytes = sizeof(*header) + nodes_bytes + links_bytes + text.bytes;
+    uint8_t *image = malloc(bytes);
+    if (image == NULL)
+        return NULL;
+    header->image_bytes = (uint32_t)bytes;
+    memcpy(image, header, sizeof(*header));
+    memcpy(image + sizeof(*header), compiler->nodes, nodes_bytes);
+    memcpy(image + sizeof(*header) + nodes_bytes, compiler->links, links_bytes);
+    if (text.bytes > 0)
+        memcpy(image + sizeof(*header) + nodes_bytes + links_bytes, text.at, text.bytes);
+    header->checksum = crc32c(0, image, bytes);
+    memcpy(image, header, sizeof(*header));
+    return image;
+}
+
 int schema_compile(const struct schema_file *file, const char *time, const char *sequence,
                    uint8_t **image, size_t *image_bytes, char *error, size_t error_bytes)
 {
@@ -272,25 +294,14 @@ int schema_compile(const struct schema_file *file, const char *time, const char 
     if (status < 0)
         goto out;
 
-    size_t nodes_bytes = count * sizeof(struct layout_node);
-    size_t links_bytes = compiler.link_count * sizeof(uint32_t);
-    size_t bytes = sizeof(header) + nodes_bytes + links_bytes + text.bytes;
-    uint8_t *made = malloc(bytes);
+    uint8_t *made = join(&compiler, &header, text);
     if (made == NULL) {
         refuse(&compiler, "%s", strerror(ENOMEM));
         status = -ENOMEM;
         goto out;
     }
-    header.image_bytes = (uint32_t)bytes;
-    memcpy(made, &header, sizeof(header));
-    memcpy(made + sizeof(header), compiler.nodes, nodes_bytes);
-    memcpy(made + sizeof(header) + nodes_bytes, compiler.links, links_bytes);
-    if (text.bytes > 0)
-        memcpy(made + sizeof(header) + nodes_bytes + links_bytes, text.at, text.bytes);
-    header.checksum = crc32c(0, made, bytes);
-    memcpy(made, &header, sizeof(header));
     *image = made;
-    *image_bytes = bytes;
+    *image_bytes = header.image_bytes;
 out:
     free(compiler.nodes);
     free(compiler.links);

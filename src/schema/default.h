@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Whether a field's default is a value of the field's type. Relies on jansson and schema_report.
+ * Whether a field's default is a value of the field's type. Relies on jansson and schema/report.h.
  * Source: Avro 1.11 specification ("Schema Declaration", the table of field default values). */
 #ifndef FLOTILLA_SCHEMA_DEFAULT_H
 #define FLOTILLA_SCHEMA_DEFAULT_H

@@ -187,7 +187,8 @@ static void place_of_byte(struct span text, size_t offset, uint32_t *line, uint3
     }
 }
 
-void report_locate(const struct report *report, uint32_t *line, uint32_t *column)
+/* Of the value where the reading is. */
+static void locate(const struct report *report, uint32_t *line, uint32_t *column)
 {
     const uint8_t *end = report->text.at + report->text.bytes;
     const uint8_t *at = skip_space(report->text.at, end), *next = at;
@@ -344,7 +345,7 @@ __attribute__((format(printf, 3, 0))) static void keep_here(struct report *repor
     uint32_t line, column;
     if (!is_room(report, warning))
         return;
-    report_locate(report, &line, &column);
+    locate(report, &line, &column);
     report_path(report, path, sizeof(path));
     keep(report, warning, line, column, path, format, arguments);
 }

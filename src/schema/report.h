@@ -61,10 +61,7 @@ const struct report_place *report_keep(struct report *report, void *(*take)(void
 /* Goes to a place that was kept. */
 void report_go(struct report *report, const struct report_place *place);
 
-/* Line and column (in characters), both from 1, of the value where the reading is. */
-void report_locate(const struct report *report, uint32_t *line, uint32_t *column);
-
-/* The same of a place that was kept. */
+/* Line and column (in characters), both from 1, of a place that was kept. */
 void report_locate_place(const struct report *report, const struct report_place *place,
                          uint32_t *line, uint32_t *column);
 

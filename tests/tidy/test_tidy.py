@@ -22,34 +22,67 @@ PLANTED = {
     "system macro": ("src/base/log.c", "\n#ifdef __linux__\n#endif\n", "asks for a system"),
     "long line": ("src/base/log.c", "\n/* " + "x" * 100 + " */\n", "columns"),
     "trailing blank": ("src/base/log.c", "\nint y; \n", "blanks at the end"),
+    "long function": ("src/base/log.c", "\nint x(void)\n{\n" + "    ;\n" * 69 + "}\n",
+                      "x(): 71 lines"),
+    "dead declaration": ("src/base/log.h", "\nint nobody_calls(void);\n", "dead: nobody_calls()"),
+    "dead declaration for tests": (
+        "src/base/log.h", "\n/* For tests. */\nint no_test_calls(void);\n",
+        "dead: no_test_calls()"),
+    "absent file": ("src/base/log.c", "\n/* See base/absent.h. */\n", "names base/absent.h"),
+    "absent name": ("src/base/log.c", "\n/* As absent" + "_one has it. */\n", "_one, which is"),
+    "everything of GNU's": ("src/base/log.c", "\n#define _GNU_SOURCE\n", "belongs below src/os"),
     "machine path": ("README.md", "\nsee /home/" + "somebody/notes\n", "somebody's machine"),
 }
 
 
 @pytest.fixture
 def copy(tmp_path):
-    for name in ("src", "tests", "meson.build", "README.md"):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, tmp_path / name)
+    for path in tidy.tracked(ROOT):
+        to = tmp_path / path.relative_to(ROOT)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to)
     return tmp_path
 
 
-def test_the_house_is_tidy():
-    found = tidy.check(ROOT)
+@pytest.fixture(scope="module")
+def before():
+    return tidy.check(ROOT)
+
+
+def test_the_house_is_tidy(before):
+    found = before
     assert not found, "\n" + "\n".join(f"{name}:{line}: {text}" for name, line, text in found)
 
 
 @pytest.mark.parametrize("rule", PLANTED)
-def test_a_planted_violation_is_found(copy, rule):
+def test_a_planted_violation_is_found(copy, before, rule):
     name, text, expected = PLANTED[rule]
-    before = tidy.check(copy)
     with open(copy / name, "a") as file:
         file.write(text)
     new = [found for found in tidy.check(copy) if found not in before]
     assert [found for found in new if found[0] == name and expected in found[2]], new
+
+
+def test_what_is_within_the_rules_is_not_found(copy, before):
+    with open(copy / "src/base/log.c", "a") as file:
+        file.write("\nint x(void)\n{\n" + "    ;\n" * 68 + "}\n")
+        file.write("\n/* As recvmmsg_or_so(2) has it, and CLOCK_MONOTONIC, log_line. */\n"
+                   "/* build/made.json */\nint clock_line, CLOCK_MONOTONIC, log_line;\n")
+    with open(copy / "src/base/log.h", "a") as file:
+        file.write("\n/* For tests. */\nint a_test_calls(void);\n")
+    with open(copy / "tests/unit/test_units.c", "a") as file:
+        file.write("\nint x(void) { return a_test_calls(); }\n")
+    assert tidy.check(copy) == before
+
+
+def test_an_exception_that_is_not_needed_is_a_violation(copy, before):
+    known = copy / tidy.EXCEPTIONS
+    known.write_text(known.read_text() + "src/base/log.h: dead: nobody_calls()*\n")
+    (new,) = [found for found in tidy.check(copy) if found not in before]
+    assert new[2] == "not needed any more: src/base/log.h: dead: nobody_calls()*"
+    with open(copy / "src/base/log.h", "a") as file:
+        file.write("\nint nobody_calls(void);\n")
+    assert tidy.check(copy) == before
 
 
 @pytest.mark.parametrize("name,text,expected", [
@@ -63,8 +96,7 @@ def test_a_planted_file_is_found(copy, name, text, expected):
     assert [found for found in tidy.check(copy) if found[0] == name and expected in found[2]]
 
 
-def test_comments_and_strings_are_not_code(copy):
+def test_comments_and_strings_are_not_code(copy, before):
     path = copy / "src/base/log.c"
-    before = len(tidy.check(copy))
     path.write_text(path.read_text() + '\n/* never strcpy(a, b) */\nconst char *z = "gets()";\n')
-    assert len(tidy.check(copy)) == before
+    assert tidy.check(copy) == before

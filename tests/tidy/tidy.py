@@ -2,7 +2,11 @@
 """The rules of the house that a compiler does not know: tests/tidy/tidy.py [FOLDER].
 
 Prints every violation as FILE:LINE: text and exits 1 if there is any. Works on the text of the
-sources, with comments and literals blanked where a rule is about code; it does not preprocess."""
+sources, with comments and literals blanked where a rule is about code; it does not preprocess.
+
+tests/tidy/exceptions lists what is known and not mended yet, as FILE: text with wildcards; a line
+that is not needed any more is itself a violation, so the list only shrinks."""
+import fnmatch
 import re
 import subprocess
 import sys
@@ -63,6 +67,17 @@ SYSTEM_MACRO = re.compile(
 TEXT_SUFFIXES = {".c", ".h", ".py", ".js", ".build", ".md", ".yaml", ".yml", ".txt", ".json",
                  ".avsc", ".service", ".socket", ".ini", ""}
 LINE_MAX = 100
+FUNCTION_LINES_MAX = 70  # from brace to brace
+EXCEPTIONS = "tests/tidy/exceptions"
+COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(//[^\n]*|/\*.*?\*/)', re.S)
+PROTOTYPE = re.compile(r"^(?!static\b|typedef\b|#)[A-Za-z_][\w \t*]*?[ *](\w+)\([^;{}]*?\)[^;{}]*;",
+                       re.M)
+# A file, or a name that was somewhere a file; what is made below build/ is not looked for.
+FILE_NAME = re.compile(
+    r"(?<![\w/.<*-])(?!build/)((?:[\w-]+/)*[\w-]+\.(?:[ch]|py|md|json|build|yaml))\b(?!\*)")
+# A name of more than one word, but for one with its manual's section: recvmmsg(2), sd_notify(3).
+IDENTIFIER = re.compile(r"(?<![\w./<-])([A-Za-z]\w*_\w+)\b(?!\(\d)")
+FOR_TESTS = "For tests"  # how a header says of a function that src does not use it elsewhere
 
 
 def blank(text):
@@ -118,9 +133,104 @@ def check_c(path, name, text, report):
                    f"{match.group(1)}() is banned: {BANNED[match.group(1)]}")
     if name.startswith("src/"):
         check_includes(path, name, text, report)
+        if name.endswith(".c"):
+            check_functions(code, report)
         if not name.startswith("src/os/"):
+            for match in re.finditer(r"\b_GNU_SOURCE\b", code):
+                report(line_of(code, match.start()), "_GNU_SOURCE belongs below src/os")
             for match in SYSTEM_MACRO.finditer(code):
                 report(line_of(code, match.start()), "asks for a system outside src/os")
+
+
+def comments(text):
+    """The comments of a C file, as (offset, text)."""
+    return [(match.start(1), match.group(1)) for match in COMMENT.finditer(text) if match.group(1)]
+
+
+def check_functions(text, report):
+    """No function is longer than what a reader sees at once."""
+    begin, lines = None, text.split("\n")
+    for number, line in enumerate(lines):
+        if line == "{":
+            begin = number
+        elif line == "}" and begin is not None:
+            count = number - begin + 1
+            if count > FUNCTION_LINES_MAX:
+                above = "\n".join(lines[max(begin - 8, 0):begin])
+                name = re.findall(r"^\w[\w \t*]*?(\w+)\(", above, re.M)[-1]
+                report(begin + 1, f"{name}(): {count} lines, more than {FUNCTION_LINES_MAX}")
+            begin = None
+
+
+def check_declarations(texts, found):
+    """What a header of src declares is used by another file of src, or said to be for tests, and
+    then is."""
+    code = {name: blank(text) for name, text in texts.items()
+            if name.endswith((".c", ".h")) and name.startswith(("src/", "tests/", "bench/"))}
+    words = {name: re.findall(r"\w+", text) for name, text in code.items()}
+    users = {}  # of a word: {file: how often}
+    for name, all_words in words.items():
+        for word in all_words:
+            users.setdefault(word, {}).setdefault(name, 0)
+            users[word][name] += 1
+    for header in sorted(name for name in code if name.startswith("src/") and name.endswith(".h")):
+        for match in PROTOTYPE.finditer(code[header]):
+            function = match.group(1)
+            used = dict(users[function])
+            used[header] -= 1
+            definition = re.compile(
+                rf"^(?!static\b)\w[\w \t*]*?[ *]{function}\([^;{{}}]*\)\s*\{{", re.M)
+            other = [name for name, count in used.items() if count and (
+                name.endswith(".h") or not definition.search(code[name]))]
+            if any(name.startswith("src/") for name in other):
+                continue
+            comment, _, behind = texts[header][:match.start()].rpartition("/*")[2].partition("*/\n")
+            if FOR_TESTS in comment and "\n\n" not in behind and other:
+                continue
+            found.append((header, line_of(code[header], match.start(1)),
+                          f"dead: {function}() is used by no other file of src"))
+
+
+def check_comments(texts, names, found):
+    """What a comment names is there."""
+    known = set()
+    for name, text in texts.items():
+        if name.endswith((".c", ".h")):
+            text = COMMENT.sub(lambda match: " " if match.group(1) else match.group(), text)
+        if name.endswith((".c", ".h", ".py", ".js", ".build", ".yaml", ".json")):
+            known.update(re.findall(r"\w+", text))
+    for name, text in texts.items():
+        if not name.endswith((".c", ".h")):
+            continue
+        for offset, comment in comments(text):
+            for match in FILE_NAME.finditer(comment):
+                if not any(f"/{one}".endswith(f"/{match.group(1)}") for one in names):
+                    found.append((name, line_of(text, offset + match.start()),
+                                  f"names {match.group(1)}, which is not there"))
+            # Below src/os they are the system's.
+            if name.startswith("src/") and not name.startswith("src/os/"):
+                for match in IDENTIFIER.finditer(comment):
+                    if match.group(1) not in known:
+                        found.append((name, line_of(text, offset + match.start()),
+                                      f"names {match.group(1)}, which is not there"))
+
+
+def except_known(root, found):
+    """Without what the list of exceptions has; a line of it that excepts nothing is added."""
+    path = root / EXCEPTIONS
+    if not path.exists():
+        return found
+    left = []
+    lines = [line for line in path.read_text().split("\n") if line and not line.startswith("#")]
+    unused = dict.fromkeys(lines)
+    for one in found:
+        for line in lines:
+            if fnmatch.fnmatchcase(f"{one[0]}: {one[2]}", line):
+                unused.pop(line, None)
+                break
+        else:
+            left.append(one)
+    return left + [(EXCEPTIONS, 1, f"not needed any more: {line}") for line in unused]
 
 
 def check(root):
@@ -150,8 +260,8 @@ def check(root):
                 report(number, f"{len(line)} columns, more than {LINE_MAX}")
             if line.rstrip() != line:
                 report(number, "blanks at the end of the line")
-            if MACHINE_PATH.search(line) and name != "tests/tidy/tidy.py":
-                report(number, "names a path of somebody's machine")
+        for match in MACHINE_PATH.finditer(text):
+            report(line_of(text, match.start()), "names a path of somebody's machine")
         if text and not text.endswith("\n"):
             report(text.count("\n") + 1, "no newline at the end of the file")
         suffix = Path(name).suffix
@@ -164,7 +274,12 @@ def check(root):
             report(1, "dead: meson.build does not name it")
         if suffix == ".h" and name.startswith("src/") and name.removeprefix("src/") not in included:
             report(1, "dead: nobody includes it")
-    return sorted(found)
+    check_declarations(texts, found)
+    check_comments(texts, names, found)
+    for match in re.finditer(r"add_project_arguments\((?:[^()]|\([^()]*\))*?_GNU_SOURCE", build):
+        found.append(("meson.build", line_of(build, match.end()),
+                      "_GNU_SOURCE for all, where only src/os is to have it"))
+    return sorted(except_known(root, found))
 
 
 def main():

@@ -160,7 +160,7 @@ static void test_finish_again_gives_the_same(void **state)
     uint8_t *first = malloc(bytes);
     assert_non_null(first);
     memcpy(first, image, bytes);
-    assert_int_equal(block_finish(image, 100000, 5, 77, marker, PAGE), bytes);
+    assert_int_equal(block_finish_at(image, 100000, 5, 77, marker, PAGE, 0), bytes);
     assert_memory_equal(first, image, bytes);
     free(first);
 }

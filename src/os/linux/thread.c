@@ -15,7 +15,7 @@
 
 #include "base/check.h"
 
-enum { FUTEX_WAIT_PRIVATE = 128, FUTEX_WAKE_PRIVATE = 129 }; /* linux/futex.h */
+enum { FUTEX_WAIT_PRIVATE = 128, FUTEX_WAKE_PRIVATE = 129 }; /* <linux/futex.h> */
 
 struct thread_begin {
     void (*run)(void *context);
