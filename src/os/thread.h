@@ -7,10 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A wake-up that is never missed: wait returns at once if a signal came since `seen` was read. */
+struct wake {
+    _Atomic uint32_t word;
+};
+
 struct thread {
     uintptr_t handle;
     int running;
-    _Atomic uint32_t id; /* the system's number of it */
+    struct wake begun;
+    uint32_t id; /* the system's number of it */
 };
 /* Starts `run(context)` on a stack of `stack_bytes` and returns when it runs, so that its id is
  * known. Where its maker has real-time priority (sched(7)) it gets the one below, so that it never
@@ -20,10 +26,10 @@ int thread_start(struct thread *thread, void (*run)(void *context), void *contex
 /* Waits for its end. */
 void thread_join(struct thread *thread);
 
-/* A wake-up that is never missed: wait returns at once if a signal came since `seen` was read. */
-struct wake {
-    _Atomic uint32_t word;
-};
+/* For thread_start: has the calling thread stand back as it says; its number. */
+void thread_stand_back(void);
+uint32_t thread_own_id(void);
+
 static inline uint32_t wake_seen(struct wake *wake)
 {
     return atomic_load_explicit(&wake->word, memory_order_acquire);

@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * The host's name, randomness, and our number. */
+ * Randomness by getrandom(2). */
 #define _GNU_SOURCE
 #include "os/host.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <sys/random.h>
-#include <unistd.h>
-
-void host_name(char *name, size_t bytes)
-{
-    if (gethostname(name, bytes) < 0 || name[0] == '\0')
-        snprintf(name, bytes, "unknown");
-    name[bytes - 1] = '\0';
-}
 
 int host_random(void *out, size_t bytes)
 {
@@ -28,9 +19,4 @@ int host_random(void *out, size_t bytes)
         bytes -= (size_t)got;
     }
     return 0;
-}
-
-long host_process(void)
-{
-    return getpid();
 }

@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "os/linux/socket_path.h"
+#include "os/socket_path.h"
 
 int notify_open(struct notify *notify)
 {

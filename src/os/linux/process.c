@@ -9,19 +9,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "os/cgroup.h"
-#include "os/clock.h"
 
 #ifndef P_PIDFD
 #define P_PIDFD 3
@@ -219,16 +216,6 @@ int process_reap(struct process *process, struct process_end *end)
     return 0;
 }
 
-const char *process_signal_text(int number)
-{
-    return strsignal(number);
-}
-
-bool process_lacks(int error)
-{
-    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
-}
-
 int process_open(struct process *process, long id, uint64_t start)
 {
     process->id = 0;
@@ -291,85 +278,6 @@ int process_take_descriptor(const struct process *process, int number)
 {
     long taken = syscall(SYS_pidfd_getfd, process->descriptor, number, 0u);
     return taken < 0 ? -errno : (int)taken;
-}
-
-#define HANDED_VARIABLE "FLOTILLA_HANDED" /* PID:DESCRIPTOR, to ourselves over exec */
-
-int process_become(const char *path, char *const *words, int keep)
-{
-    char text[48];
-    snprintf(text, sizeof text, "%ld:%d", (long)getpid(), keep);
-    /* What was handed down was handed to the program that ends here. */
-    unsetenv("LISTEN_PID");
-    unsetenv("LISTEN_FDS");
-    unsetenv("LISTEN_FDNAMES");
-    if (setenv(HANDED_VARIABLE, text, 1) < 0 || fcntl(keep, F_SETFD, 0) < 0)
-        return -errno;
-    execv(path, words);
-    int error = -errno;
-    fcntl(keep, F_SETFD, FD_CLOEXEC);
-    unsetenv(HANDED_VARIABLE);
-    return error;
-}
-
-int process_kept(void)
-{
-    const char *text = getenv(HANDED_VARIABLE);
-    char *rest = NULL;
-    if (text == NULL)
-        return -1;
-    long id = strtol(text, &rest, 10);
-    int descriptor = *rest == ':' ? (int)strtol(rest + 1, NULL, 10) : -1;
-    unsetenv(HANDED_VARIABLE);
-    if (id != getpid() || descriptor < 0 || fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0)
-        return -1;
-    return descriptor;
-}
-
-int process_try(const char *path, char *const *words, uint64_t timeout_ms)
-{
-    struct process process;
-    struct process_end end;
-    int error = process_spawn(&process, path, words, NULL, 0, -1);
-    if (error < 0)
-        return error;
-    if (process_wait(&process, timeout_ms) < 0) {
-        process_kill(&process);
-        process_wait(&process, timeout_ms);
-    }
-    error = process_reap(&process, &end);
-    if (error < 0)
-        process_close(&process);
-    return error < 0 ? error : end.killed ? -EINTR : end.code;
-}
-
-void process_reap_strays(void)
-{
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-}
-
-int process_wait(const struct process *process, uint64_t timeout_ms)
-{
-    uint64_t end_ns = clock_monotonic_ns() + timeout_ms * NS_PER_MS;
-    for (;;) {
-        struct pollfd ended = {.fd = process->descriptor, .events = POLLIN};
-        uint64_t now_ns = clock_monotonic_ns();
-        int left_ms = now_ns >= end_ns ? 0 : (int)((end_ns - now_ns) / NS_PER_MS) + 1;
-        int ready = poll(&ended, 1, left_ms);
-        if (ready > 0)
-            return 0;
-        if (ready == 0 && left_ms == 0)
-            return -ETIMEDOUT;
-    }
-}
-
-void process_close(struct process *process)
-{
-    if (process->descriptor >= 0)
-        close(process->descriptor);
-    process->id = 0;
-    process->descriptor = -1;
 }
 
 /* Points into `line` at the state, the first field behind the name, which may hold any character.
@@ -452,44 +360,6 @@ bool process_suspended(long id)
     return state && (*state == 'T' || *state == 't');
 }
 
-long process_self(void)
-{
-    return getpid();
-}
-
-/* Joins and looks; 0 when it can be run. */
-static int try_program(char *path, size_t path_bytes, const char *folder, size_t folder_bytes,
-                       const char *between, const char *name)
-{
-    int used = snprintf(path, path_bytes, "%.*s%s/%s", (int)folder_bytes, folder, between, name);
-    if (used < 0 || (size_t)used >= path_bytes)
-        return -ENAMETOOLONG;
-    return access(path, X_OK) == 0 ? 0 : -ENOENT;
-}
-
-int process_find_program(const char *name, char *path, size_t path_bytes)
-{
-    char self[4096];
-    ssize_t got = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (got > 0) {
-        self[got] = '\0';
-        const char *slash = strrchr(self, '/');
-        size_t folder_bytes = slash ? (size_t)(slash - self) : 0;
-        if (slash &&
-            (try_program(path, path_bytes, self, folder_bytes, "", name) == 0 ||
-             try_program(path, path_bytes, self, folder_bytes, "/../libexec/flotilla", name) == 0))
-            return 0;
-    }
-    for (const char *at = getenv("PATH"); at;) {
-        size_t folder_bytes = strcspn(at, ":");
-        /* An empty entry means the working folder: nothing is run from there by accident. */
-        if (folder_bytes && try_program(path, path_bytes, at, folder_bytes, "", name) == 0)
-            return 0;
-        at = at[folder_bytes] ? at + folder_bytes + 1 : NULL;
-    }
-    return -ENOENT;
-}
-
 int process_own_program(char *path, size_t path_bytes)
 {
     static const char gone[] = " (deleted)";
@@ -501,14 +371,4 @@ int process_own_program(char *path, size_t path_bytes)
     if (length > suffix && strcmp(path + length - suffix, gone) == 0)
         path[length - suffix] = '\0';
     return 0;
-}
-
-uint64_t process_raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return 0;
-    rlim_t before = limit.rlim_cur;
-    limit.rlim_cur = limit.rlim_max;
-    return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? before : limit.rlim_cur;
 }

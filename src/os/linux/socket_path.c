@@ -2,7 +2,7 @@
  * A socket address holds 107 characters of path, less than many a temporary folder; so the folder
  * is opened and named through /proc/self/fd. */
 #define _GNU_SOURCE
-#include "os/linux/socket_path.h"
+#include "os/socket_path.h"
 
 #include <errno.h>
 #include <fcntl.h>

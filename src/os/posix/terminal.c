@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The terminal on Linux. No known faults. */
-#define _GNU_SOURCE
+ * The terminal. Relies on TIOCGWINSZ, which every Unix has. No known faults. */
+#define _POSIX_C_SOURCE 200809L
 #include "os/terminal.h"
 
 #include <sys/ioctl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Names of files and folders on Linux. Relies on realpath, glob and the environment.
+ * Names of files and folders. Relies on realpath, glob and the environment.
  * Known faults: none of it says whether a file may be read; opening it does. */
-#define _GNU_SOURCE
+#define _XOPEN_SOURCE 700 /* realpath */
 #include "os/path.h"
 
 #include <errno.h>

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * Local stream sockets on Linux. */
-#define _GNU_SOURCE
+ * Local stream sockets. Relies on spawning and accepting being one thread's: between accept and
+ * close-on-exec a child could be started. */
+#define _POSIX_C_SOURCE 200809L
 #include "os/local.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "os/clock.h"
-#include "os/linux/socket_path.h"
+#include "os/socket_path.h"
 
 enum { LISTEN_BACKLOG = 64 };
 
@@ -28,9 +30,12 @@ int local_listen(const char *folder, const char *name, unsigned mode)
 int local_accept(int listener)
 {
     for (;;) {
-        int descriptor = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (descriptor >= 0)
+        int descriptor = accept(listener, NULL, NULL);
+        if (descriptor >= 0) {
+            fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+            fcntl(descriptor, F_SETFL, O_NONBLOCK);
             return descriptor;
+        }
         if (errno != EINTR && errno != ECONNABORTED)
             return -errno;
     }

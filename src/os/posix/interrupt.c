@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Stop signals by sigaction(2). The pipe is what a wait can look at: a flag alone could be set just
  * before the wait begins. */
-#define _GNU_SOURCE
+#define _POSIX_C_SOURCE 200809L
 #include "os/interrupt.h"
 
 #include <errno.h>
@@ -30,8 +30,12 @@ static void interrupt_note(int number)
 void interrupt_install(void)
 {
     struct sigaction action;
-    if (pipe2(interrupt_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+    if (pipe(interrupt_pipe) < 0)
         interrupt_pipe[0] = interrupt_pipe[1] = -1;
+    for (int i = 0; i < 2 && interrupt_pipe[i] >= 0; i++) {
+        fcntl(interrupt_pipe[i], F_SETFD, FD_CLOEXEC);
+        fcntl(interrupt_pipe[i], F_SETFL, O_NONBLOCK);
+    }
     memset(&action, 0, sizeof(action));
     sigemptyset(&action.sa_mask);
     action.sa_handler = interrupt_note; /* no SA_RESTART: a wait must end */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Numeric addresses from text and to text. Relies on inet_pton(3) and inet_ntop(3). */
+#define _POSIX_C_SOURCE 200809L
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

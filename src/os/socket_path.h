@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Unix domain sockets (unix(7)) with a name in a folder, whose path may be of any length. */
-#ifndef FLOTILLA_OS_LINUX_SOCKET_PATH_H
-#define FLOTILLA_OS_LINUX_SOCKET_PATH_H
+ * Unix domain sockets (unix(7)) with a name in a folder, whose path may be of any length: for the
+ * files of src/os alone. */
+#ifndef FLOTILLA_OS_SOCKET_PATH_H
+#define FLOTILLA_OS_SOCKET_PATH_H
 
 /* A new, non-blocking socket of `type` (SOCK_STREAM or SOCK_DGRAM) bound to FOLDER/NAME with the
  * permissions `mode`, in place of an older one. The caller's; or a negative errno. */

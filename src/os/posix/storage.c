@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Folder entries and free room on Linux. Plain system calls; no known faults. */
-#define _GNU_SOURCE
+ * Folder entries and free room. Plain system calls; no known faults. */
+#define _POSIX_C_SOURCE 200809L
 #include "os/storage.h"
 
 #include <errno.h>

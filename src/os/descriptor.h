@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ * What the system gives out for something open: a socket, a file, a folder, a pipe, a process's
+ * end. Sources: fcntl(2), dup(2). */
+#ifndef FLOTILLA_OS_DESCRIPTOR_H
+#define FLOTILLA_OS_DESCRIPTOR_H
+
+#include <stdbool.h>
+
+/* A small number, given out and taken back by src/os alone: nobody else reckons with it but as an
+ * index, or keeps it beyond descriptor_close. What kind of thing stands behind it, os knows. Where
+ * a system has no small numbers for all of them (a socket, a file and a process are three things on
+ * Windows), it is an index into a table of os's. A function that opens something returns it, or a
+ * negative errno: below 0 there is none. */
+typedef int descriptor_t;
+
+#define DESCRIPTOR_NONE (-1)
+
+/* Whether the open file is what `path` names: false once it was removed or renamed, or another has
+ * taken its place; true where that cannot be told. */
+bool descriptor_is_at(int descriptor, const char *path);
+/* Another descriptor of the same, close-on-exec; -1 if there is no room for one. */
+int descriptor_copy(int descriptor);
+/* Closes a descriptor, if it is one. */
+void descriptor_close(int descriptor);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ * Files written past the page cache. One file per system implements it.
+ * Sources: open(2) on O_DIRECT, statx(2) on STATX_DIOALIGN, fallocate(2), fsync(2). */
+#ifndef FLOTILLA_OS_DIRECT_H
+#define FLOTILLA_OS_DIRECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/span.h"
+#include "os/descriptor.h"
+
+struct direct_file {
+    int descriptor;     /* -1 when closed */
+    bool direct;        /* writes bypass the page cache */
+    uint32_t alignment; /* of offsets, lengths and addresses: a power of two, at least 4096 */
+};
+
+enum file_open {
+    FILE_CREATE,  /* must not be there */
+    FILE_EXISTING /* must be there; opened for reading and writing */
+};
+
+/* Opens `name` in the folder. With `direct`, asks for O_DIRECT and fails with -EINVAL or
+ * -EOPNOTSUPP where the file system refuses; without, the page cache is used. Mode 0640, no
+ * symbolic links. */
+int direct_file_open(struct direct_file *file, int folder, const char *name, enum file_open how,
+                     bool direct);
+/* Finds out how files can be written in the folder: makes `name`, writes a page of it, removes it.
+ * A write is needed, as some file systems accept O_DIRECT and refuse then. `*alignment` gets the
+ * unit of writes. 0 or a negative errno. */
+int direct_file_probe(int folder, const char *name, bool direct, uint32_t *alignment);
+/* Writes all of `parts` (at most 16, whole multiples of the alignment) at `offset`. 0 or a negative
+ * errno; short writes are carried on, EINTR is repeated. */
+int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,
+                      uint64_t offset);
+/* Reads up to `bytes` at `offset` into aligned memory. Returns the bytes read or a negative errno.
+ */
+long direct_file_read(struct direct_file *file, uint8_t *into, size_t bytes, uint64_t offset);
+/* Reserves space from `offset` on without changing the file's size. 0 or a negative errno. */
+int direct_file_reserve(struct direct_file *file, uint64_t offset, uint64_t bytes);
+/* Waits until all that was written is on the medium. 0 or a negative errno. */
+int direct_file_sync(struct direct_file *file);
+/* Sets the size, and gives back what was reserved behind it. 0 or a negative errno. */
+int direct_file_truncate(struct direct_file *file, uint64_t bytes);
+/* The file's size, or a negative errno. */
+int64_t direct_file_size(struct direct_file *file);
+/* Whether the file still has a name: false once somebody has removed it. */
+bool direct_file_linked(const struct direct_file *file);
+/* Closes it if it is open. */
+void direct_file_close(struct direct_file *file);
+
+#endif

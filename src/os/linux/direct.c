@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+ * Direct files on Linux. Relies on O_DIRECT, statx(2) and fallocate(2).
+ * Known: some file systems accept O_DIRECT at open and refuse, or quietly cache, the writes. */
+#define _GNU_SOURCE
+#include "os/direct.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "os/folder.h"
+#include "os/memory.h"
+
+enum { ALIGNMENT_MIN = 4096, ALIGNMENT_MAX = 65536, PARTS_MAX = 16 };
+
+/* statx(2) as of Linux 6.1; older C libraries do not know the last fields. */
+struct statx_answer {
+    uint32_t mask, blksize;
+    uint64_t attributes;
+    uint32_t nlink, uid, gid;
+    uint16_t mode, spare0;
+    uint64_t ino, size, blocks, attributes_mask;
+    uint64_t times[8];
+    uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+    uint64_t mnt_id;
+    uint32_t dio_mem_align, dio_offset_align;
+    uint64_t spare[12];
+};
+_Static_assert(sizeof(struct statx_answer) == 256, "as the kernel has it");
+#define STATX_DIOALIGN_BIT 0x2000u
+#define AT_EMPTY_PATH_BIT  0x1000
+
+/* The alignment the file system asks for, at least a page; 0 where it says it has no direct I/O. */
+static uint32_t direct_alignment(int descriptor)
+{
+    struct statx_answer answer;
+    memset(&answer, 0, sizeof(answer));
+    long status =
+        syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH_BIT, STATX_DIOALIGN_BIT, &answer);
+    if (status < 0 || !(answer.mask & STATX_DIOALIGN_BIT))
+        return ALIGNMENT_MIN;
+    if (answer.dio_offset_align == 0 || answer.dio_offset_align > ALIGNMENT_MAX)
+        return 0;
+    uint32_t alignment = answer.dio_offset_align > answer.dio_mem_align ? answer.dio_offset_align
+                                                                        : answer.dio_mem_align;
+    return alignment < ALIGNMENT_MIN ? ALIGNMENT_MIN : alignment;
+}
+
+/* tmpfs and ramfs take O_DIRECT since Linux 6.6, but the page cache is all they have. */
+static bool lives_in_memory(int descriptor)
+{
+    enum { TMPFS = 0x01021994, RAMFS = 0x858458f6 };
+    struct statfs about;
+    return fstatfs(descriptor, &about) == 0 &&
+           ((uint32_t)about.f_type == (uint32_t)TMPFS || (uint32_t)about.f_type == (uint32_t)RAMFS);
+}
+
+int direct_file_open(struct direct_file *file, int folder, const char *name, enum file_open how,
+                     bool direct)
+{
+    int flags = O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_RDWR;
+    flags |= how == FILE_CREATE ? O_CREAT | O_EXCL : 0;
+    flags |= direct ? O_DIRECT : 0;
+    *file = (struct direct_file){.descriptor = -1, .alignment = ALIGNMENT_MIN};
+    int descriptor = openat(folder, name, flags, 0640);
+    if (descriptor < 0) {
+        int error = errno;
+        /* A file system that refuses O_DIRECT has made the file all the same. */
+        if (direct && how == FILE_CREATE && error == EINVAL)
+            unlinkat(folder, name, 0);
+        return -error;
+    }
+    if (direct) {
+        file->alignment = lives_in_memory(descriptor) ? 0 : direct_alignment(descriptor);
+        if (file->alignment == 0) {
+            close(descriptor);
+            if (how == FILE_CREATE)
+                unlinkat(folder, name, 0);
+            file->alignment = ALIGNMENT_MIN;
+            return -EOPNOTSUPP;
+        }
+    }
+    file->descriptor = descriptor;
+    file->direct = direct;
+    return 0;
+}
+
+int direct_file_probe(int folder, const char *name, bool direct, uint32_t *alignment)
+{
+    struct direct_file file;
+    folder_remove(folder, name);
+    int status = direct_file_open(&file, folder, name, FILE_CREATE, direct);
+    if (status < 0)
+        return status;
+    uint8_t *page = private_memory_map(file.alignment);
+    status = -ENOMEM;
+    if (page != NULL) {
+        struct span part = {page, file.alignment};
+        status = direct_file_write(&file, &part, 1, 0);
+        shared_memory_unmap(page, file.alignment);
+    }
+    *alignment = file.alignment;
+    direct_file_close(&file);
+    folder_remove(folder, name);
+    return status;
+}
+
+int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,
+                      uint64_t offset)
+{
+    CHECK(part_count <= PARTS_MAX);
+    struct iovec vectors[PARTS_MAX];
+    for (uint32_t i = 0; i < part_count; i++)
+        vectors[i] = (struct iovec){(void *)(uintptr_t)parts[i].at, parts[i].bytes};
+    uint32_t first = 0;
+    while (first < part_count) {
+        ssize_t written =
+            pwritev(file->descriptor, vectors + first, (int)(part_count - first), (off_t)offset);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return -errno;
+        if (written == 0)
+            return -EIO;
+        offset += (uint64_t)written;
+        while (first < part_count && (size_t)written >= vectors[first].iov_len)
+            written -= (ssize_t)vectors[first++].iov_len;
+        if (first < part_count) {
+            vectors[first].iov_base = (uint8_t *)vectors[first].iov_base + written;
+            vectors[first].iov_len -= (size_t)written;
+        }
+    }
+    return 0;
+}
+
+long direct_file_read(struct direct_file *file, uint8_t *into, size_t bytes, uint64_t offset)
+{
+    size_t done = 0;
+    while (done < bytes) {
+        ssize_t got = pread(file->descriptor, into + done, bytes - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            break;
+        done += (size_t)got;
+        if (file->direct && got % (ssize_t)file->alignment != 0)
+            break; /* the end of the file */
+    }
+    return (long)done;
+}
+
+int direct_file_reserve(struct direct_file *file, uint64_t offset, uint64_t bytes)
+{
+    enum { KEEP_SIZE = 1 }; /* FALLOC_FL_KEEP_SIZE */
+    return fallocate(file->descriptor, KEEP_SIZE, (off_t)offset, (off_t)bytes) < 0 ? -errno : 0;
+}
+
+int direct_file_sync(struct direct_file *file)
+{
+    int status;
+    do
+        status = fdatasync(file->descriptor);
+    while (status < 0 && errno == EINTR);
+    return status < 0 ? -errno : 0;
+}
+
+int direct_file_truncate(struct direct_file *file, uint64_t bytes)
+{
+    int status;
+    do
+        status = ftruncate(file->descriptor, (off_t)bytes);
+    while (status < 0 && errno == EINTR);
+    return status < 0 ? -errno : 0;
+}
+
+int64_t direct_file_size(struct direct_file *file)
+{
+    struct stat status;
+    return fstat(file->descriptor, &status) < 0 ? -errno : (int64_t)status.st_size;
+}
+
+bool direct_file_linked(const struct direct_file *file)
+{
+    struct stat found; /* where it cannot be told, nothing was removed that we know of */
+    return fstat(file->descriptor, &found) < 0 || found.st_nlink > 0;
+}
+
+void direct_file_close(struct direct_file *file)
+{
+    if (file->descriptor >= 0)
+        close(file->descriptor);
+    file->descriptor = -1;
+}

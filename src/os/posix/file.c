@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ * Whole small files, and reading in pieces. No known faults. */
+#define _POSIX_C_SOURCE 200809L
+#include "os/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Reads to the end and closes. */
+static int read_to_end(int descriptor, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
+{
+    uint8_t *all = NULL;
+    size_t used = 0, room = 0;
+    int status = 0;
+    for (;;) {
+        if (used == room) {
+            room = room == 0 ? 16384 : room * 2;
+            uint8_t *more = realloc(all, room + 1);
+            if (more == NULL) {
+                status = -ENOMEM;
+                break;
+            }
+            all = more;
+        }
+        ssize_t got = read(descriptor, all + used, room - used);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            status = -errno;
+        if (got <= 0)
+            break;
+        used += (size_t)got;
+        if (used > bytes_max) {
+            status = -EFBIG;
+            break;
+        }
+    }
+    close(descriptor);
+    if (status < 0) {
+        free(all);
+        return status;
+    }
+    all[used] = 0;
+    *bytes = all;
+    *byte_count = used;
+    return 0;
+}
+
+int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
+{
+    struct stat about;
+    /* Without O_NONBLOCK the open itself would wait for a pipe's writer. */
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (descriptor < 0)
+        return errno == ENXIO ? -ESPIPE : -errno; /* ENXIO: a socket, a device without a driver */
+    int status = fstat(descriptor, &about) < 0 ? -errno
+                 : S_ISDIR(about.st_mode)      ? -EISDIR
+                 : !S_ISREG(about.st_mode)     ? -ESPIPE
+                                               : 0;
+    if (status < 0) {
+        close(descriptor);
+        return status;
+    }
+    return read_to_end(descriptor, bytes_max, bytes, byte_count);
+}
+
+int file_read_handed(const char *path, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
+{
+    if (strncmp(path, "/dev/fd/", 8) != 0 && strcmp(path, "/dev/stdin") != 0)
+        return file_read_whole(path, bytes_max, bytes, byte_count);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    return descriptor < 0 ? -errno : read_to_end(descriptor, bytes_max, bytes, byte_count);
+}
+
+const char *file_error_text(int status)
+{
+    return status == -ESPIPE ? "not a regular file" : strerror(-status);
+}
+
+int file_open_read(const char *path)
+{
+    struct stat about;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (descriptor < 0)
+        return -errno;
+    int status = fstat(descriptor, &about) < 0 ? -errno : S_ISDIR(about.st_mode) ? -EISDIR : 0;
+    if (status == 0 && !S_ISREG(about.st_mode) && !S_ISBLK(about.st_mode))
+        status = -ESPIPE; /* a pipe, a terminal: it cannot be read twice */
+    if (status < 0) {
+        close(descriptor);
+        return status;
+    }
+    posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL);
+    return descriptor;
+}
+
+long file_read_at(int descriptor, uint8_t *into, size_t bytes, uint64_t offset)
+{
+    size_t done = 0;
+    while (done < bytes) {
+        ssize_t got = pread(descriptor, into + done, bytes - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            break;
+        done += (size_t)got;
+    }
+    return (long)done;
+}
+
+int64_t file_bytes(int descriptor)
+{
+    off_t end = lseek(descriptor, 0, SEEK_END); /* of a disk, too */
+    return end < 0 ? -errno : (int64_t)end;
+}
+
+static int create(const char *path, mode_t mode)
+{
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+/* 0 or a negative errno. */
+static int write_all(int descriptor, struct span bytes)
+{
+    int status = 0;
+    while (bytes.bytes > 0 && status == 0) {
+        ssize_t written = write(descriptor, bytes.at, bytes.bytes);
+        if (written < 0 && errno != EINTR)
+            status = -errno;
+        if (written > 0) {
+            bytes.at += written;
+            bytes.bytes -= (size_t)written;
+        }
+    }
+    return status;
+}
+
+/* Closes the file and renames it, if `status` says that all went well; else removes it. */
+static int put_in_place(int descriptor, int status, const char *temporary, const char *path)
+{
+    close(descriptor);
+    if (status == 0 && rename(temporary, path) < 0)
+        status = -errno;
+    if (status < 0)
+        unlink(temporary);
+    return status;
+}
+
+int file_replace(const char *path, const char *beside, struct span bytes, bool only_try)
+{
+    int descriptor = create(beside, 0666);
+    if (descriptor < 0)
+        return descriptor;
+    int status = write_all(descriptor, bytes);
+    if (status < 0 || !only_try)
+        return put_in_place(descriptor, status, beside, path);
+    close(descriptor);
+    return unlink(beside) < 0 ? -errno : 0;
+}
+
+static int write_whole(const char *path, struct span bytes, mode_t mode)
+{
+    char temporary[4096];
+    int length = snprintf(temporary, sizeof(temporary), "%s.%d~", path, (int)getpid());
+    if (length < 0 || (size_t)length >= sizeof(temporary))
+        return -ENAMETOOLONG;
+    int descriptor = create(temporary, 0640);
+    if (descriptor < 0)
+        return descriptor;
+    /* Whatever the user's mask says. */
+    int status = mode == 0640 || fchmod(descriptor, mode) == 0 ? 0 : -errno;
+    if (status == 0)
+        status = write_all(descriptor, bytes);
+    if (status == 0 && fsync(descriptor) < 0)
+        status = -errno;
+    return put_in_place(descriptor, status, temporary, path);
+}
+
+int file_write_whole(const char *path, struct span bytes)
+{
+    return write_whole(path, bytes, 0640);
+}
+
+int file_write_public(const char *path, struct span bytes)
+{
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash != NULL ? (size_t)(slash - path) : 0;
+    if (length >= sizeof(folder))
+        return -ENAMETOOLONG;
+    memcpy(folder, path, length);
+    folder[length] = '\0';
+    if (length > 0 && mkdir(folder, 0755) == 0 && chmod(folder, 0755) < 0)
+        return -errno;
+    return write_whole(path, bytes, 0644); /* fails where the folder could not be made */
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ * Folders by openat(2) and its kin. No known faults. */
+#define _POSIX_C_SOURCE 200809L
+#include "os/folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int folder_open(const char *path)
+{
+    char part[4096];
+    size_t bytes = strlen(path);
+    if (bytes == 0 || bytes >= sizeof(part))
+        return bytes == 0 ? -ENOENT : -ENAMETOOLONG;
+    int refused = 0;
+    memcpy(part, path, bytes + 1);
+    for (size_t at = 1; at <= bytes; at++)
+        if (part[at] == '/' || part[at] == '\0') {
+            char kept = part[at];
+            part[at] = '\0';
+            /* Any failure but "it is there" shows when the folder is opened. */
+            if (mkdir(part, 0750) < 0 && errno != EEXIST) {
+                if (errno != EROFS && errno != EACCES && errno != EPERM)
+                    return -errno;
+                refused = -errno;
+            }
+            part[at] = kept;
+        }
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0 && errno == ENOENT && refused < 0)
+        return refused; /* it is missing because it may not be made */
+    return folder < 0 ? -errno : folder;
+}
+
+/* What keeps us off now need not keep off a superuser that has not dropped its capabilities yet. */
+static int unless_superuser(int error)
+{
+    return error == EACCES && geteuid() == 0 ? 0 : -error;
+}
+
+int folder_possible(const char *path)
+{
+    char part[4096];
+    size_t bytes = strlen(path);
+    if (bytes == 0 || bytes >= sizeof(part))
+        return bytes == 0 ? -ENOENT : -ENAMETOOLONG;
+    memcpy(part, path, bytes + 1);
+    struct stat about;
+    int wanted = R_OK | W_OK | X_OK;
+    while (stat(part, &about) < 0) {
+        if (errno != ENOENT)
+            return unless_superuser(errno);
+        wanted = W_OK | X_OK; /* of what is there: the rest has to be made in it */
+        char *slash = strrchr(part, '/');
+        if (slash == NULL && strcmp(part, ".") == 0)
+            return -ENOENT;
+        if (slash == NULL)
+            memcpy(part, ".", 2);
+        else
+            slash[slash == part] = '\0';
+    }
+    if (!S_ISDIR(about.st_mode))
+        return -ENOTDIR;
+    return access(part, wanted) == 0 ? 0 : unless_superuser(errno);
+}
+
+int folder_remove(int folder, const char *name)
+{
+    return unlinkat(folder, name, 0) < 0 ? -errno : 0;
+}
+
+int folder_clear(int folder, const char *name)
+{
+    return unlinkat(folder, name, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTDIR ? -errno
+                                                                                           : 0;
+}
+
+int folder_sync(int folder)
+{
+    return fsync(folder) < 0 ? -errno : 0;
+}
+
+int folder_list(int folder, int (*each)(void *context, const char *name), void *context)
+{
+    int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (copy < 0)
+        return -errno;
+    DIR *stream = fdopendir(copy);
+    if (stream == NULL) {
+        int error = errno;
+        close(copy);
+        return -error;
+    }
+    int status = 0;
+    for (struct dirent *entry; status == 0 && (entry = readdir(stream)) != NULL;)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            status = each(context, entry->d_name);
+    closedir(stream);
+    return status;
+}
