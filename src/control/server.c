@@ -312,6 +312,20 @@ void control_release(struct control *control, const json_t *instead)
     }
 }
 
+void control_turn_away(struct control *control, const json_t *refusal)
+{
+    for (struct client *client = control ? control->first : NULL, *following; client;
+         client = following) {
+        following = client->next;
+        if (client->reply && !client->held)
+            continue; /* it is being answered */
+        if (!set_reply(client, refusal))
+            drop_client(client);
+        else
+            begin_reply(client);
+    }
+}
+
 void control_close(struct control *control)
 {
     if (!control)

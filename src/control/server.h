@@ -38,6 +38,8 @@ int control_mend(struct control *control);
 /* Sends the replies that were held; with `instead` not NULL, that in place of each. */
 void control_release(struct control *control, const json_t *instead);
 /* Sends what the clients take at once, closes all, removes the socket. */
+/* Answers every client with `refusal`, whatever it has asked or is about to. NULL: nothing. */
+void control_turn_away(struct control *control, const json_t *refusal);
 void control_close(struct control *control);
 
 /* A refusal to answer with. */

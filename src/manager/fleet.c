@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "manager/fleet_parts.h"
 #include "os/file.h"
+#include "os/path.h"
 
 struct channel *fleet_make_channel(struct fleet *fleet, const struct config_channel *config)
 {
@@ -66,7 +67,7 @@ void fleet_forget(struct channel *channel)
     if (!channel->fleet->closing) {
         for (int kind = 0; kind < TAKEOVER_KINDS; kind++)
             channel_drop(channel, (enum takeover_kind)kind);
-        store_settle(channel->fleet->store);
+        holder_barrier(channel->fleet->holder, HOLDER_BARRIER_MS);
     }
     if (!channel->fleet->leaving) {
         limits_forget(&channel->fleet->limits, channel_name(channel));
@@ -268,6 +269,10 @@ int fleet_apply(struct fleet *fleet, struct config *config,
             config->channels[i].layout_image = NULL;
         if (!channel) {
             channel = plans[i].made;
+            if (fleet->left_lost && path_exists(channel->config.settings.layout))
+                log_line("%s: its relay had died, too: what waited in its socket and its buffer is "
+                         "lost",
+                         channel_name(channel));
             fleet_move_last(fleet, channel);
             channel->fresh = true;
             channel->finishers = 0;
@@ -279,6 +284,7 @@ int fleet_apply(struct fleet *fleet, struct config *config,
         note(context, change, config->channels[i].settings.name);
     }
     free(plans);
+    fleet->left_lost = false;
     fleet_release_left(fleet);
     return 0;
 }
@@ -342,6 +348,7 @@ uint64_t fleet_descriptors(const struct config *config)
 int fleet_furnish(struct fleet *fleet)
 {
     int error = 0;
+    holder_retake(fleet->holder);
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
         int status = channel->config.layout_image ? channel_prepare_layout(channel) : 0;
         error = error == 0 ? status : error;
@@ -377,17 +384,17 @@ const struct channel *fleet_next(const struct fleet *fleet, const struct channel
 
 int fleet_bridge(struct fleet *fleet)
 {
-    return store_bridge(fleet->store);
+    return holder_exec_begin(fleet->holder);
 }
 
 void fleet_unbridge(struct fleet *fleet)
 {
-    store_unbridge(fleet->store);
+    holder_exec_failed(fleet->holder);
 }
 
 long fleet_keeper(const struct fleet *fleet)
 {
-    return store_keeper(fleet->store);
+    return holder_process(fleet->holder);
 }
 
 /* ---- beginning and end ---- */
@@ -398,10 +405,17 @@ static void found_kept(void *context, const char *name, int descriptor)
     takeover_add(&fleet->left, name, descriptor);
 }
 
-/* Whoever keeps has lost it, or is new. */
-static void keep_everything(void *context)
+/* The holder is new, or has not taken everything. */
+static void put_all(void *context)
 {
     const struct fleet *fleet = context;
+    char name[TAKEOVER_NAME_BYTES];
+    for (const struct takeover_channel *left = fleet->left.first; left; left = left->next)
+        for (int kind = 0; kind < TAKEOVER_KINDS; kind++)
+            if (left->descriptors[kind] >= 0) {
+                takeover_name(name, left->name, (enum takeover_kind)kind);
+                holder_put(fleet->holder, name, left->descriptors[kind]);
+            }
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
         if (channel->receive >= 0)
             channel_keep(channel, TAKEOVER_RECEIVE, channel->receive);
@@ -410,7 +424,7 @@ static void keep_everything(void *context)
         if (channel->pending_receive >= 0)
             channel_keep(channel, TAKEOVER_NEXT, channel->pending_receive);
         if (channel->process.descriptor >= 0)
-            store_know(fleet->store, channel_name(channel), channel->process.descriptor);
+            channel_put_process(channel);
     }
 }
 
@@ -428,16 +442,16 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options)
     *fleet = made;
     if (!made->runtime || !made->relay)
         return -ENOMEM;
-    struct store_options store = {.loop = options->loop,
-                                  .in_charge = options->in_charge,
-                                  .in_charge_context = options->context,
-                                  .runtime = options->runtime,
-                                  .keeper = options->keeper,
-                                  .lost = keep_everything,
-                                  .context = made};
-    int error = store_open(&made->store, &store, found_kept);
+    struct holder_options holder = {.loop = options->loop,
+                                    .runtime = options->runtime,
+                                    .program = options->keeper,
+                                    .found = found_kept,
+                                    .put_all = put_all,
+                                    .context = made};
+    int error = holder_open(&made->holder, &holder);
     if (error < 0)
         return error;
+    made->left_lost = holder_was_lost(made->holder);
     made->opened = true;
     uint64_t now_ns = clock_monotonic_ns();
     loop_arm(options->loop, &made->sample, now_ns + FLEET_LOOK_MS * NS_PER_MS);
@@ -460,7 +474,7 @@ void fleet_close(struct fleet *fleet)
     while (fleet->first)
         fleet_forget(fleet->first);
     takeover_close(&fleet->left);
-    store_close(fleet->store, !fleet->leaving);
+    holder_close(fleet->holder, !fleet->leaving);
     limits_close(&fleet->limits);
     free(fleet->runtime);
     free(fleet->relay);

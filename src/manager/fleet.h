@@ -40,8 +40,8 @@ struct fleet_options {
      * again every FLEET_SAMPLE_MS). `context` goes with both. */
     void (*settled)(void *context);
     void (*rotated)(void *context);
-    /* Asked before a relay or a keeper is started: whether the runtime folder is still this
-     * manager's. Once it is not, the process is to end soon. */
+    /* Asked before a relay is started, as that may be before the loop is: whether the runtime
+     * folder is still this manager's. Once it is not, the process is to end soon. */
     bool (*in_charge)(void *context);
     void *context;
 };
@@ -90,8 +90,8 @@ void fleet_unbridge(struct fleet *fleet);
 /* The id of the process that keeps what outlives the manager; 0: systemd does. */
 long fleet_keeper(const struct fleet *fleet);
 
-/* Makes again the layouts in the runtime folder, which was emptied; the keeper makes its socket. 0
- * or a negative errno. */
+/* Makes again the layouts in the runtime folder, which was emptied or another manager's. 0 or a
+ * negative errno. */
 int fleet_furnish(struct fleet *fleet);
 
 /* Asks every relay to end; `settled` tells when all have. */

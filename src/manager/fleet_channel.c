@@ -72,12 +72,23 @@ void fleet_add_counters(struct counters *total, const struct counters *more)
 
 void channel_keep(struct channel *channel, enum takeover_kind kind, int descriptor)
 {
-    store_keep(channel->fleet->store, channel_name(channel), takeover_kind_name(kind), descriptor);
+    char name[TAKEOVER_NAME_BYTES];
+    takeover_name(name, channel_name(channel), kind);
+    holder_put(channel->fleet->holder, name, descriptor);
 }
 
 void channel_drop(struct channel *channel, enum takeover_kind kind)
 {
-    store_drop(channel->fleet->store, channel_name(channel), takeover_kind_name(kind));
+    char name[TAKEOVER_NAME_BYTES];
+    takeover_name(name, channel_name(channel), kind);
+    holder_drop(channel->fleet->holder, name);
+}
+
+void channel_put_process(struct channel *channel)
+{
+    char name[TAKEOVER_NAME_BYTES];
+    snprintf(name, sizeof name, "%s%s", channel_name(channel), HOLDER_PROCESS_SUFFIX);
+    holder_put_process(channel->fleet->holder, name, channel->process.descriptor);
 }
 
 uint64_t channel_layout_digest(const struct config_channel *config)
@@ -258,8 +269,6 @@ static void count_unheard(struct channel *channel)
 /* The settings to come differ in where they listen: the new socket takes over from the old one. */
 static void change_receiver(struct channel *channel, const struct channel_settings *settings)
 {
-    struct store *store = channel->fleet->store;
-    const char *const kind = takeover_kind_name(TAKEOVER_RECEIVE);
     if (channel->pending_receive >= 0 &&
         net_check_receiver(channel->pending_receive, &settings->listen) < 0)
         channel_close_ahead(channel);
@@ -269,14 +278,14 @@ static void change_receiver(struct channel *channel, const struct channel_settin
     count_unheard(channel);
     /* On an address that only one socket may hold, the old one has to go first; `prepare` then
      * opens the new one, and says why if it cannot. */
-    if (ahead >= 0)
-        store_rename(store, channel_name(channel), takeover_kind_name(TAKEOVER_NEXT), kind, ahead);
-    else if (receive >= 0)
-        store_replace(store, channel_name(channel), kind, receive);
+    if (receive >= 0)
+        channel_keep(channel, TAKEOVER_RECEIVE, receive);
     else
         channel_drop(channel, TAKEOVER_RECEIVE);
+    if (ahead >= 0)
+        channel_drop(channel, TAKEOVER_NEXT);
     channel_close_one(&channel->receive);
-    store_settle(store);
+    holder_barrier(channel->fleet->holder, HOLDER_BARRIER_MS);
     channel->receive = receive < 0 ? -1 : receive;
 }
 
@@ -296,7 +305,8 @@ void channel_close_ahead(struct channel *channel)
     }
     channel_close_one(&channel->pending_receive);
     channel_drop(channel, TAKEOVER_NEXT);
-    store_settle(channel->fleet->store); /* another channel may want its address */
+    /* Another channel may want its address. */
+    holder_barrier(channel->fleet->holder, HOLDER_BARRIER_MS);
 }
 
 void channel_open_ahead(struct channel *channel)
@@ -339,7 +349,7 @@ bool channel_gives_up_socket(const struct channel *channel)
 {
     /* Who starts us again may want what has come; systemd keeps it for that. */
     return channel->removed ||
-           (channel->fleet->stopping && !store_is_system(channel->fleet->store));
+           (channel->fleet->stopping && !holder_is_system(channel->fleet->holder));
 }
 
 void channel_leave(struct channel *channel)
@@ -360,7 +370,7 @@ static void close_receiver(struct channel *channel)
 {
     channel_drop(channel, TAKEOVER_RECEIVE);
     channel_close_one(&channel->receive);
-    store_settle(channel->fleet->store);
+    holder_barrier(channel->fleet->holder, HOLDER_BARRIER_MS);
 }
 
 void channel_sort_receivers(struct channel *channel)
@@ -376,8 +386,8 @@ void channel_sort_receivers(struct channel *channel)
     }
     channel->pending_receive = channel->receive;
     channel->receive = -1;
-    store_rename(channel->fleet->store, channel_name(channel), takeover_kind_name(TAKEOVER_RECEIVE),
-                 takeover_kind_name(TAKEOVER_NEXT), channel->pending_receive);
+    channel_keep(channel, TAKEOVER_NEXT, channel->pending_receive);
+    channel_drop(channel, TAKEOVER_RECEIVE);
 }
 
 /* ---- settings in force ---- */
@@ -444,8 +454,7 @@ static int prepare_memory(struct channel *channel)
     channel->memory = descriptor;
     channel->ledger = channel->staging.ledger;
     channel_write_ledger(channel);
-    store_replace(channel->fleet->store, channel_name(channel), takeover_kind_name(TAKEOVER_MEMORY),
-                  descriptor);
+    channel_keep(channel, TAKEOVER_MEMORY, descriptor);
     channel_close_one(&old);
     return 0;
 }

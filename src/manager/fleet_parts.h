@@ -9,9 +9,9 @@
 
 #include "channel/ledger.h"
 #include "channel/staging.h"
+#include "holder/holder.h"
 #include "manager/fleet.h"
 #include "manager/limits.h"
-#include "manager/store.h"
 #include "manager/takeover.h"
 #include "os/clock.h"
 
@@ -71,7 +71,7 @@ struct fleet {
     struct fleet_options options;
     char *runtime, *relay;
     struct channel *first;
-    struct store *store;
+    struct holder *holder;
     struct takeover left; /* what an earlier manager left, until a configuration is in force */
     struct loop_timer sample, pulse, renewal;
     struct channel *renewing;                     /* the one whose new relay has not come up yet */
@@ -79,7 +79,8 @@ struct fleet {
     char unrenewable[CHANNEL_NAME_BYTES_MAX + 1]; /* whose new relay did not come up; "" */
     uint64_t rates_ns;                            /* monotonic: when rates are due */
     struct limits limits;
-    bool opened; /* all that an earlier manager has left was found */
+    bool opened;    /* all that an earlier manager has left was found */
+    bool left_lost; /* but not what a holder had that did not answer */
     bool closing;
     bool leaving; /* it closes, and all is left to the next manager */
     bool stopping;
@@ -122,9 +123,11 @@ int fleet_runtime_path(const struct fleet *fleet, const char *name, const char *
                        char path[CHANNEL_PATH_BYTES_MAX]);
 /* Adds what counts up; gauges stay those of `total`. */
 void fleet_add_counters(struct counters *total, const struct counters *more);
-/* A copy is kept for the next manager, or no longer. */
+/* A copy is held for the next manager, in place of the one there was, or no longer. */
 void channel_keep(struct channel *channel, enum takeover_kind kind, int descriptor);
 void channel_drop(struct channel *channel, enum takeover_kind kind);
+/* The same of its relay's process, for as long as that lives. */
+void channel_put_process(struct channel *channel);
 /* What the relay is told and what was counted before, into the memory itself. */
 void channel_write_ledger(struct channel *channel);
 /* What the memory counts; zeros if there is none. */

@@ -17,11 +17,6 @@
 
 static void relay_ended(void *context, unsigned events);
 
-static bool is_in_charge(const struct channel *channel)
-{
-    return channel->fleet->options.in_charge(channel->fleet->options.context);
-}
-
 static int watch_process(struct channel *channel)
 {
     channel->ended = (struct loop_watch){
@@ -83,7 +78,7 @@ void channel_watch_life(struct channel *channel)
     channel->beats = channel->ledger ? ledger_beats(channel->ledger) : 0;
     channel->stuck_ns = 0;
     channel->aborted = channel->killed = false;
-    store_know(channel->fleet->store, channel_name(channel), channel->process.descriptor);
+    channel_put_process(channel);
 }
 
 /* Whether it is to receive any more. */
@@ -173,7 +168,8 @@ static void note_blocked(struct channel *channel)
 
 static void spawn_relay(struct channel *channel)
 {
-    if (!is_in_charge(channel))
+    const struct fleet_options *options = &channel->fleet->options;
+    if (!options->in_charge(options->context))
         return; /* this process is about to end; another manager starts it */
     /* What the last one has left can be finished only as it was begun: with its layout. One that
      * died while its change cannot be put in force is followed by one like it. */
@@ -255,7 +251,7 @@ void channel_step(struct channel *channel, enum child_event event, long detail)
         process_hand_over(&channel->process);
     else if (todo & CHILD_TERMINATE)
         process_terminate(&channel->process);
-    if (todo & CHILD_KILL && is_in_charge(channel)) {
+    if (todo & CHILD_KILL) {
         log_line("%s: relay %ld did not end in time; killing it", channel_name(channel),
                  channel->process.id);
         process_kill(&channel->process);
@@ -320,8 +316,6 @@ static void relay_ended(void *context, unsigned events)
     (void)events;
 
     loop_unwatch(fleet->options.loop, &channel->ended);
-    if (!is_in_charge(channel))
-        return; /* this process is about to end; another manager sees to what follows */
     int error = process_reap(&channel->process, &end);
     if (error < 0) {
         /* An earlier manager's child, or somebody has taken its exit code: what it left behind
@@ -357,7 +351,8 @@ static void relay_ended(void *context, unsigned events)
 
     /* The next relay first, words later: the receive queue fills meanwhile. */
     channel_step(channel, end.killed ? CHILD_KILLED : CHILD_EXITED, end.code);
-    if (unfinished)
+    /* A removed one for which none could be started is tried again, until all is recorded. */
+    if (unfinished && (fleet->stopping || !channel_is_owing(channel)))
         channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
 
     const struct child *child = &channel->child;
@@ -393,7 +388,7 @@ bool channel_is_ready(const struct channel *channel)
 /* Datagrams wait, and the relay shows no sign of life: it ends, and another goes on. */
 static void replace_hung(struct channel *channel, uint64_t now_ns)
 {
-    if (!is_in_charge(channel) || channel->killed) /* its disk may not let it go yet */
+    if (channel->killed) /* its disk may not let it go yet */
         return;
     bool suspended = process_suspended(channel->process.id);
     if (channel->aborted || suspended) {

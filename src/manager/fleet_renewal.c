@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * All relays anew, one after the other, each as soon as the one before has come up; the keeper
- * last. The first one that does not come up ends it: the others are better off with what they have.
- */
+ * All relays anew, one after the other, each as soon as the one before has come up. The first one
+ * that does not come up ends it: the others are better off with what they have. */
 #include "manager/fleet_parts.h"
 
 #include <stdio.h>
@@ -14,7 +13,7 @@ void fleet_renewal_due(void *context)
     struct fleet *fleet = context;
     uint64_t now_ns = clock_monotonic_ns();
     struct channel *channel = fleet->renewing;
-    if (fleet->stopping || !fleet->options.in_charge(fleet->options.context))
+    if (fleet->stopping)
         return;
     bool up = channel && !channel->blocked[0] && channel->child.state != CHILD_STOPPING &&
               channel_is_ready(channel);
@@ -40,11 +39,7 @@ void fleet_renewal_due(void *context)
     for (channel = fleet->first; channel && !channel->renew;)
         channel = channel->next;
     if (!channel) {
-        int error = store_renew(fleet->store);
-        if (error < 0)
-            log_line("every relay was replaced, but not the keeper: %s", strerror(-error));
-        else
-            log_line("every relay was replaced");
+        log_line("every relay was replaced");
         return;
     }
     channel->renew = false;

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "manager/keepers.h"
 #include "os/file.h"
 #include "os/memory.h"
 
@@ -163,14 +162,8 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
     for (int kind = 0; kind < TAKEOVER_KINDS; kind++) {
         *places[kind] = left->descriptors[kind];
         left->descriptors[kind] = -1;
-        /* Where they were copied from a relay, nobody keeps them yet. */
-        if (*places[kind] >= 0 && left->anew)
-            store_replace(fleet->store, left->name, takeover_kind_name((enum takeover_kind)kind),
-                          *places[kind]);
-        else if (*places[kind] >= 0)
+        if (*places[kind] >= 0)
             channel_keep(channel, (enum takeover_kind)kind, *places[kind]);
-        else if (left->anew)
-            channel_drop(channel, (enum takeover_kind)kind);
     }
     if (channel->receive >= 0)
         net_keep_alone(channel->receive);
@@ -204,10 +197,12 @@ static void end_unusable(struct fleet *fleet, struct takeover_channel *left)
         process_close(&relay);
     }
     for (int kind = 0; kind < TAKEOVER_KINDS; kind++) {
+        char name[TAKEOVER_NAME_BYTES];
+        takeover_name(name, left->name, (enum takeover_kind)kind);
         channel_close_one(&left->descriptors[kind]);
-        store_drop(fleet->store, left->name, takeover_kind_name((enum takeover_kind)kind));
+        holder_drop(fleet->holder, name);
     }
-    store_settle(fleet->store);
+    holder_barrier(fleet->holder, HOLDER_BARRIER_MS);
 }
 
 static void take_over(struct fleet *fleet, struct takeover_channel *left)
@@ -239,7 +234,7 @@ static void take_over(struct fleet *fleet, struct takeover_channel *left)
 
 /* A channel whose manager was killed before it had made its buffer: it waits for the configuration.
  */
-static bool is_begun(const struct takeover_channel *left)
+static bool has_only_receiver(const struct takeover_channel *left)
 {
     return left->descriptors[TAKEOVER_MEMORY] < 0 && left->descriptors[TAKEOVER_RECEIVE] >= 0;
 }
@@ -263,9 +258,10 @@ int fleet_take_over(struct fleet *fleet)
         return error;
     }
     for (struct takeover_channel *left = fleet->left.first; left; left = left->next)
-        if (!is_begun(left))
+        if (!has_only_receiver(left))
             take_over(fleet, left);
     end_orphans(search.first);
+    holder_barrier(fleet->holder, HOLDER_BARRIER_MS); /* the earlier ones may go */
     for (const struct channel *channel = fleet->first; channel; channel = channel->next)
         count++;
     return count;
@@ -277,9 +273,10 @@ void fleet_release_left(struct fleet *fleet)
     for (left = fleet->left.first; left; left = next) {
         next = left->next;
         struct channel *channel = fleet_find(fleet, left->name);
-        if (is_begun(left) && channel && channel->receive < 0)
+        bool begun = has_only_receiver(left);
+        if (begun && channel && channel->receive < 0)
             continue; /* it may want it yet */
-        uint64_t lost = is_begun(left) ? net_drain(left->descriptors[TAKEOVER_RECEIVE]) : 0;
+        uint64_t lost = begun ? net_drain(left->descriptors[TAKEOVER_RECEIVE]) : 0;
         if (lost)
             log_line("%s: %llu datagrams had come to an address it does not listen at any more: "
                      "counted as dropped",
@@ -287,10 +284,9 @@ void fleet_release_left(struct fleet *fleet)
         if (channel) {
             channel->carried.datagrams_dropped += lost;
             channel_write_ledger(channel);
-            if (is_begun(left)) /* in place of that one */
-                store_replace(fleet->store, left->name, takeover_kind_name(TAKEOVER_RECEIVE),
-                              channel->receive);
-        } else if (is_begun(left)) {
+            if (begun) /* in place of that one */
+                channel_keep(channel, TAKEOVER_RECEIVE, channel->receive);
+        } else if (begun) {
             end_unusable(fleet, left);
         }
         takeover_forget(&fleet->left, left);

@@ -59,8 +59,7 @@ static bool wants_room(struct channel *channel, const struct counters *now)
 static void retry_blocked(struct channel *channel)
 {
     struct fleet *fleet = channel->fleet;
-    if (!channel->blocked[0] || channel->removed || fleet->stopping ||
-        !fleet->options.in_charge(fleet->options.context))
+    if (!channel->blocked[0] || channel->removed || fleet->stopping)
         return;
     bool restart = !channel->pending;
     channel_replace_relay(channel);
@@ -86,7 +85,7 @@ void fleet_sample_due(void *context)
     if (rates)
         fleet->rates_ns = clock_monotonic_ns() + (FLEET_SAMPLE_MS - FLEET_LOOK_MS / 2) * NS_PER_MS;
     loop_arm(fleet->options.loop, &fleet->sample, clock_monotonic_ns() + FLEET_LOOK_MS * NS_PER_MS);
-    store_look(fleet->store);
+    holder_tick(fleet->holder);
     if (wanting)
         fleet->options.rotated(fleet->options.context);
 }

@@ -19,7 +19,6 @@
 #include "manager/report.h"
 #include "manager/retention.h"
 #include "manager/runtime.h"
-#include "manager/store.h"
 #include "manager/supervisor.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -229,7 +228,9 @@ static bool in_charge(void *context)
                  "it",
                  manager->config->runtime, control_manager(manager->config->runtime, other));
         manager->superseded = true;
-        loop_end(manager->loop);
+        json_t *refusal = control_refusal(EXIT_CODE_FAILED, "another manager has the fleet");
+        control_turn_away(manager->control, refusal);
+        json_decref(refusal);
         return false;
     }
     if (status < 0 || (status == 0 && !manager->runtime_bare))
@@ -258,8 +259,6 @@ static void look_at_socket(struct manager *manager)
 static void look_at_runtime(void *context)
 {
     struct manager *manager = context;
-    if (!in_charge(manager))
-        return;
     if (manager->runtime_bare)
         furnish_runtime(manager);
     else if (manager->runtime_error == 0)
@@ -271,7 +270,7 @@ static void look_at_runtime(void *context)
 
 static void stop(struct manager *manager, const char *by)
 {
-    if (manager->stopping || !in_charge(manager))
+    if (manager->stopping)
         return;
     manager->stopping = true;
     log_line("stopping (%s)", by);
@@ -392,8 +391,6 @@ static json_t *answer(void *context, const json_t *request, bool *hold)
     }
     if (manager->stopping)
         return control_refusal(EXIT_CODE_FAILED, "the manager is stopping");
-    if (!in_charge(manager))
-        return control_refusal(EXIT_CODE_FAILED, "another manager has the fleet");
     if (strcmp(verb, "reload") == 0)
         reply = reload(manager);
     else if (strcmp(verb, "restart") == 0)
@@ -463,7 +460,7 @@ static void caught(void *context, enum loop_signal signal)
     struct manager *manager = context;
     if (signal == LOOP_STOP)
         stop(manager, "signal");
-    else if (!manager->stopping && in_charge(manager)) {
+    else if (!manager->stopping) {
         look_at_socket(manager);
         json_decref(reload(manager));
     }
@@ -519,8 +516,6 @@ static void become(struct manager *manager)
     char name[] = "flotilla", verb[] = "run", option[] = "-c", renew[] = "--renew";
     char *words[] = {name, verb, option, (char *)(uintptr_t)manager->path, renew, NULL};
     manager->renewing = false;
-    if (!in_charge(manager))
-        return;
     int error = process_become(manager->self, words, manager->runtime.lock);
     fleet_unbridge(manager->fleet);
     log_line("cannot run %s: %s; going on as before", manager->self, strerror(-error));
@@ -543,6 +538,7 @@ static int serve(struct manager *manager, bool renew)
             fleet_renew(manager->fleet);
         }
         supervisor_ready(&manager->supervisor, manager->fleet);
+        loop_guard(manager->loop, in_charge, manager);
         error = loop_run(manager->loop);
         while (error == 0 && manager->renewing) {
             become(manager);
@@ -553,7 +549,7 @@ static int serve(struct manager *manager, bool renew)
         log_line("cannot go on: %s", strerror(-error));
         return EXIT_CODE_FAILED;
     }
-    if (!in_charge(manager)) /* what is about to be closed and removed is not ours any more */
+    if (manager->superseded) /* what is about to be closed and removed is not ours any more */
         return EXIT_CODE_FAILED;
     uint32_t unclean = fleet_unclean_ends(manager->fleet);
     if (unclean)

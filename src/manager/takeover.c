@@ -21,9 +21,9 @@ static const char *const kind_names[TAKEOVER_KINDS] = {
     [TAKEOVER_NEXT] = "next",
 };
 
-const char *takeover_kind_name(enum takeover_kind kind)
+void takeover_name(char name[TAKEOVER_NAME_BYTES], const char *channel, enum takeover_kind kind)
 {
-    return kind_names[kind];
+    snprintf(name, TAKEOVER_NAME_BYTES, "%s.%s", channel, kind_names[kind]);
 }
 
 static struct takeover_channel *find_or_make(struct takeover *takeover, const char *channel)
@@ -44,7 +44,6 @@ static struct takeover_channel *find_or_make(struct takeover *takeover, const ch
 
 static void put(struct takeover_channel *channel, enum takeover_kind kind, int descriptor)
 {
-    channel->anew = channel->anew || channel->descriptors[kind] >= 0;
     descriptor_close(channel->descriptors[kind]);
     channel->descriptors[kind] = descriptor;
 }
@@ -118,8 +117,6 @@ int takeover_copy(struct takeover *takeover, const char *channel, long id, uint6
         else if (taken[i] >= 0)
             descriptor_close(taken[i]);
     }
-    if (into)
-        into->anew = true;
     process_close(&relay);
     return error < 0 ? error : into ? 0 : -ENOMEM;
 }

@@ -15,13 +15,14 @@ enum takeover_kind {
     TAKEOVER_NEXT, /* receives at the address that a change waits to put in force */
     TAKEOVER_KINDS
 };
-const char *takeover_kind_name(enum takeover_kind kind);
+#define TAKEOVER_NAME_BYTES (CHANNEL_NAME_BYTES_MAX + 16)
+/* Its name. */
+void takeover_name(char name[TAKEOVER_NAME_BYTES], const char *channel, enum takeover_kind kind);
 
 struct takeover_channel {
     struct takeover_channel *next;
     char name[CHANNEL_NAME_BYTES_MAX + 1];
     int descriptors[TAKEOVER_KINDS]; /* -1: none; whoever takes one over puts -1 in its place */
-    bool anew;                       /* others may be kept under its names, which are older */
 };
 
 struct takeover {

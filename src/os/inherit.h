@@ -12,9 +12,8 @@
 #define INHERIT_MEMORY   "memory"   /* the channel's shared memory, channel/staging.h */
 #define INHERIT_DRAINING "draining" /* the socket before: what waits in it is to be taken first */
 
-/* And the keeper. */
-#define INHERIT_ORDERS "orders" /* the socket it takes orders from */
-#define INHERIT_KEPT   "kept"   /* the names of what it holds, channel/kept.h */
+/* And flotilla-keeper. */
+#define INHERIT_REQUESTS "requests" /* the socket it takes requests from */
 
 /* The inherited descriptor of that name, close-on-exec set, or -1. */
 int inherit_descriptor(const char *name);

@@ -53,6 +53,10 @@ void loop_disarm(struct loop_timer *timer);
  * the first thread is started. 0 or a negative errno. */
 int loop_signals(struct loop *loop, void (*caught)(void *context, enum loop_signal), void *context);
 
+/* From now on `goes_on` is asked once a turn, before anything is called back: false ends loop_run.
+ */
+void loop_guard(struct loop *loop, bool (*goes_on)(void *context), void *context);
+
 /* Waits and calls back until loop_end; not at all if that came before it. 0 or a negative errno. */
 int loop_run(struct loop *loop);
 void loop_end(struct loop *loop);

@@ -27,11 +27,11 @@ void notify_close(struct notify *notify);
 /* Sends `text`, lines such as "READY=1" or "STATUS=...". Never waits. 0, -ENOENT if nobody listens,
  * -EAGAIN if it was not taken now, or another negative errno. */
 int notify_send(const struct notify *notify, const char *text);
-/* Gives a copy of `descriptor` into keeping under `name`, where one may be already. As notify_send.
- */
-int notify_keep(const struct notify *notify, const char *name, int descriptor);
-/* Has everything under `name` given up. As notify_send. */
-int notify_drop(const struct notify *notify, const char *name);
+/* Gives a copy of `descriptor` into keeping under `name`, where one may be already. Waits for room
+ * up to `wait_ms`; else as notify_send. */
+int notify_keep(const struct notify *notify, const char *name, int descriptor, uint64_t wait_ms);
+/* Has everything under `name` given up. As above. */
+int notify_drop(const struct notify *notify, const char *name, uint64_t wait_ms);
 
 /* Waits until whoever listens has done all it was sent before, at most `wait_ms`. 0, -ETIMEDOUT,
  * -ENOSPC if it could not do all (notify_refuse), or as notify_send. Source: sd_notify_barrier(3).
@@ -39,9 +39,6 @@ int notify_drop(const struct notify *notify, const char *name);
 int notify_barrier(const struct notify *notify, uint64_t wait_ms);
 
 /* The other side, for flotilla-keeper and who asks it. */
-
-/* Where flotilla-keeper takes its orders: its socket in the runtime folder. */
-#define NOTIFY_KEEPER "keeper.sock"
 
 /* Makes the socket `name` in `folder` (mode 0600), in place of whatever socket was there. A
  * descriptor, or a negative errno. */
@@ -51,13 +48,6 @@ int notify_listen(const char *folder, const char *name);
  * pair; -EAGAIN if `wait_ms` passed without one; -EMFILE for one whose descriptor we had no room
  * for (the text is there); or another negative errno. */
 long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, uint64_t wait_ms);
-/* The same for the first one that is there already, and it stays there; notify_skip takes it away.
- */
-long notify_peek(int descriptor, char *text, size_t text_bytes, int *passed);
-void notify_skip(int descriptor);
-/* The same for all that are there, one with each call (`again` from the second on) until -EAGAIN.
- * Nobody else reads there meanwhile. Source: unix(7) on SO_PEEK_OFF. */
-long notify_peek_next(int descriptor, bool again, char *text, size_t text_bytes, int *passed);
 /* Answers a barrier that came with the descriptor `passed`: not all before it could be done. */
 void notify_refuse(int passed);
 /* Sends a message as notify_send does, with a descriptor unless it is -1, but waits for room up to
@@ -66,9 +56,6 @@ int notify_pass(int descriptor, const char *text, int passed, uint64_t wait_ms);
 /* Two ends of a way for messages within this machine, each read by notify_receive. 0 or a negative
  * errno. */
 int notify_pair(int ends[2]);
-/* The same, but closing one end is not seen at the other, as with a socket that has a name. */
-int notify_way(int ends[2]);
-
 /* How often the supervisor wants "WATCHDOG=1" ($WATCHDOG_USEC, if $WATCHDOG_PID is ours or is not
  * set), in nanoseconds; 0: never. */
 uint64_t notify_watchdog_ns(void);

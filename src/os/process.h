@@ -63,10 +63,8 @@ int process_terminate(const struct process *process);
 int process_kill(const struct process *process);
 /* Asks it to hand over to the process that is to follow (SIGUSR1; a suspended one is woken). */
 int process_hand_over(const struct process *process);
-/* Suspends it (SIGSTOP). */
-int process_suspend(const struct process *process);
-/* Asks it to look after what it has in the file system (SIGHUP; a suspended one is woken). */
-int process_remind(const struct process *process);
+/* Sends it SIGHUP; a suspended one is woken. */
+int process_hangup(const struct process *process);
 /* Ends it as if it had crashed (SIGABRT), so that it can note what it was at. As above. */
 int process_abort(const struct process *process);
 

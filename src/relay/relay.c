@@ -17,8 +17,7 @@
 #include "os/memory.h"
 #include "os/sandbox.h"
 
-#define KEEP_TRIES    100 /* to have the memory kept, while systemd is busy ... */
-#define KEEP_PAUSE_NS (10 * NS_PER_MS)
+#define KEEP_WAIT_MS 1000u /* to have the memory kept, while systemd is busy */
 
 static int load_layout(struct relay *relay)
 {
@@ -117,11 +116,7 @@ static void set_offload(struct relay *relay)
  * as well, but cannot be killed without a loss; so it is worth a wait. */
 static void keep_memory(struct relay *relay, int descriptor)
 {
-    int status = notify_keep(&relay->notify, INHERIT_MEMORY, descriptor);
-    for (int try = 0; try < KEEP_TRIES && status == -EAGAIN; try++) {
-        clock_sleep_until(clock_monotonic_ns() + KEEP_PAUSE_NS);
-        status = notify_keep(&relay->notify, INHERIT_MEMORY, descriptor);
-    }
+    int status = notify_keep(&relay->notify, INHERIT_MEMORY, descriptor, KEEP_WAIT_MS);
     relay->memory_outlives = status == 0;
     if (status < 0 && status != -ENOENT)
         log_line("cannot have the channel's memory kept: %s; what it holds is lost if the relay is "

@@ -738,8 +738,9 @@ def test_013_two_names_for_one_socket(change, rng):
         fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
         fleet.write()
         fleet.reload()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as keeper:
-            keeper.connect(str(fleet.folder / "run/keeper.sock"))
+        (keeper,) = [os.dup(one.fileno()) for one in copied_sockets(fleet.manager.pid)
+                     if one.family == socket.AF_UNIX and one.type == socket.SOCK_SEQPACKET]
+        with socket.socket(fileno=keeper) as keeper:
             for one in copied_sockets(fleet.relay_processes()[0]):
                 if one.family == socket.AF_INET and one.getsockname()[1] == int(
                         fleet.address("engine").split(":")[1]):
@@ -880,9 +881,8 @@ def test_013_a_channel_that_was_begun(rng):
     with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
         with contextlib.ExitStack() as after:
             after.callback(setattr, fleet, "_inside", fleet._inside)
-            # The first one is the keeper's table.
             fleet._inside = ["strace", "-D", "-o", "/dev/null", "-e", "trace=memfd_create", "-e",
-                             "inject=memfd_create:error=ENOMEM:when=2+"]
+                             "inject=memfd_create:error=ENOMEM"]
             fleet.start(wait=False)
         wait_until(lambda: "cannot make its buffer" in fleet.log())
         fleet.source("engine", pool[:500], rate=10_000).finish()
@@ -987,10 +987,9 @@ def test_013_a_change_that_is_called_off(rng):
 
 
 def test_013_a_runtime_folder_that_was_removed(rng):
-    """Relays are found by what they were told, and so is the keeper: it makes its socket again."""
+    """Relays are found by their command lines, and so is the keeper."""
     keys = {"schema": signals.SCHEMA, "full": True, "record": False}
     with Fleet({"engine": keys}) as fleet:
-        keeper = fleet.status()["manager"]["keeper"]
         source = fleet.source("engine", signals.samples(20_000), rate=5000)
         time.sleep(0.2)
         fleet.kill_manager()
@@ -1000,7 +999,6 @@ def test_013_a_runtime_folder_that_was_removed(rng):
         sent = source.finish()["sent"]
         channel = fleet.settle({"engine": sent})["engine"]
         assert channel["datagrams_sent_full"] == sent and channel["datagrams_dropped"] == 0
-        assert fleet.status()["manager"]["keeper"] == keeper
         wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
 
 
@@ -1100,7 +1098,7 @@ def test_013_a_manager_under_sanitizers(rng, tmp_path):
                 assert command("restart", "--all").returncode == 0
                 shutil.rmtree(fleet.folder / "run")
                 assert command("status").returncode == 0
-                for name in "control.sock", "keeper.sock", "manager.lock", "a.layout":
+                for name in "control.sock", "manager.lock", "a.layout":
                     (fleet.folder / "run" / name).unlink()
                     os.kill(fleet.relays()["a"], signal.SIGKILL)
                     time.sleep(1.2)
@@ -1288,7 +1286,7 @@ def test_013_a_manager_that_comes_back_to_a_dead_ones_folder(rng):
         only_the_keeper_is_left(fleet, relay, source, pool)
 
 
-@pytest.mark.parametrize("place", ["run", "run/engine.layout.new", "run/keeper.sock"])
+@pytest.mark.parametrize("place", ["run", "run/engine.layout.new"])
 def test_013_a_runtime_folder_that_cannot_be_made_again_at_once(rng, place):
     """What stands in the way is told once, and tried until it has gone."""
     pool = signals.samples(60_000)
@@ -1305,7 +1303,7 @@ def test_013_a_runtime_folder_that_cannot_be_made_again_at_once(rng, place):
             path.mkdir(parents=True)
             (path / "inside").touch()
         os.kill(fleet.manager.pid, signal.SIGCONT)
-        told = "keeper.sock again: " if "keeper" in place else "cannot be made again in full"
+        told = "cannot be made again in full"
         wait_until(lambda: told in fleet.log(), what="the reason in the log")
         time.sleep(2.5)
         assert fleet.log().count(told) == 1
@@ -1314,7 +1312,6 @@ def test_013_a_runtime_folder_that_cannot_be_made_again_at_once(rng, place):
         else:
             shutil.rmtree(path)
         wait_until(lambda: fleet.status(missing={}), what="the control socket again")
-        wait_until((fleet.folder / "run/keeper.sock").is_socket, what="the keeper's socket again")
         wait_until((fleet.folder / "run/engine.layout").is_file, what="the layout again")
         wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
         only_the_keeper_is_left(fleet, relay, source, pool)

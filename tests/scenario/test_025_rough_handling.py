@@ -272,27 +272,6 @@ def test_025_a_removed_control_socket_is_made_again(seed):
         assert fleet.log().count("cannot look after the control socket") == 1
 
 
-def test_025_a_removed_keeper_socket_is_made_again(seed):
-    """By its name the next manager finds what a relay that died at the same time has left."""
-    pool = signals.samples(3000)
-    with Fleet({"engine": one()}, storage={"sync": "20s"}) as fleet:
-        path = fleet.folder / "run/keeper.sock"
-        fleet.source("engine", pool, rate=10_000).finish()
-        wait_until(lambda: fleet.channel("engine")["datagrams_received"] == len(pool))
-        keeper, relay = fleet.status()["manager"]["keeper"], fleet.channel("engine")["pid"]
-        path.unlink()
-        wait_until(path.exists, what="the socket")
-        assert fleet.log().count("the keeper's socket") == 1
-        fleet.kill_manager()
-        os.kill(relay, signal.SIGKILL)
-        fleet.start()
-        channel = fleet.settle({"engine": len(pool)})["engine"]
-        assert channel["datums_recorded"] == len(pool) and channel["restarts"] == 1
-        assert fleet.status()["manager"]["keeper"] == keeper
-        fleet.stop()
-        assert container.payload(fleet.files("engine")) == (b"".join(pool), len(pool))
-
-
 def test_025_a_layout_that_was_cut_short_is_written_again(seed):
     with Fleet({"engine": one()}) as fleet:
         path, relay = fleet.folder / "run/engine.layout", fleet.channel("engine")["pid"]

@@ -21,7 +21,7 @@ SECONDS = 18
 SETTLED_S = 2.6  # until whoever keeps has been followed, or found hanging, and has all again
 LIGHT = ("kill", "restart", "all", "reload", "sync", "second")
 HEAVY = ("two kills", "folder", "file", "in the way", "keeper", "keeper stopped", "manager")
-FILES = ("control.sock", "keeper.sock", "manager.lock", "manager.pid", "a.layout", "b.layout")
+FILES = ("control.sock", "manager.lock", "manager.pid", "a.layout", "b.layout")
 
 
 class Storm:

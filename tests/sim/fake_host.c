@@ -199,8 +199,9 @@ int notify_send(const struct notify *notify, const char *text)
     return -ENOENT;
 }
 
-int notify_keep(const struct notify *notify, const char *name, int descriptor)
+int notify_keep(const struct notify *notify, const char *name, int descriptor, uint64_t wait_ms)
 {
+    (void)wait_ms;
     (void)notify, (void)name, (void)descriptor;
     fail("a relay gives its memory into keeping though it was given one");
 }

@@ -19,12 +19,12 @@ MAY_INCLUDE = {
     "avro": {"base"},
     "channel": {"base", "os", "avro"},
     "relay": {"base", "os", "avro", "channel"},
-    "keeper": {"base", "os", "channel"},
+    "holder": {"base", "os", "channel"},
     "schema": {"base", "avro"},
     "archive": {"base", "avro", "os", "channel", "schema"},
     "config": {"base", "os", "avro", "channel", "schema"},
     "control": {"base", "os", "channel"},
-    "manager": {"base", "os", "avro", "channel", "schema", "config", "control"},
+    "manager": {"base", "os", "avro", "channel", "schema", "config", "control", "holder"},
     "cli": {"base", "os", "avro", "channel", "schema", "archive", "config", "control", "manager"},
 }
 # Headers of ISO C; anything else in <> is the system's and belongs below src/os, or is a library.

@@ -20,6 +20,8 @@ struct loop {
     struct loop_watch signals;
     void (*caught)(void *context, enum loop_signal);
     void *caught_context;
+    bool (*goes_on)(void *context); /* NULL: nobody is asked */
+    void *guard_context;
 };
 
 int loop_open(struct loop **loop)
@@ -142,6 +144,12 @@ static struct loop_timer *due_timer(const struct loop *loop, uint64_t now_ns)
     return NULL;
 }
 
+void loop_guard(struct loop *loop, bool (*goes_on)(void *context), void *context)
+{
+    loop->goes_on = goes_on;
+    loop->guard_context = context;
+}
+
 int loop_run(struct loop *loop)
 {
     while (!loop->ended) {
@@ -150,6 +158,8 @@ int loop_run(struct loop *loop)
         int got = epoll_wait(loop->poll, &event, 1, next_timeout_ms(loop));
         if (got < 0 && errno != EINTR)
             return -errno;
+        if (loop->goes_on != NULL && !loop->goes_on(loop->guard_context))
+            break;
         if (got == 1) {
             struct loop_watch *watch = event.data.ptr;
             unsigned events = 0;

@@ -83,24 +83,6 @@ int notify_send(const struct notify *notify, const char *text)
     return send_with(notify->descriptor, text, -1);
 }
 
-int notify_keep(const struct notify *notify, const char *name, int descriptor)
-{
-    char text[NOTIFY_NAME_BYTES_MAX + 64];
-    /* FDPOLL=0: a UDP socket with a pending error is not one to give up. */
-    int used = snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s\n", name);
-    return used < 0 || (size_t)used >= sizeof(text)
-               ? -ENAMETOOLONG
-               : send_with(notify->descriptor, text, descriptor);
-}
-
-int notify_drop(const struct notify *notify, const char *name)
-{
-    char text[NOTIFY_NAME_BYTES_MAX + 64];
-    int used = snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s\n", name);
-    return used < 0 || (size_t)used >= sizeof(text) ? -ENAMETOOLONG
-                                                    : send_with(notify->descriptor, text, -1);
-}
-
 /* ---- the other side ---- */
 
 int notify_listen(const char *folder, const char *name)
@@ -115,7 +97,7 @@ static int wait_for(int descriptor, short events, uint64_t wait_ms)
     return ready > 0 ? 0 : ready == 0 || errno == EINTR ? -EAGAIN : -errno;
 }
 
-static long receive(int descriptor, char *text, size_t text_bytes, int *passed, int how)
+static long receive(int descriptor, char *text, size_t text_bytes, int *passed)
 {
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))];
     struct iovec part = {.iov_base = text, .iov_len = text_bytes - 1};
@@ -124,7 +106,7 @@ static long receive(int descriptor, char *text, size_t text_bytes, int *passed, 
                              .msg_control = control,
                              .msg_controllen = sizeof(control)};
     *passed = -1;
-    ssize_t got = recvmsg(descriptor, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | how);
+    ssize_t got = recvmsg(descriptor, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got < 0)
         return errno == EINTR ? -EAGAIN : -errno;
     text[got] = '\0';
@@ -150,29 +132,7 @@ long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, 
 {
     *passed = -1;
     int status = wait_for(descriptor, POLLIN, wait_ms);
-    return status < 0 ? status : receive(descriptor, text, text_bytes, passed, 0);
-}
-
-static void peek_from(int descriptor, int offset)
-{
-    setsockopt(descriptor, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset));
-}
-
-long notify_peek(int descriptor, char *text, size_t text_bytes, int *passed)
-{
-    /* Who peeked at all of it may have been killed before it set that back. */
-    peek_from(descriptor, -1);
-    return receive(descriptor, text, text_bytes, passed, MSG_PEEK);
-}
-
-long notify_peek_next(int descriptor, bool again, char *text, size_t text_bytes, int *passed)
-{
-    if (!again)
-        peek_from(descriptor, 0);
-    long got = receive(descriptor, text, text_bytes, passed, MSG_PEEK);
-    if (got < 0)
-        peek_from(descriptor, -1);
-    return got;
+    return status < 0 ? status : receive(descriptor, text, text_bytes, passed);
 }
 
 #define REFUSED "REFUSED=1\n"
@@ -180,11 +140,6 @@ long notify_peek_next(int descriptor, bool again, char *text, size_t text_bytes,
 void notify_refuse(int passed)
 {
     send_with(passed, REFUSED, -1);
-}
-
-void notify_skip(int descriptor)
-{
-    recv(descriptor, NULL, 0, MSG_DONTWAIT | MSG_TRUNC);
 }
 
 int notify_pass(int descriptor, const char *text, int passed, uint64_t wait_ms)
@@ -196,14 +151,28 @@ int notify_pass(int descriptor, const char *text, int passed, uint64_t wait_ms)
     return status < 0 ? status : send_with(descriptor, text, passed);
 }
 
+int notify_keep(const struct notify *notify, const char *name, int descriptor, uint64_t wait_ms)
+{
+    char text[NOTIFY_NAME_BYTES_MAX + 64];
+    /* FDPOLL=0: a UDP socket with a pending error is not one to give up. */
+    int used = snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s\n", name);
+    return used < 0 || (size_t)used >= sizeof(text)
+               ? -ENAMETOOLONG
+               : notify_pass(notify->descriptor, text, descriptor, wait_ms);
+}
+
+int notify_drop(const struct notify *notify, const char *name, uint64_t wait_ms)
+{
+    char text[NOTIFY_NAME_BYTES_MAX + 64];
+    int used = snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s\n", name);
+    return used < 0 || (size_t)used >= sizeof(text)
+               ? -ENAMETOOLONG
+               : notify_pass(notify->descriptor, text, -1, wait_ms);
+}
+
 int notify_pair(int ends[2])
 {
     return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
-}
-
-int notify_way(int ends[2])
-{
-    return socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
 }
 
 int notify_barrier(const struct notify *notify, uint64_t wait_ms)

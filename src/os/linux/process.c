@@ -249,14 +249,9 @@ int process_terminate(const struct process *process)
     return ask(process, SIGTERM);
 }
 
-int process_remind(const struct process *process)
+int process_hangup(const struct process *process)
 {
     return ask(process, SIGHUP);
-}
-
-int process_suspend(const struct process *process)
-{
-    return signal_pidfd(process, SIGSTOP);
 }
 
 int process_kill(const struct process *process)
