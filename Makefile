@@ -4,6 +4,7 @@
 #
 #   make                  build/flotilla, build/flotilla-relay and build/flotilla-keeper
 #   make demo             a fleet on the loopback interface, live; DURATION=10 ends by itself
+#   make quick            what tells most in less than a minute
 #   make test             everything, in minutes; WORKERS=6 tests side by side
 #   make test-long        the same for longer
 #   make test-offload     the scenarios with offload off, and where each segmented send is refused
@@ -31,8 +32,8 @@ share = $(DESTDIR)$(PREFIX)/share
 units = $(DESTDIR)$(PREFIX)/lib/systemd/system
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
-.PHONY: all demo test test-long test-offload test-programs fuzz fuzz-programs bench bench-programs \
-    budget setup install deb clean
+.PHONY: all demo quick test test-long test-offload unit-programs test-programs fuzz \
+    fuzz-programs bench bench-programs budget setup install deb clean
 
 # Quiet while all goes well; a failure shows everything that was said.
 configure = test -f $(1)/build.ninja || $(3) meson setup $(1) $(2) >build/log || \
@@ -60,15 +61,18 @@ pytest = build/venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST
 # A version to upgrade to: the same, but for what it makes of a channel's memory.
 next = -Dc_args=-DSTAGING_VERSION=99u
 
-# What the tests run beside the programs: the units, plain and under sanitizers, and their tools.
-test-programs: all
+# What the tests run beside the programs: the units and tools ...
+unit-programs: all
 	@$(call configure,build/units,-Dpart=units)
+	@$(call compile,build/units)
+
+# ... and the units under sanitizers, relays that go wrong, and a version to upgrade to.
+test-programs: unit-programs
 	@$(call configure,build/sanitized,-Dpart=units -Db_sanitize=address$(comma)undefined)
 	@$(call configure,build/trap,-Dpart=trap,CC=musl-gcc)
-	@$(call compile,build/units)
 	@$(call compile,build/sanitized)
 	@$(call configure,build/next/relay,-Dpart=relay $(next),CC=musl-gcc)
-	@$(call configure,build/next/programs,-Dpart=programs $(next))
+	@$(call configure,build/next/programs,-Dpart=programs -Doptimization=0 $(next))
 	@$(call compile,build/next/relay)
 	@$(call compile,build/next/programs)
 	@$(call compile,build/trap)
@@ -76,6 +80,13 @@ test-programs: all
 	@mkdir -p build/refused
 	@install -C -m 755 build/flotilla build/flotilla-keeper build/refused/
 	@install -C -m 755 build/relay/flotilla-relay-refused build/refused/flotilla-relay
+
+# The rules of the house, the units, a little of the simulation, the first dozen scenarios.
+quick: setup
+	@$(MAKE) --no-print-directory unit-programs
+	@$(pytest) -k "not sanitized" tests/tidy tests/test_units.py \
+	    tests/test_simulation.py::test_twenty_million_steps \
+	    tests/scenario/test_00*.py tests/scenario/test_01[0-2]*.py
 
 test test-long: setup
 	@$(MAKE) --no-print-directory test-programs
@@ -117,9 +128,7 @@ budget: bench-programs
 
 bench-programs:
 	@tests/setup bench
-	@$(MAKE) --no-print-directory all
-	@$(call configure,build/units,-Dpart=units)
-	@$(call compile,build/units)
+	@$(MAKE) --no-print-directory unit-programs
 
 setup:
 	@tests/setup test

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""003-growing: a recording is opened ten thousand times while it is written. No open meets an
+"""003-growing: a recording is opened thousands of times while it is written. No open meets an
 error, and none shows fewer datums than status called recorded before it."""
 import os
 import subprocess
@@ -9,14 +9,14 @@ import pytest
 from harness import container, readers, signals
 from harness.fleet import LONG, Fleet, wait_until
 
-OPENS = 100000 if LONG else 10000
+OPENS = 100000 if LONG else 5000
 # name: (datums a second, bytes of padding, rotate size, share of the opens)
 RATES = {
     "slow": (50, 0, "1GiB", 0.4),       # the open page is rewritten at every sync
     "brisk": (700, 30, "64KiB", 0.3),   # a page fills up and is closed; files are rotated
-    "fast": (6000, 60, "512KiB", 0.3),  # blocks are appended
+    "fast": (6000, 60, "128KiB", 0.3),  # blocks are appended
 }
-LOOKS = 100  # different states of the file that must be seen, or too little was shown
+LOOKS = 50  # different states of the file that must be seen, or too little was shown
 
 
 class Floor:
@@ -36,7 +36,7 @@ class Floor:
         self._thread.join()
 
     def _look(self):
-        while not self._stop.wait(0.02):
+        while not self._stop.wait(0.1):
             try:
                 self.value = self.fleet.channel(self.name)["datums_recorded"]
             except BaseException as error:
@@ -75,7 +75,7 @@ def feed(fleet, rate, pad):
 
 
 @pytest.mark.parametrize("speed", RATES)
-def test_003_ten_thousand_opens(seed, speed):
+def test_003_thousands_of_opens(seed, speed):
     rate, pad, size, share = RATES[speed]
     with Fleet({"c": {"schema": signals.SCHEMA}},
                storage={"sync": "20ms", "rotate": {"size": size}}) as fleet:
@@ -118,35 +118,36 @@ def test_003_a_file_is_readable_as_soon_as_it_is_there(seed):
 
 @pytest.mark.parametrize("reader", [*readers.COMMANDS, "avrocat"])
 def test_003_other_readers_of_a_growing_file(seed, reader):
-    """Each reader in its own process, some hundred opens at the slow and at the fast pace."""
+    """Each reader in its own process, opens at the slow and at the fast pace, each time while the
+    file grows by what comes in a second: a slow reader does not have ever more to read."""
+    times = {"python3-avro": 4, "avrocat": 1}.get(reader, 10)
     for speed in ("slow", "fast"):
         rate, pad, _, _ = RATES[speed]
-        rate = min(rate, 1500)  # python3-avro reads about 20,000 datums a second
-        opens = 30 if reader == "python3-avro" else 100
+        rate = min(rate, 1000)  # python3-avro reads about 20,000 datums a second
+        pool = signals.samples(rate, pad=pad)
         with Fleet({"c": {"schema": signals.SCHEMA}}, storage={"sync": "50ms"}) as fleet:
-            source = feed(fleet, rate, pad)
-            wait_until(lambda: fleet.channel("c")["datums_recorded"] > 0)
-            done, last, seen = 0, 0, set()
-            while done < opens or len(seen) < 8:
+            last, seen = 0, set()
+            for _ in range(6):
+                source = fleet.source("c", pool, rate=rate)
+                wait_until(lambda: fleet.channel("c")["datums_recorded"] > last)
                 least = fleet.channel("c")["datums_recorded"]
                 (path,) = fleet.files("c")
-                if reader == "avrocat":
-                    counts = [readers.avrocat_count(path)]
-                else:
-                    counts = many(reader, path, 10)
+                counts = [readers.avrocat_count(path)] if reader == "avrocat" else \
+                    many(reader, path, times)
                 for count in counts:
-                    assert count >= max(least, last), (speed, done, count, least, last)
+                    assert count >= max(least, last), (speed, counts, least, last)
                     last = count
-                done += len(counts)
-                seen.add(last)
-            fleet.settle({"c": source.stop()["sent"]})
+                    seen.add(count)
+                source.finish()
+            fleet.settle({"c": 6 * rate})
+            assert len(seen) >= 6
 
 
 def many(reader, path, times):
     """Opens one file several times in one process of the reader; the counts."""
     environment = dict(os.environ, NODE_PATH=str(readers.ROOT / "build/node/node_modules"))
     done = subprocess.run([*map(str, readers.COMMANDS[reader]), *[str(path)] * times],
-                          capture_output=True, text=True, timeout=120, env=environment)
+                          capture_output=True, text=True, timeout=600, env=environment)
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert done.returncode == 0 and len(lines) == times, (done.stdout, done.stderr)
     assert all(fields[1] != "error" for fields in lines), lines

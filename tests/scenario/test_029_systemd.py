@@ -44,13 +44,23 @@ def addresses():
     return Addresses()
 
 
-@pytest.fixture
-def machine():
+@pytest.fixture(scope="module")
+def booted():
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    with Machine() as booted:
-        yield booted
+    with Machine() as machine:
+        yield machine
+
+
+@pytest.fixture
+def machine(booted):
+    yield booted
+    print(f"--- journal\n{booted.journal(lines=200)}")
+    booted.clear()
+
+
+in_the_machine = pytest.mark.xdist_group("machine")  # one is booted for all of them
 
 
 def write_fleet(path, channels, directory="recordings", **storage):
@@ -264,7 +274,7 @@ class Supervisor:
         family = socket.AF_INET6 if ":" in listen[0] else socket.AF_INET
         self.receive = socket.socket(family, socket.SOCK_DGRAM)
         self.receive.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.receive.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
+        self.receive.setsockopt(socket.SOL_SOCKET, 33, 256 << 20)  # SO_RCVBUFFORCE
         self.receive.bind(listen)
         self.kept["receive"] = self.receive.fileno()
 
@@ -423,6 +433,7 @@ def prepare_relays(machine, channels):
     return {name: machine.root / "var/lib/flotilla" / FOLDER / name for name in channels}
 
 
+@in_the_machine
 def test_029_relays_without_a_manager(machine, rng):
     channels = {NAME: channel(1), "one-sender": channel(2, sources=["127.0.0.1"]),
                 "unicast": {"listen": "127.0.0.1:29003", "full": "239.192.30.3:29103"}}
@@ -465,6 +476,7 @@ def test_029_relays_without_a_manager(machine, rng):
         assert machine.show(f"flotilla-relay@{name}.service", "Result")[0] == "success"
 
 
+@in_the_machine
 def test_029_a_relay_that_hangs_and_one_that_cannot_begin(machine):
     folders = prepare_relays(machine, {"engine": channel(1)})
     unit = "flotilla-relay@engine.service"
@@ -505,6 +517,7 @@ def test_029_a_relay_that_hangs_and_one_that_cannot_begin(machine):
     machine.run("ip", "link", "add", "absent", "type", "veth", "peer", "other")
     machine.run("ip", "link", "set", "absent", "up")
     wait_until(lambda: machine.show(unit, "ActiveState")[0] == "active", what="it to begin")
+    machine.run("ip", "link", "delete", "absent")
     state = machine.show("flotilla-relay@engine.socket", "ActiveState")[0]
     assert state == "active", "the socket has outlived it"
 
@@ -527,6 +540,7 @@ def prepare_manager(machine, channels, **service):
     return {name: machine.root / "var/lib/flotilla/recordings" / name for name in channels}
 
 
+@in_the_machine
 def test_029_the_manager_tells_how_it_is(machine):
     prepare_manager(machine, {"engine": channel(1), "gears": channel(2)})
     text = lambda: machine.show(MANAGER, "StatusText")[0]  # noqa: E731
@@ -571,6 +585,7 @@ def test_029_in_a_virtual_machine():
     assert done.returncode == 0 and "datums 4000" in done.stdout, done.stdout + done.stderr
 
 
+@in_the_machine
 def test_029_an_address_changes_and_all_die(machine):
     """What systemd keeps of the channel from then on is the new address's socket."""
     folder = prepare_manager(machine, {"engine": channel(1)})["engine"]
@@ -592,6 +607,7 @@ def test_029_an_address_changes_and_all_die(machine):
     assert machine.show(MANAGER, "NFileDescriptorStore") == kept
 
 
+@in_the_machine
 def test_029_a_manager_that_hangs_is_replaced(machine):
     prepare_manager(machine, {"engine": channel(1)}, WatchdogSec="1s", TimeoutAbortSec="200ms")
     pid = machine.main_pid(MANAGER)
@@ -602,6 +618,7 @@ def test_029_a_manager_that_hangs_is_replaced(machine):
     assert "watchdog" in machine.journal(MANAGER).lower()
 
 
+@in_the_machine
 def test_029_the_manager_and_its_relays_under_faults(machine, rng):
     channels = {"engine": channel(1), "ge.ars": channel(2)}
     folders = prepare_manager(machine, channels, WatchdogSec="2s", TimeoutAbortSec="200ms")

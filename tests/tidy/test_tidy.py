@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The house is tidy, and the check of it can fail: each rule finds what is planted in a copy."""
-import shutil
+"""The house is tidy, and the check of it can fail: each rule finds what is planted."""
 import sys
 from pathlib import Path
 
@@ -35,13 +34,10 @@ PLANTED = {
 }
 
 
-@pytest.fixture
-def copy(tmp_path):
-    for path in tidy.tracked(ROOT):
-        to = tmp_path / path.relative_to(ROOT)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, to)
-    return tmp_path
+def check_with(added):
+    """What is found with `added`, {file: text} behind what is there."""
+    return tidy.check(ROOT, {name: (tidy.read(ROOT / name) if (ROOT / name).exists() else "") + text
+                             for name, text in added.items()})
 
 
 @pytest.fixture(scope="module")
@@ -55,48 +51,39 @@ def test_the_house_is_tidy(before):
 
 
 @pytest.mark.parametrize("rule", PLANTED)
-def test_a_planted_violation_is_found(copy, before, rule):
+def test_a_planted_violation_is_found(before, rule):
     name, text, expected = PLANTED[rule]
-    with open(copy / name, "a") as file:
-        file.write(text)
-    new = [found for found in tidy.check(copy) if found not in before]
+    new = [found for found in check_with({name: text}) if found not in before]
     assert [found for found in new if found[0] == name and expected in found[2]], new
 
 
-def test_what_is_within_the_rules_is_not_found(copy, before):
-    with open(copy / "src/base/log.c", "a") as file:
-        file.write("\nint x(void)\n{\n" + "    ;\n" * 68 + "}\n")
-        file.write("\n/* As recvmmsg_or_so(2) has it, and CLOCK_MONOTONIC, log_line. */\n"
-                   "/* build/made.json */\nint clock_line, CLOCK_MONOTONIC, log_line;\n")
-    with open(copy / "src/base/log.h", "a") as file:
-        file.write("\n/* For tests. */\nint a_test_calls(void);\n")
-    with open(copy / "tests/unit/test_units.c", "a") as file:
-        file.write("\nint x(void) { return a_test_calls(); }\n")
-    assert tidy.check(copy) == before
+def test_what_is_within_the_rules_is_not_found(before):
+    assert check_with({
+        "src/base/log.c": "\nint x(void)\n{\n" + "    ;\n" * 68 + "}\n"
+                          "\n/* As recvmmsg_or_so(2) has it, and CLOCK_MONOTONIC, log_line. */\n"
+                          "/* build/made.json */\nint clock_line, CLOCK_MONOTONIC, log_line;\n",
+        "src/base/log.h": "\n/* For tests. */\nint a_test_calls(void);\n",
+        "tests/unit/test_units.c": "\nint x(void) { return a_test_calls(); }\n"}) == before
 
 
-def test_an_exception_that_is_not_needed_is_a_violation(copy, before):
-    known = copy / tidy.EXCEPTIONS
-    known.write_text(known.read_text() + "src/base/log.h: dead: nobody_calls()*\n")
-    (new,) = [found for found in tidy.check(copy) if found not in before]
+def test_an_exception_that_is_not_needed_is_a_violation(before):
+    known = {tidy.EXCEPTIONS: "src/base/log.h: dead: nobody_calls()*\n"}
+    (new,) = [found for found in check_with(known) if found not in before]
     assert new[2] == "not needed any more: src/base/log.h: dead: nobody_calls()*"
-    with open(copy / "src/base/log.h", "a") as file:
-        file.write("\nint nobody_calls(void);\n")
-    assert tidy.check(copy) == before
+    assert check_with({**known, "src/base/log.h": "\nint nobody_calls(void);\n"}) == before
 
 
 @pytest.mark.parametrize("name,text,expected", [
-    ("src/base/planted.c", OPENING, "dead: meson.build"),
+    ("src/base/planted.c", OPENING, "dead: "),
     ("src/base/planted.h", OPENING, "dead: nobody includes"),
     ("src/base/planted.c", "int x;\n", "must open with"),
     ("tests/planted.py", "x = 1\n", "has no SPDX line"),
 ])
-def test_a_planted_file_is_found(copy, name, text, expected):
-    (copy / name).write_text(text)
-    assert [found for found in tidy.check(copy) if found[0] == name and expected in found[2]]
+def test_a_planted_file_is_found(name, text, expected):
+    assert [found for found in check_with({name: text})
+            if found[0] == name and expected in found[2]]
 
 
-def test_comments_and_strings_are_not_code(copy, before):
-    path = copy / "src/base/log.c"
-    path.write_text(path.read_text() + '\n/* never strcpy(a, b) */\nconst char *z = "gets()";\n')
-    assert tidy.check(copy) == before
+def test_comments_and_strings_are_not_code(before):
+    assert check_with({"src/base/log.c": '\n/* never strcpy(a, b) */\n'
+                                         'const char *z = "gets()";\n'}) == before

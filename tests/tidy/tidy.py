@@ -6,7 +6,9 @@ sources, with comments and literals blanked where a rule is about code; it does 
 
 tests/tidy/exceptions lists what is known and not mended yet, as FILE: text with wildcards; a line
 that is not needed any more is itself a violation, so the list only shrinks."""
+import collections
 import fnmatch
+import functools
 import re
 import subprocess
 import sys
@@ -80,6 +82,7 @@ IDENTIFIER = re.compile(r"(?<![\w./<-])([A-Za-z]\w*_\w+)\b(?!\(\d)")
 FOR_TESTS = "For tests"  # how a header says of a function that src does not use it elsewhere
 
 
+@functools.lru_cache(maxsize=None)
 def blank(text):
     """The text with comments and literals replaced by blanks, lines kept."""
     pattern = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
@@ -142,9 +145,23 @@ def check_c(path, name, text, report):
                 report(line_of(code, match.start()), "asks for a system outside src/os")
 
 
+@functools.lru_cache(maxsize=None)
 def comments(text):
     """The comments of a C file, as (offset, text)."""
     return [(match.start(1), match.group(1)) for match in COMMENT.finditer(text) if match.group(1)]
+
+
+@functools.lru_cache(maxsize=None)
+def words_of(text):
+    """{word: how often} of a text."""
+    return collections.Counter(re.findall(r"\w+", text))
+
+
+@functools.lru_cache(maxsize=None)
+def words_but_comments(name, text):
+    if name.endswith((".c", ".h")):
+        text = COMMENT.sub(lambda match: " " if match.group(1) else match.group(), text)
+    return frozenset(re.findall(r"\w+", text))
 
 
 def check_functions(text, report):
@@ -167,16 +184,11 @@ def check_declarations(texts, found):
     then is."""
     code = {name: blank(text) for name, text in texts.items()
             if name.endswith((".c", ".h")) and name.startswith(("src/", "tests/", "bench/"))}
-    words = {name: re.findall(r"\w+", text) for name, text in code.items()}
-    users = {}  # of a word: {file: how often}
-    for name, all_words in words.items():
-        for word in all_words:
-            users.setdefault(word, {}).setdefault(name, 0)
-            users[word][name] += 1
+    words = {name: words_of(text) for name, text in code.items()}
     for header in sorted(name for name in code if name.startswith("src/") and name.endswith(".h")):
         for match in PROTOTYPE.finditer(code[header]):
             function = match.group(1)
-            used = dict(users[function])
+            used = {name: count[function] for name, count in words.items() if function in count}
             used[header] -= 1
             definition = re.compile(
                 rf"^(?!static\b)\w[\w \t*]*?[ *]{function}\([^;{{}}]*\)\s*\{{", re.M)
@@ -195,10 +207,8 @@ def check_comments(texts, names, found):
     """What a comment names is there."""
     known = set()
     for name, text in texts.items():
-        if name.endswith((".c", ".h")):
-            text = COMMENT.sub(lambda match: " " if match.group(1) else match.group(), text)
         if name.endswith((".c", ".h", ".py", ".js", ".build", ".yaml", ".json")):
-            known.update(re.findall(r"\w+", text))
+            known |= words_but_comments(name, text)
     for name, text in texts.items():
         if not name.endswith((".c", ".h")):
             continue
@@ -215,13 +225,10 @@ def check_comments(texts, names, found):
                                       f"names {match.group(1)}, which is not there"))
 
 
-def except_known(root, found):
+def except_known(exceptions, found):
     """Without what the list of exceptions has; a line of it that excepts nothing is added."""
-    path = root / EXCEPTIONS
-    if not path.exists():
-        return found
     left = []
-    lines = [line for line in path.read_text().split("\n") if line and not line.startswith("#")]
+    lines = [line for line in exceptions.split("\n") if line and not line.startswith("#")]
     unused = dict.fromkeys(lines)
     for one in found:
         for line in lines:
@@ -233,24 +240,28 @@ def except_known(root, found):
     return left + [(EXCEPTIONS, 1, f"not needed any more: {line}") for line in unused]
 
 
-def check(root):
-    """All violations below `root`, as (file, line, text)."""
+@functools.lru_cache(maxsize=None)
+def read(path):
+    """The text; None of what is none."""
+    try:
+        return path.read_text()
+    except UnicodeDecodeError:
+        return None
+
+
+def check(root, planted=None):
+    """All violations below `root`, as (file, line, text). `planted`: texts by name, taken for files
+    that are not there or for what is in them."""
     found = []
-    files = tracked(root)
-    names = [path.relative_to(root).as_posix() for path in files]
-    build = "".join(path.read_text() for path, name in zip(files, names)
-                    if path.name == "meson.build")
+    names = {path.relative_to(root).as_posix() for path in tracked(root)} | set(planted or {})
+    texts = {name: read(root / name) for name in sorted(names)
+             if Path(name).suffix in TEXT_SUFFIXES and (root / name).exists()}
+    texts = {name: text for name, text in {**texts, **(planted or {})}.items() if text is not None}
+    build = "".join(text for name, text in texts.items() if name.endswith("meson.build"))
     included = set()
-    texts = {}
-    for path, name in zip(files, names):
-        if path.suffix not in TEXT_SUFFIXES:
-            continue
-        try:
-            texts[name] = path.read_text()
-        except UnicodeDecodeError:
-            continue
-        if name.startswith("src/") or name.startswith("tests/"):
-            included.update(re.findall(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', texts[name], re.M))
+    for name, text in texts.items():
+        if name.startswith(("src/", "tests/")):
+            included.update(re.findall(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', text, re.M))
 
     for name, text in texts.items():
         def report(line, what, name=name):
@@ -279,7 +290,7 @@ def check(root):
     for match in re.finditer(r"add_project_arguments\((?:[^()]|\([^()]*\))*?_GNU_SOURCE", build):
         found.append(("meson.build", line_of(build, match.end()),
                       "_GNU_SOURCE for all, where only src/os is to have it"))
-    return sorted(except_known(root, found))
+    return sorted(except_known(texts.get(EXCEPTIONS, ""), found))
 
 
 def main():

@@ -479,7 +479,7 @@ static void check_saved(enum format format, const char *kind)
 
 static void mutilations(enum format format, unsigned share)
 {
-    unsigned rounds = (getenv("FLOTILLA_TEST_LONG") != NULL ? 10000u : 600u) / share;
+    unsigned rounds = (getenv("FLOTILLA_TEST_LONG") != NULL ? 10000u : 150u) / share;
     uint64_t datums, total;
     for (unsigned round = 0; round < rounds; round++) {
         if (round % 10 == 0) {

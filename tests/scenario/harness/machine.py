@@ -83,12 +83,13 @@ def control_groups():
 
 class Machine:
     """with Machine() as machine: machine.run("systemctl", "start", "..."). The project is installed
-    in /usr/local there; `root` is its root as seen from here."""
+    in /usr/local there; `root` is its root as seen from here; clear() is for another test."""
 
     def __init__(self):
         self.root = Path(tempfile.mkdtemp(prefix="flotilla-machine-", dir="/var/tmp"))
         self.group = control_groups() / f"flotilla-test-{os.getpid()}-{self.root.name[-8:]}"
         self._child = None
+        self._cursor = None  # what is behind it in the journal is of the test that runs
 
     def _make_root(self):
         make("install", "PREFIX=/usr/local", f"DESTDIR={self.root}/staged")
@@ -179,8 +180,26 @@ class Machine:
         if self.init is None:
             return ""
         words = self.words("journalctl", "--no-pager", "-o", "short-monotonic", "-n", lines,
+                           *([f"--after-cursor={self._cursor}"] if self._cursor else []),
                            *(["-u", unit] if unit else []))
         return subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
+
+    def clear(self):
+        """As it was when it had booted, for the next test: no fleet, no units, no journal."""
+        self.run("systemctl", "stop", "flotilla*", check=False)
+        self.run("systemctl", "clean", "--what=all", "flotilla.service", check=False)
+        units = self.root / "etc/systemd/system"
+        for path in [*units.glob("flotilla*"), *units.glob("*.wants/flotilla*"),
+                     self.root / "etc/flotilla", self.root / "var/lib/flotilla",
+                     self.root / "var/lib/private/flotilla", *self.root.glob("load*")]:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        self.run("systemctl", "daemon-reload")
+        self.run("systemctl", "reset-failed", check=False)
+        said = self.run("journalctl", "--no-pager", "-n", "0", "--show-cursor").stdout
+        self._cursor = said.rpartition("-- cursor: ")[2].strip()
 
     def _end(self):
         if self._child is not None:

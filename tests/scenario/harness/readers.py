@@ -21,7 +21,7 @@ COMMANDS = {
 }
 
 
-def run(reader, paths, timeout=300):
+def run(reader, paths, timeout=900):
     """{path: "COUNT\\tDIGEST" or "error\\t..."} of one reader."""
     environment = dict(os.environ, NODE_PATH=str(ROOT / "build/node/node_modules"))
     results = {}
@@ -42,6 +42,6 @@ def avrocat_count(path):
     """How many datums libavro's avrocat prints; None where it is not installed."""
     if not shutil.which("avrocat"):
         return None
-    done = subprocess.run(["avrocat", str(path)], capture_output=True, timeout=120)
+    done = subprocess.run(["avrocat", str(path)], capture_output=True, timeout=600)
     assert done.returncode == 0, (path, done.stderr.decode(errors="replace"))
     return done.stdout.count(b"\n")
