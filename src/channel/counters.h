@@ -11,11 +11,15 @@
 #include "avro/datum.h"
 #include "channel/latency.h"
 
+/* From here on: a count that the system does not keep. So is every sum with it; the value is such
+ * that adding to it by `+=` leaves it unknown. */
+#define COUNT_UNKNOWN (UINT64_C(1) << 62)
+
 struct counters {
     uint64_t datagrams_received; /* taken from the socket */
     uint64_t datagrams_accepted; /* every datum in it valid */
     uint64_t datagrams_rejected; /* = received - accepted */
-    uint64_t datagrams_dropped;  /* by the kernel: the receive queue was full */
+    uint64_t datagrams_dropped;  /* by the kernel: the receive queue was full; may be unknown */
     uint64_t datagrams_sent_full;
     uint64_t datums_sent_decimated;
     uint64_t send_errors; /* datagrams the kernel would not take, of both streams */
@@ -54,5 +58,10 @@ struct counter_name {
 };
 extern const struct counter_name counter_names[];
 extern const size_t counter_name_count;
+
+static inline uint64_t count_add(uint64_t a, uint64_t b)
+{
+    return a >= COUNT_UNKNOWN || b >= COUNT_UNKNOWN ? COUNT_UNKNOWN : a + b;
+}
 
 #endif

@@ -44,6 +44,7 @@ struct staging_shared {
     } fixed;
 
     uint32_t layout_checksum, factor, algorithm, recording, alignment, latency_on;
+    uint32_t drops_uncounted, unused;
     uint64_t receive_queue_bytes, buffer_limit_bytes;
     char directory[CHANNEL_PATH_BYTES_MAX];
 
@@ -675,6 +676,11 @@ void staging_note_start(struct staging *staging, const struct channel_settings *
     snprintf(shared->directory, sizeof(shared->directory), "%s", settings->directory);
 }
 
+void staging_note_uncounted(struct staging *staging, bool uncounted)
+{
+    staging->shared->drops_uncounted = uncounted;
+}
+
 void staging_read(const struct staging *staging, struct counters *counters)
 {
     const struct staging_shared *shared = staging->shared;
@@ -689,7 +695,8 @@ void staging_read(const struct staging *staging, struct counters *counters)
     memset(counters, 0, sizeof(*counters));
     counters->datagrams_received = receiver.datagrams_received;
     counters->datagrams_accepted = receiver.datagrams_accepted;
-    counters->datagrams_dropped = receiver.datagrams_dropped;
+    counters->datagrams_dropped =
+        shared->drops_uncounted ? COUNT_UNKNOWN : receiver.datagrams_dropped;
     counters->datagrams_sent_full = receiver.datagrams_sent_full;
     counters->datums_sent_decimated = receiver.datums_sent_decimated;
     counters->send_errors = receiver.send_errors;

@@ -293,6 +293,9 @@ uint32_t staging_known_direct(const struct staging *staging, uint64_t folder);
  * than before, the window and the sequence begin anew. */
 void staging_note_start(struct staging *staging, const struct channel_settings *settings,
                         uint64_t receive_queue_bytes, uint32_t layout_checksum, uint32_t alignment);
+/* Whether the system does not count what it drops in front of the relay (net_counts_drops): they
+ * are COUNT_UNKNOWN then. */
+void staging_note_uncounted(struct staging *staging, bool uncounted);
 
 /* Reads everything that is counted, of a relay alive or dead. Never waits. */
 void staging_read(const struct staging *staging, struct counters *counters);

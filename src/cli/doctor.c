@@ -32,9 +32,10 @@
 
 #define STATUS_TIMEOUT_MS 3000u
 #define TEXT_BYTES        1400
-#define FREE_BYTES_MIN      (256ull << 20) /* a relay reserves up to 64 MiB ahead */
-#define SECONDS_PER_DAY     86400.0
-#define FOLDER_FIX_BYTES    (2 * CHANNEL_PATH_BYTES_MAX + 64) /* a command that names one twice */
+#define FREE_BYTES_MIN    (256ull << 20) /* a relay reserves up to 64 MiB ahead */
+#define SECONDS_PER_DAY   86400.0
+#define HOST_FIX_BYTES    96
+#define FOLDER_FIX_BYTES  (2 * CHANNEL_PATH_BYTES_MAX + 64) /* a command that names one twice */
 
 const char verb_doctor_help[] =
     "usage: flotilla doctor [-c FILE] [--json]\n"
@@ -154,8 +155,8 @@ static void examine_fleet(struct doctor *doctor)
     if (same == 1)
         doctor_find(doctor, DOCTOR_OK, "fleet", NULL, "runs, manager %ld", pid);
     else if (same == 0) {
-        snprintf(fix, sizeof fix, "nsenter --net=/proc/%ld/ns/net flotilla doctor -c '%s'", pid,
-                 doctor->config->file);
+        health_fix(fix, sizeof fix, HEALTH_OTHER_NETWORK,
+                   &(struct health_about){.number = (uint64_t)pid, .path = doctor->config->file});
         doctor_find(doctor, DOCTOR_WARNING, "fleet", fix,
                     "manager %ld runs in another network than this command", pid);
     } else {
@@ -171,6 +172,8 @@ static void examine_clock(struct doctor *doctor)
 {
     bool synchronised;
     uint64_t error_us;
+    char fix[HOST_FIX_BYTES];
+    health_fix(fix, sizeof fix, HEALTH_CLOCK, &(struct health_about){.number = 0});
     int status = health_clock(&synchronised, &error_us);
     if (status < 0)
         doctor_find(doctor, DOCTOR_UNKNOWN, "clock", NULL, "cannot be asked: %s",
@@ -179,13 +182,13 @@ static void examine_clock(struct doctor *doctor)
         doctor_find(doctor, DOCTOR_OK, "clock", NULL, "synchronised, off by at most %.1f ms",
                     (double)error_us / 1000);
     else
-        doctor_find(doctor, DOCTOR_WARNING, "clock", "timedatectl set-ntp true",
+        doctor_find(doctor, DOCTOR_WARNING, "clock", fix,
                     "not synchronised: file names and arrival times drift");
 }
 
 static void examine_descriptors(struct doctor *doctor)
 {
-    char fix[96];
+    char fix[HOST_FIX_BYTES];
     uint64_t limit = health_descriptor_limit();
     uint64_t wanted = fleet_descriptors(doctor->config);
     if (limit == UINT64_MAX)
@@ -195,52 +198,49 @@ static void examine_descriptors(struct doctor *doctor)
                     "up to %" PRIu64 ", %" PRIu64 " are needed for %" PRIu32 " channels", limit,
                     wanted, doctor->config->channel_count);
     else {
-        snprintf(fix, sizeof fix, "prlimit --pid $$ --nofile=%" PRIu64 ":%" PRIu64, wanted, wanted);
+        health_fix(fix, sizeof fix, HEALTH_DESCRIPTORS, &(struct health_about){.number = wanted});
         doctor_find(doctor, DOCTOR_PROBLEM, "descriptors", fix,
-                    "at most %" PRIu64 " (ulimit -Hn), %" PRIu64 " are needed for %" PRIu32
-                    " channels",
-                    limit, wanted, doctor->config->channel_count);
+                    "at most %" PRIu64 " (%s), %" PRIu64 " are needed for %" PRIu32 " channels",
+                    limit, process_descriptor_limit_words(), wanted, doctor->config->channel_count);
     }
 }
 
 /* What holds a relay that somebody has taken over; see os/sandbox.h. */
 static void examine_sandbox(struct doctor *doctor)
 {
+    static const enum sandbox_lack known[] = {SANDBOX_FILES, SANDBOX_CALLS};
     int lacks = sandbox_lacks();
     if (lacks == 0)
         doctor_find(doctor, DOCTOR_OK, "sandbox", NULL,
-                    "Landlock and seccomp: a relay reaches its descriptors and its folder");
-    if (lacks & SANDBOX_FILES)
-        doctor_find(doctor, DOCTOR_WARNING, "sandbox",
-                    "boot Linux 5.13 or newer with landlock in lsm= (cat /sys/kernel/security/lsm)",
-                    "no Landlock: a relay that is broken into could open every file that its user "
-                    "may");
-    if (lacks & SANDBOX_CALLS)
-        doctor_find(doctor, DOCTOR_WARNING, "sandbox",
-                    "boot a kernel with CONFIG_SECCOMP_FILTER=y on x86-64 or aarch64",
-                    "no seccomp filter: a relay that is broken into could make every system call");
+                    "%s: a relay reaches its descriptors and its folder", sandbox_describe());
+    for (size_t i = 0; i < ARRAY_COUNT(known); i++)
+        if (lacks & (int)known[i]) {
+            struct sandbox_lack_text text = sandbox_explain(known[i]);
+            doctor_find(doctor, DOCTOR_WARNING, "sandbox", text.fix,
+                        "%s: a relay that is broken into could %s", text.what, text.harm);
+        }
 }
 
 void doctor_limits(struct doctor *doctor, const struct config_channel *channel)
 {
     bool memory, cpu;
+    char fix[HOST_FIX_BYTES];
     char why[CGROUP_WHY_BYTES] = "this machine has but one of memory and cpu in cgroup v2";
     bool wants_memory = channel->limit_memory_bytes > 0, wants_cpu = channel->limit_cpu_percent > 0;
     if (!wants_memory && !wants_cpu)
         return;
     cgroup_supported(cgroup_find(), &memory, &cpu, why);
     if ((wants_memory && !memory) || (wants_cpu && !cpu)) {
-        doctor_find(doctor, DOCTOR_WARNING, "limits",
-                    "boot with systemd.unified_cgroup_hierarchy=1 cgroup_enable=memory",
-                    "not applied: %s", why);
+        health_fix(fix, sizeof fix, HEALTH_GROUPS, &(struct health_about){.number = 0});
+        doctor_find(doctor, DOCTOR_WARNING, "limits", fix, "not applied: %s", why);
         return;
     }
     long pid = (long)json_integer_value(
         json_object_get(doctor_status(doctor, channel->settings.name), "pid"));
     int held = pid > 0 ? cgroup_holds(pid, channel->settings.name) : 1;
+    health_fix(fix, sizeof fix, HEALTH_GROUPS_OURS, &(struct health_about){.number = 0});
     if (held == 0)
-        doctor_find(doctor, DOCTOR_WARNING, "limits",
-                    "set Delegate=memory cpu in the manager's systemd unit; its log says more",
+        doctor_find(doctor, DOCTOR_WARNING, "limits", fix,
                     "not applied: relay %ld runs without, as the manager has no cgroup of its own",
                     pid);
     else if (held < 0)
@@ -261,9 +261,10 @@ static void examine_host(struct doctor *doctor)
     doctor_find(doctor, DOCTOR_OK, "page size", NULL,
                 "%" PRIu32 " bytes; recordings are written in pages of 4096", health_page_bytes());
     uint64_t dropped;
+    char fix[HOST_FIX_BYTES];
+    health_fix(fix, sizeof fix, HEALTH_BACKLOG, &(struct health_about){.number = 0});
     if (health_backlog_drops(&dropped) == 0 && dropped > 0)
-        doctor_find(doctor, DOCTOR_WARNING, "backlog",
-                    "sysctl -w net.core.netdev_max_backlog=10000",
+        doctor_find(doctor, DOCTOR_WARNING, "backlog", fix,
                     "%" PRIu64 " packets dropped before any socket since boot", dropped);
 }
 
@@ -291,13 +292,6 @@ static int probe_direct(int folder, bool direct, uint32_t *alignment)
     char name[48];
     snprintf(name, sizeof name, ".doctor-%ld", process_self());
     return direct_file_probe(folder, name, direct, alignment);
-}
-
-/* What makes a folder ours that is somebody else's; to read and write it is not ours to allow. */
-static void write_owner_fix(char fix[FOLDER_FIX_BYTES], const char *path)
-{
-    snprintf(fix, FOLDER_FIX_BYTES, "%schown \"$(id -u)\" '%s' && chmod u+rwx '%s'",
-             health_superuser() ? "" : "sudo ", path, path);
 }
 
 /* Whether the folder can be written to, and how. */
@@ -329,9 +323,9 @@ static void examine_writing(struct doctor *doctor, int folder, const char *path)
         return;
     }
     if (status == -ENOSPC || status == -EDQUOT)
-        snprintf(fix, sizeof fix, "du -xh '%s' | sort -h | tail", path);
+        health_fix(fix, sizeof fix, HEALTH_FULL, &(struct health_about){.path = path});
     else
-        write_owner_fix(fix, path);
+        health_fix(fix, sizeof fix, HEALTH_OWNER, &(struct health_about){.path = path});
     doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "%s cannot be written to: %s", path,
                 strerror(-status));
 }
@@ -345,7 +339,8 @@ static void examine_filesystem(struct doctor *doctor, int folder)
         doctor_find(doctor, DOCTOR_UNKNOWN, "file system", NULL, "cannot be asked: %s",
                     strerror(-status));
     } else if (filesystem.read_only) {
-        snprintf(fix, sizeof fix, "mount -o remount,rw '%s'", filesystem.mount);
+        health_fix(fix, sizeof fix, HEALTH_READ_ONLY,
+                   &(struct health_about){.path = filesystem.mount});
         doctor_find(doctor, DOCTOR_PROBLEM, "file system", fix, "%s at %s is read-only",
                     filesystem.type, filesystem.mount);
     } else if (filesystem.in_memory || filesystem.remote) {
@@ -435,7 +430,7 @@ static void examine_room(struct doctor *doctor, int folder, const char *path)
     /* With either limit the oldest recordings are deleted before the disk is full. */
     bool kept = config->retain_bytes > 0 || config->retain_free_percent > 0;
     if (free_bytes < FREE_BYTES_MIN) {
-        snprintf(fix, sizeof fix, "du -xh '%s' | sort -h | tail", path);
+        health_fix(fix, sizeof fix, HEALTH_FULL, &(struct health_about){.path = path});
         doctor_find(doctor, DOCTOR_PROBLEM, "room", fix, "%.2f GiB free of %.1f GiB",
                     GIB(free_bytes), GIB(total_bytes));
     } else if (!rated) {
@@ -465,7 +460,7 @@ static void examine_room(struct doctor *doctor, int folder, const char *path)
                     GIB(config->retain_bytes), room / (double)(1ull << 30));
     } else if (config->retain_free_percent > 0 &&
                (double)free_bytes * 100 < config->retain_free_percent * (double)total_bytes) {
-        snprintf(fix, sizeof fix, "du -xh '%s' | sort -h | tail", path);
+        health_fix(fix, sizeof fix, HEALTH_FULL, &(struct health_about){.path = path});
         doctor_find(doctor, DOCTOR_WARNING, "retention", fix,
                     "less than retain.free (%g%%) is free: the oldest recordings are being removed",
                     config->retain_free_percent);
@@ -500,7 +495,7 @@ static void examine_storage(struct doctor *doctor)
         if (folder == -ENOTDIR)
             snprintf(fix, sizeof fix, "mv '%s' '%s.old'", path, path);
         else
-            write_owner_fix(fix, path);
+            health_fix(fix, sizeof fix, HEALTH_OWNER, &(struct health_about){.path = path});
         doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "%s cannot be opened: %s", path,
                     strerror(-folder));
         return;

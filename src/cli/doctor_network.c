@@ -24,7 +24,6 @@
 #define HEADERS6_BYTES  48u
 #define BUDGET_SECONDS  0.1 /* a relay is replaced in less, also on a busy machine */
 #define BYTES_UNBOUNDED UINT64_MAX
-#define LOOPBACK_UP     "ip link set lo up" /* gives it its addresses and routes, too */
 
 /* What is asked of an interface by all channels that use it. */
 struct use {
@@ -148,41 +147,14 @@ static void note_use(struct uses *uses, const char *name, const struct config_ch
     }
 }
 
-/* An address without its port, as other programs want it. */
-static char *bare_address(const struct address *address, char text[NET_ADDRESS_TEXT_BYTES])
+/* The interface that is meant: the one that is named, else the likeliest. */
+static void choose_interface(char chosen[NET_INTERFACE_BYTES], const char *named, uint8_t family)
 {
-    struct prefix prefix = {.address = *address, .bits = address->family == 4 ? 32 : 128};
-    prefix.address.port = 0;
-    net_write_prefix(text, &prefix);
-    text[strcspn(text, "/")] = '\0';
-    return text;
-}
-
-/* Nothing leads to or by an interface that is down; what it is given meanwhile is refused or lost.
- */
-static bool loopback_is_down(void)
-{
-    struct health_interface loopback;
-    return health_interface("lo", &loopback) == 0 && !loopback.up;
-}
-
-static void write_route_fix(char fix[FIX_BYTES], const struct address *to, const char *interface)
-{
-    char candidate[NET_INTERFACE_BYTES] = "lo", text[NET_ADDRESS_TEXT_BYTES];
-    if (interface[0] != '\0')
-        snprintf(candidate, sizeof candidate, "%s", interface);
+    snprintf(chosen, NET_INTERFACE_BYTES, "%s", net_loopback_name());
+    if (named[0] != '\0')
+        snprintf(chosen, NET_INTERFACE_BYTES, "%s", named);
     else
-        health_candidate(to->family, candidate);
-    if ((address_is_loopback(to) || strcmp(candidate, "lo") == 0) && loopback_is_down())
-        snprintf(fix, FIX_BYTES, "%s", LOOPBACK_UP);
-    else if (address_is_multicast(to))
-        snprintf(fix, FIX_BYTES,
-                 to->family == 4 ? "ip route add 224.0.0.0/4 dev %s"
-                                 : "ip -6 route add multicast ff00::/8 dev %s table local",
-                 candidate);
-    else
-        snprintf(fix, FIX_BYTES, "ip %sroute add %s dev %s", to->family == 4 ? "" : "-6 ",
-                 bare_address(to, text), candidate);
+        health_candidate(family, chosen);
 }
 
 /* Whether the relay will get the address: found out by opening it, for no longer than that. With a
@@ -206,19 +178,17 @@ static void examine_own_address(struct doctor *doctor, const struct config_chann
 {
     const struct channel_settings *settings = &channel->settings;
     const struct address *listen = &settings->listen;
-    char text[NET_ADDRESS_TEXT_BYTES], bare[NET_ADDRESS_TEXT_BYTES], fix[FIX_BYTES];
-    char candidate[NET_INTERFACE_BYTES] = "lo";
+    char text[NET_ADDRESS_TEXT_BYTES], fix[FIX_BYTES], chosen[NET_INTERFACE_BYTES];
     net_write_address(text, listen);
-    bare_address(listen, bare);
     bool loopback = address_is_loopback(listen);
     if (settings->interface[0] != '\0')
         note_use(uses, settings->interface, channel, listen, true, packet);
     else if (loopback)
-        note_use(uses, "lo", channel, listen, true, packet);
-    if (settings->interface[0] != '\0' && net_interface_index(settings->interface) == 0)
+        note_use(uses, net_loopback_name(), channel, listen, true, packet);
+    if (settings->interface[0] != '\0' && net_interface_index(settings->interface) < 0)
         return; /* told of the interface */
     if (health_owns(listen) == 0 && is_taken(doctor, settings)) {
-        snprintf(fix, sizeof fix, "ss -ulnp 'sport = :%u'", (unsigned)listen->port);
+        health_fix(fix, sizeof fix, HEALTH_LISTENER, &(struct health_about){.address = listen});
         doctor_find(doctor, DOCTOR_PROBLEM, "listen", fix,
                     "%s: another program listens there already", text);
         return;
@@ -227,16 +197,9 @@ static void examine_own_address(struct doctor *doctor, const struct config_chann
         doctor_find(doctor, DOCTOR_OK, "listen", NULL, "%s is an address of this host", text);
         return;
     }
-    if (loopback) {
-        snprintf(fix, sizeof fix, "%s", LOOPBACK_UP);
-    } else {
-        if (settings->interface[0] != '\0')
-            snprintf(candidate, sizeof candidate, "%s", settings->interface);
-        else
-            health_candidate(listen->family, candidate);
-        snprintf(fix, sizeof fix, "ip address add %s/%d dev %s", bare,
-                 listen->family == 4 ? 24 : 64, candidate);
-    }
+    choose_interface(chosen, settings->interface, listen->family);
+    health_fix(fix, sizeof fix, HEALTH_LINK_ADDRESS,
+               &(struct health_about){.interface = chosen, .address = listen});
     doctor_find(doctor, DOCTOR_PROBLEM, "listen", fix, "%s: no interface of this host has it",
                 text);
 }
@@ -259,15 +222,19 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
     bool named = settings->interface[0] != '\0';
     if (named)
         note_use(uses, settings->interface, channel, address, receives, packet);
-    if (named && net_interface_index(settings->interface) == 0)
+    if (named && net_interface_index(settings->interface) < 0)
         return; /* told of the interface */
     int status = health_route(address, settings->interface, found);
-    if (group && strcmp(named ? settings->interface : status == 0 ? found : "", "lo") == 0 &&
-        health_comes_back(address, "lo") < 0) {
-        doctor_find(
-            doctor, DOCTOR_PROBLEM, check,
-            loopback_is_down() ? LOOPBACK_UP : "ip -6 route add local ff00::/8 dev lo table local",
-            "%s: the loopback interface does not bring IPv6 groups back without a route", text);
+    struct health_about way = {.interface = named         ? settings->interface
+                                            : status == 0 ? found
+                                                          : "",
+                               .address = address};
+    if (group && strcmp(way.interface, net_loopback_name()) == 0 &&
+        health_comes_back(address) < 0) {
+        health_fix(fix, sizeof fix, HEALTH_ROUTE, &way);
+        doctor_find(doctor, DOCTOR_PROBLEM, check, fix,
+                    "%s: the loopback interface does not bring IPv6 groups back without a route",
+                    text);
         return;
     }
     /* An IPv4 group needs no route where the interface is named (ip(7), IP_MULTICAST_IF), and to
@@ -275,7 +242,9 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
     if (status < 0 && named && group && (receives || address->family == 4))
         status = 0;
     if (status < 0) {
-        write_route_fix(fix, address, settings->interface);
+        choose_interface(found, settings->interface, address->family);
+        way.interface = found;
+        health_fix(fix, sizeof fix, HEALTH_ROUTE, &way);
         doctor_find(doctor, DOCTOR_PROBLEM, check, fix, "%s: no route leads there%s%s: %s", text,
                     named ? " by " : "", settings->interface, strerror(-status));
         return;
@@ -340,7 +309,7 @@ static void examine_queue(struct doctor *doctor, const struct channel_settings *
     units_write_bytes(asked, wanted);
     units_write_bytes(most, limit);
     double seconds = net_queue_seconds(granted);
-    snprintf(fix, sizeof fix, "sysctl -w net.core.rmem_max=%" PRIu64, wanted);
+    health_fix(fix, sizeof fix, HEALTH_QUEUE_LIMIT, &(struct health_about){.number = wanted});
     /* The kernel doubles what is asked for, and counts its own expense in it; of the greatest queue
      * there is, 1GiB, that grants a byte less, as twice that is no int. */
     if (granted / 2 + 1 < wanted)
@@ -376,11 +345,16 @@ static void examine_queue(struct doctor *doctor, const struct channel_settings *
                     "at its present %.0f datagrams/s of %.0f bytes the queue bridges %.0f ms", rate,
                     each, budget * 1000);
     }
+    if (json_is_null(json_object_get(status, "datagrams_dropped"))) {
+        doctor_find(doctor, DOCTOR_UNKNOWN, "drops", NULL,
+                    "this system does not count what it drops of a socket");
+        return;
+    }
     json_int_t dropped = json_integer_value(json_object_get(status, "datagrams_dropped"));
     uint64_t more = wanted >= 1u << 29 ? 1u << 30 : wanted * 2;
     units_write_bytes(asked, more);
-    snprintf(fix, sizeof fix,
-             "sysctl -w net.core.rmem_max=%" PRIu64 "; set channels.%s.receive_queue: %s", more,
+    health_fix(fix, sizeof fix, HEALTH_QUEUE_LIMIT, &(struct health_about){.number = more});
+    snprintf(fix + strlen(fix), sizeof fix - strlen(fix), "; set channels.%s.receive_queue: %s",
              settings->name, asked);
     doctor_find(doctor, dropped > 0 ? DOCTOR_WARNING : DOCTOR_OK, "drops", dropped > 0 ? fix : NULL,
                 "the kernel dropped %" JSON_INTEGER_FORMAT " datagrams, as the queue was full",
@@ -424,8 +398,8 @@ static void examine_sources(struct doctor *doctor, const struct channel_settings
         single = single && settings->sources[i].bits == (listen->family == 4 ? 32 : 128);
     if (single && listen->family == 4 && address_is_multicast(listen) &&
         health_source_limit(&limit) == 0 && settings->source_count > limit) {
-        snprintf(fix, sizeof fix, "sysctl -w net.ipv4.igmp_max_msf=%" PRIu32,
-                 settings->source_count);
+        health_fix(fix, sizeof fix, HEALTH_SOURCE_LIMIT,
+                   &(struct health_about){.number = settings->source_count});
         doctor_find(doctor, DOCTOR_WARNING, "sources", fix,
                     "%" PRIu32 " single sources, but the kernel joins for at most %" PRIu64
                     ": the group is joined for all senders, and others are turned away here",
@@ -438,7 +412,8 @@ static void examine_sources(struct doctor *doctor, const struct channel_settings
         const struct address *source = &settings->sources[i].address;
         if (health_route(source, "", found) == 0 && strcmp(found, settings->interface) == 0)
             continue;
-        snprintf(fix, sizeof fix, "sysctl -w net.ipv4.conf.%s.rp_filter=2", settings->interface);
+        health_fix(fix, sizeof fix, HEALTH_PATH_FILTER,
+                   &(struct health_about){.interface = settings->interface});
         doctor_find(doctor, DOCTOR_PROBLEM, "sources", fix,
                     "%s: the way back is not by %s, so its strict rp_filter drops what it sends",
                     net_write_prefix(text, &settings->sources[i]), settings->interface);
@@ -463,20 +438,9 @@ static void examine_addresses(struct doctor *doctor, const struct use *use,
             doctor_find(doctor, DOCTOR_OK, "address", NULL, "has an %s address", families[i].name);
             continue;
         }
-        if (interface->loopback && !interface->up)
-            snprintf(fix, sizeof fix, "%s", LOOPBACK_UP);
-        else if (interface->loopback)
-            snprintf(fix, sizeof fix,
-                     i == 0 ? "ip address replace 127.0.0.1/8 dev lo"
-                            : "sysctl -w net.ipv6.conf.lo.disable_ipv6=0; "
-                              "ip -6 address replace ::1/128 dev lo");
-        else if (i == 0)
-            snprintf(fix, sizeof fix, "ip address add ADDRESS/24 dev %s", use->name);
-        else
-            snprintf(fix, sizeof fix,
-                     "sysctl -w net.ipv6.conf.%s.disable_ipv6=0; ip -6 address add ADDRESS/64 dev "
-                     "%s",
-                     use->name, use->name);
+        const struct address any = {.family = i == 0 ? 4 : 6};
+        health_fix(fix, sizeof fix, HEALTH_LINK_ADDRESS,
+                   &(struct health_about){.interface = use->name, .address = &any});
         doctor_find(doctor, DOCTOR_PROBLEM, "address", fix, "has no %s address", families[i].name);
     }
 }
@@ -498,7 +462,8 @@ static void examine_querier(struct doctor *doctor, const struct use *use,
         doctor_find(doctor, DOCTOR_OK, "querier", NULL, "%s",
                     heard ? "one was heard" : "the bridge asks for members itself");
     } else if (interface->bridge[0] != '\0') {
-        snprintf(fix, sizeof fix, "ip link set %s type bridge mcast_querier 1", interface->bridge);
+        health_fix(fix, sizeof fix, HEALTH_QUERIER,
+                   &(struct health_about){.interface = interface->bridge});
         doctor_find(doctor, DOCTOR_WARNING, "querier", fix,
                     "bridge %s snoops, but knows no querier: groups may stop after some minutes",
                     interface->bridge);
@@ -522,7 +487,7 @@ static void examine_path_filter(struct doctor *doctor, const struct use *use,
                     strerror(-filter));
         return;
     }
-    snprintf(fix, sizeof fix, "sysctl -w net.ipv4.conf.%s.rp_filter=2", use->name);
+    health_fix(fix, sizeof fix, HEALTH_PATH_FILTER, &(struct health_about){.interface = use->name});
     doctor_find(doctor, filter == 1 ? DOCTOR_WARNING : DOCTOR_OK, "rp_filter",
                 filter == 1 ? fix : NULL, "%s%s", names[filter],
                 filter == 1 ? ": senders that the routing table does not reach by this interface "
@@ -533,17 +498,19 @@ static void examine_path_filter(struct doctor *doctor, const struct use *use,
 static void examine_interface(struct doctor *doctor, const struct use *use)
 {
     struct health_interface interface;
+    struct health_about about = {.interface = use->name, .number = use->packet_bytes};
     char fix[FIX_BYTES];
     doctor_examine(doctor, "interface", use->name);
     int status = health_interface(use->name, &interface);
     if (status < 0) {
-        snprintf(fix, sizeof fix, "ip -brief link; set channels.%s.interface to one of these",
-                 use->first);
+        health_fix(fix, sizeof fix, HEALTH_LINK_LIST, &about);
+        snprintf(fix + strlen(fix), sizeof fix - strlen(fix),
+                 "; set channels.%s.interface to one of these", use->first);
         doctor_find(doctor, DOCTOR_PROBLEM, "link", fix, "%s",
                     status == -ENODEV ? "there is no such interface" : strerror(-status));
         return;
     }
-    snprintf(fix, sizeof fix, "ip link set %s up", use->name);
+    health_fix(fix, sizeof fix, HEALTH_LINK_UP, &about);
     if (!interface.up)
         doctor_find(doctor, DOCTOR_PROBLEM, "link", fix, "is down");
     else if (!interface.running)
@@ -554,12 +521,12 @@ static void examine_interface(struct doctor *doctor, const struct use *use)
     examine_addresses(doctor, use, &interface);
     /* The loopback interface brings IPv4 groups back without the flag. */
     if (use->group && !interface.loopback) {
-        snprintf(fix, sizeof fix, "ip link set %s multicast on", use->name);
+        health_fix(fix, sizeof fix, HEALTH_LINK_MULTICAST, &about);
         doctor_find(doctor, interface.multicast ? DOCTOR_OK : DOCTOR_PROBLEM, "multicast",
                     interface.multicast ? NULL : fix,
                     interface.multicast ? "is on" : "is off, but groups are to use it");
     }
-    snprintf(fix, sizeof fix, "ip link set %s mtu %" PRIu64, use->name, use->packet_bytes);
+    health_fix(fix, sizeof fix, HEALTH_LINK_MTU, &about);
     if (use->packet_bytes > interface.mtu)
         doctor_find(doctor, DOCTOR_WARNING, "mtu", fix,
                     "%" PRIu32 ", but packets of channel %s can have %" PRIu64
@@ -571,7 +538,7 @@ static void examine_interface(struct doctor *doctor, const struct use *use)
                     use->packet_bytes, use->packet_for);
     examine_querier(doctor, use, &interface);
     examine_path_filter(doctor, use, &interface);
-    snprintf(fix, sizeof fix, "ethtool -G %s rx 4096", use->name);
+    health_fix(fix, sizeof fix, HEALTH_LINK_RING, &about);
     if (interface.missed > 0)
         doctor_find(doctor, DOCTOR_WARNING, "card", fix,
                     "had no room for %" PRIu64 " packets since boot", interface.missed);
@@ -579,12 +546,14 @@ static void examine_interface(struct doctor *doctor, const struct use *use)
 
 void doctor_network(struct doctor *doctor)
 {
+    char fix[FIX_BYTES];
     const struct config *config = doctor->config;
     struct uses uses = {.all =
                             calloc((size_t)config->channel_count * STREAMS + 1, sizeof *uses.all)};
     if (uses.all == NULL) {
         doctor_examine(doctor, "host", "");
-        doctor_find(doctor, DOCTOR_PROBLEM, "memory", "free -h", "there is none left to look");
+        health_fix(fix, sizeof fix, HEALTH_MEMORY, &(struct health_about){.number = 0});
+        doctor_find(doctor, DOCTOR_PROBLEM, "memory", fix, "there is none left to look");
         return;
     }
     for (uint32_t i = 0; i < config->channel_count; i++) {

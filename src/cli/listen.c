@@ -155,7 +155,7 @@ static int listen_on(struct listener *listener, int descriptor, struct net_batch
                 break;
             wait_ns = (int64_t)(end_ns - now_ns);
         }
-        int ready = net_wait(descriptor, interrupt_descriptor(), wait_ns);
+        int ready = net_wait(descriptor, true, wait_ns);
         if (ready == 0 || ready == -EINTR)
             continue;
         net_batch_clear(batch);
@@ -267,11 +267,13 @@ int verb_listen(int argc, char **argv)
                 "flotilla listen: %" PRIu32 " datagrams were lost here, they came too fast to "
                 "print\n",
                 dropped);
+    else if (!net_counts_drops(descriptor))
+        fprintf(stderr, "flotilla listen: this system does not tell whether datagrams were lost\n");
 out:
     if (descriptor >= 0)
         descriptor_close(descriptor);
     if (memory != NULL)
-        shared_memory_unmap(memory, net_batch_bytes(LISTEN_MESSAGES));
+        private_memory_unmap(memory, net_batch_bytes(LISTEN_MESSAGES));
     json_text_free(&listener.text);
     subject_close(&subject);
     return code;

@@ -420,7 +420,7 @@ out:
     if (sender.outbox.descriptor >= 0)
         descriptor_close(sender.outbox.descriptor);
     if (sender.slots != NULL)
-        shared_memory_unmap(sender.slots, slots_bytes);
+        private_memory_unmap(sender.slots, slots_bytes);
     subject_close(&subject);
     return code;
 }

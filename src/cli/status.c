@@ -57,6 +57,7 @@ struct row {
     size_t order; /* in the configuration */
     json_int_t lost;
     char cells[COLUMNS][CELL_BYTES];
+    bool unknown; /* a loss that the system does not count */
 };
 
 static json_int_t number(const json_t *channel, const char *key)
@@ -107,6 +108,7 @@ static void fill_row(struct row *row, const json_t *channel, size_t order, doubl
     row->channel = channel;
     row->order = order;
     row->lost = 0;
+    row->unknown = false;
     int cell = 0;
     const size_t bytes = sizeof row->cells[0];
     snprintf(row->cells[cell++], bytes, "%s", text(channel, "name"));
@@ -115,7 +117,13 @@ static void fill_row(struct row *row, const json_t *channel, size_t order, doubl
         json_int_t lost = number(channel, loss_columns[i].key);
         bool counts = is_loss(channel, &loss_columns[i]);
         row->lost += counts ? lost : 0;
-        snprintf(row->cells[cell++], bytes, counts ? "%" JSON_INTEGER_FORMAT : "-", lost);
+        bool known = !json_is_null(json_object_get(channel, loss_columns[i].key));
+        row->unknown = row->unknown || (counts && !known);
+        snprintf(row->cells[cell++], bytes,
+                 !counts ? "-"
+                 : known ? "%" JSON_INTEGER_FORMAT
+                         : "?",
+                 lost);
     }
     snprintf(row->cells[cell++], bytes, "%" JSON_INTEGER_FORMAT,
              number(channel, "datagrams_received"));
@@ -206,6 +214,7 @@ static void print_table(const json_t *reply, const struct before *before, uint64
     const json_t *channels = json_object_get(reply, "channels");
     size_t count = json_array_size(channels), losing = 0, troubled = 0, index;
     json_t *channel;
+    bool unknown = false;
     struct row heading = {0}, *rows = calloc(count ? count : 1, sizeof *rows);
     if (!rows) {
         fprintf(stderr, "flotilla status: out of memory\n");
@@ -224,6 +233,7 @@ static void print_table(const json_t *reply, const struct before *before, uint64
     {
         fill_row(&rows[index], channel, index, rate_of(channel, before, now_ns));
         losing += rows[index].lost > 0;
+        unknown = unknown || rows[index].unknown;
         troubled += is_in_trouble(channel);
         for (int i = 0; i < COLUMNS; i++)
             if ((int)strlen(rows[index].cells[i]) > widths[i])
@@ -239,7 +249,7 @@ static void print_table(const json_t *reply, const struct before *before, uint64
     if (losing)
         printf(", %zu with losses", losing);
     if (!losing && !troubled)
-        printf(", nothing lost");
+        printf(", nothing lost%s", unknown ? " that is counted" : "");
     printf("; recordings in %s\n\n", text(manager, "recordings"));
     print_cells(heading.cells, widths);
     printf("FILE\n");

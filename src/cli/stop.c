@@ -41,9 +41,14 @@ static void print_channel(const json_t *channel)
         {"datums_unrecorded", "unrecorded"},
     };
     printf("%s:", json_string_value(json_object_get(channel, "name")));
-    for (size_t i = 0; i < ARRAY_COUNT(counts); i++)
-        printf("%s %" JSON_INTEGER_FORMAT " %s", i ? "," : "",
-               json_integer_value(json_object_get(channel, counts[i].key)), counts[i].word);
+    for (size_t i = 0; i < ARRAY_COUNT(counts); i++) {
+        const json_t *count = json_object_get(channel, counts[i].key);
+        if (json_is_null(count))
+            printf("%s ? %s", i ? "," : "", counts[i].word);
+        else
+            printf("%s %" JSON_INTEGER_FORMAT " %s", i ? "," : "", json_integer_value(count),
+                   counts[i].word);
+    }
     putchar('\n');
 }
 

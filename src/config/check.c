@@ -170,15 +170,13 @@ static void check_values(struct loader *loader, struct draft *draft)
             config_error(&loader->faults, draft->node->key->place, "%s is missing: %s",
                          config_channel_keys[i].name, config_key_help(&config_channel_keys[i]));
     check_decimated(loader, draft);
-    if (settings->interface[0] != '\0' && net_interface_index(settings->interface) == 0) {
-        if (errno == ENODEV && !loader->anywhere)
-            config_error(&loader->faults, place_of(draft, ID_INTERFACE),
-                         "there is no interface \"%s\" on this machine", settings->interface);
-        else if (errno != ENODEV)
-            config_error(&loader->faults, place_of(draft, ID_INTERFACE),
-                         "cannot look for interface \"%s\": %s", settings->interface,
-                         strerror(errno));
-    }
+    int index = settings->interface[0] != '\0' ? net_interface_index(settings->interface) : 0;
+    if (index == -ENODEV && !loader->anywhere)
+        config_error(&loader->faults, place_of(draft, ID_INTERFACE),
+                     "there is no interface \"%s\" on this machine", settings->interface);
+    else if (index < 0 && index != -ENODEV)
+        config_error(&loader->faults, place_of(draft, ID_INTERFACE),
+                     "cannot look for interface \"%s\": %s", settings->interface, strerror(-index));
     check_encoding(loader, draft);
     check_limits(loader, draft);
     if (settings->listen.family == 0)

@@ -44,7 +44,7 @@ const char *control_manager(const char *runtime, char text[CONTROL_MANAGER_TEXT_
 int control_managed(const char *runtime)
 {
     struct storage_entry entry;
-    int status = storage_look(STORAGE_HERE, runtime, &entry);
+    int status = storage_look_at(runtime, &entry);
     if (status == 0 && !entry.folder)
         return 0;
     int folder = status < 0 ? status : folder_open(runtime);
@@ -91,8 +91,8 @@ int control_managed_again(const char *runtime)
     struct storage_entry entry;
     uint64_t end_ns = clock_monotonic_ns() + APPEAR_NS;
     snprintf(lock, sizeof lock, "%s/%s", runtime, CONTROL_LOCK);
-    if (storage_look(STORAGE_HERE, lock, &entry) == -ENOENT && control_fleet_is_left(runtime))
-        while (storage_look(STORAGE_HERE, lock, &entry) == -ENOENT && clock_monotonic_ns() < end_ns)
+    if (storage_look_at(lock, &entry) == -ENOENT && control_fleet_is_left(runtime))
+        while (storage_look_at(lock, &entry) == -ENOENT && clock_monotonic_ns() < end_ns)
             clock_sleep_until(clock_monotonic_ns() + GONE_PAUSE_NS);
     return control_managed(runtime);
 }

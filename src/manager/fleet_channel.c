@@ -48,9 +48,9 @@ static int write_runtime_file(const char *path, const void *bytes, size_t byte_c
 {
     char beside[CHANNEL_PATH_BYTES_MAX + 8];
     snprintf(beside, sizeof beside, "%s.new", path);
-    int error = folder_clear(STORAGE_HERE, beside);
+    int error = folder_clear_at(beside);
     if (error == 0)
-        error = folder_clear(STORAGE_HERE, path);
+        error = folder_clear_at(path);
     if (error < 0)
         return error;
     return file_replace(path, beside, (struct span){bytes, byte_count}, !keep);
@@ -64,7 +64,8 @@ void fleet_add_counters(struct counters *total, const struct counters *more)
         if (counter_names[i].gauge)
             continue;
         uint64_t *to = (uint64_t *)(void *)((char *)total + counter_names[i].offset);
-        *to += *(const uint64_t *)(const void *)((const char *)more + counter_names[i].offset);
+        *to = count_add(
+            *to, *(const uint64_t *)(const void *)((const char *)more + counter_names[i].offset));
     }
     for (uint32_t i = 0; i < REJECT_REASONS; i++)
         total->rejected[i] += more->rejected[i];

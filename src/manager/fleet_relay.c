@@ -103,7 +103,7 @@ static bool is_unfinished(struct channel *channel, bool socket_goes)
         return false;
     return ledger_ready(channel->ledger) > 0 &&
            (has_datums(channel) ||
-            (socket_goes && channel->receive >= 0 && net_wait(channel->receive, -1, 0) == 1));
+            (socket_goes && channel->receive >= 0 && net_wait(channel->receive, false, 0) == 1));
 }
 
 /* The same before the pending settings are put in force. A relay that has ended as asked has

@@ -93,8 +93,9 @@ static void check_descriptors(const struct manager *manager)
     uint64_t needed = fleet_descriptors(manager->config);
     if (manager->descriptor_limit && needed > manager->descriptor_limit)
         log_line("%llu open files are allowed, this fleet needs about %llu; raise the limit "
-                 "(ulimit -n, LimitNOFILE=)",
-                 (unsigned long long)manager->descriptor_limit, (unsigned long long)needed);
+                 "(%s)",
+                 (unsigned long long)manager->descriptor_limit, (unsigned long long)needed,
+                 process_descriptor_limit_words());
 }
 
 /* ---- reload ---- */
@@ -442,9 +443,10 @@ static void crowded(void *context, int error)
     const struct manager *manager = context;
     if (error == EMFILE)
         log_line("too many open files: the limit is %llu, this fleet needs about %llu; raise it "
-                 "(ulimit -n, LimitNOFILE=)",
+                 "(%s)",
                  (unsigned long long)manager->descriptor_limit,
-                 (unsigned long long)fleet_descriptors(manager->config));
+                 (unsigned long long)fleet_descriptors(manager->config),
+                 process_descriptor_limit_words());
     else
         log_line("cannot answer on the control socket for now: %s", strerror(error));
 }

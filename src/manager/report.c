@@ -54,7 +54,8 @@ static json_t *report_channel(const struct channel *channel)
     for (size_t i = 0; i < counter_name_count; i++) {
         uint64_t value;
         memcpy(&value, (const char *)counters + counter_names[i].offset, sizeof value);
-        json_object_set_new(report, counter_names[i].name, json_integer((json_int_t)value));
+        json_object_set_new(report, counter_names[i].name,
+                            value >= COUNT_UNKNOWN ? json_null() : json_integer((json_int_t)value));
     }
     json_object_set_new(report, "direct_io", json_boolean(counters->direct_io));
     json_object_set_new(report, "file", report_text(counters->file));

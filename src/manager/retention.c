@@ -295,7 +295,7 @@ static void look_through(struct retention *retention)
     const struct policy *policy = retention->policy;
     struct storage_entry there;
     /* Opening would make it; where nothing is recorded nothing should appear. */
-    if (storage_look(STORAGE_HERE, policy->directory, &there) < 0 || !there.folder)
+    if (storage_look_at(policy->directory, &there) < 0 || !there.folder)
         return;
     struct survey survey = {.retention = retention, .folder = folder_open(policy->directory)};
     if (survey.folder < 0)

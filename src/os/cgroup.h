@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "os/descriptor.h"
+
 #define CGROUP_LEAF            "manager"
 #define CGROUP_PREFIX          "channel-" /* so that no name is one of the system's files */
 #define CGROUP_WHY_BYTES       512
@@ -26,9 +28,9 @@ struct cgroup_system {
 struct cgroup_system cgroup_find(void);
 
 struct cgroup {
-    int folder;       /* of the group that is divided; -1: none */
-    bool memory, cpu; /* what can be limited */
-    bool moved;       /* this process was moved into the leaf */
+    descriptor_t folder; /* of the group that is divided; -1: none */
+    bool memory, cpu;    /* what can be limited */
+    bool moved;          /* this process was moved into the leaf */
 };
 
 struct cgroup_limits {
@@ -48,10 +50,11 @@ int cgroup_open(struct cgroup *cgroup, struct cgroup_system system, char why[CGR
 /* Makes the group of `name`, or finds it, and sets the limits that can be set: all else of it is
  * unlimited. Returns a descriptor that a process joins the group by (cgroup_join), which the caller
  * closes, or a negative errno. */
-int cgroup_make(const struct cgroup *cgroup, const char *name, const struct cgroup_limits *limits);
+descriptor_t cgroup_make(const struct cgroup *cgroup, const char *name,
+                         const struct cgroup_limits *limits);
 /* Moves the calling process, by a descriptor of cgroup_make. One write; safe after vfork. 0 or a
  * negative errno. */
-int cgroup_join(int descriptor);
+int cgroup_join(descriptor_t descriptor);
 /* Removes the group, if there is one and no process is left in it. */
 void cgroup_remove(const struct cgroup *cgroup, const char *name);
 

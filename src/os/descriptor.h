@@ -17,10 +17,10 @@ typedef int descriptor_t;
 
 /* Whether the open file is what `path` names: false once it was removed or renamed, or another has
  * taken its place; true where that cannot be told. */
-bool descriptor_is_at(int descriptor, const char *path);
+bool descriptor_is_at(descriptor_t descriptor, const char *path);
 /* Another descriptor of the same, close-on-exec; -1 if there is no room for one. */
-int descriptor_copy(int descriptor);
+descriptor_t descriptor_copy(descriptor_t descriptor);
 /* Closes a descriptor, if it is one. */
-void descriptor_close(int descriptor);
+void descriptor_close(descriptor_t descriptor);
 
 #endif

@@ -11,9 +11,9 @@
 #include "os/descriptor.h"
 
 struct direct_file {
-    int descriptor;     /* -1 when closed */
-    bool direct;        /* writes bypass the page cache */
-    uint32_t alignment; /* of offsets, lengths and addresses: a power of two, at least 4096 */
+    descriptor_t descriptor; /* -1 when closed */
+    bool direct;             /* writes bypass the page cache */
+    uint32_t alignment;      /* of offsets, lengths and addresses: a power of two, at least 4096 */
 };
 
 enum file_open {
@@ -24,12 +24,16 @@ enum file_open {
 /* Opens `name` in the folder. With `direct`, asks for O_DIRECT and fails with -EINVAL or
  * -EOPNOTSUPP where the file system refuses; without, the page cache is used. Mode 0640, no
  * symbolic links. */
-int direct_file_open(struct direct_file *file, int folder, const char *name, enum file_open how,
-                     bool direct);
+int direct_file_open(struct direct_file *file, descriptor_t folder, const char *name,
+                     enum file_open how, bool direct);
 /* Finds out how files can be written in the folder: makes `name`, writes a page of it, removes it.
  * A write is needed, as some file systems accept O_DIRECT and refuse then. `*alignment` gets the
  * unit of writes. 0 or a negative errno. */
-int direct_file_probe(int folder, const char *name, bool direct, uint32_t *alignment);
+int direct_file_probe(descriptor_t folder, const char *name, bool direct, uint32_t *alignment);
+/* Whether a page of 4 KiB that is written anew in its place, past the page cache in such units, is
+ * found old or new after any end of the process, never torn: so that a page can be filled bit by
+ * bit. Where it cannot be relied on, each is written once. */
+bool direct_page_atomic(uint32_t alignment);
 /* Writes all of `parts` (at most 16, whole multiples of the alignment) at `offset`. 0 or a negative
  * errno; short writes are carried on, EINTR is repeated. */
 int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,

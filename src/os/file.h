@@ -25,12 +25,12 @@ int file_read_handed(const char *path, size_t bytes_max, uint8_t **bytes, size_t
 const char *file_error_text(int status);
 /* Opens a file for reading in pieces, from its begin to its end for the most part. A descriptor for
  * descriptor_close, or a negative errno; -EISDIR for a folder. */
-int file_open_read(const char *path);
+descriptor_t file_open_read(const char *path);
 /* Reads up to `bytes` at `offset`. Returns how many (fewer only at the end), or a negative errno.
  */
-long file_read_at(int descriptor, uint8_t *into, size_t bytes, uint64_t offset);
+long file_read_at(descriptor_t descriptor, uint8_t *into, size_t bytes, uint64_t offset);
 /* The size of an open file, or a negative errno. */
-int64_t file_bytes(int descriptor);
+int64_t file_bytes(descriptor_t descriptor);
 /* Writes a small file as a whole: under another name, synced, renamed over `path`. */
 int file_write_whole(const char *path, struct span bytes);
 /* The same without a sync, as `beside`: for what says nothing any more after a power cut. With

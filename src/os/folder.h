@@ -10,28 +10,29 @@
 
 /* Opens a folder, made with its parents where missing (mode 0750). A descriptor or a negative
  * errno. */
-int folder_open(const char *path);
+descriptor_t folder_open(const char *path);
 /* A number that tells this folder from every other one, also from one under the same path on a file
  * system that has taken the place of this one's; 0 where it cannot be told. */
-uint64_t folder_identity(int folder);
+uint64_t folder_identity(descriptor_t folder);
 /* Whether folder_open may work on a folder that could not be opened, or has gone: 0, or the
  * negative errno that stands against it. Opens and makes nothing: for one that cannot any more. */
 int folder_possible(const char *path);
 /* Renames within the folder, never over an existing file; -EEXIST if there is one. */
-int folder_rename(int folder, const char *from, const char *to);
-int folder_remove(int folder, const char *name);
+int folder_rename(descriptor_t folder, const char *from, const char *to);
+int folder_remove(descriptor_t folder, const char *name);
 /* Removes an empty folder that stands where something of ours is to be: nothing that anybody would
- * miss. `name` may be a path in folder STORAGE_HERE (os/storage.h). 0, also if no folder is there,
- * or a negative errno. */
-int folder_clear(int folder, const char *name);
+ * miss. 0, also if no folder is there, or a negative errno. */
+int folder_clear(descriptor_t folder, const char *name);
+/* The same of a path. */
+int folder_clear_at(const char *path);
 /* Makes renames and new files durable. */
-int folder_sync(int folder);
+int folder_sync(descriptor_t folder);
 /* Calls `each` with every name in the folder (not "." and ".."), until it returns non-zero, which
  * is then returned. 0, or a negative errno. */
-int folder_list(int folder, int (*each)(void *context, const char *name), void *context);
+int folder_list(descriptor_t folder, int (*each)(void *context, const char *name), void *context);
 /* Holds an exclusive lock named `name` in the folder, also where an empty folder stands in its
  * place, until the descriptor is closed. A descriptor,
  * -EWOULDBLOCK if somebody holds it, or another negative errno. */
-int folder_lock(int folder, const char *name);
+descriptor_t folder_lock(descriptor_t folder, const char *name);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "os/descriptor.h"
 #include "os/net.h"
 
 struct health_interface {
@@ -38,7 +39,7 @@ int health_route(const struct address *to, const char *interface, char found[NET
 
 /* Whether what is sent to a group by the loopback interface comes back by it: IPv4 groups do, IPv6
  * groups only with a route of type local. 0, or a negative errno. */
-int health_comes_back(const struct address *group, const char *loopback);
+int health_comes_back(const struct address *group);
 
 /* The first interface that is up and can do multicast, the loopback interface only if there is no
  * other that has an address of the family (4 or 6). 0, or -ENODEV. */
@@ -82,15 +83,47 @@ struct health_filesystem {
 };
 
 /* Describes the file system of an open folder. 0 or a negative errno. */
-int health_filesystem(int folder, struct health_filesystem *filesystem);
+int health_filesystem(descriptor_t folder, struct health_filesystem *filesystem);
 
 /* Descriptors a process started from here may open at most, if it asks for all of it. */
 uint64_t health_descriptor_limit(void);
 
-/* Whether this command may do what only root may, so that a fix needs no sudo. */
-bool health_superuser(void);
-
 /* Bytes of a page of memory. */
 uint32_t health_page_bytes(void);
+
+/* What is to be set right. Behind each: what of struct health_about it is about. */
+enum health_fix {
+    HEALTH_LINK_UP,        /* interface */
+    HEALTH_LINK_MULTICAST, /* interface: it is to do multicast */
+    HEALTH_LINK_MTU,       /* interface, number: bytes */
+    HEALTH_LINK_RING,      /* interface: its card has no room */
+    HEALTH_LINK_ADDRESS,   /* interface, address: it is to have it; of the family, if all of it is 0
+                            */
+    HEALTH_LINK_LIST,      /* which there are */
+    HEALTH_ROUTE,          /* interface, address: a way there */
+    HEALTH_PATH_FILTER,    /* interface */
+    HEALTH_QUERIER,        /* interface: a bridge */
+    HEALTH_LISTENER,       /* address: who has its port */
+    HEALTH_QUEUE_LIMIT,    /* number: bytes */
+    HEALTH_SOURCE_LIMIT,   /* number */
+    HEALTH_BACKLOG,        /* more room in front of the sockets */
+    HEALTH_CLOCK,          /* to be kept right */
+    HEALTH_DESCRIPTORS,    /* number: at least */
+    HEALTH_GROUPS,         /* limits of memory and processor time */
+    HEALTH_GROUPS_OURS,    /* the manager may set them */
+    HEALTH_OTHER_NETWORK,  /* number: of the process that is in it; path: of the configuration */
+    HEALTH_OWNER,          /* path: a folder that is to be ours */
+    HEALTH_FULL,           /* path: what takes the room there */
+    HEALTH_READ_ONLY,      /* path: of a mount */
+    HEALTH_MEMORY,         /* what takes it */
+};
+struct health_about {
+    const char *interface, *path;
+    const struct address *address;
+    uint64_t number;
+};
+/* Writes what a person can do about it on this system: a command, or words. */
+void health_fix(char *text, size_t text_bytes, enum health_fix fix,
+                const struct health_about *about);
 
 #endif

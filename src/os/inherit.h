@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "os/descriptor.h"
+
 /* The names a relay knows. */
 #define INHERIT_RECEIVE  "receive"  /* the bound socket */
 #define INHERIT_MEMORY   "memory"   /* the channel's shared memory, channel/staging.h */
@@ -16,10 +18,10 @@
 #define INHERIT_REQUESTS "requests" /* the socket it takes requests from */
 
 /* The inherited descriptor of that name, close-on-exec set, or -1. */
-int inherit_descriptor(const char *name);
+descriptor_t inherit_descriptor(const char *name);
 /* The descriptor handed down as number `index`, counted from 0, close-on-exec set, and its name
  * (cut to `name_bytes`); -1 behind the last. */
-int inherit_numbered(uint32_t index, char *name, size_t name_bytes);
+descriptor_t inherit_numbered(uint32_t index, char *name, size_t name_bytes);
 /* Lets other processes of our owner copy them (process_take_descriptor) also where the system keeps
  * that to our ancestors: a manager that takes us over is none. Source: prctl(2), PR_SET_PTRACER.
  */

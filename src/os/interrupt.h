@@ -6,6 +6,9 @@
 #define FLOTILLA_OS_INTERRUPT_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#include "os/descriptor.h"
 
 /* Makes the signals set the flag, also those that came before, if whoever started us blocked them
  * (os/process.h); system calls that wait are interrupted by them. SIGPIPE is ignored. */
@@ -16,8 +19,10 @@ bool interrupt_seen(void);
 bool interrupt_hands_over(void);
 /* Does what the signals do: for a thread that finds a reason to end. */
 void interrupt_raise(void);
-/* A descriptor that is readable once one has come, for waits that must not miss it (net_wait); -1
- * before interrupt_install. */
-int interrupt_descriptor(void);
+/* Waits until one has come, at most so long. */
+void interrupt_wait(uint64_t timeout_ns);
+/* For net_wait: a descriptor that is readable once one has come; DESCRIPTOR_NONE before
+ * interrupt_install. */
+descriptor_t interrupt_descriptor(void);
 
 #endif

@@ -7,22 +7,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "os/descriptor.h"
+
 /* Listens at FOLDER/NAME with the permissions `mode`, in place of whatever socket was there.
  * Returns a non-blocking descriptor, or a negative errno. */
-int local_listen(const char *folder, const char *name, unsigned mode);
+descriptor_t local_listen(const char *folder, const char *name, unsigned mode);
 /* The next client, non-blocking; -EAGAIN when there is none, or another negative errno. */
-int local_accept(int listener);
+descriptor_t local_accept(descriptor_t listener);
 /* Connects to FOLDER/NAME. Returns a descriptor, or a negative errno (-ENOENT, -ECONNREFUSED:
  * nobody listens there). */
-int local_connect(const char *folder, const char *name);
+descriptor_t local_connect(const char *folder, const char *name);
 
 /* Reads what is there, up to `bytes`. Returns how many, 0 at the end, -EAGAIN, or another negative
  * errno. */
-long local_read(int descriptor, void *into, size_t bytes);
+long local_read(descriptor_t descriptor, void *into, size_t bytes);
 /* Sends what the kernel takes. Returns how many bytes, -EAGAIN, or another negative errno (-EPIPE:
  * the other side has gone; no signal is raised). */
-long local_write(int descriptor, const void *from, size_t bytes);
+long local_write(descriptor_t descriptor, const void *from, size_t bytes);
 /* Waits until something can be read, at most `timeout_ms`. 0, -ETIMEDOUT, or a negative errno. */
-int local_wait(int descriptor, uint64_t timeout_ms);
+int local_wait(descriptor_t descriptor, uint64_t timeout_ms);
 
 #endif

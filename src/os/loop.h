@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "os/descriptor.h"
+
 struct loop; /* opaque; from loop_open, freed by loop_close */
 
 enum loop_events {
@@ -21,7 +23,7 @@ enum loop_signal {
 
 /* Owned by the caller, at one place while it is watched. */
 struct loop_watch {
-    int descriptor;
+    descriptor_t descriptor;
     void (*ready)(void *context, unsigned events); /* enum loop_events */
     void *context;
     bool watched; /* the loop's own */

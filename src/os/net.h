@@ -11,6 +11,7 @@
 
 #include "base/address.h"
 #include "base/span.h"
+#include "os/descriptor.h"
 
 #define NET_INTERFACE_BYTES    16
 #define NET_ADDRESS_TEXT_BYTES 64
@@ -23,8 +24,10 @@ int net_read_prefix(const char *text, struct prefix *prefix);
 /* What the readers read; returns `text`. */
 char *net_write_address(char text[NET_ADDRESS_TEXT_BYTES], const struct address *address);
 char *net_write_prefix(char text[NET_ADDRESS_TEXT_BYTES], const struct prefix *prefix);
-/* The interface's index, or 0 with errno set: ENODEV if there is none of that name. */
-unsigned net_interface_index(const char *name);
+/* The interface's index, or a negative errno: -ENODEV if there is none of that name. */
+int net_interface_index(const char *name);
+/* The name of the interface to this host itself. */
+const char *net_loopback_name(void);
 
 /* Single senders that a group is joined for; with more it is joined for all, as the kernel's limit
  * (net.ipv4.igmp_max_msf) is 10. Who may send is checked again for every datagram. */
@@ -43,14 +46,15 @@ struct net_receive_options {
 /* Opens a non-blocking receiver bound to exactly `listen` (a group is bound to the group's address,
  * with delivery of other groups off), joined, with drop counts and arrival times switched on.
  * Returns the descriptor, which the caller closes, or a negative errno. */
-int net_open_receiver(const struct net_receive_options *options);
+descriptor_t net_open_receiver(const struct net_receive_options *options);
 /* The same where `other`, of this process, may hold the port for the address or for all: both are
  * bound then, and what comes goes to the one with the single address, until that hears nobody.
  * It is for single addresses, not for groups. Source: socket(7), SO_REUSEADDR, which is set for
  * this call only: who else has the port with that option is not noticed. */
-int net_open_receiver_beside(const struct net_receive_options *options, int other);
+descriptor_t net_open_receiver_beside(const struct net_receive_options *options,
+                                      descriptor_t other);
 /* After a process that was killed in that: nobody else can be bound to what this socket is. */
-void net_keep_alone(int descriptor);
+void net_keep_alone(descriptor_t descriptor);
 
 /* Has a receiver of a group, opened with `was`, joined as `is` says: another interface, other
  * senders. The group's address must be the same. Who was joined for and still is misses nothing:
@@ -59,48 +63,51 @@ void net_keep_alone(int descriptor);
  * (ip_mc_msfilter), and passes over what comes in between: 1 or 2 datagrams in 100 changes at
  * 300,000 a second. 0 or a negative errno, and then it may be joined for both. Source: RFC
  * 3678, 4.2 (full-state). */
-int net_rejoin(int descriptor, const struct net_receive_options *was,
+int net_rejoin(descriptor_t descriptor, const struct net_receive_options *was,
                const struct net_receive_options *is);
 /* Makes of a bound socket that was handed down what net_open_receiver would have opened: whatever
  * of it is missing is set, what is there already stays (a longer queue, what is queued). A group is
  * joined, and for exactly the senders that the options name. To be called as often as one likes;
  * before any sandbox, as it may make a socket. 0, -EPROTOTYPE if it is no UDP socket,
  * -EADDRNOTAVAIL if it is bound to another address, or another negative errno. */
-int net_adopt_receiver(int descriptor, const struct net_receive_options *options);
+int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options *options);
 
 /* Whether what comes to `listen` comes to that socket: 0; -EADDRNOTAVAIL if it is bound to another
  * address, -EISCONN after net_hear_nobody, or another negative errno. */
-int net_check_receiver(int descriptor, const struct address *listen);
+int net_check_receiver(descriptor_t descriptor, const struct address *listen);
 
 /* Opens a non-blocking sender for `to`'s family, leaving by `interface` with `ttl`; multicast is
  * looped back to listeners on this host. Returns the descriptor or a negative errno. */
-int net_open_sender(const struct address *to, const char *interface, uint32_t ttl);
+descriptor_t net_open_sender(const struct address *to, const char *interface, uint32_t ttl);
 
 /* What the kernel granted for the receive queue, in bytes of its own accounting; 0 if unknown. */
-uint64_t net_queue_bytes(int descriptor);
+uint64_t net_queue_bytes(descriptor_t descriptor);
 /* What a socket that asks for `bytes` is granted, in the same bytes; found out with one. */
 uint64_t net_queue_grant(uint64_t bytes);
 /* How long a granted queue bridges when nobody reads: seconds of 100 Mbit/s in datagrams of 1,400
  * bytes, as the kernel charges them. */
 double net_queue_seconds(uint64_t granted_bytes);
 /* A number no other socket of this host's uptime has had; 0 if unknown. */
-uint64_t net_cookie(int descriptor);
+uint64_t net_cookie(descriptor_t descriptor);
 /* Asks for another receive queue, as net_receive_options.queue_bytes. What is queued stays queued.
  */
-void net_set_queue(int descriptor, uint64_t bytes);
-/* Drops on this socket since it was opened, modulo 2^32; 0 if unknown. Of datagrams, or, where they
- * are coalesced, of messages (see net_offload.drops_are_messages). */
-uint32_t net_dropped(int descriptor);
+void net_set_queue(descriptor_t descriptor, uint64_t bytes);
+/* Whether the system counts what it drops of a socket. Where it does not, nobody knows whether
+ * anything was lost before it got here: that is no 0. */
+bool net_counts_drops(descriptor_t descriptor);
+/* Drops on this socket since it was opened, modulo 2^32; 0 where they are not counted. Of
+ * datagrams, or, where they are coalesced, of messages (see net_offload.drops_are_messages). */
+uint32_t net_dropped(descriptor_t descriptor);
 
 /* Has nothing more come to a receiver; what waits in it stays. A socket that is connected takes
  * from that one sender only; where there is no way from it to one who never sends, it goes on as
  * before. Source: connect(2) on datagrams. */
-void net_hear_nobody(int descriptor);
+void net_hear_nobody(descriptor_t descriptor);
 /* Takes net_hear_nobody back. 0 or a negative errno. Source: connect(2), AF_UNSPEC. */
-int net_hear_again(int descriptor);
+int net_hear_again(descriptor_t descriptor);
 /* Before a receiver is closed: net_hear_nobody, takes out what waits in it, for at most a second,
  * and throws it away. How many datagrams that were. */
-uint64_t net_drain(int descriptor);
+uint64_t net_drain(descriptor_t descriptor);
 
 /* What of segmentation offload works here. Found out by doing it, never by version: kernels,
  * drivers and containers differ. */
@@ -114,12 +121,12 @@ struct net_offload {
 void net_probe_offload(struct net_offload *offload);
 
 /* Has a receiver take coalesced datagrams (UDP_GRO). 0 or a negative errno. */
-int net_coalesce(int descriptor);
+int net_coalesce(descriptor_t descriptor);
 /* Has it take them one by one again. Call it when the queue is empty: what is queued coalesced
  * would come without the size of its datagrams. -EAGAIN if something came in between: it coalesces
  * still; receive and try again. */
-int net_coalesce_not(int descriptor);
-bool net_is_coalescing(int descriptor);
+int net_coalesce_not(descriptor_t descriptor);
+bool net_is_coalescing(descriptor_t descriptor);
 
 /* A batch of receive buffers that lives in memory the caller provides, page aligned, so that it
  * can be shared and outlive the process: what was received can be told after a SIGKILL. */
@@ -132,7 +139,7 @@ struct net_batch *net_batch_place(void *memory, uint32_t messages);
 void net_batch_clear(struct net_batch *batch);
 /* Takes up to `messages` (at most what it was placed with) that are queued, without waiting.
  * Returns how many, 0 if none, or a negative errno. */
-int net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages);
+int net_batch_receive(struct net_batch *batch, descriptor_t descriptor, uint32_t messages);
 /* How many messages the last net_batch_receive took, also if it never returned. */
 uint32_t net_batch_taken(const struct net_batch *batch);
 
@@ -183,7 +190,7 @@ struct net_outbox_run {
     bool ended; /* by a shorter datagram */
 };
 struct net_outbox {
-    int descriptor; /* -1: nothing is ever sent */
+    descriptor_t descriptor; /* -1: nothing is ever sent */
     struct address to;
     bool segments;
     uint32_t count, part_count;
@@ -200,12 +207,13 @@ void net_outbox_add(struct net_outbox *outbox, struct span datagram);
 /* Sends what was gathered, never waiting: what the kernel does not take at once is an error. */
 void net_outbox_flush(struct net_outbox *outbox);
 
-/* Waits until `descriptor` is readable, `other` (-1: none) is, or `timeout_ns` has passed (-1: for
- * ever). 1 if `descriptor` is readable, 0 if not, or a negative errno (-EINTR after a signal). */
-int net_wait(int descriptor, int other, int64_t timeout_ns);
+/* Waits until the socket is readable, or, with `or_interrupt`, this process has been asked to end
+ * (os/interrupt.h), or `timeout_ns` has passed (-1: for ever). 1 if the socket is readable, 0 if
+ * not, or a negative errno (-EINTR after a signal). */
+int net_wait(descriptor_t descriptor, bool or_interrupt, int64_t timeout_ns);
 /* Which of `count` sockets (at most NET_LOOK_MAX) have something to be received, all in one call.
  * Never waits. */
 #define NET_LOOK_MAX 64u
-void net_look(const int *descriptors, uint32_t count, bool *waiting);
+void net_look(const descriptor_t *descriptors, uint32_t count, bool *waiting);
 
 #endif

@@ -9,9 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "os/descriptor.h"
+
 struct process {
-    long id;        /* 0: none */
-    int descriptor; /* readable once it has ended; -1: none */
+    long id;                 /* 0: none */
+    descriptor_t descriptor; /* readable once it has ended; -1: none */
 };
 
 #define PROCESS_NONE                                                                               \
@@ -24,7 +26,7 @@ struct process {
 /* A descriptor for the child, under the name it looks it up by. */
 struct process_descriptor {
     const char *name; /* no ':' in it */
-    int descriptor;
+    descriptor_t descriptor;
 };
 
 struct process_end {
@@ -41,7 +43,7 @@ struct process_end {
  * process_reap when `descriptor` is readable, or process_close. */
 int process_spawn(struct process *process, const char *path, char *const *words,
                   const struct process_descriptor *descriptors, uint32_t descriptor_count,
-                  int group);
+                  descriptor_t group);
 
 /* Takes the end of a child of ours that has ended; it is none afterwards. 0, -EAGAIN if it still
  * runs, or another negative errno. */
@@ -87,14 +89,14 @@ int process_start_time(long id, uint64_t *start);
 bool process_suspended(long id);
 /* A copy of the descriptor that the process has as `number`; its owner must be ours, or we be
  * allowed to trace it. A descriptor, close-on-exec, or a negative errno. Source: pidfd_getfd(2). */
-int process_take_descriptor(const struct process *process, int number);
+descriptor_t process_take_descriptor(const struct process *process, int number);
 /* Becomes the program `path` with `words`: the same process, with the descriptor `keep` and no
  * other but the standard ones. Signals that are blocked stay so and wait. Returns only if that
  * failed: a negative errno, and nothing was changed. */
-int process_become(const char *path, char *const *words, int keep);
+int process_become(const char *path, char *const *words, descriptor_t keep);
 /* The descriptor that the program this process was has kept for us, close-on-exec; -1: none. Once.
  */
-int process_kept(void);
+descriptor_t process_kept(void);
 /* Runs `path` with `words` and waits for its end, at most `timeout_ms`; then it is killed. Its exit
  * code, or a negative errno. What it prints is thrown away. */
 int process_try(const char *path, char *const *words, uint64_t timeout_ms);
@@ -113,5 +115,7 @@ int process_own_program(char *path, size_t path_bytes);
 
 /* Raises the limit of open descriptors to what the system allows us. Returns the limit in force. */
 uint64_t process_raise_descriptor_limit(void);
+/* How people set that limit here: "ulimit -n, ..." */
+const char *process_descriptor_limit_words(void);
 
 #endif

@@ -26,6 +26,9 @@
 
 #include <stdint.h>
 
+#include "os/descriptor.h"
+#include "os/thread.h"
+
 /* What is not held, as far as it is known. */
 enum sandbox_lack {
     SANDBOX_FILES = 1,   /* no Landlock: every file that the user may open can be opened */
@@ -37,14 +40,24 @@ enum sandbox_lack {
  * `folder`, an open one, or -1 for none at all. Everything else must be open by now. Returns the
  * lacks (SANDBOX_CALLS never among them), or a negative errno if something went wrong that ought
  * to have worked. */
-int sandbox_enter(int folder);
+int sandbox_enter(descriptor_t folder);
 
 /* Second half, when every thread runs: the list of system calls, for all of them, and the limits.
- * `threads` are the ids of the other threads, each of which may signal itself. Returns the lacks
- * (SANDBOX_CALLS or 0), or a negative errno. */
-int sandbox_seal(const long *threads, uint32_t thread_count);
+ * `other` is the thread beside the calling one, which may signal itself; NULL: there is none.
+ * Returns the lacks (SANDBOX_CALLS or 0), or a negative errno. */
+int sandbox_seal(const struct thread *other);
 
 /* What this machine lacks; changes nothing. */
 int sandbox_lacks(void);
+
+/* A lack in words for people. */
+struct sandbox_lack_text {
+    const char *what; /* "this kernel has no ..." */
+    const char *harm; /* what a process that is broken into "could" do then */
+    const char *fix;  /* what to do about it; NULL: nothing */
+};
+struct sandbox_lack_text sandbox_explain(enum sandbox_lack lack);
+/* What holds a process where nothing is lacking. */
+const char *sandbox_describe(void);
 
 #endif

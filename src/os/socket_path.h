@@ -4,11 +4,13 @@
 #ifndef FLOTILLA_OS_SOCKET_PATH_H
 #define FLOTILLA_OS_SOCKET_PATH_H
 
+#include "os/descriptor.h"
+
 /* A new, non-blocking socket of `type` (SOCK_STREAM or SOCK_DGRAM) bound to FOLDER/NAME with the
  * permissions `mode`, in place of an older one. The caller's; or a negative errno. */
-int socket_path_bind(int type, const char *folder, const char *name, unsigned mode);
+descriptor_t socket_path_bind(int type, const char *folder, const char *name, unsigned mode);
 /* A new, blocking socket of `type` connected to FOLDER/NAME. The caller's; or a negative errno:
  * -ECONNREFUSED also where something else stands there, such as a symbolic link. */
-int socket_path_connect(int type, const char *folder, const char *name);
+descriptor_t socket_path_connect(int type, const char *folder, const char *name);
 
 #endif

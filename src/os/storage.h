@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "os/descriptor.h"
+
 struct storage_entry {
     bool folder,
         regular; /* of a symbolic link: of what it points to for `folder`, never `regular` */
@@ -15,15 +17,13 @@ struct storage_entry {
     uint64_t modified_ns; /* realtime; 0 for a time before 1970 */
 };
 
-/* In place of a folder: names are paths, relative to the working folder. */
-#define STORAGE_HERE (-100)
-
-/* Describes `name` in the folder (a descriptor of folder_open, or STORAGE_HERE). 0, or a negative
- * errno. */
-int storage_look(int folder, const char *name, struct storage_entry *entry);
+/* Describes `name` in the folder (of folder_open). 0, or a negative errno. */
+int storage_look(descriptor_t folder, const char *name, struct storage_entry *entry);
+/* The same of a path. */
+int storage_look_at(const char *path, struct storage_entry *entry);
 
 /* Room on the folder's file system: what an ordinary user may still take, and all of it. 0, or a
  * negative errno. */
-int storage_room(int folder, uint64_t *free_bytes, uint64_t *total_bytes);
+int storage_room(descriptor_t folder, uint64_t *free_bytes, uint64_t *total_bytes);
 
 #endif

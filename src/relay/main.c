@@ -11,7 +11,6 @@
 #include "os/clock.h"
 #include "os/crash.h"
 #include "os/interrupt.h"
-#include "os/net.h"
 #include "os/notify.h"
 #include "os/output.h"
 #include "relay/relay.h"
@@ -41,7 +40,7 @@ static void note_crash(void *relay)
 static int end_in_vain(const struct relay *relay, int status)
 {
     if (notify_send(&relay->notify, "STATUS=Cannot start: see the log") != -ENOENT)
-        net_wait(interrupt_descriptor(), -1, VAIN_PAUSE_NS);
+        interrupt_wait(VAIN_PAUSE_NS);
     return status;
 }
 

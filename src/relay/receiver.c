@@ -852,12 +852,10 @@ static int wait_for_data(struct receiver *receiver)
         timeout_ns = 0;
     else if (due != UINT64_MAX && (timeout_ns < 0 || (int64_t)(due - now_ns) < timeout_ns))
         timeout_ns = (int64_t)(due - now_ns);
-    int interrupt = interrupt_descriptor();
-    if (interrupt_seen()) { /* it goes on until the writing thread has left: see must_end */
-        interrupt = -1;
+    bool asked = interrupt_seen();
+    if (asked) /* it goes on until the writing thread has left: see must_end */
         timeout_ns = timeout_ns < 0 || timeout_ns > LEAVE_LOOK_NS ? LEAVE_LOOK_NS : timeout_ns;
-    }
-    int ready = net_wait(receiver->descriptor, interrupt, beat(receiver, now_ns, timeout_ns));
+    int ready = net_wait(receiver->descriptor, !asked, beat(receiver, now_ns, timeout_ns));
     do_what_is_due(receiver, clock_monotonic_ns());
     if (ready == 0 && timeout_ns == (int64_t)IDLE_NS)
         rest(receiver);

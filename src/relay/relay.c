@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "avro/envelope.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -268,23 +269,16 @@ static int open_lanes(struct relay *relay)
 
 static void tell_lacks(const struct relay *relay, int lacks)
 {
-    const struct {
-        enum sandbox_lack lack;
-        const char *what;
-    } texts[] = {
-        {SANDBOX_FILES, "this kernel has no Landlock (Linux 5.13, lsm=landlock): it could open "
-                        "every file that its user may"},
-        {SANDBOX_CALLS, "this kernel has no seccomp filter: it could make every system call"},
-        {SANDBOX_OVERRIDE, "the folder belongs to somebody else: it keeps CAP_DAC_OVERRIDE to "
-                           "record there"},
-    };
+    static const enum sandbox_lack known[] = {SANDBOX_FILES, SANDBOX_CALLS, SANDBOX_OVERRIDE};
     if (lacks < 0)
         log_line("the sandbox is not whole: %s", strerror(-lacks));
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]) && lacks > 0; i++)
-        if (lacks & (int)texts[i].lack)
-            log_line("the sandbox is not whole (%s): %s",
-                     texts[i].lack == SANDBOX_OVERRIDE ? relay->settings.directory : "the system",
-                     texts[i].what);
+    for (size_t i = 0; i < ARRAY_COUNT(known) && lacks > 0; i++)
+        if (lacks & (int)known[i]) {
+            struct sandbox_lack_text text = sandbox_explain(known[i]);
+            log_line("the sandbox is not whole (%s): %s: broken into, it could %s",
+                     known[i] == SANDBOX_OVERRIDE ? relay->settings.directory : "the system",
+                     text.what, text.harm);
+        }
 }
 
 int relay_open(struct relay *relay)
@@ -328,12 +322,12 @@ int relay_work(struct relay *relay)
         log_line("cannot start the writing thread");
         return EXIT_BROKEN;
     }
-    long thread = writing != NULL ? (long)writing->thread.id : 0;
-    tell_lacks(relay, sandbox_seal(&thread, writing != NULL));
+    tell_lacks(relay, sandbox_seal(writing != NULL ? &writing->thread : NULL));
     finish_other_layout(relay);
     staging_note_start(&relay->staging, &relay->settings,
                        net_queue_bytes(relay->receiver.descriptor), relay->layout.checksum,
                        relay->receiver.alignment);
+    staging_note_uncounted(&relay->staging, !net_counts_drops(relay->receiver.descriptor));
     ledger_note_ready(relay->staging.ledger, host_process());
     receiver_resume(&relay->receiver);
     if (writing != NULL)

@@ -163,7 +163,7 @@ void segment_release(struct segment *segment)
         return; /* never prepared */
     direct_file_close(&segment->file);
     direct_file_close(&segment->ahead);
-    shared_memory_unmap(segment->scratch, segment->scratch_bytes);
+    private_memory_unmap(segment->scratch, segment->scratch_bytes);
     segment->scratch = NULL;
 }
 
@@ -415,7 +415,7 @@ static bool finish_leftover(struct segment *segment, struct recording_name name)
                  recording_name_write(done, &name), datums, size - end,
                  status < 0 ? strerror(-status) : "done");
     }
-    shared_memory_unmap(buffer, SCAN_BYTES);
+    private_memory_unmap(buffer, SCAN_BYTES);
     direct_file_close(&file);
     return end >= 0 && status == 0;
 }

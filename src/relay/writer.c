@@ -78,7 +78,7 @@ int writer_prepare(struct writer *writer, struct lane *lane,
     writer->lane = lane;
     writer->settings = settings;
     writer->segment = segment;
-    writer->pages = segment->folder->direct && segment->folder->alignment == BLOCK_PAGE_BYTES;
+    writer->pages = segment->folder->direct && direct_page_atomic(segment->folder->alignment);
     writer->wake_blocks = segment->folder->direct ? DIRECT_WAKE_BLOCKS : PAGED_WAKE_BLOCKS;
     uint32_t quarter = lane->staging->slot_count / 4;
     if (segment->folder->direct && writer->wake_blocks > quarter)
@@ -221,7 +221,7 @@ static bool is_block_true(const struct writer *writer, uint64_t number)
         left.at += bytes;
         left.bytes -= bytes;
     }
-    shared_memory_unmap(data, BLOCK_BYTES_MAX);
+    private_memory_unmap(data, BLOCK_BYTES_MAX);
     return count == block->count && left.bytes == 0;
 }
 
@@ -643,7 +643,7 @@ void writing_stop(struct writing *writing, bool finish)
         if (finish && writing_left(writing))
             writer_drain(writer);
         if (writer->page != NULL)
-            shared_memory_unmap(writer->page, writer->segment->folder->alignment);
+            private_memory_unmap(writer->page, writer->segment->folder->alignment);
         writer->page = NULL;
     }
 }

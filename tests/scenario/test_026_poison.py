@@ -2,13 +2,15 @@
 """026-poison: a datagram that crashes its relay, or sends it into a loop without end, each time it
 is checked. It is set aside as a reject with the reason `poison`; all others are recorded, and other
 channels do not notice. The relay is a build of its own (tests/tools/trap.c)."""
+import json
+import os
 import shutil
 import time
 
 import fastavro
 import pytest
 from harness import avro, container, signals, torture
-from harness.fleet import LONG, Fleet, new_folder, wait_until
+from harness.fleet import LONG, Fleet, flotilla, new_folder, wait_until
 
 RATE = 10_000
 pytestmark = pytest.mark.usefixtures("needs_root")  # for queues beyond the system's limit
@@ -83,3 +85,29 @@ def test_026_a_poison_datagram(rng, prefix, kind, turn):
         assert container.payload(fleet.files("other")) == (b"".join(good), len(good))
         (reject,) = rejects(fleet, "engine")
         assert reject["reason"] == "poison" and reject["bytes"] == poison(kind, at)
+
+
+def test_026_what_is_not_counted_is_not_zero(seed, prefix):
+    """A system that does not count what it drops: that it is unknown is said in every form, and
+    goes on to be when the channel has another memory."""
+    keys = {"schema": signals.SCHEMA}
+    with Fleet({"engine": keys}, prefix=prefix, laws=False, run=False) as fleet:
+        fleet.start(env={**os.environ, "FLOTILLA_TEST_UNCOUNTED": "1"})
+        fleet.source("engine", signals.samples(10)).finish()
+        wait_until(lambda: fleet.channel("engine")["datums_recorded"] == 10)
+        assert fleet.channel("engine")["datagrams_dropped"] is None
+        table = flotilla("status", "-c", fleet.file, check=0).stdout
+        heading, row = (line.split() for line in table.splitlines()[2:4])
+        assert row[heading.index("DROPPED")] == "?" and "nothing lost that is counted" in table
+        found = json.loads(flotilla("doctor", "--json", "-c", fleet.file).stdout)["findings"]
+        assert [one["level"] for one in found if one["check"] == "drops"] == ["unknown"]
+        fleet.set("engine", {**fleet.channels["engine"], "buffer": "32MiB"})
+        fleet.write()
+        fleet.reload()
+        fleet.wait_running()
+        fleet.source("engine", signals.samples(10)).finish()
+        wait_until(lambda: fleet.channel("engine")["datums_recorded"] == 20)
+        assert fleet.channel("engine")["datagrams_dropped"] is None
+        assert "? dropped" in flotilla("stop", "-c", fleet.file, check=0).stdout
+        fleet.manager.wait(30)
+        fleet.manager = None

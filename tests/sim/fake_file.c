@@ -197,12 +197,12 @@ static void disk_call(const char *name, uint64_t cost_ns)
         fail("the receiving thread calls the disk: %s", name);
 }
 
-static bool is_there(int descriptor)
+static bool is_there(descriptor_t descriptor)
 {
     return folder_there && descriptor == folder_descriptor;
 }
 
-int folder_open(const char *path)
+descriptor_t folder_open(const char *path)
 {
     (void)path;
     seam("folder_open", 5000);
@@ -216,7 +216,7 @@ int folder_open(const char *path)
     return folder_descriptor;
 }
 
-uint64_t folder_identity(int descriptor)
+uint64_t folder_identity(descriptor_t descriptor)
 {
     seam("folder_identity", 500);
     return (uint64_t)descriptor;
@@ -229,7 +229,7 @@ int folder_possible(const char *path)
     return fault(machine.faults.open / 2) ? -EACCES : 0;
 }
 
-int folder_rename(int descriptor, const char *from, const char *to)
+int folder_rename(descriptor_t descriptor, const char *from, const char *to)
 {
     disk_call("folder_rename", 20000);
     if (!is_there(descriptor))
@@ -250,7 +250,7 @@ int folder_rename(int descriptor, const char *from, const char *to)
     return 0;
 }
 
-int folder_remove(int descriptor, const char *name)
+int folder_remove(descriptor_t descriptor, const char *name)
 {
     disk_call("folder_remove", 10000);
     int at = is_there(descriptor) ? find(&folder, name) : -1;
@@ -267,7 +267,7 @@ int folder_remove(int descriptor, const char *name)
     return 0;
 }
 
-int folder_sync(int descriptor)
+int folder_sync(descriptor_t descriptor)
 {
     disk_call("folder_sync", 10000);
     if (!is_there(descriptor))
@@ -285,7 +285,7 @@ int folder_sync(int descriptor)
     return 0;
 }
 
-int folder_list(int descriptor, int (*each)(void *, const char *), void *context)
+int folder_list(descriptor_t descriptor, int (*each)(void *, const char *), void *context)
 {
     static struct folder seen;
     disk_call("folder_list", 20000);
@@ -305,7 +305,7 @@ int folder_list(int descriptor, int (*each)(void *, const char *), void *context
     return 0;
 }
 
-int folder_lock(int descriptor, const char *name)
+descriptor_t folder_lock(descriptor_t descriptor, const char *name)
 {
     (void)name;
     seam("folder_lock", 5000);
@@ -317,7 +317,7 @@ int folder_lock(int descriptor, const char *name)
     return DESCRIPTOR_LOCK;
 }
 
-void descriptor_close(int descriptor)
+void descriptor_close(descriptor_t descriptor)
 {
     net_close(descriptor);
     seam("close", 500);
@@ -335,8 +335,8 @@ static struct inode *inode_of(const struct direct_file *file)
     return &inodes[opened[index].inode];
 }
 
-int direct_file_open(struct direct_file *file, int descriptor, const char *name, enum file_open how,
-                     bool direct)
+int direct_file_open(struct direct_file *file, descriptor_t descriptor, const char *name,
+                     enum file_open how, bool direct)
 {
     *file = (struct direct_file){.descriptor = -1, .alignment = PAGE};
     disk_call("file_open", 20000);
@@ -387,7 +387,7 @@ void direct_file_close(struct direct_file *file)
     file->descriptor = -1;
 }
 
-int direct_file_probe(int descriptor, const char *name, bool direct, uint32_t *alignment)
+int direct_file_probe(descriptor_t descriptor, const char *name, bool direct, uint32_t *alignment)
 {
     (void)name;
     seam("file_probe", 100000);
@@ -399,6 +399,11 @@ int direct_file_probe(int descriptor, const char *name, bool direct, uint32_t *a
     if (disk_used() + PAGE > disk.room)
         return -ENOSPC;
     return fault(machine.faults.write) ? -EIO : 0;
+}
+
+bool direct_page_atomic(uint32_t alignment)
+{
+    return alignment == PAGE && disk.pages_atomic;
 }
 
 static void put(struct inode *inode, const uint8_t *from, uint64_t offset, size_t bytes)

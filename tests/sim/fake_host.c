@@ -151,11 +151,6 @@ bool interrupt_hands_over(void)
     return machine.handing_over;
 }
 
-int interrupt_descriptor(void)
-{
-    return DESCRIPTOR_INTERRUPT;
-}
-
 /* ---- the sandbox ---- */
 
 static bool entered;
@@ -175,7 +170,7 @@ void host_life_begins(void)
     entered = writer_over = false;
 }
 
-int sandbox_enter(int folder)
+int sandbox_enter(descriptor_t folder)
 {
     (void)folder;
     seam("sandbox_enter", 300000);
@@ -183,11 +178,18 @@ int sandbox_enter(int folder)
     return 0;
 }
 
-int sandbox_seal(const long *threads, uint32_t thread_count)
+int sandbox_seal(const struct thread *other)
 {
     seam("sandbox_seal", 300000);
-    MUST(entered && thread_count <= 1 && threads != NULL);
+    (void)other;
+    MUST(entered);
     return 0;
+}
+
+struct sandbox_lack_text sandbox_explain(enum sandbox_lack lack)
+{
+    fail("the sandbox lacks %d, which nobody said", (int)lack);
+    return (struct sandbox_lack_text){"", "", NULL};
 }
 
 /* ---- who supervises ---- */
@@ -199,7 +201,8 @@ int notify_send(const struct notify *notify, const char *text)
     return -ENOENT;
 }
 
-int notify_keep(const struct notify *notify, const char *name, int descriptor, uint64_t wait_ms)
+int notify_keep(const struct notify *notify, const char *name, descriptor_t descriptor,
+                uint64_t wait_ms)
 {
     (void)wait_ms;
     (void)notify, (void)name, (void)descriptor;
@@ -230,7 +233,7 @@ int file_read_whole(const char *path, size_t bytes_max, uint8_t **bytes, size_t 
     return 0;
 }
 
-int inherit_descriptor(const char *name)
+descriptor_t inherit_descriptor(const char *name)
 {
     seam("inherit", 100);
     MUST(!entered);

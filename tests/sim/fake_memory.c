@@ -80,7 +80,7 @@ void memory_life_begins(void)
     mapping = (mapping + 1) % MAPPINGS;
 }
 
-int shared_memory_create(const char *name, size_t bytes)
+descriptor_t shared_memory_create(const char *name, size_t bytes)
 {
     (void)name, (void)bytes;
     fail("a relay makes a memory of its own though it was given one");
@@ -93,7 +93,7 @@ int64_t shared_memory_bytes(int descriptor)
     return (int64_t)memory_size;
 }
 
-int shared_memory_map(int descriptor, size_t bytes, void **memory)
+int shared_memory_map(descriptor_t descriptor, size_t bytes, void **memory)
 {
     seam("memory_map", 5000);
     MUST(descriptor == DESCRIPTOR_MEMORY && bytes <= memory_size);
@@ -107,6 +107,12 @@ int shared_memory_map(int descriptor, size_t bytes, void **memory)
 
 void shared_memory_unmap(void *memory, size_t bytes)
 {
+    (void)memory, (void)bytes;
+    seam("memory_unmap", 2000);
+}
+
+void private_memory_unmap(void *memory, size_t bytes)
+{
     seam("memory_unmap", 2000);
     size_t pages = (bytes + 65535) / 65536 * 65536;
     if (private_used >= pages && memory == private_base + private_used - pages) { /* the newest */
@@ -115,14 +121,14 @@ void shared_memory_unmap(void *memory, size_t bytes)
     }
 }
 
-int shared_memory_claim(int descriptor)
+int shared_memory_claim(descriptor_t descriptor)
 {
     seam("memory_claim", 500);
     MUST(descriptor == DESCRIPTOR_MEMORY);
     return 0; /* one relay at a time */
 }
 
-long shared_memory_holder(int descriptor)
+long shared_memory_holder(descriptor_t descriptor)
 {
     (void)descriptor;
     return 0;

@@ -270,7 +270,7 @@ void net_batch_clear(struct net_batch *batch)
     }
 }
 
-int net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages)
+int net_batch_receive(struct net_batch *batch, descriptor_t descriptor, uint32_t messages)
 {
     seam("receive", 1000);
     struct queue *from = queue_of(descriptor);
@@ -362,54 +362,59 @@ static bool has_data(const void *context)
            (machine.interrupted && *(const bool *)context);
 }
 
-int net_wait(int descriptor, int other, int64_t timeout_ns)
+int net_wait(descriptor_t descriptor, bool or_interrupt, int64_t timeout_ns)
 {
     seam("net_wait", 500);
-    MUST(descriptor == DESCRIPTOR_RECEIVE && !has_both &&
-         (other == DESCRIPTOR_INTERRUPT || other == -1));
-    bool interruptible = other != -1;
+    MUST(descriptor == DESCRIPTOR_RECEIVE && !has_both);
     if (fault(machine.faults.wait)) {
         events.waits_interrupted++;
         return -EINTR;
     }
-    if (!has_data(&interruptible) && timeout_ns != 0)
+    if (!has_data(&or_interrupt) && timeout_ns != 0)
         fiber_wait(timeout_ns < 0 ? UINT64_MAX : machine.now_ns + (uint64_t)timeout_ns, has_data,
-                   &interruptible);
+                   &or_interrupt);
     return queue_of(descriptor)->count > 0;
 }
 
-uint64_t net_queue_bytes(int descriptor)
+uint64_t net_queue_bytes(descriptor_t descriptor)
 {
     seam("queue_bytes", 200);
     return queue_of(descriptor)->bytes_max;
 }
 
-uint64_t net_cookie(int descriptor)
+uint64_t net_cookie(descriptor_t descriptor)
 {
     seam("cookie", 200);
     return queue_of(descriptor)->cookie;
 }
 
-uint32_t net_dropped(int descriptor)
+bool net_counts_drops(descriptor_t descriptor)
+{
+    (void)descriptor;
+    seam("counts_drops", 200);
+    return true;
+}
+
+uint32_t net_dropped(descriptor_t descriptor)
 {
     seam("dropped", 200);
     return queue_of(descriptor)->drops;
 }
 
-int net_open_receiver(const struct net_receive_options *options)
+descriptor_t net_open_receiver(const struct net_receive_options *options)
 {
     (void)options;
     fail("a relay opens a socket though it was given one");
 }
 
-int net_adopt_receiver(int descriptor, const struct net_receive_options *options)
+int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options *options)
 {
     seam("adopt", 2000);
     MUST(descriptor == DESCRIPTOR_RECEIVE && options->listen.family == 4);
     return 0;
 }
 
-int net_open_sender(const struct address *to, const char *interface, uint32_t ttl)
+descriptor_t net_open_sender(const struct address *to, const char *interface, uint32_t ttl)
 {
     (void)interface, (void)ttl;
     seam("open_sender", 2000);
@@ -431,7 +436,7 @@ void net_probe_offload(struct net_offload *offload)
                                     .drops_are_messages = kernel.drops_are_messages};
 }
 
-int net_coalesce(int descriptor)
+int net_coalesce(descriptor_t descriptor)
 {
     seam("coalesce", 300);
     MUST(descriptor == DESCRIPTOR_RECEIVE);
@@ -441,7 +446,7 @@ int net_coalesce(int descriptor)
     return 0;
 }
 
-int net_coalesce_not(int descriptor)
+int net_coalesce_not(descriptor_t descriptor)
 {
     MUST(descriptor == DESCRIPTOR_RECEIVE);
     seam("coalesce_not", 300);
@@ -455,7 +460,7 @@ int net_coalesce_not(int descriptor)
     return -EAGAIN;
 }
 
-bool net_is_coalescing(int descriptor)
+bool net_is_coalescing(descriptor_t descriptor)
 {
     seam("is_coalescing", 200);
     return queue_of(descriptor)->coalesces;

@@ -165,7 +165,7 @@ int __wrap_direct_file_sync(struct direct_file *file)
 
 int __real_folder_sync(int folder);
 int __wrap_folder_sync(int folder);
-int __wrap_folder_sync(int folder)
+int __wrap_folder_sync(descriptor_t folder)
 {
     return chosen == MUTANT_FOLDER_SYNC ? 0 : __real_folder_sync(folder);
 }
@@ -239,7 +239,7 @@ int __wrap_staging_validate(const struct staging *staging)
 
 int __real_staging_reset(int descriptor);
 int __wrap_staging_reset(int descriptor);
-int __wrap_staging_reset(int descriptor)
+int __wrap_staging_reset(descriptor_t descriptor)
 {
     return chosen == MUTANT_RESET ? 0 : __real_staging_reset(descriptor);
 }

@@ -15,7 +15,6 @@ enum {
     DESCRIPTOR_FULL,
     DESCRIPTOR_DECIMATED,
     DESCRIPTOR_MEMORY,
-    DESCRIPTOR_INTERRUPT,
     DESCRIPTOR_DRAINING,
     DESCRIPTOR_FOLDER = 100,
     DESCRIPTOR_LOCK,
@@ -72,6 +71,7 @@ void net_life_begins(void);
 struct disk_settings {
     bool direct;        /* the file system has direct I/O */
     uint32_t alignment; /* which it asks for */
+    bool pages_atomic;  /* where that is a page */
     uint64_t room;      /* bytes */
 };
 void disk_format(const struct disk_settings *settings);

@@ -589,7 +589,7 @@ static int keep_memory(void)
     if (own_pages == NULL)
         return -ENOMEM;
     memset(own_pages, 1, 1 << 20);
-    shared_memory_unmap(own_pages, 1 << 20);
+    private_memory_unmap(own_pages, 1 << 20);
     for (size_t bytes = 1000; bytes < 10u << 20; bytes *= 3) {
         uint8_t *block = malloc(bytes);
         uint8_t *more = block == NULL ? NULL : realloc(block, bytes * 2);
@@ -772,8 +772,7 @@ static void shut(int half)
     int lacks = half >= 1 ? sandbox_enter(folder) : 0;
     if (thread_start(&thread, second_thread, NULL, 65536) < 0)
         die("no thread");
-    long id = (long)thread.id;
-    int more = half >= 2 ? sandbox_seal(&id, 1) : 0;
+    int more = half >= 2 ? sandbox_seal(&thread) : 0;
     if (lacks != 0 || more != 0)
         fprintf(stderr, "sandbox_probe: lacks %d %d\n", lacks, more);
 }

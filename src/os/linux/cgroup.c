@@ -19,7 +19,7 @@
 
 /* ---- words in files ---- */
 
-static int write_word(int folder, const char *name, const char *word)
+static int write_word(descriptor_t folder, const char *name, const char *word)
 {
     int descriptor = openat(folder, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     if (descriptor < 0)
@@ -31,7 +31,7 @@ static int write_word(int folder, const char *name, const char *word)
 }
 
 /* Reads what fits and closes; NUL behind it. */
-static int read_words(int descriptor, char *text, size_t text_bytes)
+static int read_words(descriptor_t descriptor, char *text, size_t text_bytes)
 {
     if (descriptor < 0)
         return -errno;
@@ -51,7 +51,7 @@ static bool has_word(const char *text, const char *word)
     return false;
 }
 
-static int read_controllers(int folder, bool *memory, bool *cpu)
+static int read_controllers(descriptor_t folder, bool *memory, bool *cpu)
 {
     char text[1024];
     int error =
@@ -124,13 +124,13 @@ int cgroup_supported(struct cgroup_system system, bool *memory, bool *cpu,
 
 /* ---- dividing ---- */
 
-static void remove_leaf(int folder)
+static void remove_leaf(descriptor_t folder)
 {
     unlinkat(folder, CGROUP_LEAF, AT_REMOVEDIR);
 }
 
 /* Into the leaf; a process may not stand beside the groups it makes. */
-static int move_to_leaf(int folder)
+static int move_to_leaf(descriptor_t folder)
 {
     if (mkdirat(folder, CGROUP_LEAF, 0755) < 0 && errno != EEXIST)
         return -errno;
@@ -227,7 +227,8 @@ static void write_cpu(char text[64], double percent)
              period_us);
 }
 
-static int set_limits(const struct cgroup *cgroup, int group, const struct cgroup_limits *limits)
+static int set_limits(const struct cgroup *cgroup, descriptor_t group,
+                      const struct cgroup_limits *limits)
 {
     char text[64] = "max";
     int error = 0;
@@ -245,7 +246,8 @@ static int set_limits(const struct cgroup *cgroup, int group, const struct cgrou
     return error;
 }
 
-int cgroup_make(const struct cgroup *cgroup, const char *name, const struct cgroup_limits *limits)
+descriptor_t cgroup_make(const struct cgroup *cgroup, const char *name,
+                         const struct cgroup_limits *limits)
 {
     char path[NAME_BYTES];
     int error = group_name(name, path);
@@ -264,7 +266,7 @@ int cgroup_make(const struct cgroup *cgroup, const char *name, const struct cgro
     return descriptor;
 }
 
-int cgroup_join(int descriptor)
+int cgroup_join(descriptor_t descriptor)
 {
     return write(descriptor, "0", 1) < 0 ? -errno : 0; /* 0: whoever writes */
 }

@@ -37,7 +37,7 @@ _Static_assert(sizeof(struct statx_answer) == 256, "as the kernel has it");
 #define AT_EMPTY_PATH_BIT  0x1000
 
 /* The alignment the file system asks for, at least a page; 0 where it says it has no direct I/O. */
-static uint32_t direct_alignment(int descriptor)
+static uint32_t direct_alignment(descriptor_t descriptor)
 {
     struct statx_answer answer;
     memset(&answer, 0, sizeof(answer));
@@ -53,7 +53,7 @@ static uint32_t direct_alignment(int descriptor)
 }
 
 /* tmpfs and ramfs take O_DIRECT since Linux 6.6, but the page cache is all they have. */
-static bool lives_in_memory(int descriptor)
+static bool lives_in_memory(descriptor_t descriptor)
 {
     enum { TMPFS = 0x01021994, RAMFS = 0x858458f6 };
     struct statfs about;
@@ -61,8 +61,8 @@ static bool lives_in_memory(int descriptor)
            ((uint32_t)about.f_type == (uint32_t)TMPFS || (uint32_t)about.f_type == (uint32_t)RAMFS);
 }
 
-int direct_file_open(struct direct_file *file, int folder, const char *name, enum file_open how,
-                     bool direct)
+int direct_file_open(struct direct_file *file, descriptor_t folder, const char *name,
+                     enum file_open how, bool direct)
 {
     int flags = O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_RDWR;
     flags |= how == FILE_CREATE ? O_CREAT | O_EXCL : 0;
@@ -91,7 +91,7 @@ int direct_file_open(struct direct_file *file, int folder, const char *name, enu
     return 0;
 }
 
-int direct_file_probe(int folder, const char *name, bool direct, uint32_t *alignment)
+int direct_file_probe(descriptor_t folder, const char *name, bool direct, uint32_t *alignment)
 {
     struct direct_file file;
     folder_remove(folder, name);
@@ -103,12 +103,19 @@ int direct_file_probe(int folder, const char *name, bool direct, uint32_t *align
     if (page != NULL) {
         struct span part = {page, file.alignment};
         status = direct_file_write(&file, &part, 1, 0);
-        shared_memory_unmap(page, file.alignment);
+        private_memory_unmap(page, file.alignment);
     }
     *alignment = file.alignment;
     direct_file_close(&file);
     folder_remove(folder, name);
     return status;
+}
+
+/* A page goes to the device as one request, and a reader past the cache sees what the device has.
+ */
+bool direct_page_atomic(uint32_t alignment)
+{
+    return alignment == ALIGNMENT_MIN;
 }
 
 int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,

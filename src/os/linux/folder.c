@@ -13,7 +13,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-uint64_t folder_identity(int folder)
+uint64_t folder_identity(descriptor_t folder)
 {
     struct stat status;
     struct statfs about;
@@ -29,7 +29,7 @@ uint64_t folder_identity(int folder)
     return identity ? identity : 1;
 }
 
-int folder_rename(int folder, const char *from, const char *to)
+int folder_rename(descriptor_t folder, const char *from, const char *to)
 {
     enum { NO_REPLACE = 1 }; /* RENAME_NOREPLACE */
     if (syscall(SYS_renameat2, folder, from, folder, to, NO_REPLACE) == 0)
@@ -42,7 +42,7 @@ int folder_rename(int folder, const char *from, const char *to)
     return unlinkat(folder, from, 0) < 0 ? -errno : 0;
 }
 
-int folder_lock(int folder, const char *name)
+descriptor_t folder_lock(descriptor_t folder, const char *name)
 {
     const int how = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
     int descriptor = openat(folder, name, how, 0640);

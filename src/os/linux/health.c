@@ -230,12 +230,12 @@ int health_interface(const char *name, struct health_interface *interface)
     struct link_answer answer = {.interface = interface};
     memset(interface, 0, sizeof(*interface));
     snprintf(interface->name, sizeof(interface->name), "%s", name);
-    unsigned index = net_interface_index(name);
-    if (index == 0)
+    int index = net_interface_index(name);
+    if (index < 0)
         return -ENODEV;
-    int status = ask_link(index, &answer);
+    int status = ask_link((unsigned)index, &answer);
     if (status == 0)
-        status = ask_addresses(index, interface);
+        status = ask_addresses((unsigned)index, interface);
     if (status < 0)
         return status;
     interface->igmp_version = igmp_version(name);
@@ -315,12 +315,12 @@ static int ask_route(const struct address *to, unsigned index, struct route_answ
 
 int health_route(const struct address *to, const char *interface, char found[NET_INTERFACE_BYTES])
 {
-    unsigned index = interface[0] != '\0' ? net_interface_index(interface) : 0;
+    int index = interface[0] != '\0' ? net_interface_index(interface) : 0;
     struct route_answer answer;
     char name[IF_NAMESIZE];
-    if (interface[0] != '\0' && index == 0)
+    if (index < 0)
         return -ENODEV;
-    int status = ask_route(to, index, &answer);
+    int status = ask_route(to, (unsigned)index, &answer);
     if (status < 0)
         return status;
     bool leads = answer.type == RTN_UNICAST || answer.type == RTN_LOCAL ||
@@ -332,10 +332,13 @@ int health_route(const struct address *to, const char *interface, char found[NET
     return 0;
 }
 
-int health_comes_back(const struct address *group, const char *loopback)
+int health_comes_back(const struct address *group)
 {
     struct route_answer answer;
-    int status = group->family == 4 ? 0 : ask_route(group, net_interface_index(loopback), &answer);
+    int loopback = net_interface_index(net_loopback_name());
+    int status = group->family == 4 ? 0
+                 : loopback < 0     ? loopback
+                                    : ask_route(group, (unsigned)loopback, &answer);
     return status < 0 || group->family == 4 || answer.type == RTN_LOCAL ? status : -ENETUNREACH;
 }
 
@@ -500,7 +503,7 @@ static void unescape(char *text)
     *to = '\0';
 }
 
-int health_filesystem(int folder, struct health_filesystem *filesystem)
+int health_filesystem(descriptor_t folder, struct health_filesystem *filesystem)
 {
     static const char *const memory[] = {"tmpfs", "ramfs", "devtmpfs", NULL};
     static const char *const remote[] = {"nfs",  "nfs4", "cifs",  "smb3",       "9p",
@@ -542,11 +545,6 @@ uint64_t health_descriptor_limit(void)
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return 0;
     return limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_max;
-}
-
-bool health_superuser(void)
-{
-    return geteuid() == 0;
 }
 
 uint32_t health_page_bytes(void)

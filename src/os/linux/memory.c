@@ -14,7 +14,7 @@
 #define MFD_NOEXEC_SEAL 8u /* Linux 6.3 */
 #endif
 
-int shared_memory_create(const char *name, size_t bytes)
+descriptor_t shared_memory_create(const char *name, size_t bytes)
 {
     int descriptor = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
     if (descriptor < 0 && errno == EINVAL)
@@ -39,7 +39,7 @@ int64_t shared_memory_bytes(int descriptor)
     return fstat(descriptor, &status) < 0 ? -errno : (int64_t)status.st_size;
 }
 
-int shared_memory_map(int descriptor, size_t bytes, void **memory)
+int shared_memory_map(descriptor_t descriptor, size_t bytes, void **memory)
 {
     void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
     if (at == MAP_FAILED)
@@ -62,7 +62,7 @@ static struct flock whole_memory(void)
     return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
 }
 
-int shared_memory_claim(int descriptor)
+int shared_memory_claim(descriptor_t descriptor)
 {
     struct flock lock = whole_memory();
     if (fcntl(descriptor, F_SETLK, &lock) == 0)
@@ -70,7 +70,7 @@ int shared_memory_claim(int descriptor)
     return errno == EACCES || errno == EAGAIN ? -EWOULDBLOCK : -errno;
 }
 
-long shared_memory_holder(int descriptor)
+long shared_memory_holder(descriptor_t descriptor)
 {
     struct flock lock = whole_memory();
     return fcntl(descriptor, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK ? 0 : (long)lock.l_pid;
@@ -93,6 +93,11 @@ int shared_memory_release(void *at, size_t bytes)
     memset(at, 0, before);
     memset(begin + whole, 0, bytes - before - whole);
     return whole > 0 && madvise(begin, whole, MADV_REMOVE) < 0 ? -errno : 0;
+}
+
+void private_memory_unmap(void *memory, size_t bytes)
+{
+    shared_memory_unmap(memory, bytes);
 }
 
 void *private_memory_map(size_t bytes)

@@ -23,6 +23,7 @@
 #include "base/check.h"
 #include "base/units.h"
 #include "os/clock.h"
+#include "os/interrupt.h"
 #include "os/memory.h"
 
 enum {
@@ -53,9 +54,15 @@ enum {
 };
 #define MESSAGE_NOT_TAKEN 0xffffffffu
 
-unsigned net_interface_index(const char *name)
+int net_interface_index(const char *name)
 {
-    return if_nametoindex(name);
+    unsigned index = if_nametoindex(name);
+    return index == 0 ? -errno : (int)index; /* asking takes a descriptor: there may be none left */
+}
+
+const char *net_loopback_name(void)
+{
+    return "lo";
 }
 
 static socklen_t to_system(const struct address *address, unsigned scope,
@@ -94,7 +101,7 @@ static void from_system(const struct sockaddr_in6 *in6, struct address *address)
 
 /* ---- opening ---- */
 
-static int set_option(int descriptor, int level, int option, int value)
+static int set_option(descriptor_t descriptor, int level, int option, int value)
 {
     return setsockopt(descriptor, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
@@ -110,7 +117,7 @@ static int open_socket(uint8_t family)
     return descriptor;
 }
 
-static int join(int descriptor, const struct address *group, unsigned interface,
+static int join(descriptor_t descriptor, const struct address *group, unsigned interface,
                 const struct address *source)
 {
     int level = group->family == 4 ? IPPROTO_IP : IPPROTO_IPV6;
@@ -139,7 +146,8 @@ bool net_joins_everybody(const struct prefix *sources, uint32_t source_count)
     return everybody;
 }
 
-static int join_all(int descriptor, const struct net_receive_options *options, unsigned interface)
+static int join_all(descriptor_t descriptor, const struct net_receive_options *options,
+                    unsigned interface)
 {
     if (net_joins_everybody(options->sources, options->source_count))
         return join(descriptor, &options->listen, interface, NULL);
@@ -155,12 +163,13 @@ static int find_interface(const char *name, unsigned *index)
     *index = 0;
     if (name == NULL || name[0] == '\0')
         return 0;
-    *index = net_interface_index(name);
-    return *index == 0 ? -errno : 0; /* asking takes a descriptor: there may be none left */
+    int found = net_interface_index(name);
+    *index = found < 0 ? 0 : (unsigned)found;
+    return found < 0 ? found : 0;
 }
 
 /* Sets for whom a group that is joined on an interface is joined, all at once. */
-static int set_sources(int descriptor, const struct net_receive_options *options,
+static int set_sources(descriptor_t descriptor, const struct net_receive_options *options,
                        unsigned interface)
 {
     _Alignas(struct group_filter) uint8_t room[GROUP_FILTER_SIZE(NET_JOINED_SOURCES_MAX)];
@@ -183,7 +192,7 @@ static int set_sources(int descriptor, const struct net_receive_options *options
                : 0;
 }
 
-int net_rejoin(int descriptor, const struct net_receive_options *was,
+int net_rejoin(descriptor_t descriptor, const struct net_receive_options *was,
                const struct net_receive_options *is)
 {
     unsigned from, to;
@@ -210,7 +219,7 @@ int net_rejoin(int descriptor, const struct net_receive_options *was,
 }
 
 /* What a receiver needs besides its queue, its address and its groups. */
-static void set_receiver_options(int descriptor, const struct address *listen)
+static void set_receiver_options(descriptor_t descriptor, const struct address *listen)
 {
     set_option(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, 1);
     set_option(descriptor, SOL_SOCKET, SO_RXQ_OVFL, 1);
@@ -227,7 +236,7 @@ static void set_receiver_options(int descriptor, const struct address *listen)
         set_option(descriptor, IPPROTO_IPV6, NET_IPV6_MULTICAST_ALL, 0);
 }
 
-static int configure_receiver(int descriptor, const struct net_receive_options *options,
+static int configure_receiver(descriptor_t descriptor, const struct net_receive_options *options,
                               bool shares)
 {
     const struct address *listen = &options->listen;
@@ -247,7 +256,7 @@ static int configure_receiver(int descriptor, const struct net_receive_options *
 }
 
 /* What the socket is bound to; family 0: nothing of IP. 0 or a negative errno. */
-static int read_bound(int descriptor, struct address *bound)
+static int read_bound(descriptor_t descriptor, struct address *bound)
 {
     struct sockaddr_storage name = {0};
     socklen_t bytes = sizeof(name);
@@ -257,7 +266,7 @@ static int read_bound(int descriptor, struct address *bound)
     return 0;
 }
 
-static bool is_connected(int descriptor)
+static bool is_connected(descriptor_t descriptor)
 {
     struct sockaddr_storage peer;
     socklen_t bytes = sizeof(peer);
@@ -266,7 +275,7 @@ static bool is_connected(int descriptor)
 
 /* Whether the socket is UDP and bound to that address: 0 or a negative errno. One that was bound to
  * all addresses is bound to one once it is connected (net_hear_nobody). */
-static int check_bound(int descriptor, const struct address *listen)
+static int check_bound(descriptor_t descriptor, const struct address *listen)
 {
     static const uint8_t all[sizeof(listen->bytes)];
     int type = 0;
@@ -286,14 +295,14 @@ static int check_bound(int descriptor, const struct address *listen)
                                                                                    : -EADDRNOTAVAIL;
 }
 
-int net_check_receiver(int descriptor, const struct address *listen)
+int net_check_receiver(descriptor_t descriptor, const struct address *listen)
 {
     return is_connected(descriptor) ? -EISCONN : check_bound(descriptor, listen);
 }
 
-int net_adopt_receiver(int descriptor, const struct net_receive_options *options)
+int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options *options)
 {
-    unsigned interface;
+    unsigned interface = 0;
     int status = check_bound(descriptor, &options->listen);
     if (status == 0)
         status = find_interface(options->interface, &interface);
@@ -334,27 +343,27 @@ static int open_receiver(const struct net_receive_options *options, bool shares)
     return descriptor;
 }
 
-int net_open_receiver(const struct net_receive_options *options)
+descriptor_t net_open_receiver(const struct net_receive_options *options)
 {
     return open_receiver(options, false);
 }
 
 /* Only groups are shared. */
-static bool is_shared(int descriptor)
+static bool is_shared(descriptor_t descriptor)
 {
     int shared = 0;
     socklen_t bytes = sizeof(shared);
     return getsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &shared, &bytes) < 0 || shared != 0;
 }
 
-void net_keep_alone(int descriptor)
+void net_keep_alone(descriptor_t descriptor)
 {
     struct address bound;
     if (read_bound(descriptor, &bound) == 0 && bound.family != 0 && !address_is_multicast(&bound))
         set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 0);
 }
 
-int net_open_receiver_beside(const struct net_receive_options *options, int other)
+descriptor_t net_open_receiver_beside(const struct net_receive_options *options, descriptor_t other)
 {
     int descriptor = open_receiver(options, false);
     if (descriptor != -EADDRINUSE || other < 0 || address_is_multicast(&options->listen) ||
@@ -368,7 +377,7 @@ int net_open_receiver_beside(const struct net_receive_options *options, int othe
     return descriptor;
 }
 
-static int configure_sender(int descriptor, const struct address *to, unsigned interface,
+static int configure_sender(descriptor_t descriptor, const struct address *to, unsigned interface,
                             uint32_t ttl)
 {
     int status = 0, hops = (int)ttl;
@@ -406,7 +415,7 @@ static int configure_sender(int descriptor, const struct address *to, unsigned i
     return status;
 }
 
-int net_open_sender(const struct address *to, const char *interface, uint32_t ttl)
+descriptor_t net_open_sender(const struct address *to, const char *interface, uint32_t ttl)
 {
     unsigned index;
     int status = find_interface(interface, &index);
@@ -423,7 +432,7 @@ int net_open_sender(const struct address *to, const char *interface, uint32_t tt
     return descriptor;
 }
 
-uint64_t net_queue_bytes(int descriptor)
+uint64_t net_queue_bytes(descriptor_t descriptor)
 {
     int bytes = 0;
     socklen_t size = sizeof(bytes);
@@ -432,7 +441,7 @@ uint64_t net_queue_bytes(int descriptor)
                : (uint64_t)bytes;
 }
 
-void net_set_queue(int descriptor, uint64_t bytes)
+void net_set_queue(descriptor_t descriptor, uint64_t bytes)
 {
     int queue = bytes > INT32_MAX ? INT32_MAX : (int)bytes;
     if (queue > 0 && set_option(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, queue) < 0)
@@ -456,20 +465,33 @@ double net_queue_seconds(uint64_t granted_bytes)
     return (double)granted_bytes / 2305.0 * 1400.0 * 8.0 / 100e6;
 }
 
-uint64_t net_cookie(int descriptor)
+uint64_t net_cookie(descriptor_t descriptor)
 {
     uint64_t cookie = 0;
     socklen_t size = sizeof(cookie);
     return getsockopt(descriptor, SOL_SOCKET, NET_SO_COOKIE, &cookie, &size) < 0 ? 0 : cookie;
 }
 
-uint32_t net_dropped(int descriptor)
+/* 0 or a negative errno. */
+static int read_drops(int descriptor, uint32_t *dropped)
 {
     uint32_t info[NET_MEMINFO_COUNT] = {0};
     socklen_t size = sizeof(info);
-    if (getsockopt(descriptor, SOL_SOCKET, NET_SO_MEMINFO, info, &size) < 0)
-        return 0;
-    return info[NET_MEMINFO_DROPS];
+    int status = getsockopt(descriptor, SOL_SOCKET, NET_SO_MEMINFO, info, &size) < 0 ? -errno : 0;
+    *dropped = info[NET_MEMINFO_DROPS];
+    return status;
+}
+
+bool net_counts_drops(descriptor_t descriptor)
+{
+    uint32_t dropped;
+    return read_drops(descriptor, &dropped) == 0;
+}
+
+uint32_t net_dropped(descriptor_t descriptor)
+{
+    uint32_t dropped;
+    return read_drops(descriptor, &dropped) < 0 ? 0 : dropped;
 }
 
 /* ---- receiving ---- */
@@ -550,7 +572,7 @@ void net_batch_clear(struct net_batch *batch)
     }
 }
 
-int net_batch_receive(struct net_batch *batch, int descriptor, uint32_t messages)
+int net_batch_receive(struct net_batch *batch, descriptor_t descriptor, uint32_t messages)
 {
     CHECK(messages <= batch->messages);
     long taken = syscall(SYS_recvmmsg, descriptor, batch->headers, messages, MSG_DONTWAIT, NULL);
@@ -618,7 +640,7 @@ void net_batch_message(const struct net_batch *batch, uint32_t index, struct net
     }
 }
 
-void net_hear_nobody(int descriptor)
+void net_hear_nobody(descriptor_t descriptor)
 {
     struct sockaddr_storage bound;
     socklen_t bytes = sizeof(bound);
@@ -634,7 +656,7 @@ void net_hear_nobody(int descriptor)
         connect(descriptor, (const struct sockaddr *)&to6, sizeof(to6));
 }
 
-int net_hear_again(int descriptor)
+int net_hear_again(descriptor_t descriptor)
 {
     const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
     int interface = 0; /* a link-local address is bound to its own; the kernel forgets that, too */
@@ -646,7 +668,7 @@ int net_hear_again(int descriptor)
     return interface == 0 ? 0 : set_option(descriptor, SOL_SOCKET, NET_BINDTOIFINDEX, interface);
 }
 
-uint64_t net_drain(int descriptor)
+uint64_t net_drain(descriptor_t descriptor)
 {
     net_hear_nobody(descriptor);
     uint64_t datagrams = 0, end_ns = clock_monotonic_ns() + NS_PER_S;
@@ -672,19 +694,20 @@ void net_message_source(const struct net_message *message, struct address *sourc
     from_system(message->name, source);
 }
 
-int net_wait(int descriptor, int other, int64_t timeout_ns)
+int net_wait(descriptor_t descriptor, bool or_interrupt, int64_t timeout_ns)
 {
     struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000),
                                .tv_nsec = (long)(timeout_ns % 1000000000)};
     struct pollfd wanted[2] = {{.fd = descriptor, .events = POLLIN},
-                               {.fd = other, .events = POLLIN}}; /* poll passes over -1 */
+                               {.fd = or_interrupt ? interrupt_descriptor() : DESCRIPTOR_NONE,
+                                .events = POLLIN}}; /* poll passes over none */
     int ready = ppoll(wanted, 2, timeout_ns < 0 ? NULL : &timeout, NULL);
     if (ready < 0)
         return -errno;
     return wanted[0].revents != 0; /* an error too is for the reader to find */
 }
 
-void net_look(const int *descriptors, uint32_t count, bool *waiting)
+void net_look(const descriptor_t *descriptors, uint32_t count, bool *waiting)
 {
     struct pollfd wanted[NET_LOOK_MAX];
     const struct timespec at_once = {0};
@@ -903,21 +926,21 @@ void net_outbox_flush(struct net_outbox *outbox)
 
 /* ---- offload ---- */
 
-int net_coalesce(int descriptor)
+int net_coalesce(descriptor_t descriptor)
 {
     return set_option(descriptor, IPPROTO_UDP, NET_UDP_GRO, 1);
 }
 
-int net_coalesce_not(int descriptor)
+int net_coalesce_not(descriptor_t descriptor)
 {
     int status = set_option(descriptor, IPPROTO_UDP, NET_UDP_GRO, 0);
-    if (status < 0 || net_wait(descriptor, -1, 0) == 0)
+    if (status < 0 || net_wait(descriptor, false, 0) == 0)
         return status;
     status = net_coalesce(descriptor);
     return status < 0 ? status : -EAGAIN;
 }
 
-bool net_is_coalescing(int descriptor)
+bool net_is_coalescing(descriptor_t descriptor)
 {
     int on = 0;
     socklen_t size = sizeof(on);
@@ -995,10 +1018,10 @@ static bool probe_open(struct probe *probe, const struct address *at)
     outbox->to.port = ntohs(((struct sockaddr_in *)(void *)&to)->sin_port);
     if (!address_is_multicast(at))
         return true;
-    unsigned loopback = net_interface_index("lo");
-    return loopback != 0 && set_option(probe->receiver, IPPROTO_IP, NET_IP_MULTICAST_ALL, 0) == 0 &&
-           join(probe->receiver, at, loopback, NULL) == 0 &&
-           configure_sender(probe->sender, at, loopback, 0) == 0;
+    int loopback = net_interface_index(net_loopback_name());
+    return loopback > 0 && set_option(probe->receiver, IPPROTO_IP, NET_IP_MULTICAST_ALL, 0) == 0 &&
+           join(probe->receiver, at, (unsigned)loopback, NULL) == 0 &&
+           configure_sender(probe->sender, at, (unsigned)loopback, 0) == 0;
 }
 
 static void probe_close(struct probe *probe)

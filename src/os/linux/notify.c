@@ -55,7 +55,7 @@ void notify_close(struct notify *notify)
     notify->descriptor = -1;
 }
 
-static int send_with(int socket, const char *text, int descriptor)
+static int send_with(int socket, const char *text, descriptor_t descriptor)
 {
     if (socket < 0)
         return -ENOENT;
@@ -85,19 +85,19 @@ int notify_send(const struct notify *notify, const char *text)
 
 /* ---- the other side ---- */
 
-int notify_listen(const char *folder, const char *name)
+descriptor_t notify_listen(const char *folder, const char *name)
 {
     return socket_path_bind(SOCK_DGRAM, folder, name, 0600);
 }
 
-static int wait_for(int descriptor, short events, uint64_t wait_ms)
+static int wait_for(descriptor_t descriptor, short events, uint64_t wait_ms)
 {
     struct pollfd wait = {.fd = descriptor, .events = events};
     int ready = poll(&wait, 1, wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);
     return ready > 0 ? 0 : ready == 0 || errno == EINTR ? -EAGAIN : -errno;
 }
 
-static long receive(int descriptor, char *text, size_t text_bytes, int *passed)
+static long receive(descriptor_t descriptor, char *text, size_t text_bytes, descriptor_t *passed)
 {
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))];
     struct iovec part = {.iov_base = text, .iov_len = text_bytes - 1};
@@ -128,7 +128,8 @@ static long receive(int descriptor, char *text, size_t text_bytes, int *passed)
     return message.msg_flags & MSG_CTRUNC && *passed < 0 ? -EMFILE : got;
 }
 
-long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, uint64_t wait_ms)
+long notify_receive(descriptor_t descriptor, char *text, size_t text_bytes, descriptor_t *passed,
+                    uint64_t wait_ms)
 {
     *passed = -1;
     int status = wait_for(descriptor, POLLIN, wait_ms);
@@ -137,12 +138,12 @@ long notify_receive(int descriptor, char *text, size_t text_bytes, int *passed, 
 
 #define REFUSED "REFUSED=1\n"
 
-void notify_refuse(int passed)
+void notify_refuse(descriptor_t passed)
 {
     send_with(passed, REFUSED, -1);
 }
 
-int notify_pass(int descriptor, const char *text, int passed, uint64_t wait_ms)
+int notify_pass(descriptor_t descriptor, const char *text, descriptor_t passed, uint64_t wait_ms)
 {
     int status = send_with(descriptor, text, passed);
     if (status != -EAGAIN || wait_ms == 0)
@@ -151,7 +152,8 @@ int notify_pass(int descriptor, const char *text, int passed, uint64_t wait_ms)
     return status < 0 ? status : send_with(descriptor, text, passed);
 }
 
-int notify_keep(const struct notify *notify, const char *name, int descriptor, uint64_t wait_ms)
+int notify_keep(const struct notify *notify, const char *name, descriptor_t descriptor,
+                uint64_t wait_ms)
 {
     char text[NOTIFY_NAME_BYTES_MAX + 64];
     /* FDPOLL=0: a UDP socket with a pending error is not one to give up. */
@@ -170,7 +172,7 @@ int notify_drop(const struct notify *notify, const char *name, uint64_t wait_ms)
                : notify_pass(notify->descriptor, text, -1, wait_ms);
 }
 
-int notify_pair(int ends[2])
+int notify_pair(descriptor_t ends[2])
 {
     return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
 }

@@ -155,7 +155,7 @@ static __attribute__((noinline)) pid_t begin_child(struct child_plan *plan)
 
 int process_spawn(struct process *process, const char *path, char *const *words,
                   const struct process_descriptor *descriptors, uint32_t descriptor_count,
-                  int group)
+                  descriptor_t group)
 {
     CHECK(descriptor_count <= PROCESS_DESCRIPTORS_MAX);
     process->id = 0;
@@ -269,7 +269,7 @@ int process_abort(const struct process *process)
     return signal_pidfd(process, SIGABRT);
 }
 
-int process_take_descriptor(const struct process *process, int number)
+descriptor_t process_take_descriptor(const struct process *process, int number)
 {
     long taken = syscall(SYS_pidfd_getfd, process->descriptor, number, 0u);
     return taken < 0 ? -errno : (int)taken;
@@ -353,6 +353,11 @@ bool process_suspended(long id)
     char line[1024];
     const char *state = read_stat(id, line, sizeof line);
     return state && (*state == 'T' || *state == 't');
+}
+
+const char *process_descriptor_limit_words(void)
+{
+    return "ulimit -n, LimitNOFILE=";
 }
 
 int process_own_program(char *path, size_t path_bytes)

@@ -48,7 +48,7 @@ static int set_capabilities(uint32_t effective, uint32_t permitted)
 }
 
 /* By the effective user, and without capabilities, as it will be. */
-static bool may_write(int folder)
+static bool may_write(descriptor_t folder)
 {
     struct stat about;
     if (syscall(FACCESSAT2, folder, ".", R_OK | W_OK | X_OK, FACCESSAT_EFFECTIVE) == 0)
@@ -58,7 +58,7 @@ static bool may_write(int folder)
 }
 
 /* Returns 0, SANDBOX_OVERRIDE, or a negative errno. */
-static int drop_capabilities(int folder)
+static int drop_capabilities(descriptor_t folder)
 {
     struct capability_header header = {CAPABILITY_VERSION, 0};
     struct capability_words words[2];
@@ -133,7 +133,7 @@ static long landlock_version(void)
     return version < 0 ? 0 : version;
 }
 
-static int shut_files(int folder)
+static int shut_files(descriptor_t folder)
 {
     long version = landlock_version();
     if (version == 0)
@@ -152,7 +152,7 @@ static int shut_files(int folder)
     return status;
 }
 
-int sandbox_enter(int folder)
+int sandbox_enter(descriptor_t folder)
 {
     int override = drop_capabilities(folder);
     if (override < 0)
@@ -341,7 +341,7 @@ struct program {
 
 enum { LOAD = 0x20, IF_EQUAL = 0x15, IF_AT_LEAST = 0x35, IF_BIT = 0x45, RETURN = 0x06 };
 enum { AT_NUMBER = 0, AT_ARCHITECTURE = 4, AT_ARGUMENTS = 16 }; /* in struct seccomp_data */
-enum { INSTRUCTIONS_RULE = 7, INSTRUCTIONS_FIXED = 16, THREADS_MAX = 4 };
+enum { INSTRUCTIONS_RULE = 7, INSTRUCTIONS_FIXED = 16, OWN_SIGNALS = 4 };
 
 static void emit(struct program *program, uint16_t code, uint8_t if_true, uint8_t if_false,
                  uint32_t value)
@@ -387,23 +387,21 @@ static void emit_rule(struct program *program, const struct call_rule *rule)
 }
 
 /* The crash path: abort and raise signal the calling thread by its number. */
-static void emit_own_signals(struct program *program, const long *threads, uint32_t thread_count)
+static void emit_own_signals(struct program *program, const struct thread *other)
 {
     uint32_t self = (uint32_t)getpid();
     emit_rule(program, &(struct call_rule){SYS_tgkill, CALL_IF, 0, self});
     emit_rule(program, &(struct call_rule){SYS_kill, CALL_IF, 0, self});
     emit_rule(program, &(struct call_rule){SYS_tkill, CALL_IF, 0, self});
-    for (uint32_t i = 0; i < thread_count; i++)
-        emit_rule(program, &(struct call_rule){SYS_tkill, CALL_IF, 0, (uint32_t)threads[i]});
+    if (other != NULL)
+        emit_rule(program, &(struct call_rule){SYS_tkill, CALL_IF, 0, other->id});
 }
 
-static int list_calls(const long *threads, uint32_t thread_count)
+static int list_calls(const struct thread *other)
 {
-    struct instruction
-        instructions[INSTRUCTIONS_RULE * (ARRAY_COUNT(call_rules) + THREADS_MAX + 3) +
-                     INSTRUCTIONS_FIXED];
+    struct instruction instructions[INSTRUCTIONS_RULE * (ARRAY_COUNT(call_rules) + OWN_SIGNALS) +
+                                    INSTRUCTIONS_FIXED];
     struct program program = {0, instructions};
-    CHECK(thread_count <= THREADS_MAX);
     if (ARCHITECTURE == 0u)
         return SANDBOX_CALLS;
     emit(&program, LOAD, 0, 0, AT_ARCHITECTURE);
@@ -416,7 +414,7 @@ static int list_calls(const long *threads, uint32_t thread_count)
     emit(&program, RETURN, 0, 0, VERDICT_END);
     for (size_t i = 0; i < ARRAY_COUNT(call_rules); i++)
         emit_rule(&program, &call_rules[i]);
-    emit_own_signals(&program, threads, thread_count);
+    emit_own_signals(&program, other);
     emit(&program, RETURN, 0, 0, VERDICT_REFUSE);
     CHECK(program.count <= ARRAY_COUNT(instructions));
 
@@ -442,10 +440,10 @@ static void limit(void)
     setrlimit(RLIMIT_NPROC, &(struct rlimit){0, 0});
 }
 
-int sandbox_seal(const long *threads, uint32_t thread_count)
+int sandbox_seal(const struct thread *other)
 {
     limit();
-    return list_calls(threads, thread_count);
+    return list_calls(other);
 }
 
 int sandbox_lacks(void)
@@ -455,4 +453,30 @@ int sandbox_lacks(void)
     if (ARCHITECTURE == 0u || syscall(SYS_seccomp, SECCOMP_AVAILABLE, 0, &action) < 0)
         lacks |= SANDBOX_CALLS;
     return lacks;
+}
+
+const char *sandbox_describe(void)
+{
+    return "Landlock and seccomp";
+}
+
+struct sandbox_lack_text sandbox_explain(enum sandbox_lack lack)
+{
+    switch (lack) {
+    case SANDBOX_FILES:
+        return (struct sandbox_lack_text){
+            .what = "this kernel has no Landlock",
+            .harm = "open every file that its user may",
+            .fix = "boot Linux 5.13 or newer with landlock in lsm= (cat /sys/kernel/security/lsm)"};
+    case SANDBOX_CALLS:
+        return (struct sandbox_lack_text){
+            .what = "this kernel has no seccomp filter",
+            .harm = "make every system call",
+            .fix = "boot a kernel with CONFIG_SECCOMP_FILTER=y on x86-64 or aarch64"};
+    case SANDBOX_OVERRIDE:
+        return (struct sandbox_lack_text){
+            .what = "the folder belongs to somebody else, so that CAP_DAC_OVERRIDE is kept",
+            .harm = "read and write other users' files"};
+    }
+    return (struct sandbox_lack_text){"", "", NULL};
 }

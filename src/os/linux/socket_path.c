@@ -44,7 +44,7 @@ static int make_way(int place, const char *name)
     return error < 0 || unlinkat(place, name, 0) == 0 || errno == ENOENT ? error : -errno;
 }
 
-int socket_path_bind(int type, const char *folder, const char *name, unsigned mode)
+descriptor_t socket_path_bind(int type, const char *folder, const char *name, unsigned mode)
 {
     struct sockaddr_un address;
     int place = name_socket(folder, name, &address), error = 0;
@@ -58,7 +58,7 @@ int socket_path_bind(int type, const char *folder, const char *name, unsigned mo
     return finish(place, made, error);
 }
 
-int socket_path_connect(int type, const char *folder, const char *name)
+descriptor_t socket_path_connect(int type, const char *folder, const char *name)
 {
     struct sockaddr_un address;
     int place = name_socket(folder, name, &address), error = 0;

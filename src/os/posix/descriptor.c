@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool descriptor_is_at(int descriptor, const char *path)
+bool descriptor_is_at(descriptor_t descriptor, const char *path)
 {
     struct stat open, named;
     if (fstat(descriptor, &open) < 0)
@@ -18,12 +18,12 @@ bool descriptor_is_at(int descriptor, const char *path)
     return open.st_dev == named.st_dev && open.st_ino == named.st_ino;
 }
 
-int descriptor_copy(int descriptor)
+descriptor_t descriptor_copy(descriptor_t descriptor)
 {
     return fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
 }
 
-void descriptor_close(int descriptor)
+void descriptor_close(descriptor_t descriptor)
 {
     if (descriptor >= 0)
         close(descriptor);

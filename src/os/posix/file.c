@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 /* Reads to the end and closes. */
-static int read_to_end(int descriptor, size_t bytes_max, uint8_t **bytes, size_t *byte_count)
+static int read_to_end(descriptor_t descriptor, size_t bytes_max, uint8_t **bytes,
+                       size_t *byte_count)
 {
     uint8_t *all = NULL;
     size_t used = 0, room = 0;
@@ -82,7 +83,7 @@ const char *file_error_text(int status)
     return status == -ESPIPE ? "not a regular file" : strerror(-status);
 }
 
-int file_open_read(const char *path)
+descriptor_t file_open_read(const char *path)
 {
     struct stat about;
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -99,7 +100,7 @@ int file_open_read(const char *path)
     return descriptor;
 }
 
-long file_read_at(int descriptor, uint8_t *into, size_t bytes, uint64_t offset)
+long file_read_at(descriptor_t descriptor, uint8_t *into, size_t bytes, uint64_t offset)
 {
     size_t done = 0;
     while (done < bytes) {
@@ -128,7 +129,7 @@ static int create(const char *path, mode_t mode)
 }
 
 /* 0 or a negative errno. */
-static int write_all(int descriptor, struct span bytes)
+static int write_all(descriptor_t descriptor, struct span bytes)
 {
     int status = 0;
     while (bytes.bytes > 0 && status == 0) {
@@ -144,7 +145,8 @@ static int write_all(int descriptor, struct span bytes)
 }
 
 /* Closes the file and renames it, if `status` says that all went well; else removes it. */
-static int put_in_place(int descriptor, int status, const char *temporary, const char *path)
+static int put_in_place(descriptor_t descriptor, int status, const char *temporary,
+                        const char *path)
 {
     close(descriptor);
     if (status == 0 && rename(temporary, path) < 0)

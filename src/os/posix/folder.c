@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int folder_open(const char *path)
+descriptor_t folder_open(const char *path)
 {
     char part[4096];
     size_t bytes = strlen(path);
@@ -68,23 +68,28 @@ int folder_possible(const char *path)
     return access(part, wanted) == 0 ? 0 : unless_superuser(errno);
 }
 
-int folder_remove(int folder, const char *name)
+int folder_remove(descriptor_t folder, const char *name)
 {
     return unlinkat(folder, name, 0) < 0 ? -errno : 0;
 }
 
-int folder_clear(int folder, const char *name)
+int folder_clear(descriptor_t folder, const char *name)
 {
     return unlinkat(folder, name, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTDIR ? -errno
                                                                                            : 0;
 }
 
-int folder_sync(int folder)
+int folder_clear_at(const char *path)
+{
+    return folder_clear(AT_FDCWD, path);
+}
+
+int folder_sync(descriptor_t folder)
 {
     return fsync(folder) < 0 ? -errno : 0;
 }
 
-int folder_list(int folder, int (*each)(void *context, const char *name), void *context)
+int folder_list(descriptor_t folder, int (*each)(void *context, const char *name), void *context)
 {
     int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (copy < 0)

@@ -12,7 +12,7 @@
 #define INHERIT_FIRST 3
 #define INHERIT_MAX   65536
 
-int inherit_numbered(uint32_t index, char *name, size_t name_bytes)
+descriptor_t inherit_numbered(uint32_t index, char *name, size_t name_bytes)
 {
     const char *pid = getenv("LISTEN_PID");
     const char *count_text = getenv("LISTEN_FDS");
@@ -32,7 +32,7 @@ int inherit_numbered(uint32_t index, char *name, size_t name_bytes)
     return descriptor;
 }
 
-int inherit_descriptor(const char *name)
+descriptor_t inherit_descriptor(const char *name)
 {
     char found[256];
     for (uint32_t at = 0; at < INHERIT_MAX; at++) {

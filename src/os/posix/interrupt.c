@@ -6,9 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "os/clock.h"
 
 static volatile sig_atomic_t interrupted, handing_over, finishing;
 static int interrupt_pipe[2] = {-1, -1};
@@ -70,7 +73,13 @@ bool interrupt_seen(void)
     return interrupted != 0;
 }
 
-int interrupt_descriptor(void)
+descriptor_t interrupt_descriptor(void)
 {
     return interrupt_pipe[0];
+}
+
+void interrupt_wait(uint64_t timeout_ns)
+{
+    struct pollfd asked = {.fd = interrupt_pipe[0], .events = POLLIN};
+    poll(&asked, 1, (int)((timeout_ns + NS_PER_MS - 1) / NS_PER_MS));
 }

@@ -15,7 +15,7 @@
 
 enum { LISTEN_BACKLOG = 64 };
 
-int local_listen(const char *folder, const char *name, unsigned mode)
+descriptor_t local_listen(const char *folder, const char *name, unsigned mode)
 {
     int listener = socket_path_bind(SOCK_STREAM, folder, name, mode);
     /* Nobody can connect before listen, so the permissions are never wider than asked for. */
@@ -27,7 +27,7 @@ int local_listen(const char *folder, const char *name, unsigned mode)
     return listener;
 }
 
-int local_accept(int listener)
+descriptor_t local_accept(descriptor_t listener)
 {
     for (;;) {
         int descriptor = accept(listener, NULL, NULL);
@@ -41,12 +41,12 @@ int local_accept(int listener)
     }
 }
 
-int local_connect(const char *folder, const char *name)
+descriptor_t local_connect(const char *folder, const char *name)
 {
     return socket_path_connect(SOCK_STREAM, folder, name);
 }
 
-long local_read(int descriptor, void *into, size_t bytes)
+long local_read(descriptor_t descriptor, void *into, size_t bytes)
 {
     ssize_t got;
     do
@@ -55,7 +55,7 @@ long local_read(int descriptor, void *into, size_t bytes)
     return got < 0 ? -errno : got;
 }
 
-long local_write(int descriptor, const void *from, size_t bytes)
+long local_write(descriptor_t descriptor, const void *from, size_t bytes)
 {
     ssize_t took;
     do
@@ -64,7 +64,7 @@ long local_write(int descriptor, const void *from, size_t bytes)
     return took < 0 ? -errno : took;
 }
 
-int local_wait(int descriptor, uint64_t timeout_ms)
+int local_wait(descriptor_t descriptor, uint64_t timeout_ms)
 {
     uint64_t end_ns = clock_monotonic_ns() + timeout_ms * NS_PER_MS;
     for (;;) {

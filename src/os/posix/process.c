@@ -27,7 +27,7 @@ bool process_lacks(int error)
 
 #define HANDED_VARIABLE "FLOTILLA_HANDED" /* PID:DESCRIPTOR, to ourselves over exec */
 
-int process_become(const char *path, char *const *words, int keep)
+int process_become(const char *path, char *const *words, descriptor_t keep)
 {
     char text[48];
     snprintf(text, sizeof text, "%ld:%d", (long)getpid(), keep);
@@ -44,7 +44,7 @@ int process_become(const char *path, char *const *words, int keep)
     return error;
 }
 
-int process_kept(void)
+descriptor_t process_kept(void)
 {
     const char *text = getenv(HANDED_VARIABLE);
     char *rest = NULL;

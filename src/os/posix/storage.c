@@ -11,10 +11,9 @@
 
 #include "os/clock.h"
 
-int storage_look(int folder, const char *name, struct storage_entry *entry)
+int storage_look(descriptor_t folder, const char *name, struct storage_entry *entry)
 {
     struct stat found, target;
-    _Static_assert(STORAGE_HERE == AT_FDCWD, "the header's word for it");
     if (fstatat(folder, name, &found, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     memset(entry, 0, sizeof *entry);
@@ -30,7 +29,12 @@ int storage_look(int folder, const char *name, struct storage_entry *entry)
     return 0;
 }
 
-int storage_room(int folder, uint64_t *free_bytes, uint64_t *total_bytes)
+int storage_look_at(const char *path, struct storage_entry *entry)
+{
+    return storage_look(AT_FDCWD, path, entry);
+}
+
+int storage_room(descriptor_t folder, uint64_t *free_bytes, uint64_t *total_bytes)
 {
     struct statvfs room;
     if (fstatvfs(folder, &room) < 0)
