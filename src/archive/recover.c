@@ -5,6 +5,7 @@
 #include "archive/recover.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,12 @@
 
 struct output {
     const struct recover *recover;
-    const uint8_t *sync;
+    uint8_t sync[SCAN_SYNC_BYTES];
+    enum scan_codec codec;
+    bool ours;
+    uint8_t *schema; /* its text, verbatim */
+    size_t schema_bytes;
+    bool other; /* the joined file at hand is another */
     uint64_t offset;
     uint8_t *image;
     size_t image_room;
@@ -112,29 +118,63 @@ static int put_block(struct output *output, const struct scan_event *event)
     return put(output, (struct span){output->image, image.bytes});
 }
 
+static bool is_other(const struct output *output, const struct scan_header *header)
+{
+    return header->ours != output->ours || header->codec != output->codec ||
+           header->schema.bytes != output->schema_bytes ||
+           memcmp(header->schema.at, output->schema, output->schema_bytes) != 0;
+}
+
+static int begin(struct output *output, const struct scan *scan,
+                 const struct recover_header *header)
+{
+    const struct scan_header *from = scan_header(scan);
+    struct span schema = schema_text(scan_schema(scan));
+    memcpy(output->sync, from->sync, SCAN_SYNC_BYTES);
+    output->codec = from->codec;
+    output->ours = from->ours;
+    output->schema = malloc(schema.bytes + 1);
+    if (output->schema == NULL)
+        return -ENOMEM;
+    memcpy(output->schema, schema.at, schema.bytes);
+    output->schema_bytes = schema.bytes;
+    return put_header(output, from, header);
+}
+
+static int put_event(struct output *output, struct scan *scan, struct scan_event *event)
+{
+    if (event->kind == SCAN_HEADER)
+        output->other = is_other(output, scan_header(scan));
+    if (event->kind != SCAN_BLOCK)
+        return 0;
+    if (!output->other)
+        return put_block(output, event);
+    event->kind = SCAN_FAULT;
+    snprintf(event->what, sizeof(event->what),
+             "the block is of another file that was joined behind, with another schema or codec");
+    return 0;
+}
+
 int recover_run(struct scan *scan, const struct recover_header *header,
                 const struct recover *recover, struct scan_totals *totals)
 {
-    struct output output = {.recover = recover, .sync = scan_header(scan)->sync};
+    struct output output = {.recover = recover};
     struct scan_event event;
-    int status = put_header(&output, scan_header(scan), header);
+    int status = begin(&output, scan, header);
     do {
         if (status == 0)
             status = scan_next(scan, &event);
         if (status < 0)
             break;
-        if (event.kind == SCAN_BLOCK && recover->keep != NULL &&
-            !recover->keep(recover->context, &event))
-            CHECK(event.kind == SCAN_FAULT);
         /* A block without datums holds nothing, and makes some readers invent records. */
         if (event.kind == SCAN_BLOCK && event.count == 0)
             continue;
-        if (event.kind == SCAN_BLOCK)
-            status = put_block(&output, &event);
+        status = put_event(&output, scan, &event);
         if (recover->tell != NULL && event.kind != SCAN_END && status == 0)
             recover->tell(recover->context, &event);
         scan_count(totals, &event);
     } while (event.kind != SCAN_END);
+    free(output.schema);
     free(output.image);
     return status;
 }

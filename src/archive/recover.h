@@ -12,11 +12,8 @@
 struct recover {
     /* Writes `bytes` at `offset`, which follows what was written before. 0 or a negative errno. */
     int (*write)(void *context, struct span bytes, uint64_t offset);
-    /* Is told every fault and every block that is kept, in order; may be NULL. */
+    /* Is told every event but the end, in order, once a block is written; may be NULL. */
     void (*tell)(void *context, const struct scan_event *event);
-    /* Whether the block is to be kept after all: not where it was read from a broken medium, say.
-     * If not, `event` is to be made the fault. May be NULL: all are. */
-    bool (*keep)(void *context, struct scan_event *event);
     void *context;
 };
 
@@ -28,7 +25,8 @@ struct recover_header {
 };
 
 /* Writes a header (that of the file where `header` is NULL) and the intact blocks of `scan`, from
- * where it is to its end. 0 or a negative errno; `totals` counts the events. */
+ * where it is to its end; of files that were joined behind it those of the same schema, format and
+ * codec, the others' count as lost. 0 or a negative errno; `totals` counts the events. */
 int recover_run(struct scan *scan, const struct recover_header *header,
                 const struct recover *recover, struct scan_totals *totals);
 

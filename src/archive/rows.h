@@ -25,7 +25,8 @@ struct row_position {
 
 enum rows_kind {
     ROWS_END,
-    ROWS_FILE,  /* a file begins: its schema holds from here on */
+    ROWS_FILE,  /* a file begins: its schema holds from here on. Again in a file that others were
+                   joined behind, with `at.block` where they begin, else 0 */
     ROWS_DATUM, /* a row */
     ROWS_FAULT  /* damage, or a file that cannot be read */
 };
@@ -41,8 +42,7 @@ struct rows_event {
     uint64_t arrival_ns; /* of the block's first datum (index 0); 0 where the file does not say */
     bool doubtful;       /* its block does not match its checksum: a fault follows behind it */
     /* ROWS_FAULT */
-    int status;       /* -EBADMSG: damage. -EFBIG: over a limit of this program's. Else the negative
-                         errno of opening or reading */
+    int status;       /* -EBADMSG: damage. Else the negative errno of opening or reading */
     bool readable;    /* the datums of the block are handed out nevertheless (it is doubtful) */
     uint64_t bytes;   /* that are lost from its offset on; 0 where none is, or it is not known */
     const char *what; /* for people: "offset N: ...", or why a file cannot be opened. Until the next
@@ -70,9 +70,9 @@ int rows_open(struct rows **rows, const struct catalog *catalog, enum rows_damag
 int rows_next(struct rows *rows, struct rows_event *event);
 
 /* Goes on at `position`: the next events are its file's ROWS_FILE and then the row there, or the
- * first one behind. A block of 0 is the file's begin. A block must begin at `position.block`, else
- * the next event is a fault there. Not in a pipe: -ESPIPE. 0 or a negative errno. */
-int rows_seek(struct rows *rows, const struct row_position *position);
+ * first one behind. A block of 0 is the file's begin. Where no block begins (and the file does not
+ * end) at `position.block`, or in a pipe, the next event is a fault and then the next file. */
+void rows_seek(struct rows *rows, const struct row_position *position);
 
 /* The file at hand, from its ROWS_FILE to the next one: header, schema, layout. NULL in between. */
 const struct scan *rows_scan(const struct rows *rows);

@@ -28,7 +28,9 @@
 #define BACK_BYTES         (512u << 10) /* a block of our own is at most that long */
 #define HEADER_BYTES_MAX   (LAYOUT_SCHEMA_BYTES_MAX + (1u << 20))
 #define HEADER_ENTRIES_MAX 10000u
-#define INFLATE_BYTES      (16u << 10) /* the least room to unpack into */
+#define HEADER_BYTES       (16u << 10)      /* that are looked at to begin with */
+#define EMPTY_DATUMS_MAX   BLOCK_DATUMS_MAX /* without bytes, in a block */
+#define INFLATE_BYTES      (16u << 10)      /* the least room to unpack into */
 #define ZLIB_TRAILER_BYTES 4u
 #define FRONT_BYTES_MAX    (2u * VARINT_BYTES_MAX)
 
@@ -46,13 +48,19 @@ struct scan {
     size_t ahead; /* how much is read at once */
     uint8_t *decoded;
     size_t decoded_room;
+    uint32_t *ends; /* of the datums of the block at hand */
+    size_t ends_room;
     z_stream inflater;
     bool inflater_ready;
 
+    uint64_t base;         /* where the header at hand begins: 0, but in files joined end to end */
     uint64_t at;           /* where the next block begins */
+    bool show;             /* what is damaged, too, as far as it can be decoded */
+    bool end_doubted;      /* the header is not sound, and may end elsewhere than it says */
     bool header_lost;      /* the walk begins with the file: no header stands in front of it */
     uint64_t header_taken; /* bytes lost or missing that were put down to the header */
     int64_t shift;         /* how far blocks stand behind the place they were written at */
+    bool shift_unknown;    /* until the next one tells, after a seek */
     bool ended;
     struct scan_event waiting[4];
     uint32_t waiting_count, waiting_next;
@@ -83,7 +91,7 @@ static int look(struct scan *scan, uint64_t offset, size_t bytes, struct span *v
         uint64_t from = offset / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
         size_t wanted = (size_t)(offset - from) + bytes;
         wanted = (wanted + BLOCK_PAGE_BYTES - 1) / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
-        if (wanted < scan->ahead)
+        if (wanted < scan->ahead && !scan->source.forward)
             wanted = scan->ahead < size - from ? scan->ahead : (size_t)(size - from);
         int status = grow(&scan->window, &scan->window_room, wanted);
         if (status < 0)
@@ -110,7 +118,9 @@ static int look(struct scan *scan, uint64_t offset, size_t bytes, struct span *v
             return look(scan, offset, bytes, view);
         }
     }
-    *view = (struct span){scan->window + (offset - scan->window_from), bytes};
+    *view = (struct span){scan->header.sync, 0}; /* of an empty file: never NULL */
+    if (bytes > 0)
+        *view = (struct span){scan->window + (offset - scan->window_from), bytes};
     return 0;
 }
 
@@ -157,8 +167,8 @@ static bool is_word(struct span text, const char *word)
     return text.bytes == strlen(word) && memcmp(text.at, word, text.bytes) == 0;
 }
 
-static void take_entry(struct scan_header *header, struct span key, struct span value,
-                       struct cursor *cursor)
+/* Of an entry that is there twice the last counts, as for who reads them into a map. */
+static void take_entry(struct scan_header *header, struct span key, struct span value)
 {
     const struct {
         const char *key;
@@ -171,11 +181,8 @@ static void take_entry(struct scan_header *header, struct span key, struct span 
     if (key.bytes > 9 && memcmp(key.at, "flotilla.", 9) == 0)
         header->ours = true;
     for (size_t i = 0; i < ARRAY_COUNT(known); i++)
-        if (is_word(key, known[i].key)) {
-            if (known[i].into->at != NULL)
-                cursor->bad = "an entry is there twice";
+        if (is_word(key, known[i].key))
             *known[i].into = value;
-        }
 }
 
 /* Reads the header at the start of `bytes`. */
@@ -206,7 +213,7 @@ static void parse_header(struct scan_header *header, struct span bytes, struct c
             struct span key = cursor_counted(cursor);
             struct span value = cursor_counted(cursor);
             if (!cursor->cut && cursor->bad == NULL)
-                take_entry(header, key, value, cursor);
+                take_entry(header, key, value);
         }
     }
     if (cursor->cut || cursor->bad != NULL)
@@ -251,55 +258,66 @@ int scan_use_schema(struct scan *scan, struct span schema, char *error, size_t e
     return 0;
 }
 
+/* Says why the header cannot be read, with the offset it was met at. */
+static int refuse_header(const struct scan *scan, const struct cursor *cursor, char *error,
+                         size_t error_bytes)
+{
+    const struct scan_header *header = &scan->header;
+    if (cursor->bad != NULL) {
+        snprintf(error, error_bytes, "offset %" PRIu64 ": the header cannot be read: %s",
+                 scan->base + (uint64_t)(cursor->at - cursor->start), cursor->bad);
+        return -EBADMSG;
+    }
+    snprintf(error, error_bytes,
+             "offset %" PRIu64 ": its codec \"%.*s\" is not known here (null and deflate are)",
+             scan->base + (uint64_t)(header->codec_name.at - cursor->start),
+             header->codec_name.bytes < 40 ? (int)header->codec_name.bytes : 40,
+             (const char *)header->codec_name.at);
+    return -ENOTSUP;
+}
+
+/* Reads the header that begins at `scan->base`, and its schema. */
 static int read_header(struct scan *scan, char *error, size_t error_bytes)
 {
     struct cursor cursor;
     struct span view;
-    size_t wanted = 64u << 10;
-    if (scan->source.bytes == 0) {
-        snprintf(error, error_bytes, "offset 0: not an Avro container file (it is empty)");
-        return -EBADMSG;
-    }
+    size_t wanted = HEADER_BYTES;
     for (;; wanted *= 2) {
-        int status = look(scan, 0, wanted, &view);
+        int status = look(scan, scan->base, wanted, &view);
         if (status < 0) {
-            snprintf(error, error_bytes, "offset 0: %s", strerror(-status));
+            snprintf(error, error_bytes, "offset %" PRIu64 ": %s", scan->base, strerror(-status));
             return status;
         }
         parse_header(&scan->header, view, &cursor);
         if (!cursor.cut || view.bytes < wanted || wanted > HEADER_BYTES_MAX)
             break;
     }
-    if (cursor.cut)
+    if (view.bytes == 0)
+        cursor.bad = "not an Avro container file (it is empty)";
+    else if (cursor.cut)
         cursor.bad = view.bytes < wanted ? "the file ends inside it" : "it is too long";
-    if (cursor.bad != NULL) {
-        snprintf(error, error_bytes, "offset %zu: the header cannot be read: %s",
-                 (size_t)(cursor.at - cursor.start), cursor.bad);
-        return -EBADMSG;
-    }
-    if (scan->header.codec == SCAN_CODEC_UNKNOWN) {
-        snprintf(error, error_bytes,
-                 "offset %zu: its codec is not known here (null and deflate are)",
-                 (size_t)(scan->header.codec_name.at - cursor.start));
-        return -ENOTSUP;
-    }
+    if (cursor.bad != NULL || scan->header.codec == SCAN_CODEC_UNKNOWN)
+        return refuse_header(scan, &cursor, error, error_bytes);
     /* The spans move with the header's copy. */
     size_t bytes = scan->header.image.bytes;
-    scan->header_image = malloc(bytes);
-    if (scan->header_image == NULL) {
+    uint8_t *image = malloc(bytes);
+    if (image == NULL) {
         snprintf(error, error_bytes, "%s", strerror(ENOMEM));
         return -ENOMEM;
     }
-    memcpy(scan->header_image, view.at, bytes);
-    parse_header(&scan->header, (struct span){scan->header_image, bytes}, &cursor);
+    memcpy(image, view.at, bytes);
+    free(scan->header_image);
+    scan->header_image = image;
+    parse_header(&scan->header, (struct span){image, bytes}, &cursor);
     CHECK(cursor.bad == NULL && !cursor.cut);
 
     char why[200];
     if (scan_use_schema(scan, scan->header.schema, why, sizeof(why)) < 0) {
-        snprintf(error, error_bytes, "offset %zu: the header's schema: %s",
-                 (size_t)(scan->header.schema.at - scan->header_image), why);
+        snprintf(error, error_bytes, "offset %" PRIu64 ": the header's schema: %s",
+                 scan->base + (uint64_t)(scan->header.schema.at - image), why);
         return -EBADMSG;
     }
+    scan->at = scan->base + bytes;
     return 0;
 }
 
@@ -311,7 +329,7 @@ static int recognize(struct scan *scan)
     struct block_info info;
     if (!header->ours && header->image.bytes % BLOCK_PAGE_BYTES == 0 &&
         header->codec == SCAN_CODEC_DEFLATE) {
-        int status = look(scan, header->image.bytes, BACK_BYTES, &view);
+        int status = look(scan, scan->at, BACK_BYTES, &view);
         if (status < 0)
             return status;
         header->ours = block_inspect(view, header->sync, &info) == 0 && info.sound;
@@ -334,10 +352,8 @@ static int recognize(struct scan *scan)
 static struct scan *new_scan(const struct scan_source *source)
 {
     struct scan *scan = calloc(1, sizeof(*scan));
-    if (scan != NULL) {
+    if (scan != NULL)
         scan->source = *source;
-        scan->ahead = WINDOW_BYTES;
-    }
     return scan;
 }
 
@@ -421,28 +437,53 @@ static int unpack(struct scan *scan, struct span stored, struct span *data, cons
     return 0;
 }
 
-/* Exactly `count` datums, no byte left. */
-static bool check_datums(struct scan *scan, struct verdict *verdict)
+/* Finds where the datums of `event->data` end, up to the first that is not valid: `reason` says
+ * why. 0 or -ENOMEM. */
+static int walk_datums(struct scan *scan, struct scan_event *event, enum reject *reason)
 {
-    struct span rest = verdict->event.data;
+    struct span rest = event->data;
     uint64_t empty = 0;
-    for (uint64_t taken = 0; taken < verdict->event.count; taken++) {
+    *reason = REJECT_NONE;
+    for (event->shown = 0; event->shown < event->count; event->shown++) {
         size_t bytes;
-        enum reject reason = datum_check(&scan->layout, rest, &bytes);
-        if (reason == REJECT_NONE && bytes == 0 && ++empty > LAYOUT_EMPTY_ITEMS_MAX)
-            reason = REJECT_COUNT;
-        if (reason != REJECT_NONE) {
-            bad(verdict,
-                "datum %" PRIu64 " of %" PRIu64 " in this block does not fit the schema (%s)",
-                taken + 1, verdict->event.count, datum_reject_name(reason));
-            return false;
-        }
+        *reason = datum_check(&scan->layout, rest, &bytes);
+        if (*reason == REJECT_NONE && bytes == 0 && ++empty > EMPTY_DATUMS_MAX)
+            *reason = REJECT_COUNT;
+        if (*reason != REJECT_NONE)
+            break;
         rest.at += bytes;
         rest.bytes -= bytes;
+        if (event->shown == scan->ends_room) {
+            size_t room = scan->ends_room == 0 ? 4096 : 2 * scan->ends_room;
+            uint32_t *grown = realloc(scan->ends, room * sizeof(*grown));
+            if (grown == NULL)
+                return -ENOMEM;
+            scan->ends = grown;
+            scan->ends_room = room;
+        }
+        scan->ends[event->shown] = (uint32_t)(event->data.bytes - rest.bytes);
     }
-    if (rest.bytes > 0)
-        bad(verdict, "%zu bytes behind the block's last datum", rest.bytes);
-    return rest.bytes == 0;
+    event->ends = scan->ends;
+    return 0;
+}
+
+/* Exactly `count` datums, no byte left: then the block is intact. */
+static int check_datums(struct scan *scan, struct verdict *verdict)
+{
+    struct scan_event *event = &verdict->event;
+    enum reject reason;
+    int status = walk_datums(scan, event, &reason);
+    if (status < 0)
+        return status;
+    size_t used = event->shown == 0 ? 0 : event->ends[event->shown - 1];
+    if (reason != REJECT_NONE)
+        return bad(verdict,
+                   "datum %" PRIu64 " of %" PRIu64 " in this block does not fit the schema (%s)",
+                   event->shown + 1, event->count, datum_reject_name(reason));
+    if (used < event->data.bytes)
+        return bad(verdict, "%zu bytes behind the block's last datum", event->data.bytes - used);
+    verdict->intact = true;
+    return 0;
 }
 
 /* Whether the end of a block was once the sync marker: half of it still is, or all that differs has
@@ -457,19 +498,37 @@ static bool was_marker(const struct scan *scan, const uint8_t *end)
     return same >= SCAN_SYNC_BYTES / 2 || same + zero == SCAN_SYNC_BYTES;
 }
 
-static int judge_ours(struct scan *scan, struct verdict *verdict)
+/* What can be decoded of a block whose checksum or framing is wrong. */
+static int decode_anyway(struct scan *scan, struct scan_event *event, struct span stored)
+{
+    const char *why;
+    enum reject reason;
+    if (!scan->show)
+        return 0;
+    int status = unpack(scan, stored, &event->data, &why);
+    if (status == 0)
+        return walk_datums(scan, event, &reason);
+    event->data = (struct span){NULL, 0};
+    return status == -ENOMEM ? status : 0;
+}
+
+static int judge_ours(struct scan *scan, struct verdict *verdict, struct span stored)
 {
     struct scan_event *event = &verdict->event;
     struct block_info info;
     /* Its own end stands in for the marker: whether that is right is said apart. */
     const uint8_t *end = event->image.at + event->image.bytes - SCAN_SYNC_BYTES;
-    if (block_inspect(event->image, end, &info) < 0)
-        return bad(verdict, "the block's framing is damaged");
-    event->arrival_ns = info.arrival_ns;
-    event->place = info.place;
-    event->ours = true;
-    if (!info.sound)
-        return bad(verdict, "the block's checksum is wrong");
+    int framed = block_inspect(event->image, end, &info);
+    if (framed == 0) {
+        event->arrival_ns = info.arrival_ns;
+        event->place = info.place;
+        event->ours = true;
+    }
+    if (framed < 0 || !info.sound) {
+        bad(verdict,
+            framed < 0 ? "the block's framing is damaged" : "the block's checksum is wrong");
+        return decode_anyway(scan, event, stored);
+    }
     if (!verdict->marked && !was_marker(scan, end))
         return bad(verdict, "the block ends in the sync marker of another file");
     if (info.bytes % BLOCK_PAGE_BYTES != 0 || info.count > BLOCK_DATUMS_MAX)
@@ -483,8 +542,7 @@ static int judge_ours(struct scan *scan, struct verdict *verdict)
         block_take_data(scan->decoded, event->image.at, info.data_bytes);
         event->data = (struct span){scan->decoded, info.data_bytes};
     }
-    verdict->intact = check_datums(scan, verdict);
-    return 0;
+    return check_datums(scan, verdict);
 }
 
 static int judge_foreign(struct scan *scan, struct verdict *verdict, struct span stored,
@@ -494,6 +552,8 @@ static int judge_foreign(struct scan *scan, struct verdict *verdict, struct span
     verdict->event.data = stored;
     if (codec == SCAN_CODEC_DEFLATE && (stored.bytes > 0 || verdict->event.count > 0)) {
         int status = unpack(scan, stored, &verdict->event.data, &why);
+        if (status < 0)
+            verdict->event.data = (struct span){NULL, 0};
         if (status == -EFBIG)
             return bad(verdict, "the block unpacks to more than %u bytes", SCAN_BLOCK_BYTES_MAX);
         if (status == -EBADMSG)
@@ -503,8 +563,7 @@ static int judge_foreign(struct scan *scan, struct verdict *verdict, struct span
     }
     if (!verdict->marked && verdict->event.count == 0)
         return bad(verdict, "no block begins here");
-    verdict->intact = check_datums(scan, verdict);
-    return 0;
+    return check_datums(scan, verdict);
 }
 
 /* Reads a block's front: its datums, its bytes, and the bytes of the front. False with the fault
@@ -560,9 +619,13 @@ static int judge(struct scan *scan, uint64_t offset, struct verdict *verdict)
         memcmp(view.at + bytes - SCAN_SYNC_BYTES, scan->header.sync, SCAN_SYNC_BYTES) == 0;
     verdict->event.bytes = bytes;
     verdict->event.image = view;
+    if (scan->source.was_read != NULL &&
+        !scan->source.was_read(scan->source.context, offset, bytes, verdict->event.what,
+                               sizeof(verdict->event.what)))
+        return 0;
     struct span stored = {view.at + front, (size_t)size};
     if (scan->header.ours)
-        return judge_ours(scan, verdict);
+        return judge_ours(scan, verdict, stored);
     return judge_foreign(scan, verdict, stored, scan->header.codec);
 }
 
@@ -588,18 +651,18 @@ push_fault(struct scan *scan, uint64_t offset, uint64_t bytes, const char *forma
 /* How far the block stands behind where it was written, by its place and its page. */
 static int64_t shift_of(const struct scan *scan, const struct scan_event *event)
 {
-    int64_t pages = 0;
+    uint64_t offset = event->offset - scan->base;
+    int64_t pages = 0, beside = (int64_t)(offset % BLOCK_PAGE_BYTES);
     if (event->place != 0) {
-        pages = (int64_t)block_place(event->offset) - (int64_t)event->place;
-        int64_t before =
-            (scan->shift - (int64_t)(event->offset % BLOCK_PAGE_BYTES)) / (int64_t)BLOCK_PAGE_BYTES;
+        pages = (int64_t)block_place(offset) - (int64_t)event->place;
+        int64_t before = (scan->shift - beside) / (int64_t)BLOCK_PAGE_BYTES;
         /* Places go round: the way nearest to the shift so far is meant. */
         while (pages - before > (int64_t)BLOCK_PLACES / 2)
             pages -= BLOCK_PLACES;
         while (before - pages > (int64_t)BLOCK_PLACES / 2)
             pages += BLOCK_PLACES;
     }
-    return pages * (int64_t)BLOCK_PAGE_BYTES + (int64_t)(event->offset % BLOCK_PAGE_BYTES);
+    return pages * (int64_t)BLOCK_PAGE_BYTES + beside;
 }
 
 /* How many of `bytes` that are lost or missing in front of the first block were the header's: it
@@ -625,6 +688,9 @@ static void push_block(struct scan *scan, const struct verdict *verdict)
 {
     const struct scan_event *event = &verdict->event;
     int64_t shift = event->ours ? shift_of(scan, event) : 0;
+    if (scan->shift_unknown)
+        scan->shift = shift;
+    scan->shift_unknown = false;
     if (shift != scan->shift) {
         struct scan_event moved = {.kind = SCAN_FAULT, .offset = event->offset};
         moved.missing_bytes = scan->shift - shift;
@@ -714,16 +780,118 @@ static int confirm_unmarked(struct scan *scan, struct verdict *verdict)
     return status;
 }
 
+/* Whether the file has grown since: then what its end cuts off is being written. */
+static bool has_grown(const struct scan *scan)
+{
+    const struct scan_source *source = &scan->source;
+    return source->bytes_now != NULL && source->bytes_now(source->context) > source->bytes;
+}
+
+/* Whether another container file begins at `offset`, with a header that can be read: then that
+ * holds from here on, and is pushed. */
+static int join(struct scan *scan, uint64_t offset, bool *joined)
+{
+    struct span view;
+    char error[256];
+    *joined = false;
+    if (offset == scan->base) /* its header is known to be damaged */
+        return 0;
+    int status = look(scan, offset, 4, &view);
+    if (status < 0 || view.bytes < 4 || memcmp(view.at, "Obj\x01", 4) != 0)
+        return status;
+    struct scan_header header = scan->header;
+    uint64_t base = scan->base;
+    uint8_t *image = scan->header_image;
+    scan->base = offset;
+    scan->header_image = NULL;
+    status = read_header(scan, error, sizeof(error));
+    if (status == 0)
+        status = recognize(scan);
+    if (status < 0) {
+        free(scan->header_image);
+        scan->header_image = image;
+        scan->header = header;
+        scan->base = base;
+        return status == -EBADMSG || status == -ENOTSUP ? 0 : status;
+    }
+    free(image);
+    *joined = true;
+    scan->shift = 0;
+    scan->shift_unknown = scan->header_lost = false;
+    push(scan, &(struct scan_event){.kind = SCAN_HEADER,
+                                    .offset = offset,
+                                    .bytes = scan->header.image.bytes,
+                                    .header_bytes = scan->header.image.bytes});
+    if (scan->header.fault != NULL)
+        push_fault(scan, offset, 0, "%s", scan->header.fault);
+    return 0;
+}
+
+/* Finds the first "Obj\x01" in [from, to); `*found` is `to` if there is none. */
+static int find_magic(struct scan *scan, uint64_t from, uint64_t to, uint64_t *found)
+{
+    *found = to;
+    while (from < to) {
+        struct span view;
+        size_t wanted = to - from < WINDOW_BYTES / 2 ? (size_t)(to - from) : WINDOW_BYTES / 2;
+        int status = look(scan, from, wanted, &view);
+        if (status < 0)
+            return status;
+        const uint8_t *at = find_bytes(view, (struct span){(const uint8_t *)"Obj\x01", 4});
+        if (at != NULL)
+            *found = from + (uint64_t)(at - view.at);
+        if (at != NULL || view.bytes < 4 || from + view.bytes >= to)
+            return 0;
+        from += view.bytes - 3;
+    }
+    return 0;
+}
+
+/* Whether the header of a joined file stands in [from, to): pushes `fault` up to there, and it. */
+static int find_joined(struct scan *scan, uint64_t from, uint64_t to, struct scan_event fault,
+                       bool *joined)
+{
+    *joined = false;
+    while (from < to) {
+        uint64_t magic;
+        int status = find_magic(scan, from, to, &magic);
+        if (status < 0 || magic == to)
+            return status;
+        uint32_t waiting = scan->waiting_count;
+        status = join(scan, magic, joined);
+        if (status < 0)
+            return status;
+        if (*joined) {
+            memmove(scan->waiting + waiting + 1, scan->waiting + waiting,
+                    (scan->waiting_count - waiting) * sizeof(*scan->waiting));
+            fault.bytes = magic - fault.offset;
+            fault.count = 0;
+            scan->waiting[waiting] = fault;
+            scan->waiting_count++;
+            return 0;
+        }
+        from = magic + 4;
+    }
+    return 0;
+}
+
 /* Behind a fault at scan->at: where to go on, and what is lost until there. */
 static int resume(struct scan *scan, const struct verdict *fault)
 {
     uint64_t from = scan->at, marker = scan->source.bytes;
     struct scan_event event = fault->event;
     struct verdict found = {0};
+    bool joined = false;
+    event.kind = SCAN_FAULT;
+    event.image = event.data = (struct span){NULL, 0};
+    event.shown = 0;
     int status = find_marker(scan, from, &marker);
-    if (status == 0 && marker < scan->source.bytes)
+    /* Where a marker follows, a header in front of it is in some block's data. */
+    if (status == 0 && marker == scan->source.bytes)
+        status = find_joined(scan, from + 1, marker, event, &joined);
+    if (status == 0 && !joined && marker < scan->source.bytes)
         status = find_before(scan, from, marker, &found);
-    if (status < 0)
+    if (status < 0 || joined)
         return status;
     uint64_t to = scan->source.bytes;
     if (found.intact) {
@@ -739,39 +907,83 @@ static int resume(struct scan *scan, const struct verdict *fault)
         } while (view.bytes == SCAN_SYNC_BYTES &&
                  memcmp(view.at, scan->header.sync, SCAN_SYNC_BYTES) == 0);
     }
-    event.kind = SCAN_FAULT;
     event.bytes = to - from;
-    if (from == 0)
+    if (from == scan->base)
         snprintf(event.what, sizeof(event.what), "the header is damaged");
     /* What its front claims is believed where its end is where it says. */
     if (!fault->marked || fault->event.bytes != event.bytes)
         event.count = 0;
-    event.image = event.data = (struct span){NULL, 0};
+    scan->at = to;
+    if (event.cut && to == scan->source.bytes && has_grown(scan))
+        return 0;
     event.header_bytes = take_header(scan, event.bytes);
     push(scan, &event);
-    scan->at = to;
     if (found.intact)
         push_block(scan, &found);
     return 0;
 }
 
+/* Hands out what can be decoded of a block that is at fault, and goes on behind it where its end is
+ * where it says. */
+static void push_shown(struct scan *scan, const struct verdict *fault)
+{
+    struct scan_event event = fault->event;
+    event.kind = SCAN_FAULT;
+    event.image = (struct span){NULL, 0};
+    if (fault->marked) {
+        scan->at += event.bytes;
+    } else {
+        scan->ended = true;
+        if (event.cut && has_grown(scan))
+            return;
+    }
+    if (event.shown == event.count)
+        event.bytes = 0;
+    push(scan, &event);
+}
+
+static int doubt_end(struct scan *scan);
+
+/* Takes the next block, fault or header, or what is behind it; nothing where the end is a block
+ * that is being written. */
+static int step(struct scan *scan)
+{
+    struct verdict verdict;
+    bool joined = false;
+    int status = 0;
+    scan->waiting_next = scan->waiting_count = 0;
+    scan->ahead = WINDOW_BYTES;
+    if (scan->end_doubted && !scan->show && !scan->source.forward)
+        status = doubt_end(scan);
+    scan->end_doubted = false;
+    if (status == 0 && scan->at < scan->source.bytes)
+        status = judge(scan, scan->at, &verdict);
+    if (status < 0)
+        return status;
+    scan->ended = scan->at >= scan->source.bytes; /* a pipe's end shows when it is read */
+    if (scan->ended)
+        return 0;
+    if (verdict.intact && !verdict.marked && !verdict.event.ours)
+        status = confirm_unmarked(scan, &verdict);
+    if (status == 0 && !verdict.intact)
+        status = join(scan, scan->at, &joined);
+    if (status < 0 || joined)
+        return status;
+    if (verdict.intact)
+        push_block(scan, &verdict);
+    else if (scan->show || scan->source.forward)
+        push_shown(scan, &verdict);
+    else
+        return resume(scan, &verdict);
+    return 0;
+}
+
 int scan_next(struct scan *scan, struct scan_event *event)
 {
-    if (scan->waiting_next == scan->waiting_count && !scan->ended) {
-        struct verdict verdict;
-        scan->waiting_next = scan->waiting_count = 0;
-        scan->ended = scan->at >= scan->source.bytes;
-        if (!scan->ended) {
-            int status = judge(scan, scan->at, &verdict);
-            if (status == 0 && verdict.intact && !verdict.marked && !verdict.event.ours)
-                status = confirm_unmarked(scan, &verdict);
-            if (status == 0 && verdict.intact)
-                push_block(scan, &verdict);
-            else if (status == 0)
-                status = resume(scan, &verdict);
-            if (status < 0)
-                return status;
-        }
+    while (scan->waiting_next == scan->waiting_count && !scan->ended) {
+        int status = step(scan);
+        if (status < 0)
+            return status;
     }
     if (scan->waiting_next < scan->waiting_count)
         *event = scan->waiting[scan->waiting_next++];
@@ -780,57 +992,141 @@ int scan_next(struct scan *scan, struct scan_event *event)
     return 0;
 }
 
-int scan_next_front(struct scan *scan, struct scan_event *event)
+void scan_show(struct scan *scan)
 {
-    struct span view;
-    struct verdict verdict = {.event = {.kind = SCAN_BLOCK, .offset = scan->at}};
+    scan->show = true;
+}
+
+/* Judges a block by its front and by the sync marker at its end. */
+static int judge_front(struct scan *scan, uint64_t offset, struct verdict *verdict)
+{
+    struct scan_event *event = &verdict->event;
     struct block_info info;
+    struct span view;
     int64_t size;
     size_t front;
-    if (scan->waiting_next < scan->waiting_count) {
-        *event = scan->waiting[scan->waiting_next++];
-        return 0;
+    *verdict = (struct verdict){.event = {.kind = SCAN_BLOCK, .offset = offset}};
+    int status = look(scan, offset, BLOCK_DATA_OFFSET, &view);
+    if (status < 0 || !read_front(scan, view, verdict, &size, &front))
+        return status;
+    event->bytes = front + (uint64_t)size + SCAN_SYNC_BYTES;
+    if (scan->header.ours && block_read_front(view, &info) == 0) {
+        event->ours = true;
+        event->arrival_ns = info.arrival_ns;
+        event->place = info.place;
     }
-    scan->ahead = FRONT_WINDOW_BYTES;
-    *event = (struct scan_event){.kind = SCAN_END, .offset = scan->source.bytes};
-    if (scan->ended || scan->at >= scan->source.bytes)
-        return 0;
-    int status = look(scan, scan->at, BLOCK_DATA_OFFSET, &view);
+    if (event->bytes > scan->source.bytes - offset) {
+        event->cut = true;
+        return bad(verdict, "the file ends inside a block of %" PRIu64 " bytes", event->bytes);
+    }
+    if (scan->header.ours && !event->ours)
+        return bad(verdict, "the block's framing is damaged");
+    status = look(scan, offset + event->bytes - SCAN_SYNC_BYTES, SCAN_SYNC_BYTES, &view);
     if (status < 0)
         return status;
-    uint64_t room = scan->source.bytes - scan->at;
-    if (read_front(scan, view, &verdict, &size, &front)) {
-        verdict.event.bytes = front + (uint64_t)size + SCAN_SYNC_BYTES;
-        if (scan->header.ours && block_read_front(view, &info) == 0) {
-            verdict.event.ours = true;
-            verdict.event.arrival_ns = info.arrival_ns;
-            verdict.event.place = info.place;
-        }
-        if (verdict.event.bytes > room) {
-            verdict.event.cut = true;
-            bad(&verdict, "the file ends inside a block of %" PRIu64 " bytes", verdict.event.bytes);
-        } else if (scan->header.ours && !verdict.event.ours) {
-            bad(&verdict, "the block's framing is damaged");
-        } else {
-            status = look(scan, scan->at + verdict.event.bytes - SCAN_SYNC_BYTES, SCAN_SYNC_BYTES,
-                          &view);
-            if (status < 0)
-                return status;
-            verdict.marked = view.bytes == SCAN_SYNC_BYTES &&
-                             memcmp(view.at, scan->header.sync, SCAN_SYNC_BYTES) == 0;
-            if (!verdict.marked)
-                bad(&verdict, "the block does not end in the sync marker");
-        }
-    }
-    *event = verdict.event;
-    if (!verdict.marked) {
-        event->kind = SCAN_FAULT;
-        event->bytes = room;
-        event->count = 0;
-        scan->ended = true;
-    }
-    scan->at += event->bytes;
+    verdict->marked =
+        view.bytes == SCAN_SYNC_BYTES && memcmp(view.at, scan->header.sync, SCAN_SYNC_BYTES) == 0;
+    if (!verdict->marked)
+        bad(verdict, "the block does not end in the sync marker");
     return 0;
+}
+
+int scan_next_front(struct scan *scan, struct scan_event *event)
+{
+    struct verdict verdict;
+    bool joined = false;
+    *event = (struct scan_event){.kind = SCAN_END, .offset = scan->source.bytes};
+    if (scan->waiting_next == scan->waiting_count && !scan->ended &&
+        scan->at < scan->source.bytes) {
+        scan->waiting_next = scan->waiting_count = 0;
+        scan->ahead = FRONT_WINDOW_BYTES;
+        int status = judge_front(scan, scan->at, &verdict);
+        if (status == 0 && !verdict.marked)
+            status = join(scan, scan->at, &joined);
+        if (status < 0)
+            return status;
+        if (!joined)
+            push(scan, &verdict.event);
+        if (!joined && !verdict.marked) {
+            struct scan_event *fault = &scan->waiting[0];
+            scan->ended = true;
+            if (fault->cut && has_grown(scan))
+                scan->waiting_count = 0;
+            fault->kind = SCAN_FAULT;
+            fault->bytes = scan->source.bytes - scan->at;
+            fault->count = 0;
+        }
+        if (!joined)
+            scan->at += verdict.event.bytes;
+    }
+    if (scan->waiting_next < scan->waiting_count)
+        *event = scan->waiting[scan->waiting_next++];
+    return 0;
+}
+
+/* Whether the sync marker stands in front of `offset`. */
+static int is_behind_marker(struct scan *scan, uint64_t offset, bool *is)
+{
+    struct span view;
+    *is = false;
+    if (offset < SCAN_SYNC_BYTES)
+        return 0;
+    int status = look(scan, offset - SCAN_SYNC_BYTES, SCAN_SYNC_BYTES, &view);
+    if (status == 0)
+        *is = view.bytes == SCAN_SYNC_BYTES &&
+              memcmp(view.at, scan->header.sync, SCAN_SYNC_BYTES) == 0;
+    return status;
+}
+
+int scan_seek(struct scan *scan, uint64_t offset)
+{
+    bool behind;
+    if (scan->source.forward)
+        return -ESPIPE;
+    scan->window_bytes = 0; /* a page may have been written again */
+    if (scan->source.bytes_now != NULL)
+        scan->source.bytes = scan->source.bytes_now(scan->source.context);
+    int status = is_behind_marker(scan, offset, &behind);
+    if (status < 0 || !behind || offset > scan->source.bytes)
+        return status < 0 ? status : -EBADMSG;
+    scan->at = offset;
+    scan->ended = scan->header_lost = scan->end_doubted = false;
+    scan->waiting_next = scan->waiting_count = 0;
+    scan->shift_unknown = true;
+    return 0;
+}
+
+int scan_front_before(struct scan *scan, uint64_t end, struct scan_event *event)
+{
+    static const uint64_t steps[] = {2 * BLOCK_PAGE_BYTES, 64u << 10, 2 * BACK_BYTES};
+    uint64_t first = scan->base + scan->header.image.bytes, start = end;
+    struct verdict verdict;
+    struct span view;
+    bool behind;
+    int status = 0;
+    *event = (struct scan_event){.kind = SCAN_END, .offset = scan->source.bytes};
+    if (!scan->header.ours || end < first)
+        return 0;
+    if (end > scan->source.bytes)
+        end = scan->source.bytes;
+    start = end - (end - first) % BLOCK_PAGE_BYTES;
+    scan->ahead = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(steps) && status == 0; i++) {
+        uint64_t low = end - first > steps[i] ? end - steps[i] : first;
+        while (status == 0 && start >= low + BLOCK_PAGE_BYTES) {
+            start -= BLOCK_PAGE_BYTES;
+            status = look(scan, low, (size_t)(end - low), &view);
+            if (status == 0)
+                status = is_behind_marker(scan, start, &behind);
+            if (status == 0 && behind)
+                status = judge_front(scan, start, &verdict);
+            if (status == 0 && behind && verdict.marked && start + verdict.event.bytes <= end) {
+                *event = verdict.event;
+                return 0;
+            }
+        }
+    }
+    return status;
 }
 
 void scan_close(struct scan *scan)
@@ -844,6 +1140,7 @@ void scan_close(struct scan *scan)
     free(scan->header_image);
     free(scan->window);
     free(scan->decoded);
+    free(scan->ends);
     free(scan);
 }
 
@@ -949,8 +1246,14 @@ static int doubt_marker(struct scan *scan)
     struct scan_header kept = scan->header;
     uint64_t marker;
     bool found = false;
-    if (kept.image.bytes >= scan->source.bytes)
+    if (scan->source.forward || scan->at >= scan->source.bytes)
         return 0;
+    if (kept.sound && kept.ours) {
+        struct verdict front;
+        int seen = judge_front(scan, scan->at, &front);
+        if (seen < 0 || front.marked)
+            return seen;
+    }
     int status = find_marker(scan, kept.image.bytes, &marker);
     bool trusted = kept.sound && marker < scan->source.bytes && is_marker_like(kept.sync);
     struct verdict first = {.intact = true};
@@ -1002,20 +1305,13 @@ int scan_open(struct scan **scan, const struct scan_source *source, char *error,
         status = read_header(made, error, error_bytes);
     if (status == 0 && (status = recognize(made)) == 0)
         status = doubt_marker(made);
-    if (status < 0 && error[0] == '\0')
-        snprintf(error, error_bytes, "offset 0: %s", strerror(-status));
     if (status < 0) {
+        if (error[0] == '\0')
+            snprintf(error, error_bytes, "offset 0: %s", strerror(-status));
         scan_close(made);
         return status;
     }
-    made->at = made->header.image.bytes;
-    if (!made->header.sound)
-        status = doubt_end(made);
-    if (status < 0) {
-        snprintf(error, error_bytes, "offset 0: %s", strerror(-status));
-        scan_close(made);
-        return status;
-    }
+    made->end_doubted = !made->header.sound;
     if (made->header.fault != NULL)
         push_fault(made, 0, 0, "%s", made->header.fault);
     *scan = made;
@@ -1077,6 +1373,8 @@ void scan_count(struct scan_totals *totals, const struct scan_event *event)
         totals->datums += event->count;
         totals->block_bytes += event->bytes;
         totals->data_bytes += event->data.bytes;
+    } else if (event->kind == SCAN_HEADER) {
+        totals->faults++; /* few readers go on behind it */
     } else if (event->kind == SCAN_FAULT) {
         totals->faults++;
         totals->lost_bytes += event->bytes;

@@ -15,13 +15,23 @@
 
 #define SCAN_SYNC_BYTES      16u
 #define SCAN_BLOCK_BYTES_MAX (64u << 20) /* of a block, as stored and as decoded */
+#define SCAN_BYTES_UNKNOWN   (1ull << 62)
 
 /* Where the bytes come from. */
 struct scan_source {
     /* Reads up to `bytes` at `offset`. Returns how many (fewer: the end), or a negative errno. */
     long (*read)(void *context, uint8_t *into, size_t bytes, uint64_t offset);
+    /* Whether these bytes are what the medium holds; if not, `why` gets a message. NULL: all are.
+     */
+    bool (*was_read)(void *context, uint64_t offset, uint64_t bytes, char *why, size_t why_bytes);
+    /* The size the file has by now: what the end of one that grows cuts off is no fault. NULL: it
+     * does not grow. */
+    uint64_t (*bytes_now)(void *context);
     void *context;
     uint64_t bytes; /* the file is judged by this size, even if it grows */
+    /* A pipe: every byte is read once, in order, and `bytes` is SCAN_BYTES_UNKNOWN. What stands
+     * behind damage cannot be searched then: a fault ends it. */
+    bool forward;
 };
 
 enum scan_codec { SCAN_CODEC_UNKNOWN, SCAN_CODEC_NULL, SCAN_CODEC_DEFLATE };
@@ -37,7 +47,12 @@ struct scan_header {
     const char *fault; /* what is wrong with it where it is not sound; else NULL */
 };
 
-enum scan_kind { SCAN_END, SCAN_BLOCK, SCAN_FAULT };
+enum scan_kind {
+    SCAN_END,
+    SCAN_BLOCK,
+    SCAN_FAULT,
+    SCAN_HEADER /* another container file begins here, joined behind: its header holds now */
+};
 
 struct scan_event {
     enum scan_kind kind;
@@ -55,7 +70,11 @@ struct scan_event {
     uint16_t place;        /* block_place when it was written, 0: does not say */
     struct span image;     /* the block as it stands; until the next call */
     struct span data;      /* its datums; until the next call */
-    char what[160];        /* the fault, for people, without its place */
+    /* Where in `data` each of its datums ends, `shown` of them: all `count` of a block; of a fault,
+     * with scan_show, those that are valid up to the first that is not. Until the next call. */
+    const uint32_t *ends;
+    uint64_t shown;
+    char what[160]; /* the fault, for people, without its place */
 };
 
 struct scan;
@@ -71,6 +90,11 @@ int scan_open(struct scan **scan, const struct scan_source *source, char *error,
  * wrong, with a message. */
 int scan_search(struct scan **scan, const struct scan_source *source, struct span schema,
                 char *error, size_t error_bytes);
+
+/* From here on damage is shown rather than skipped: a fault brings what can be decoded of its block
+ * (`data`, `ends`, `shown`), though its checksum is wrong, say, and the walk goes on behind the
+ * block where its end is where it says, else it ends. Faults do not tell what is lost then. */
+void scan_show(struct scan *scan);
 
 /* Goes by another schema than the header's. 0, or -EINVAL with a message. */
 int scan_use_schema(struct scan *scan, struct span schema, char *error, size_t error_bytes);
@@ -88,6 +112,16 @@ int scan_next(struct scan *scan, struct scan_event *event);
 /* As scan_next, but reads the block's front and its sync marker only: nothing is decoded, and the
  * first fault ends it. For a whole file; not to be mixed with scan_next. */
 int scan_next_front(struct scan *scan, struct scan_event *event);
+
+/* Goes on at `offset`, where a block begins or the file ends, and judges the file by the size it
+ * has now. 0; -EBADMSG if no sync marker stands in front of it, as in another part of joined files;
+ * -ESPIPE in a pipe; or the negative errno of reading. */
+int scan_seek(struct scan *scan, uint64_t offset);
+
+/* The front of the last block of Flotilla's own that ends at or before `end`, as scan_next_front
+ * has it; SCAN_END if there is none within the longest block's length. Reads backwards from `end`,
+ * a page of a small block. Leaves the walk where it is. 0 or the negative errno of reading. */
+int scan_front_before(struct scan *scan, uint64_t end, struct scan_event *event);
 
 void scan_close(struct scan *scan);
 

@@ -1,25 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * flotilla cat: the datums of container files as JSON lines, whoever wrote the file, finished or
  * still open. What can be read is printed; where it cannot be, the offset and the reason follow.
- * Blocks of Flotilla's own are also held against their checksums, which other readers do not know.
- * Relies on archive/container, avro/block and schema/json. */
+ * Relies on archive/rows and schema/json. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "archive/container.h"
 #include "archive/rows.h"
-#include "avro/block.h"
 #include "base/check.h"
 #include "cli/options.h"
+#include "cli/recording.h"
 #include "cli/verb.h"
-#include "os/file.h"
 #include "schema/json.h"
 
 const char verb_cat_help[] =
-    "usage: flotilla cat FILE... [--count N] [--schema]\n"
+    "usage: flotilla cat FILE|FOLDER... [--count N] [--schema]\n"
     "\n"
     "Prints the datums of Avro container files, one JSON object a line. Reads files that are\n"
     "still being written (.avro.part) and files of other programs (codecs null and deflate).\n"
@@ -41,152 +36,74 @@ const char verb_cat_help[] =
 struct cat {
     uint64_t left; /* datums still to print */
     bool schema_only;
+    struct catalog catalog;
+    struct rows *rows;
     struct json_text text;
 };
 
-/* A recording of our own, read a second time, block by block, for the checksums. */
-struct checker {
-    int descriptor;    /* -1: there is nothing to check */
-    bool header_wrong; /* it is ours, and not what was written: names in it may be others */
-    uint8_t sync[BLOCK_SYNC_BYTES];
-    uint64_t checked; /* up to this offset */
-};
-
-/* Files of other programs have no checksums, and what cannot be read twice is not checked. */
-static void checker_open(struct checker *checker, const char *path)
-{
-    *checker = (struct checker){.descriptor = file_open_read(path)};
-    if (checker->descriptor < 0)
-        return;
-    uint8_t *header = NULL;
-    size_t room = 64u << 10;
-    long header_bytes = -ENODATA;
-    for (; header_bytes == -ENODATA && room <= CONTAINER_BLOCK_BYTES_MAX; room *= 4) {
-        uint8_t *more = realloc(header, room);
-        if (more == NULL)
-            break;
-        header = more;
-        long got = file_read_at(checker->descriptor, header, room, 0);
-        if (got <= 0)
-            break;
-        struct span bytes = {header, (size_t)got};
-        header_bytes = block_read_header(bytes, checker->sync);
-        if (header_bytes > 0) {
-            int status = block_check_header((struct span){header, (size_t)header_bytes});
-            checker->header_wrong = status == -EBADMSG;
-            if (status == -ENODATA)
-                header_bytes = -EBADMSG; /* not ours */
-        }
-        if ((size_t)got < room)
-            break;
-    }
-    free(header);
-    if (header_bytes <= 0) {
-        descriptor_close(checker->descriptor);
-        checker->descriptor = -1;
-    }
-}
-
-/* Whether the block from `begin` to `end` is what was written. True as well if it cannot be told.
- */
-static bool checker_matches(struct checker *checker, uint64_t begin, uint64_t end)
-{
-    if (checker->descriptor < 0 || begin < checker->checked || end <= begin)
-        return true;
-    checker->checked = end;
-    size_t bytes = (size_t)(end - begin);
-    uint8_t *image = malloc(bytes);
-    bool matches = true;
-    struct block_info info;
-    if (image != NULL && file_read_at(checker->descriptor, image, bytes, begin) == (long)bytes)
-        matches =
-            block_inspect((struct span){image, bytes}, checker->sync, &info) == 0 && info.sound;
-    free(image);
-    return matches;
-}
-
 /* Prints one datum. False when that was not possible, after telling why or with stdout's error. */
-static bool cat_datum(struct cat *cat, const struct schema *schema, struct span datum,
-                      const char *path)
+static bool print_datum(struct cat *cat, const struct rows_event *row)
 {
     size_t bytes;
     json_text_clear(&cat->text);
-    enum reject reason = datum_write_json(schema, datum, &bytes, &cat->text);
-    CHECK(reason == REJECT_NONE && bytes == datum.bytes); /* container_next has checked it */
+    enum reject reason = datum_write_json(schema_root(scan_schema(rows_scan(cat->rows))),
+                                          row->datum, &bytes, &cat->text);
+    CHECK(reason == REJECT_NONE && bytes == row->datum.bytes); /* rows has checked it */
     json_text_add(&cat->text, "\n", 1);
     if (cat->text.failed)
-        fprintf(stderr, "%s: no memory for a datum of %zu bytes\n", path, datum.bytes);
+        fprintf(stderr, "%s: no memory for a datum of %zu bytes\n",
+                cat->catalog.files[row->at.file].path, row->datum.bytes);
     return !cat->text.failed && fwrite(cat->text.at, 1, cat->text.bytes, stdout) == cat->text.bytes;
 }
 
-static void tell_mismatch(const char *path, uint64_t offset)
+static int tell(const struct cat *cat, size_t file, const char *what)
 {
-    fflush(stdout);
-    fprintf(stderr, "%s: offset %" PRIu64 ": the block does not match its checksum\n", path,
-            offset);
-}
-
-static int cat_datums(struct cat *cat, struct container *container, struct checker *checker,
-                      const char *path)
-{
-    const struct schema *schema = schema_root(container_schema(container));
-    char error[512];
-    struct span datum;
-    int status = 1, code = EXIT_OK;
-    uint64_t begin = 0, end = 0, wrong = 0;
-    while (cat->left > 0 &&
-           (status = container_next(container, &datum, error, sizeof(error))) == 1) {
-        uint64_t before = begin;
-        container_block(container, &begin, &end);
-        if (wrong && begin != before) {
-            tell_mismatch(path, wrong);
-            wrong = 0;
-        }
-        if (!checker_matches(checker, begin, end)) {
-            wrong = begin; /* told behind its datums */
-            code = EXIT_FAILED;
-        }
-        if (!cat_datum(cat, schema, datum, path)) {
-            code = EXIT_FAILED;
-            break;
-        }
-        cat->left--;
-    }
-    if (wrong)
-        tell_mismatch(path, wrong);
-    if (status >= 0)
-        return code;
     fflush(stdout); /* so that the reason stands behind what was read */
-    fprintf(stderr, "%s: %s\n", path, error);
+    fprintf(stderr, "%s: %s\n", cat->catalog.files[file].path, what);
     return EXIT_FAILED;
 }
 
-static int cat_file(struct cat *cat, const char *path)
+/* Prints the schema of the file that begins, and goes to the next one. */
+static int print_schema(struct cat *cat, size_t file)
 {
-    char error[512];
-    struct container *container;
-    struct checker checker;
-    if (container_open(path, &container, error, sizeof(error)) < 0) {
-        fflush(stdout);
-        fprintf(stderr, "%s: %s\n", path, error);
-        return EXIT_FAILED;
-    }
+    const struct scan *scan = rows_scan(cat->rows);
+    const struct scan_header *header = scan_header(scan);
+    struct span text = schema_text(scan_schema(scan));
+    char what[200];
+    fwrite(text.at, 1, text.bytes, stdout);
+    if (text.bytes == 0 || text.at[text.bytes - 1] != '\n')
+        putchar('\n');
     int code = EXIT_OK;
-    checker_open(&checker, path);
-    if (cat->schema_only) {
-        struct span text = schema_text(container_schema(container));
-        fwrite(text.at, 1, text.bytes, stdout);
-        if (text.bytes == 0 || text.at[text.bytes - 1] != '\n')
-            putchar('\n');
-    } else
-        code = cat_datums(cat, container, &checker, path);
-    if (checker.header_wrong) {
-        fflush(stdout);
-        fprintf(stderr, "%s: offset 0: the header does not match its checksum\n", path);
-        code = EXIT_FAILED;
+    if (header->fault != NULL) {
+        snprintf(what, sizeof(what), "offset 0: %s", header->fault);
+        code = tell(cat, file, what);
     }
-    descriptor_close(checker.descriptor);
-    container_close(container);
+    rows_seek(cat->rows, &(struct row_position){.file = file + 1});
+    return code;
+}
+
+static int cat_rows(struct cat *cat)
+{
+    struct rows_event event;
+    int status, code = EXIT_OK;
+    while (cat->left > 0 && !ferror(stdout)) {
+        status = rows_next(cat->rows, &event);
+        if (status < 0) {
+            fprintf(stderr, "flotilla cat: %s\n", strerror(-status));
+            return EXIT_FAILED;
+        }
+        if (event.kind == ROWS_END)
+            break;
+        if (event.kind == ROWS_FAULT)
+            code = tell(cat, event.at.file, event.what);
+        if (event.kind == ROWS_FILE && cat->schema_only && print_schema(cat, event.at.file) != 0)
+            code = EXIT_FAILED;
+        if (event.kind != ROWS_DATUM)
+            continue;
+        if (!print_datum(cat, &event))
+            return EXIT_FAILED;
+        cat->left--;
+    }
     return code;
 }
 
@@ -202,10 +119,14 @@ int verb_cat(int argc, char **argv)
         return EXIT_USAGE;
     if (files == 0)
         return verb_usage(argv[0], "which FILE?");
-    int code = EXIT_OK;
-    for (int i = 1; i <= files && cat.left > 0 && !ferror(stdout); i++)
-        if (cat_file(&cat, argv[i]) != EXIT_OK)
-            code = EXIT_FAILED;
+    int code = recording_list(&cat.catalog, files, argv + 1, CATALOG_DATUMS);
+    int status = rows_open(&cat.rows, &cat.catalog, ROWS_SHOW);
+    if (status < 0)
+        fprintf(stderr, "flotilla cat: %s\n", strerror(-status));
+    if (status < 0 || cat_rows(&cat) != EXIT_OK)
+        code = EXIT_FAILED;
+    rows_close(cat.rows);
+    catalog_free(&cat.catalog);
     json_text_free(&cat.text);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "flotilla cat: could not write all of the output\n");

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "archive/source.h"
 #include "base/calendar.h"
 #include "base/check.h"
 #include "cli/options.h"
@@ -50,12 +51,11 @@ static void note(void *context, const struct scan_event *event)
     }
 }
 
-static int walk(const struct info *info, struct recording *recording, struct scan *scan,
-                struct blocks *blocks)
+static int walk(const struct info *info, struct scan *scan, struct blocks *blocks)
 {
     struct scan_event event;
     if (info->count)
-        return recording_scan(recording, scan, note, blocks, &blocks->totals);
+        return recording_scan(scan, note, blocks, &blocks->totals);
     do {
         int status = scan_next_front(scan, &event);
         if (status < 0)
@@ -143,17 +143,17 @@ static bool is_open(const char *path)
 
 static int info_file(const struct info *info, const char *path)
 {
-    struct recording recording;
+    struct source source;
     struct scan *scan = NULL;
     struct blocks blocks = {.fault = ""};
     char error[512];
     int code = EXIT_FAILED;
-    int status = recording_open(&recording, path);
+    int status = source_open(&source, path, SOURCE_FILES);
     if (status < 0)
-        snprintf(error, sizeof(error), "%s", recording_error_text(status));
+        snprintf(error, sizeof(error), "%s", source_error_text(status));
     else
-        status = scan_open(&scan, &recording.source, error, sizeof(error));
-    if (status == 0 && (status = walk(info, &recording, scan, &blocks)) < 0)
+        status = scan_open(&scan, &source.of_scan, error, sizeof(error));
+    if (status == 0 && (status = walk(info, scan, &blocks)) < 0)
         snprintf(error, sizeof(error), "%s", strerror(-status));
     if (status < 0) {
         fprintf(stderr, "%s: %s\n", path, error);
@@ -189,7 +189,7 @@ static int info_file(const struct info *info, const char *path)
     }
 out:
     scan_close(scan);
-    recording_close(&recording);
+    source_close(&source);
     return code;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "archive/recover.h"
+#include "archive/source.h"
 #include "base/check.h"
 #include "channel/recording_name.h"
 #include "cli/options.h"
@@ -50,7 +51,7 @@ struct task {
     const char *path, *output, *schema_path;
     bool json;
     json_t *faults;
-    struct recording recording;
+    struct source source;
     struct scan *scan;
 
     /* Where the header is not trusted: what to write instead, and where the schema came from. */
@@ -131,7 +132,7 @@ static bool fits(struct task *task)
         return own.bytes == task->header.schema.bytes &&
                scan_use_schema(task->scan, task->header.schema, error, sizeof(error)) == 0;
     }
-    return scan_search(&task->scan, &task->recording.source, task->header.schema, error,
+    return scan_search(&task->scan, &task->source.of_scan, task->header.schema, error,
                        sizeof(error)) == 0;
 }
 
@@ -149,12 +150,12 @@ static bool ask_siblings(struct task *task, const char *folder_path, const char 
         goto out;
     for (size_t i = 0; i < siblings->count && !found; i++) {
         char path[PATH_BYTES_MAX], error[512];
-        struct recording recording;
+        struct source source;
         struct scan *scan = NULL;
         if (path_join(folder_path, siblings->found[i].file, path, sizeof(path)) < 0)
             continue;
-        if (recording_open(&recording, path) == 0 &&
-            scan_open(&scan, &recording.source, error, sizeof(error)) == 0 &&
+        if (source_open(&source, path, SOURCE_FILES) == 0 &&
+            scan_open(&scan, &source.of_scan, error, sizeof(error)) == 0 &&
             scan_header(scan)->ours && scan_header(scan)->sound) {
             struct span text = scan_header(scan)->schema;
             bool tried = task->schema != NULL && text.bytes == task->header.schema.bytes &&
@@ -167,7 +168,7 @@ static bool ask_siblings(struct task *task, const char *folder_path, const char 
             }
         }
         scan_close(scan);
-        recording_close(&recording);
+        source_close(&source);
     }
 out:
     descriptor_close(folder);
@@ -192,7 +193,7 @@ static int use_given_schema(struct task *task)
     snprintf(task->schema_from, sizeof(task->schema_from), "%s", task->schema_path);
     status = task->scan != NULL
                  ? scan_use_schema(task->scan, task->header.schema, error, sizeof(error))
-                 : scan_search(&task->scan, &task->recording.source, task->header.schema, error,
+                 : scan_search(&task->scan, &task->source.of_scan, task->header.schema, error,
                                sizeof(error));
     if (status == 0)
         return EXIT_OK;
@@ -206,7 +207,7 @@ static int use_given_schema(struct task *task)
 static int open_scan(struct task *task, const char *folder, const char *self)
 {
     char error[512];
-    int status = scan_open(&task->scan, &task->recording.source, error, sizeof(error));
+    int status = scan_open(&task->scan, &task->source.of_scan, error, sizeof(error));
     if (status < 0 && status != -EBADMSG)
         return complain(task, error, "");
     if (status == 0 && scan_header(task->scan)->sound && task->schema_path == NULL)
@@ -285,16 +286,10 @@ static int write_out(void *context, struct span bytes, uint64_t offset)
 static void tell(void *context, const struct scan_event *event)
 {
     struct task *task = context;
-    if (event->kind != SCAN_FAULT)
+    if (!recording_is_fault(event))
         return;
     recording_tell_fault(task->path, event);
     json_array_append_new(task->faults, recording_fault_json(event));
-}
-
-static bool keep(void *context, struct scan_event *event)
-{
-    const struct task *task = context;
-    return recording_keep(&task->recording, event);
 }
 
 static void tell_nothing(void *context, const struct scan_event *event)
@@ -306,21 +301,21 @@ static void tell_nothing(void *context, const struct scan_event *event)
 static int check_output(struct task *task, const char *folder, const struct scan_totals *meant)
 {
     char path[PATH_BYTES_MAX], error[512] = "";
-    struct recording recording = {.descriptor = -1};
+    struct source source = {.descriptor = -1};
     struct scan *scan = NULL;
     struct scan_totals totals = {0};
     int status = path_join(folder, task->temporary, path, sizeof(path));
     if (status == 0)
-        status = recording_open(&recording, path);
+        status = source_open(&source, path, SOURCE_FILES);
     if (status == 0)
-        status = scan_open(&scan, &recording.source, error, sizeof(error));
+        status = scan_open(&scan, &source.of_scan, error, sizeof(error));
     if (status == 0)
-        status = recording_scan(&recording, scan, tell_nothing, NULL, &totals);
+        status = recording_scan(scan, tell_nothing, NULL, &totals);
     if (status == 0 && (totals.faults > 0 || totals.blocks != meant->blocks ||
                         totals.datums != meant->datums || totals.data_bytes != meant->data_bytes))
         status = -EIO;
     scan_close(scan);
-    recording_close(&recording);
+    source_close(&source);
     if (status < 0)
         return complain(task, "the new file is not what was written",
                         error[0] != '\0' ? error : strerror(-status));
@@ -374,8 +369,7 @@ static int choose_output(struct task *task, char *chosen, size_t chosen_bytes)
 
 static int write_output(struct task *task, const char *folder, struct scan_totals *totals)
 {
-    const struct recover recover = {
-        .write = write_out, .tell = tell, .keep = keep, .context = task};
+    const struct recover recover = {.write = write_out, .tell = tell, .context = task};
     task->folder = folder_open(folder);
     int status = task->folder < 0 ? task->folder
                                   : direct_file_open(&task->file, task->folder, task->temporary,
@@ -443,11 +437,11 @@ static int recover_file(struct task *task)
     int code = choose_output(task, chosen, sizeof(chosen));
     if (code != EXIT_OK)
         return code;
-    int status = recording_open(&task->recording, task->path);
+    int status = source_open(&task->source, task->path, SOURCE_FILES);
     if (status == 0)
         status = path_folder(task->path, beside, sizeof(beside));
     if (status < 0)
-        return complain(task, recording_error_text(status), "");
+        return complain(task, source_error_text(status), "");
     status = path_folder(task->output, folder, sizeof(folder));
     if (status < 0) {
         fprintf(stderr, "%s: %s\n", task->output, strerror(-status));
@@ -467,7 +461,7 @@ static int recover_file(struct task *task)
 
 int verb_recover(int argc, char **argv)
 {
-    struct task task = {.folder = -1, .recording.descriptor = -1, .file.descriptor = -1};
+    struct task task = {.folder = -1, .source.descriptor = -1, .file.descriptor = -1};
     const struct option_rule rules[] = {
         {.name = "output", .letter = 'o', .kind = OPTION_TEXT, .into = &task.output},
         {.name = "schema", .kind = OPTION_TEXT, .into = &task.schema_path},
@@ -487,7 +481,7 @@ int verb_recover(int argc, char **argv)
     direct_file_close(&task.file);
     descriptor_close(task.folder);
     scan_close(task.scan);
-    recording_close(&task.recording);
+    source_close(&task.source);
     free(task.pending);
     free(task.schema);
     json_decref(task.faults);

@@ -11,10 +11,11 @@
 
 #include <jansson.h>
 
-#include "archive/container.h"
+#include "archive/rows.h"
 #include "base/check.h"
 #include "base/varint.h"
 #include "cli/options.h"
+#include "cli/recording.h"
 #include "cli/subject.h"
 #include "cli/verb.h"
 #include "os/clock.h"
@@ -31,7 +32,7 @@
 #define SEND_PAUSE_NS          NS_PER_MS /* after the kernel's queue was full */
 
 const char verb_send_help[] =
-    "usage: flotilla send CHANNEL [--rate HZ] [--count N] [--from FILE.avro] [-c FILE]\n"
+    "usage: flotilla send CHANNEL [--rate HZ] [--count N] [--from FILE|FOLDER] [-c FILE]\n"
     "       flotilla send --to ADDRESS:PORT --schema FILE [--interface IF] ...\n"
     "\n"
     "Sends datums to a channel's input, leaving by the channel's interface: synthetic signals "
@@ -46,7 +47,8 @@ const char verb_send_help[] =
     "  --rate HZ         datums a second (default 10); 0 sends as fast as it can\n"
     "  --count N         stop after N datums (default: go on until Ctrl-C)\n"
     "  --batch N         datums in a datagram (default 1)\n"
-    "  --from FILE       send this file's datums as they are; its schema must be the channel's\n"
+    "  --from FILE       send this file's datums as they are, or those of all recordings in a\n"
+    "                    folder; their schema must be the channel's\n"
     "  --seed N          other signals of the same kind (default 1)\n"
     "  --json            the closing line as JSON on stdout\n"
     "  -c, --config FILE the fleet file\n"
@@ -60,10 +62,12 @@ const char verb_send_help[] =
     "Exit 1 if a datagram could not be sent.\n";
 
 struct sender {
-    struct framing framing;      /* written before each datum */
-    struct synth *synth;         /* or ... */
-    struct container *container; /* ... the file to send from */
-    const char *from;            /* its path */
+    struct framing framing; /* written before each datum */
+    struct synth *synth;    /* or ... */
+    struct rows *rows;      /* ... the rows of these files */
+    struct catalog catalog;
+    const struct subject *subject;
+    const char *schema_name; /* what the files' schema is to be that of */
     double rate_hz;
     uint64_t count_max, batch;
     struct net_outbox outbox;
@@ -110,11 +114,49 @@ static long check_bytes(size_t bytes)
     return -1;
 }
 
+/* Whether the file that begins has the schema of what is sent to. */
+static bool is_schema_right(const struct sender *sender, const char *path)
+{
+    char error[512];
+    const struct schema_file *wanted = sender->subject->schema;
+    if (wanted == NULL ||
+        schema_compare(scan_schema(rows_scan(sender->rows)), wanted, error, sizeof(error)) == 0)
+        return true;
+    fprintf(stderr, "flotilla send: %s does not fit the schema of %s: %s\n", path,
+            sender->schema_name, error);
+    return false;
+}
+
+/* Takes the next datum of the files. 1, 0 at their end, or -1 after telling what is wrong. */
+static int take_row(struct sender *sender, struct span *datum)
+{
+    struct rows_event event;
+    for (;;) {
+        int status = rows_next(sender->rows, &event);
+        if (status == -EINTR || (status == 0 && event.kind == ROWS_END))
+            return 0;
+        if (status < 0) {
+            fprintf(stderr, "flotilla send: %s\n", strerror(-status));
+            return -1;
+        }
+        const char *path = sender->catalog.files[event.at.file].path;
+        if (event.kind == ROWS_FAULT) {
+            fprintf(stderr, "%s: %s\n", path, event.what);
+            return -1;
+        }
+        if (event.kind == ROWS_FILE && !is_schema_right(sender, path))
+            return -1;
+        if (event.kind == ROWS_DATUM) {
+            *datum = event.datum;
+            return 1;
+        }
+    }
+}
+
 /* Writes the next datum to `out`. Its bytes; 0 at the end of the source, or if it finds no room
  * behind others (`first` false); -1 after telling what is wrong. */
 static long take_datum(struct sender *sender, uint8_t *out, size_t room, bool first)
 {
-    char error[512];
     struct span datum = sender->pending;
     if (sender->synth != NULL) {
         uint64_t realtime_ns = clock_realtime_ns();
@@ -128,21 +170,17 @@ static long take_datum(struct sender *sender, uint8_t *out, size_t room, bool fi
         return bytes < 0 ? -1 : check_bytes((size_t)bytes);
     }
     if (datum.at == NULL) {
-        int status = container_next(sender->container, &datum, error, sizeof(error));
-        if (status == 0)
-            return 0;
-        if (status < 0) {
-            fprintf(stderr, "%s: %s\n", sender->from, error);
-            return -1;
-        }
+        int taken = take_row(sender, &datum);
+        if (taken <= 0)
+            return taken;
     }
     sender->pending = (struct span){0};
     if (datum.bytes > room) {
         if (first) {
             fprintf(stderr,
-                    "flotilla send: %s: datum %" PRIu64 " takes %zu bytes, more than a "
-                    "datagram can carry\n",
-                    sender->from, sender->due_datums + 1, datum.bytes);
+                    "flotilla send: datum %" PRIu64 " takes %zu bytes, more than a datagram can "
+                    "carry\n",
+                    sender->due_datums + 1, datum.bytes);
             return -1;
         }
         sender->pending = datum;
@@ -273,35 +311,30 @@ static void report(const struct sender *sender, const char *name, double seconds
 
 /* What the command line says. */
 struct send_options {
-    const char *given, *from, *to, *interface, *schema, *time, *sequence;
+    char *from;
+    const char *given, *to, *interface, *schema, *time, *sequence;
     uint64_t count, batch, seed;
     double rate_hz;
     bool json;
 };
 
-/* Opens what is sent from: the file, checked against the subject's schema, or a synth. */
+/* Opens what is sent from: the files, with their first datum taken so that a file that does not fit
+ * is told at once, or a synth. */
 static int open_source(struct sender *sender, struct subject *subject,
                        const struct send_options *options)
 {
-    char error[512];
     if (options->from == NULL) {
         sender->synth = synth_new(subject->schema, &subject->layout, options->seed);
         return sender->synth != NULL ? EXIT_OK : EXIT_FAILED;
     }
-    sender->from = options->from;
-    if (container_open(options->from, &sender->container, error, sizeof(error)) < 0) {
-        fprintf(stderr, "%s: %s\n", options->from, error);
+    sender->subject = subject;
+    sender->schema_name = subject->channel ? subject->channel->settings.name : options->schema;
+    if (recording_list(&sender->catalog, 1, &options->from, CATALOG_DATUMS) != EXIT_OK)
         return EXIT_FAILED;
-    }
-    if (subject->schema == NULL)
-        return EXIT_OK;
-    if (schema_compare(container_schema(sender->container), subject->schema, error, sizeof(error)) <
-        0) {
-        fprintf(stderr, "flotilla send: %s does not fit the schema of %s: %s\n", options->from,
-                subject->channel ? subject->channel->settings.name : options->schema, error);
-        return EXIT_FAILED;
-    }
-    return EXIT_OK;
+    int status = rows_open(&sender->rows, &sender->catalog, ROWS_SKIP);
+    if (status < 0)
+        fprintf(stderr, "flotilla send: %s\n", strerror(-status));
+    return status < 0 || take_row(sender, &sender->pending) < 0 ? EXIT_FAILED : EXIT_OK;
 }
 
 static int open_target(struct sender *sender, const struct subject *subject,
@@ -416,7 +449,8 @@ int verb_send(int argc, char **argv)
         code = EXIT_FAILED;
 out:
     synth_free(sender.synth);
-    container_close(sender.container);
+    rows_close(sender.rows);
+    catalog_free(&sender.catalog);
     if (sender.outbox.descriptor >= 0)
         descriptor_close(sender.outbox.descriptor);
     if (sender.slots != NULL)

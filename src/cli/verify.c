@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "archive/source.h"
 #include "base/check.h"
 #include "cli/options.h"
 #include "cli/recording.h"
@@ -44,7 +45,7 @@ struct verify {
 static void tell(void *context, const struct scan_event *event)
 {
     struct verify *verify = context;
-    if (event->kind != SCAN_FAULT)
+    if (!recording_is_fault(event))
         return;
     if (verify->json)
         json_array_append_new(verify->faults, recording_fault_json(event));
@@ -68,18 +69,18 @@ static void print_json(const struct verify *verify, const struct scan_totals *to
 static int verify_file(const char *path, bool json)
 {
     struct verify verify = {.path = path, .json = json, .faults = json_array()};
-    struct recording recording;
+    struct source source;
     struct scan *scan = NULL;
     struct scan_totals totals = {0};
     char error[512];
     int code = EXIT_FAILED;
-    int status = recording_open(&recording, path);
+    int status = source_open(&source, path, SOURCE_FILES);
     if (status < 0)
-        snprintf(error, sizeof(error), "%s", recording_error_text(status));
+        snprintf(error, sizeof(error), "%s", source_error_text(status));
     else
-        status = scan_open(&scan, &recording.source, error, sizeof(error));
+        status = scan_open(&scan, &source.of_scan, error, sizeof(error));
     if (status == 0) {
-        status = recording_scan(&recording, scan, tell, &verify, &totals);
+        status = recording_scan(scan, tell, &verify, &totals);
         if (status < 0)
             snprintf(error, sizeof(error), "%s", strerror(-status));
     }
@@ -109,7 +110,7 @@ static int verify_file(const char *path, bool json)
                scan_bytes(scan), totals.lost_datums);
 out:
     scan_close(scan);
-    recording_close(&recording);
+    source_close(&source);
     json_decref(verify.faults);
     return code;
 }

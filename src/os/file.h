@@ -29,6 +29,12 @@ descriptor_t file_open_read(const char *path);
 /* Reads up to `bytes` at `offset`. Returns how many (fewer only at the end), or a negative errno.
  */
 long file_read_at(descriptor_t descriptor, uint8_t *into, size_t bytes, uint64_t offset);
+/* As file_open_read, but opens a pipe or a terminal as well, whose bytes come once and in order:
+ * then `*once` is true. Waits for who writes a named pipe. */
+descriptor_t file_open_any(const char *path, bool *once);
+/* Reads what comes next, up to `bytes`, and waits until anything does. Returns how many, 0 at the
+ * end, -EINTR if a signal came first, or another negative errno. */
+long file_read_next(descriptor_t descriptor, uint8_t *into, size_t bytes);
 /* The size of an open file, or a negative errno. */
 int64_t file_bytes(descriptor_t descriptor);
 /* Writes a small file as a whole: under another name, synced, renamed over `path`. */

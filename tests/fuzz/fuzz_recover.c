@@ -55,7 +55,8 @@ static void check(struct scan *scan, const struct recover_header *header)
     char error[256];
     CHECK(recover_run(scan, header, &recover, &totals) == 0);
     scan_close(scan);
-    const struct scan_source source = {read_memory, &saved, saved.bytes};
+    const struct scan_source source = {
+        .read = read_memory, .context = &saved, .bytes = saved.bytes};
     CHECK(scan_open(&scan, &source, error, sizeof(error)) == 0);
     do {
         CHECK(scan_next(scan, &event) == 0);
@@ -69,7 +70,7 @@ static void check(struct scan *scan, const struct recover_header *header)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct memory file = {(uint8_t *)(uintptr_t)data, size, size};
-    const struct scan_source source = {read_memory, &file, size};
+    const struct scan_source source = {.read = read_memory, .context = &file, .bytes = size};
     struct span text = {(const uint8_t *)schema, sizeof(schema) - 1};
     struct recover_header header = {text, "engine", "host", "started", "version"};
     struct scan *scan;

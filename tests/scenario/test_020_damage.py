@@ -235,7 +235,7 @@ def test_020_a_changed_name_is_told(recorded, flotilla, tmp_path):
     for words in [], ["--schema"]:
         done = flotilla("cat", path, *words)
         assert done.returncode == 1 and "walue" in done.stdout
-        assert done.stderr == f"{path}: offset 0: the header does not match its checksum\n"
+        assert done.stderr == f"{path}: offset 0: the header's checksum is wrong\n"
     done = flotilla("cat", path)
     assert len(done.stdout.splitlines()) == container.count(path), "the datums are printed"
     assert flotilla("cat", recorded[1][0], check=0).stderr == ""

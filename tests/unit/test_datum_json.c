@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Datums as JSON, container files and made-up datums. Bytes and texts were worked out by hand from
- * the Avro 1.11 specification; zlib packs the deflate blocks. What the printer takes is compared
- * with datum_check, which was written another way, over mutated datums. Relies on cmocka and zlib.
- */
-#define _GNU_SOURCE
+ * Datums as JSON and made-up datums. Bytes and texts were worked out by hand from the Avro 1.11
+ * specification. What the printer takes is compared with datum_check, which was written another
+ * way, over mutated datums. Relies on cmocka. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,13 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
-#include <zlib.h>
 
-#include "archive/container.h"
 #include "avro/datum.h"
 #include "base/check.h"
 #include "base/varint.h"
@@ -310,240 +305,11 @@ static void test_made_up_recursion_ends(void **state)
     }
 }
 
-/* A container file under construction. */
-struct image {
-    uint8_t bytes[8192];
-    size_t count;
-};
-
-static void add(struct image *image, const void *bytes, size_t count)
-{
-    assert_true(count <= sizeof(image->bytes) - image->count);
-    memcpy(image->bytes + image->count, bytes, count);
-    image->count += count;
-}
-
-static void add_long(struct image *image, int64_t value)
-{
-    uint8_t bytes[VARINT_BYTES_MAX];
-    add(image, bytes, varint_write(bytes, value));
-}
-
-static void add_text(struct image *image, const char *text)
-{
-    add_long(image, (int64_t)strlen(text));
-    add(image, text, strlen(text));
-}
-
-static const uint8_t sync_marker[16] = "0123456789abcdef";
-
-static void add_header(struct image *image, const char *schema, const char *codec)
-{
-    add(image, "Obj\x01", 4);
-    add_long(image, 1);
-    add_text(image, "avro.schema");
-    add_text(image, schema);
-    if (codec != NULL) {
-        /* A second block of the map, of the form with a byte count. */
-        struct image entry = {.count = 0};
-        add_text(&entry, "avro.codec");
-        add_text(&entry, codec);
-        add_long(image, -1);
-        add_long(image, (int64_t)entry.count);
-        add(image, entry.bytes, entry.count);
-    }
-    add_long(image, 0);
-    add(image, sync_marker, 16);
-}
-
-static void add_block(struct image *image, int64_t count, const void *data, size_t bytes,
-                      bool packing)
-{
-    uint8_t packed[1024];
-    if (packing) {
-        z_stream stream = {.next_in = (Bytef *)(uintptr_t)data,
-                           .avail_in = (uInt)bytes,
-                           .next_out = packed,
-                           .avail_out = sizeof(packed)};
-        assert_int_equal(deflateInit2(&stream, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY), Z_OK);
-        assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
-        bytes = sizeof(packed) - stream.avail_out;
-        deflateEnd(&stream);
-        data = packed;
-    }
-    add_long(image, count);
-    add_long(image, (int64_t)bytes);
-    add(image, data, bytes);
-    add(image, sync_marker, 16);
-}
-
-/* Reads a file of these bytes to its end. Returns the datums read; `error` is "" if all was well.
- * `sum` is over the datums, read as ints. */
-static unsigned read_image(const void *bytes, size_t count, char *error, size_t error_bytes,
-                           long *sum)
-{
-    char path[] = "/tmp/flotilla-test-XXXXXX";
-    int descriptor = mkstemp(path);
-    assert_true(descriptor >= 0);
-    assert_int_equal(write(descriptor, bytes, count), (long)count);
-    close(descriptor);
-    struct container *container;
-    struct span datum;
-    unsigned datums = 0;
-    error[0] = '\0';
-    *sum = 0;
-    if (container_open(path, &container, error, error_bytes) == 0) {
-        int status;
-        while ((status = container_next(container, &datum, error, error_bytes)) == 1) {
-            int64_t value = 0;
-            assert_int_equal(varint_read(datum.at, datum.at + datum.bytes, &value), datum.bytes);
-            *sum += (long)value;
-            datums++;
-        }
-        assert_int_equal(status == 0, error[0] == '\0');
-        /* It stays at its end. */
-        assert_int_equal(container_next(container, &datum, error, error_bytes), status);
-        container_close(container);
-    }
-    unlink(path);
-    return datums;
-}
-
-static void test_container(void **state)
-{
-    static const uint8_t first[] = {2, 4, 6}, second[] = {0x80, 0x02, 3}; /* 1 2 3, 128 -2 */
-    char error[512];
-    long sum;
-    (void)state;
-    for (int kind = 0; kind < 3; kind++) {
-        bool packing = kind == 2;
-        struct image image = {.count = 0};
-        add_header(&image, "\"int\"", kind == 0 ? NULL : packing ? "deflate" : "null");
-        size_t header = image.count;
-        add_block(&image, 3, first, 3, packing);
-        size_t middle = image.count;
-        add_block(&image, 0, "", 0, false); /* some writers leave such a block */
-        size_t empty = image.count;
-        add_block(&image, 2, second, 3, packing);
-        assert_int_equal(read_image(image.bytes, image.count, error, sizeof(error), &sum), 5);
-        assert_string_equal(error, "");
-        assert_int_equal(sum, 132);
-
-        /* Cut anywhere: what stands before is read, and only a cut between blocks is none. */
-        for (size_t cut = 0; cut < image.count; cut++) {
-            unsigned datums = read_image(image.bytes, cut, error, sizeof(error), &sum);
-            assert_int_equal(datums, cut >= middle ? 3 : 0);
-            bool whole = cut == header || cut == middle || cut == empty;
-            assert_int_equal(error[0] == '\0', whole);
-            if (!whole && cut >= 4)
-                assert_non_null(strstr(error, "the file ends inside"));
-        }
-        /* Each byte of sync markers counts. */
-        for (size_t at = image.count - 16; at < image.count; at++) {
-            image.bytes[at] ^= 1;
-            assert_int_equal(read_image(image.bytes, image.count, error, sizeof(error), &sum), 3);
-            assert_non_null(strstr(error, "does not end in the sync marker"));
-            image.bytes[at] ^= 1;
-        }
-    }
-}
-
-static void test_container_damage(void **state)
-{
-    static const struct {
-        const char *codec;
-        int64_t count, bytes;
-        const char *data, *error;
-    } cases[] = {
-        {NULL, 3, 2, "\2\4", "datum 3 of 3 in this block is not valid (truncated)"},
-        {NULL, 1, 2, "\2\4", "1 bytes behind the block's last datum"},
-        {NULL, 1, 6, "\xff\xff\xff\xff\xff\x7f",
-         "datum 1 of 1 in this block is not valid (varint)"},
-        {NULL, -1, 2, "\2\4", "a block of -1 datums"},
-        {"deflate", 1, 3, "\xff\xff\xff", "the block does not unpack"},
-        {"deflate", 1, 2, "\x01\x05", "the block does not unpack (it is cut short)"},
-        {"snappy", 1, 1, "\2", "codec \"snappy\" is not known here"},
-        {"x\033[2Jy", 1, 1, "\2", "codec \"x?[2Jy\""},
-    };
-    (void)state;
-    char error[512], place[32];
-    long sum;
-    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-        struct image image = {.count = 0};
-        add_header(&image, "\"int\"", cases[i].codec);
-        snprintf(place, sizeof(place), "offset %zu: ", image.count);
-        add_long(&image, cases[i].count);
-        add_long(&image, cases[i].bytes);
-        add(&image, cases[i].data, (size_t)cases[i].bytes);
-        add(&image, sync_marker, 16);
-        read_image(image.bytes, image.count, error, sizeof(error), &sum);
-        if (strstr(error, cases[i].error) == NULL)
-            fail_msg("case %zu: %s", i, error);
-        if (strstr(error, "block") != NULL && strncmp(error, place, strlen(place)) != 0)
-            fail_msg("case %zu: not at %s: %s", i, place, error);
-    }
-    read_image("PK\3\4", 4, error, sizeof(error), &sum);
-    assert_string_equal(error, "offset 0: not an Avro container file");
-    struct image image = {.count = 0};
-    add_header(&image, "\"itn\"", NULL);
-    read_image(image.bytes, image.count, error, sizeof(error), &sum);
-    assert_string_equal(error, "offset 5: the file's schema: line 1, column 1: unknown type "
-                               "\"itn\"; did you mean \"int\"?");
-    struct container *container;
-    assert_true(container_open("/nonexistent/x.avro", &container, error, sizeof(error)) < 0);
-    assert_string_equal(error, "No such file or directory");
-}
-
-static void test_container_bombs(void **state)
-{
-    (void)state;
-    char error[512];
-    long sum;
-    /* 65 MiB of zeroes packed in some 64 KiB. */
-    static uint8_t zeroes[1 << 20], packed[1 << 18];
-    z_stream stream = {.next_out = packed, .avail_out = sizeof(packed)};
-    assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    for (int i = 0; i < 65; i++) {
-        stream.next_in = zeroes;
-        stream.avail_in = sizeof(zeroes);
-        assert_int_equal(deflate(&stream, Z_NO_FLUSH), Z_OK);
-    }
-    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
-    size_t bytes = sizeof(packed) - stream.avail_out;
-    deflateEnd(&stream);
-    struct image front = {.count = 0};
-    add_header(&front, "\"int\"", "deflate");
-    add_long(&front, 65 << 20);
-    add_long(&front, (int64_t)bytes);
-    uint8_t *whole = malloc(front.count + bytes + 16);
-    memcpy(whole, front.bytes, front.count);
-    memcpy(whole + front.count, packed, bytes);
-    memcpy(whole + front.count + bytes, sync_marker, 16);
-    assert_int_equal(read_image(whole, front.count + bytes + 16, error, sizeof(error), &sum), 0);
-    assert_non_null(strstr(error, "unpacks to more than"));
-    free(whole);
-
-    /* A block that claims a terabyte, and one of endless nothing. */
-    struct image image = {.count = 0};
-    add_header(&image, "\"int\"", NULL);
-    add_long(&image, 1);
-    add_long(&image, 1ll << 40);
-    read_image(image.bytes, image.count, error, sizeof(error), &sum);
-    assert_non_null(strstr(error, "over the limit"));
-    image.count = 0;
-    add_header(&image, "{\"type\":\"record\",\"name\":\"E\",\"fields\":[]}", NULL);
-    add_block(&image, 1ll << 60, "", 0, false);
-    assert_in_range(read_image(image.bytes, image.count, error, sizeof(error), &sum), 1, 65536);
-    assert_non_null(strstr(error, "datums without bytes"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_texts),     cmocka_unit_test(test_takes_what_datum_check_takes),
         cmocka_unit_test(test_made_up_datums),  cmocka_unit_test(test_made_up_recursion_ends),
-        cmocka_unit_test(test_container),       cmocka_unit_test(test_container_damage),
-        cmocka_unit_test(test_container_bombs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

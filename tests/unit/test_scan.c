@@ -199,7 +199,7 @@ static int write_memory(void *context, struct span bytes, uint64_t offset)
 
 static struct scan_source source_of(struct file *file)
 {
-    return (struct scan_source){read_memory, file, file->bytes};
+    return (struct scan_source){.read = read_memory, .context = file, .bytes = file->bytes};
 }
 
 static void insert(struct file *file, size_t at, const uint8_t *bytes, size_t count)

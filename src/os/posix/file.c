@@ -83,21 +83,36 @@ const char *file_error_text(int status)
     return status == -ESPIPE ? "not a regular file" : strerror(-status);
 }
 
-descriptor_t file_open_read(const char *path)
+static int open_for_reading(const char *path, int flags, bool *once)
 {
     struct stat about;
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | flags);
     if (descriptor < 0)
         return -errno;
     int status = fstat(descriptor, &about) < 0 ? -errno : S_ISDIR(about.st_mode) ? -EISDIR : 0;
-    if (status == 0 && !S_ISREG(about.st_mode) && !S_ISBLK(about.st_mode))
-        status = -ESPIPE; /* a pipe, a terminal: it cannot be read twice */
     if (status < 0) {
         close(descriptor);
         return status;
     }
-    posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL);
+    *once = !S_ISREG(about.st_mode) && !S_ISBLK(about.st_mode);
+    if (!*once)
+        posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL);
     return descriptor;
+}
+
+descriptor_t file_open_read(const char *path)
+{
+    bool once = false;
+    int descriptor = open_for_reading(path, O_NONBLOCK, &once);
+    if (descriptor < 0 || !once)
+        return descriptor;
+    close(descriptor);
+    return -ESPIPE; /* a pipe, a terminal: it cannot be read twice */
+}
+
+descriptor_t file_open_any(const char *path, bool *once)
+{
+    return open_for_reading(path, 0, once);
 }
 
 long file_read_at(descriptor_t descriptor, uint8_t *into, size_t bytes, uint64_t offset)
@@ -114,6 +129,12 @@ long file_read_at(descriptor_t descriptor, uint8_t *into, size_t bytes, uint64_t
         done += (size_t)got;
     }
     return (long)done;
+}
+
+long file_read_next(descriptor_t descriptor, uint8_t *into, size_t bytes)
+{
+    ssize_t got = read(descriptor, into, bytes);
+    return got < 0 ? -errno : (long)got;
 }
 
 int64_t file_bytes(int descriptor)

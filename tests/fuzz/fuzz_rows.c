@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Fuzzes the readers of container files: the scan of blocks, that of fronts, and the streaming
- * reader behind `cat`. What the scan finds sound from begin to end the reader must read as well, to
- * the same number of datums. Relies on libFuzzer and memfd_create. */
+ * Fuzzes the readers of container files: the scan of blocks, that of fronts, and the rows, those
+ * of a pipe and of what is damaged too. What the scan finds sound they must all read, to the same
+ * number of datums; what programs are given is what the scan finds intact. Relies on libFuzzer and
+ * memfd_create. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "archive/container.h"
+#include "archive/rows.h"
 #include "archive/scan.h"
 #include "base/check.h"
 
@@ -50,38 +51,52 @@ static int scan_all(const struct scan_source *source, int fronts, struct scan_to
     return totals->faults == 0;
 }
 
-static int read_all(const uint8_t *data, size_t size, uint64_t *datums)
+/* Rows of a file in memory; those of a block that is wrong are not counted. */
+static uint64_t read_all(const char *path, enum rows_damage damage, uint64_t *faults)
 {
-    static int file = -1;
-    char path[64], error[512];
-    struct container *container;
-    struct span datum;
-    int status;
-    if (file < 0)
-        file = memfd_create("fuzz", 0);
-    CHECK(file >= 0 && ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == (ssize_t)size);
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-    *datums = 0;
-    if (container_open(path, &container, error, sizeof(error)) < 0)
-        return 0;
-    while ((status = container_next(container, &datum, error, sizeof(error))) == 1)
-        ++*datums;
-    container_close(container);
-    return status == 0;
+    struct catalog catalog = {0};
+    struct rows *rows;
+    struct rows_event event;
+    uint64_t datums = 0;
+    *faults = 0;
+    CHECK(catalog_add(&catalog, path, CATALOG_DATUMS) == 1);
+    CHECK(rows_open(&rows, &catalog, damage) == 0);
+    do {
+        CHECK(rows_next(rows, &event) == 0);
+        CHECK(damage == ROWS_SHOW || event.kind != ROWS_DATUM || !event.doubtful);
+        datums += event.kind == ROWS_DATUM && !event.doubtful;
+        *faults += event.kind == ROWS_FAULT;
+    } while (event.kind != ROWS_END);
+    rows_close(rows);
+    catalog_free(&catalog);
+    return datums;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct span file = {data, size};
-    struct scan_source source = {read_memory, &file, size};
-    struct scan_totals totals, fronts;
-    uint64_t datums;
+    static int file = -1;
+    struct span bytes = {data, size};
+    struct scan_source source = {.read = read_memory, .context = &bytes, .bytes = size};
+    struct scan_source pipe = source;
+    struct scan_totals totals, fronts, once;
+    uint64_t skip_faults, show_faults;
+    char path[64];
+    pipe.bytes = SCAN_BYTES_UNKNOWN;
+    pipe.forward = true;
+    if (file < 0)
+        file = memfd_create("fuzz", 0);
+    CHECK(file >= 0 && ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == (ssize_t)size);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
     int sound = scan_all(&source, 0, &totals);
     scan_all(&source, 1, &fronts);
-    int read = read_all(data, size, &datums);
+    scan_all(&pipe, 0, &once);
+    uint64_t skipped = read_all(path, ROWS_SKIP, &skip_faults);
+    uint64_t shown = read_all(path, ROWS_SHOW, &show_faults);
+    CHECK(skipped == totals.datums && shown <= skipped);
     if (sound) {
-        CHECK(read && datums == totals.datums);
+        CHECK(skip_faults == 0 && show_faults == 0 && shown == skipped);
         CHECK(fronts.datums == totals.datums && fronts.blocks == totals.blocks);
+        CHECK(once.faults == 0 && once.datums == totals.datums);
     }
     return 0;
 }
