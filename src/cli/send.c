@@ -451,8 +451,7 @@ out:
     synth_free(sender.synth);
     rows_close(sender.rows);
     catalog_free(&sender.catalog);
-    if (sender.outbox.descriptor >= 0)
-        descriptor_close(sender.outbox.descriptor);
+    descriptor_close(sender.outbox.descriptor);
     if (sender.slots != NULL)
         private_memory_unmap(sender.slots, slots_bytes);
     subject_close(&subject);
