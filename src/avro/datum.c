@@ -186,11 +186,64 @@ static enum reject walk_items(struct walk *walk, const struct layout_node *node,
     }
 }
 
+/* What holds others: `node` is an array, a map, a union or a record. */
+static enum reject walk_inside(struct walk *walk, const struct layout_node *node, uint32_t depth,
+                               uint32_t leaf, bool listing)
+{
+    const struct layout *layout = walk->layout;
+    const uint8_t *first = walk->at;
+    enum reject reason;
+    int64_t integer;
+
+    if (depth >= LAYOUT_DEPTH_MAX)
+        return REJECT_DEPTH;
+    switch (node->kind) {
+    case LAYOUT_ARRAY:
+    case LAYOUT_MAP:
+        return walk_items(walk, node, depth);
+    case LAYOUT_UNION: {
+        reason = walk_long(walk, &integer);
+        if (reason != REJECT_NONE)
+            return reason;
+        if (integer < 0 || integer >= (int64_t)node->count) {
+            walk->at = first;
+            return REJECT_UNION;
+        }
+        if (listing)
+            for (int64_t i = 0; i < integer; i++) {
+                uint32_t before = layout->links[node->first + i];
+                if (!(before & LAYOUT_LINK_REENTRY))
+                    leaf += layout->nodes[before].leaves;
+            }
+        uint32_t link = layout->links[node->first + integer];
+        return walk_node(walk, link & ~LAYOUT_LINK_REENTRY, depth + 1, leaf,
+                         listing && !(link & LAYOUT_LINK_REENTRY));
+    }
+    default: /* LAYOUT_RECORD */
+        for (uint32_t i = 0; i < node->count; i++) {
+            uint32_t link = layout->links[node->first + i];
+            bool inner = listing && !(link & LAYOUT_LINK_REENTRY);
+            if (inner && layout->nodes[link].kind == LAYOUT_DOUBLE && walk->end - walk->at >= 8) {
+                double value; /* the most common leaf, without a call */
+                memcpy(&value, walk->at, 8);
+                walk->at += 8;
+                walk_note_leaf(walk, &layout->nodes[link], leaf++, walk->at - 8, 0, value);
+                continue;
+            }
+            reason = walk_node(walk, link & ~LAYOUT_LINK_REENTRY, depth + 1, leaf, inner);
+            if (reason != REJECT_NONE)
+                return reason;
+            if (inner)
+                leaf += layout->nodes[link].leaves;
+        }
+        return REJECT_NONE;
+    }
+}
+
 static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t depth, uint32_t leaf,
                              bool listing)
 {
-    const struct layout *layout = walk->layout;
-    const struct layout_node *node = &layout->nodes[node_index];
+    const struct layout_node *node = &walk->layout->nodes[node_index];
     const uint8_t *first = walk->at;
     enum reject reason;
     int64_t integer;
@@ -242,51 +295,7 @@ static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t de
         }
         return reason;
     default:
-        break;
-    }
-
-    if (depth >= LAYOUT_DEPTH_MAX)
-        return REJECT_DEPTH;
-    switch (node->kind) {
-    case LAYOUT_ARRAY:
-    case LAYOUT_MAP:
-        return walk_items(walk, node, depth);
-    case LAYOUT_UNION: {
-        reason = walk_long(walk, &integer);
-        if (reason != REJECT_NONE)
-            return reason;
-        if (integer < 0 || integer >= (int64_t)node->count) {
-            walk->at = first;
-            return REJECT_UNION;
-        }
-        if (listing)
-            for (int64_t i = 0; i < integer; i++) {
-                uint32_t before = layout->links[node->first + i];
-                if (!(before & LAYOUT_LINK_REENTRY))
-                    leaf += layout->nodes[before].leaves;
-            }
-        uint32_t link = layout->links[node->first + integer];
-        return walk_node(walk, link & ~LAYOUT_LINK_REENTRY, depth + 1, leaf,
-                         listing && !(link & LAYOUT_LINK_REENTRY));
-    }
-    default: /* LAYOUT_RECORD */
-        for (uint32_t i = 0; i < node->count; i++) {
-            uint32_t link = layout->links[node->first + i];
-            bool inner = listing && !(link & LAYOUT_LINK_REENTRY);
-            if (inner && layout->nodes[link].kind == LAYOUT_DOUBLE && walk->end - walk->at >= 8) {
-                double value; /* the most common leaf, without a call */
-                memcpy(&value, walk->at, 8);
-                walk->at += 8;
-                walk_note_leaf(walk, &layout->nodes[link], leaf++, walk->at - 8, 0, value);
-                continue;
-            }
-            reason = walk_node(walk, link & ~LAYOUT_LINK_REENTRY, depth + 1, leaf, inner);
-            if (reason != REJECT_NONE)
-                return reason;
-            if (inner)
-                leaf += layout->nodes[link].leaves;
-        }
-        return REJECT_NONE;
+        return walk_inside(walk, node, depth, leaf, listing);
     }
 }
 
