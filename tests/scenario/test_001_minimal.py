@@ -68,7 +68,7 @@ def test_001_silent_after_a_while(seed):
         fleet.source("engine", signals.samples(1)).finish()
         fleet.settle({"engine": 1})
         assert fleet.channel("engine")["state"] == "running"
-        wait_until(lambda: fleet.channel("engine")["state"] == "silent", seconds=8, pause=0.2)
+        wait_until(lambda: fleet.channel("engine")["state"] == "silent", pause=0.2)
         fleet.source("engine", signals.samples(1, start=1)).finish()
         fleet.settle({"engine": 2})
         assert fleet.channel("engine")["state"] == "running"
@@ -93,7 +93,7 @@ def test_001_interrupt_is_a_clean_stop_too(seed):
         fleet.source("engine", signals.samples(10)).finish()
         fleet.settle({"engine": 10})
         fleet.manager.send_signal(signal.SIGINT)
-        assert fleet.manager.wait(20) == 0, fleet.log()
+        assert fleet.manager.wait(60) == 0, fleet.log()
         fleet.manager = None
         assert container.payload(fleet.files("engine"))[1] == 10
         assert not fleet.relay_processes()
@@ -104,6 +104,6 @@ def test_001_stop_and_json(seed, flotilla):
         listed = json.loads(flotilla("status", "--json", "-c", fleet.file, check=0).stdout)
         assert [channel["name"] for channel in listed["channels"]] == ["engine"]
         flotilla("stop", "-c", fleet.file, check=0)
-        assert fleet.manager.wait(5) == 0
+        assert fleet.manager.wait(60) == 0
         fleet.manager = None
         assert flotilla("status", "-c", fleet.file).returncode == 1

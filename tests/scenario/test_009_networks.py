@@ -130,6 +130,6 @@ def test_009_a_port_in_use_fails_alone(seed):
             fleet.source("good", signals.samples(100)).finish()
             assert fleet.settle({"good": 100})["good"]["datums_recorded"] == 100
             other.close()
-            fleet.wait_running(["bad"], seconds=10)
+            fleet.wait_running(["bad"])
             fleet.source("bad", signals.samples(100)).finish()
             assert fleet.settle({"bad": 100})["bad"]["datums_recorded"] == 100

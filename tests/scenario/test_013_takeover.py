@@ -164,7 +164,7 @@ def test_013_a_slow_disk_holds_up_no_restart_and_no_reload(rng, flotilla):
             else:
                 flotilla("restart", "engine", "-c", fleet.file, check=0)
             assert fleet.channel("engine")["pid"] != pid
-            tracer.wait(10)
+            tracer.wait(60)
         print(f"{time.monotonic() - begun:.2f} s for 6")
         sent = source.stop()["sent"]
         channel = fleet.settle({"engine": sent})["engine"]
@@ -284,7 +284,7 @@ def test_013_what_a_dead_relay_left_is_finished(way, rng, flotilla, tmp_path):
             os.kill(relay, signal.SIGSTOP)
             fleet.manager.send_signal(signal.SIGTERM)
             os.kill(relay, signal.SIGKILL)
-            assert fleet.manager.wait(30) == 0
+            assert fleet.manager.wait(60) == 0
             fleet.manager = None
         assert container.payload(fleet.files("engine")) == (b"".join(pool), 3000)
         assert all(path.suffix == ".avro" for path in fleet.files("engine"))
@@ -311,7 +311,7 @@ def test_013_a_stop_counts_what_nobody_could_finish(removed, rng, flotilla, tmp_
         assert engine["datums_recorded"] + engine["datums_unrecorded"] == 3000, engine
         assert engine["datums_unrecorded"] > 0 and engine["unsynced_datums"] == 0, engine
         assert container.payload(fleet.files("engine"))[1] <= 3000
-        fleet.manager.wait(10)
+        fleet.manager.wait(60)
         fleet.manager = None
 
 
@@ -775,7 +775,7 @@ def test_013_an_address_changes_before_the_new_buffer_had_a_relay(rng, tmp_path)
         fleet.channels["engine"]["buffer"] = "8MiB"
         fleet.write()
         fleet.reload(check=1)
-        assert fleet.manager.wait(10) == -signal.SIGKILL
+        assert fleet.manager.wait(60) == -signal.SIGKILL
         time.sleep(0.05)
         fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
         fleet.write()
@@ -858,7 +858,7 @@ def test_013_a_manager_killed_as_it_closes_an_address(then, rng):
         both = [Pinger(address, signals.samples(60_000), 5_000) for address in (old, new)]
         time.sleep(0.3)
         fleet.reload(check=1)
-        assert fleet.manager.wait(10) == -signal.SIGKILL
+        assert fleet.manager.wait(60) == -signal.SIGKILL
         if then == "changed back":
             fleet.channels["engine"]["listen"] = old
             fleet.write()
@@ -866,7 +866,7 @@ def test_013_a_manager_killed_as_it_closes_an_address(then, rng):
         fleet.start()
         time.sleep(0.3)
         heard = fleet.channel("engine")["datagrams_received"]
-        wait_until(lambda: fleet.channel("engine")["datagrams_received"] > heard + 100, seconds=5)
+        wait_until(lambda: fleet.channel("engine")["datagrams_received"] > heard + 100)
         taken = [each.stop() for each in both]
         channel = fleet.settle()["engine"]
         known = channel["datagrams_received"] + channel["datagrams_dropped"]
@@ -1023,7 +1023,7 @@ def test_013_a_new_manager_has_what_the_keeper_holds(rng, manager_lives):
         fleet.start()
         if manager_lives:
             os.kill(first.pid, signal.SIGCONT)
-            assert first.wait(10) == 1
+            assert first.wait(60) == 1
         channel = fleet.settle({"engine": len(pool)})["engine"]
         assert channel["datums_recorded"] == len(pool) and channel["datagrams_dropped"] == 0
         assert len(fleet.processes("flotilla-keeper")) == len(fleet.relay_processes()) == 1
@@ -1068,7 +1068,7 @@ def test_013_a_runtime_folder_removed_after_reloads(rng, flotilla):
         first = fleet.manager
         shutil.rmtree(fleet.folder / "run")
         fleet.start()
-        assert first.wait(10) == 1
+        assert first.wait(60) == 1
         assert len(fleet.relay_processes()) == 1
 
 
@@ -1112,11 +1112,11 @@ def test_013_a_manager_under_sanitizers(rng, tmp_path):
                 shutil.rmtree(fleet.folder / "run")
                 first = fleet.manager
                 fleet.start()
-                assert first.wait(20) == 1
+                assert first.wait(60) == 1
             sent = source.stop()["sent"]
             assert fleet.settle({"a": sent})["a"]["datums_recorded"] == sent
             assert command("stop").returncode == 0
-            assert fleet.manager.wait(20) == 0
+            assert fleet.manager.wait(60) == 0
             fleet.manager = None
     finally:
         del os.environ["ASAN_OPTIONS"], os.environ["UBSAN_OPTIONS"]
@@ -1133,7 +1133,7 @@ def test_013_a_layout_that_goes_as_its_relay_starts(rng, tmp_path):
     (tmp_path / "flotilla-relay").chmod(0o755)
     with Fleet({"engine": {"schema": signals.SCHEMA}}, prefix=tmp_path, run=False) as fleet:
         fleet.start(wait=False)
-        fleet.wait_running(seconds=5)
+        fleet.wait_running()
         assert "engine.layout: No such file" in fleet.log()
         fleet.source("engine", signals.samples(100)).finish()
         assert fleet.settle({"engine": 100})["engine"]["datums_recorded"] == 100
@@ -1207,7 +1207,7 @@ def test_013_only_one_manager_after_a_lost_runtime_folder(rng, how):
         else:
             (fleet.folder / "run").rename(fleet.folder / "old")
         fleet.start()
-        assert first.wait(10) == 1
+        assert first.wait(60) == 1
         assert f"process {fleet.manager.pid} manages it now: leaving the fleet to it" in fleet.log()
         wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)
         assert fleet.relays() == relays, "the relays were taken over, not replaced"
@@ -1236,7 +1236,7 @@ def test_013_a_stop_soon_after_the_runtime_folder_was_removed(rng, flotilla, gon
             (fleet.folder / "run" / "manager.lock").unlink()
         done = flotilla("stop", "-c", fleet.file, check=0)
         assert "engine: 3000 received, 0 rejected, 0 dropped, 3000 recorded" in done.stdout
-        assert fleet.manager.wait(10) == 0
+        assert fleet.manager.wait(60) == 0
         fleet.manager = None
         assert not fleet.relay_processes() and not fleet.processes("flotilla-keeper")
         assert container.payload(fleet.files("engine")) == (b"".join(pool), len(pool))
@@ -1260,7 +1260,7 @@ def test_013_a_superseded_manager_changes_nothing(rng, asked):
                 fcntl.flock(lock, fcntl.LOCK_EX)  # as another manager does
                 client.sendall(json.dumps(asked).encode() + b"\n")
                 answer = client.recv(65536)
-                assert fleet.manager.wait(10) == 1
+                assert fleet.manager.wait(60) == 1
             if asked["verb"] != "stop":
                 assert json.loads(answer)["error"].startswith("another manager has the fleet")
         assert "another process manages it now: leaving the fleet to it" in fleet.log()

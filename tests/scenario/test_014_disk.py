@@ -114,7 +114,7 @@ def test_014_failing_system_calls(fault, tmp_path, seed, flotilla):
         wait_until(lambda: relay(), what="the relay")
         for pid in relay():
             os.kill(pid, signal.SIGTERM)
-        assert tracer.wait(30) == 0, log.read_text()
+        assert tracer.wait(60) == 0, log.read_text()
         said = log.read_text().splitlines()[-1]
         assert "stopped: 3000 datagrams received, 0 rejected" in said, log.read_text()
         kept, not_kept = (int(part.split(" ")[0]) for part in
@@ -290,7 +290,7 @@ def test_014_names_are_synced_with_the_datums(tmp_path, seed, flotilla):
         fleet.source("engine", signals.samples(2000, pad=1000), rate=1500).finish()
         with open(f"/proc/{tracer.pid}/task/{tracer.pid}/children") as file:
             os.kill(int(file.read().split()[0]), signal.SIGTERM)
-        assert tracer.wait(30) == 0
+        assert tracer.wait(60) == 0
     trace = (tmp_path / "trace").read_text()
     calls = "".join({"renameat2": "R", "fdatasync": "D", "fsync": "F"}[call] for call in
                     re.findall(r"^\d+ +(renameat2|fdatasync|fsync)\(", trace, re.M))

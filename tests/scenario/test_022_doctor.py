@@ -137,7 +137,7 @@ def test_022_a_fault_is_found_and_mended(network, fault, seed):
         def mended():
             found = doctor(fleet, network.inside).get(place, {"level": "ok"})
             return found["level"] == "ok"
-        wait_until(mended, seconds=5, what=f"{fix!r} to mend it")
+        wait_until(mended, what=f"{fix!r} to mend it")
 
 
 def test_022_an_ipv6_group_on_loopback_works_once_mended(network, seed):

@@ -350,7 +350,7 @@ def zsh_line(keys, folder):
         os.execvpe("zsh", ["zsh", "-f", "-i"], environment)
     said = b""
 
-    def read_until(wanted, seconds=20):
+    def read_until(wanted, seconds=60):
         nonlocal said
         end = time.monotonic() + seconds
         while wanted not in said:

@@ -325,7 +325,7 @@ def test_025_a_clock_set_back_does_not_make_a_silent_channel_run(seed, tmp_path)
         fleet.settle({"engine": 10})
         assert fleet.channel("engine")["state"] == "running"
         back.touch()
-        wait_until(lambda: fleet.channel("engine")["state"] == "silent", seconds=10, pause=0.2,
+        wait_until(lambda: fleet.channel("engine")["state"] == "silent", pause=0.2,
                    what="silence to be noticed")
 
 
@@ -343,7 +343,7 @@ def test_025_retention_counts_the_first_look(seed):
                                            "retain": {"size": "1MiB"}}) as fleet:
         fleet.source("engine", signals.samples(4000, pad=1000)).finish()
         assert fleet.channel("engine")["datagrams_received"]
-        wait_until(lambda: bytes_held(fleet) <= 1 << 20, seconds=6, what="the old ones to go")
+        wait_until(lambda: bytes_held(fleet) <= 1 << 20, seconds=20, what="the old ones to go")
 
 
 def test_025_a_full_disk_is_looked_through_at_once(needs_root, tmp_path, seed):
@@ -372,7 +372,7 @@ def test_025_a_full_disk_is_looked_through_at_once(needs_root, tmp_path, seed):
                     other.flush()
             fleet.source("engine", signals.samples(2000, start=1, pad=1000)).finish()
             # Not after a period of 30 s.
-            wait_until(lambda: not list(folder.glob("*-20200101*")), seconds=6, what="room")
+            wait_until(lambda: not list(folder.glob("*-20200101*")), seconds=20, what="room")
             channel = wait_until(
                 lambda: (c := fleet.channel("engine"))["state"] == "running"
                 and not c["unsynced_datums"] and c, what="recording to go on")
@@ -513,7 +513,7 @@ def test_025_stop_tells_what_each_channel_has_come_to(seed):
             fleet.source("b", signals.samples(5)).finish()
             fleet.settle({"a": 32, "b": 5})
             done = flotilla("stop", *words, "-c", fleet.file, check=0)
-            assert fleet.manager.wait(10) == 0
+            assert fleet.manager.wait(60) == 0
             fleet.manager = None
             if words:
                 a, b = json.loads(done.stdout)["channels"]

@@ -16,7 +16,9 @@ from harness.torture import BATCH, Storm
 RATE = 100_000  # of 64-byte datums
 SLOWER = 100_000 if LONG else 20_000
 POOL = 3_000_000 if LONG else 1_000_000
-pytestmark = pytest.mark.usefixtures("needs_root")  # for queues beyond the system's limit
+pytestmark = [pytest.mark.usefixtures("needs_root"),  # for queues beyond the system's limit
+              # The long ones are as fast as the machine: not two of them at a time.
+              *LONG * [pytest.mark.xdist_group("storm")]]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def test_026_a_relay_stopped(rng, pool, offload, turn):
             pid = fleet.relays()["engine"]
             os.kill(pid, signal.SIGSTOP)
             instant = time.time_ns()
-            wait_until(lambda: fleet.relays().get("engine", pid) != pid, seconds=5,
+            wait_until(lambda: fleet.relays().get("engine", pid) != pid,
                        what="the hung relay to be replaced")
             return instant
         storm.each(stop_relay, 10 if LONG else 4, (0.05, 0.5))

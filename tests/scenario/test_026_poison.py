@@ -109,5 +109,5 @@ def test_026_what_is_not_counted_is_not_zero(seed, prefix):
         wait_until(lambda: fleet.channel("engine")["datums_recorded"] == 20)
         assert fleet.channel("engine")["datagrams_dropped"] is None
         assert "? dropped" in flotilla("stop", "-c", fleet.file, check=0).stdout
-        fleet.manager.wait(30)
+        fleet.manager.wait(60)
         fleet.manager = None

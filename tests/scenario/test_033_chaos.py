@@ -142,7 +142,7 @@ def test_033_chaos(rng, turn):
                 assert channel["datagrams_received"] == channel["datums_recorded"] == sent[name]
                 assert channel["datagrams_dropped"] == channel["datums_unrecorded"] == 0
             # One that was suspended just now is followed first.
-            wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1, seconds=10,
+            wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1,
                        what="one keeper")
             assert len(fleet.relay_processes()) == 2
             fleet.stop()

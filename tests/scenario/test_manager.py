@@ -137,7 +137,7 @@ def test_manager_makes_way_for_what_can_be_started(then, rng):
         if then == "stopped":
             done = flotilla("stop", "-c", fleet.file, check=0)
             assert "engine: 100 received, 0 rejected, 50 dropped, 100 recorded" in done.stdout
-            assert fleet.manager.wait(10) == 0
+            assert fleet.manager.wait(60) == 0
             return
         fleet.channels["engine"]["listen"] = fleet.addresses.group()
         del fleet.channels["engine"]["buffer"]
@@ -293,7 +293,7 @@ def test_manager_watch_prints_until_interrupted(two):
                              stdout=subprocess.PIPE, text=True)
     shown = [json.loads(watch.stdout.readline()) for _ in range(2)]
     watch.send_signal(signal.SIGINT)
-    assert watch.wait(10) == 0
+    assert watch.wait(60) == 0
     watch.stdout.close()
     assert all(len(one["channels"]) == 2 for one in shown)
 
