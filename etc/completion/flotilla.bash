@@ -52,8 +52,9 @@ _flotilla()
         options='-c --config --rate --count --batch --from --seed --json --to --interface --schema
             --time --sequence'
         ;;
-    listen) options='-c --config --full --decimated --input --count --timeout --json' ;;
-    cat) options='--count --schema' ;;
+    listen) options='-c --config --full --decimated --input --count --timeout --json
+            --fields' ;;
+    cat) options='--count --fields --schema' ;;
     info) options='--count --json' ;;
     verify) options='--json' ;;
     recover) options='-o --output --schema --json' ;;
@@ -74,7 +75,7 @@ _flotilla()
     recover,-o | recover,--output) _flotilla_files '*.avro' "$current" ;;
     *,--interface) _flotilla_words "$(cd /sys/class/net 2>/dev/null && echo *)" "$current" ;;
     send,--rate | send,--count | send,--batch | send,--seed | send,--to) ;;
-    *,--time | *,--sequence | *,--timeout | listen,--count | cat,--count) ;;
+    *,--time | *,--sequence | *,--timeout | *,--fields | listen,--count | cat,--count) ;;
     *)
         if [[ $current == -* ]]; then
             _flotilla_words "$options" "$current"

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * flotilla cat: the datums of container files as JSON lines, whoever wrote the file, finished or
  * still open. What can be read is printed; where it cannot be, the offset and the reason follow.
- * Relies on archive/rows and schema/json. */
+ * Relies on archive/rows and cli/fields. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "archive/rows.h"
 #include "base/check.h"
+#include "cli/fields.h"
 #include "cli/options.h"
 #include "cli/recording.h"
 #include "cli/verb.h"
-#include "schema/json.h"
 
 const char verb_cat_help[] =
-    "usage: flotilla cat FILE|FOLDER... [--count N] [--schema]\n"
+    "usage: flotilla cat FILE|FOLDER... [--count N] [--fields PATH,...] [--schema]\n"
     "\n"
     "Prints the datums of Avro container files, one JSON object a line. Reads files that are\n"
     "still being written (.avro.part) and files of other programs (codecs null and deflate).\n"
@@ -22,9 +22,12 @@ const char verb_cat_help[] =
     "  flotilla cat recordings/engine/*.avro\n"
     "  flotilla cat recordings/engine/*.avro.part --count 10\n"
     "  flotilla cat --schema recordings/engine/*.avro.part\n"
+    "  flotilla cat recordings/engine/*.avro --fields time,position.lat | jq .position.lat\n"
     "\n"
-    "  --count N   stop after N datums of all files together\n"
-    "  --schema    print each file's schema, as it stands in the file, and no datums\n"
+    "  --count N           stop after N datums of all files together\n"
+    "  --fields PATH,...   only these fields, dotted for nested records ('flotilla schema' lists\n"
+    "                      them), where they stand in the whole datum; what is not there is null\n"
+    "  --schema            print each file's schema, as it stands in the file, and no datums\n"
     "\n"
     "Numbers are written with the digits that read back to the same value; NaN and infinities as\n"
     "\"NaN\", \"Infinity\", \"-Infinity\"; bytes and fixed as strings, one character a byte.\n"
@@ -38,6 +41,7 @@ struct cat {
     bool schema_only;
     struct catalog catalog;
     struct rows *rows;
+    struct fields fields;
     struct json_text text;
 };
 
@@ -46,8 +50,7 @@ static bool print_datum(struct cat *cat, const struct rows_event *row)
 {
     size_t bytes;
     json_text_clear(&cat->text);
-    enum reject reason = datum_write_json(schema_root(scan_schema(rows_scan(cat->rows))),
-                                          row->datum, &bytes, &cat->text);
+    enum reject reason = fields_write(&cat->fields, row->datum, &bytes, &cat->text);
     CHECK(reason == REJECT_NONE && bytes == row->datum.bytes); /* rows has checked it */
     json_text_add(&cat->text, "\n", 1);
     if (cat->text.failed)
@@ -61,6 +64,11 @@ static int tell(const struct cat *cat, size_t file, const char *what)
     fflush(stdout); /* so that the reason stands behind what was read */
     fprintf(stderr, "%s: %s\n", cat->catalog.files[file].path, what);
     return EXIT_FAILED;
+}
+
+static void pass_over(struct cat *cat, size_t file)
+{
+    rows_seek(cat->rows, &(struct row_position){.file = file + 1});
 }
 
 /* Prints the schema of the file that begins, and goes to the next one. */
@@ -78,8 +86,20 @@ static int print_schema(struct cat *cat, size_t file)
         snprintf(what, sizeof(what), "offset 0: %s", header->fault);
         code = tell(cat, file, what);
     }
-    rows_seek(cat->rows, &(struct row_position){.file = file + 1});
+    pass_over(cat, file);
     return code;
+}
+
+/* A file begins, or one that was joined behind another. */
+static int begin_file(struct cat *cat, size_t file)
+{
+    char error[512];
+    if (cat->schema_only)
+        return print_schema(cat, file);
+    if (fields_begin(&cat->fields, scan_schema(rows_scan(cat->rows)), error, sizeof(error)))
+        return EXIT_OK;
+    pass_over(cat, file);
+    return tell(cat, file, error);
 }
 
 static int cat_rows(struct cat *cat)
@@ -96,7 +116,7 @@ static int cat_rows(struct cat *cat)
             break;
         if (event.kind == ROWS_FAULT)
             code = tell(cat, event.at.file, event.what);
-        if (event.kind == ROWS_FILE && cat->schema_only && print_schema(cat, event.at.file) != 0)
+        if (event.kind == ROWS_FILE && begin_file(cat, event.at.file) != EXIT_OK)
             code = EXIT_FAILED;
         if (event.kind != ROWS_DATUM)
             continue;
@@ -112,6 +132,7 @@ int verb_cat(int argc, char **argv)
     struct cat cat = {.left = UINT64_MAX};
     const struct option_rule rules[] = {
         {.name = "count", .kind = OPTION_COUNT, .into = &cat.left, .low = 1},
+        {.name = "fields", .kind = OPTION_TEXT, .into = &cat.fields.given},
         {.name = "schema", .kind = OPTION_FLAG, .into = &cat.schema_only},
     };
     int files = options_read(rules, ARRAY_COUNT(rules), argc, argv);
@@ -119,6 +140,10 @@ int verb_cat(int argc, char **argv)
         return EXIT_USAGE;
     if (files == 0)
         return verb_usage(argv[0], "which FILE?");
+    if (!fields_parse(&cat.fields, argv[0])) {
+        fields_free(&cat.fields);
+        return EXIT_USAGE;
+    }
     int code = recording_list(&cat.catalog, files, argv + 1, CATALOG_DATUMS);
     int status = rows_open(&cat.rows, &cat.catalog, ROWS_SHOW);
     if (status < 0)
@@ -127,6 +152,7 @@ int verb_cat(int argc, char **argv)
         code = EXIT_FAILED;
     rows_close(cat.rows);
     catalog_free(&cat.catalog);
+    fields_free(&cat.fields);
     json_text_free(&cat.text);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "flotilla cat: could not write all of the output\n");

@@ -9,6 +9,7 @@
 
 #include "base/calendar.h"
 #include "base/check.h"
+#include "cli/fields.h"
 #include "cli/options.h"
 #include "cli/subject.h"
 #include "cli/verb.h"
@@ -24,7 +25,7 @@
 
 const char verb_listen_help[] =
     "usage: flotilla listen CHANNEL [--full | --decimated | --input] [--count N] [--json]\n"
-    "                       [--timeout DURATION] [-c FILE]\n"
+    "                       [--fields PATH,...] [--timeout DURATION] [-c FILE]\n"
     "\n"
     "Joins a channel's stream on the channel's interface and prints a line per datum: when it\n"
     "arrived (UTC), who sent it, and its fields as JSON.\n"
@@ -39,6 +40,7 @@ const char verb_listen_help[] =
     "  --count N           stop after N datums\n"
     "  --timeout DURATION  stop after so long; exit 1 if --count was not reached by then\n"
     "  --json              nothing but one JSON object a line\n"
+    "  --fields PATH,...   only these fields, as 'flotilla cat' has them\n"
     "  -c, --config FILE   the fleet file\n"
     "\n"
     "A stream that goes to a single address is received by taking that address: nobody else can\n"
@@ -48,7 +50,7 @@ struct listener {
     const struct subject *subject;
     bool json;
     uint64_t left; /* datums still to print */
-
+    struct fields fields;
     struct json_text text;
 };
 
@@ -85,9 +87,9 @@ static int print_opaque(struct listener *listener, const struct net_message *mes
     json_text_clear(&listener->text);
     if (!listener->json)
         add_origin(&listener->text, message);
-    enum reject reason = datum_write_json(schema_root(listener->subject->schema),
-                                          (struct span){datum, front + message->bytes.bytes},
-                                          &bytes, &listener->text);
+    enum reject reason =
+        fields_write(&listener->fields, (struct span){datum, front + message->bytes.bytes}, &bytes,
+                     &listener->text);
     json_text_add(&listener->text, "\n", 1);
     listener->left--;
     return reason != REJECT_NONE || listener->text.failed ||
@@ -117,8 +119,7 @@ static int print_datagram(struct listener *listener, const struct net_message *m
             break;
         rest.at += framing->prefix_bytes;
         rest.bytes -= framing->prefix_bytes;
-        reason =
-            datum_write_json(schema_root(listener->subject->schema), rest, &bytes, &listener->text);
+        reason = fields_write(&listener->fields, rest, &bytes, &listener->text);
         if (reason == REJECT_NONE && bytes == 0)
             reason = REJECT_TRAILING; /* no number of datums without bytes uses the rest up */
         if (reason != REJECT_NONE)
@@ -179,16 +180,23 @@ static int listen_on(struct listener *listener, int descriptor, struct net_batch
 }
 
 /* Joins the stream. A descriptor, or a negative errno after telling. */
-static int open_stream(const struct config_channel *channel, const char *stream,
-                       const struct address *address)
+static int open_stream(const struct config_channel *channel, const char *stream)
 {
     char text[NET_ADDRESS_TEXT_BYTES];
     bool input = strcmp(stream, "input") == 0;
+    const struct channel_settings *settings = &channel->settings;
+    const struct address *address = strcmp(stream, "decimated") == 0 ? &settings->decimated
+                                    : input                          ? &settings->listen
+                                                                     : &settings->full;
+    if (address->family == 0) {
+        fprintf(stderr, "flotilla listen: channel %s has no %s stream\n", settings->name, stream);
+        return -ENOENT;
+    }
     const struct net_receive_options options = {
         .listen = *address,
-        .interface = channel->settings.interface,
-        .sources = channel->settings.sources,
-        .source_count = input ? channel->settings.source_count : 0,
+        .interface = settings->interface,
+        .sources = settings->sources,
+        .source_count = input ? settings->source_count : 0,
         .queue_bytes = LISTEN_QUEUE_BYTES,
     };
     net_write_address(text, address);
@@ -196,7 +204,7 @@ static int open_stream(const struct config_channel *channel, const char *stream,
         fprintf(stderr,
                 "flotilla listen: the input of %s, %s, is a single address, which its relay has; "
                 "listen to its full stream instead\n",
-                channel->settings.name, text);
+                settings->name, text);
         return -EADDRINUSE;
     }
     int descriptor = net_open_receiver(&options);
@@ -207,8 +215,7 @@ static int open_stream(const struct config_channel *channel, const char *stream,
         fprintf(stderr, "flotilla listen: %s is not an address of this machine\n", text);
     else if (descriptor < 0)
         fprintf(stderr, "flotilla listen: cannot receive from %s on interface %s: %s\n", text,
-                channel->settings.interface[0] ? channel->settings.interface : "(any)",
-                strerror(-descriptor));
+                settings->interface[0] ? settings->interface : "(any)", strerror(-descriptor));
     return descriptor;
 }
 
@@ -216,6 +223,7 @@ int verb_listen(int argc, char **argv)
 {
     bool full = false, decimated = false, input = false;
     const char *given = NULL;
+    char error[512];
     uint64_t timeout_ms = 0;
     struct subject subject = {0};
     struct listener listener = {.subject = &subject, .left = UINT64_MAX};
@@ -224,6 +232,7 @@ int verb_listen(int argc, char **argv)
         {.name = "decimated", .kind = OPTION_FLAG, .into = &decimated},
         {.name = "input", .kind = OPTION_FLAG, .into = &input},
         {.name = "json", .kind = OPTION_FLAG, .into = &listener.json},
+        {.name = "fields", .kind = OPTION_TEXT, .into = &listener.fields.given},
         {.name = "count", .kind = OPTION_COUNT, .into = &listener.left, .low = 1},
         {.name = "timeout", .kind = OPTION_DURATION, .into = &timeout_ms},
         {.name = "config", .letter = 'c', .kind = OPTION_TEXT, .into = &given},
@@ -238,17 +247,14 @@ int verb_listen(int argc, char **argv)
 
     int descriptor = -1;
     void *memory = NULL;
-    int code = subject_open_channel(&subject, argv[0], given, argv[1]);
+    int code = fields_parse(&listener.fields, argv[0])
+                   ? subject_open_channel(&subject, argv[0], given, argv[1])
+                   : EXIT_USAGE;
     if (code != EXIT_OK)
         goto out;
     code = EXIT_FAILED;
-    const struct channel_settings *settings = &subject.channel->settings;
-    const char *stream = decimated ? "decimated" : input ? "input" : "full";
-    const struct address *address = decimated ? &settings->decimated
-                                    : input   ? &settings->listen
-                                              : &settings->full;
-    if (address->family == 0) {
-        fprintf(stderr, "flotilla listen: channel %s has no %s stream\n", settings->name, stream);
+    if (!fields_begin(&listener.fields, subject.schema, error, sizeof(error))) {
+        fprintf(stderr, "flotilla listen: channel %s: %s\n", argv[1], error);
         goto out;
     }
     memory = private_memory_map(net_batch_bytes(LISTEN_MESSAGES));
@@ -256,7 +262,7 @@ int verb_listen(int argc, char **argv)
         fprintf(stderr, "flotilla listen: %s\n", strerror(ENOMEM));
         goto out;
     }
-    descriptor = open_stream(subject.channel, stream, address);
+    descriptor = open_stream(subject.channel, decimated ? "decimated" : input ? "input" : "full");
     if (descriptor < 0)
         goto out;
     interrupt_install();
@@ -275,6 +281,7 @@ out:
     if (memory != NULL)
         private_memory_unmap(memory, net_batch_bytes(LISTEN_MESSAGES));
     json_text_free(&listener.text);
+    fields_free(&listener.fields);
     subject_close(&subject);
     return code;
 }

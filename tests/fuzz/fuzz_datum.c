@@ -404,7 +404,7 @@ static void check_json(const struct judged *by, struct span rest, enum reject re
 
 /* Prints what columns show of a datum that is valid, by the schema and not by columns: `text` gets
  * it as columns_write_json would print it, and whether anything is there at all is returned.
- * `may_be_null`: this or something around it is in a union. */
+ * `may_be_null`: this or something around it is in a union of several. */
 struct shown {
     const uint8_t *at, *end;
     struct json_text *text;
@@ -526,9 +526,10 @@ static bool show(struct shown *shown, const struct schema *type, bool may_be_nul
         show_items(shown, type);
         return true;
     case LAYOUT_UNION:
+        may_be_null |= type->count > 1;
         type = type->branches[show_long(shown)];
         if (has_columns(shown, type))
-            return show(shown, type, true);
+            return show(shown, type, may_be_null);
         pass(shown, type);
         show_text(shown, "null");
         return false;

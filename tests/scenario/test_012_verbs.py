@@ -18,30 +18,14 @@ CHANNEL = {"schema": ENGINE, "full": True, "time": "time", "sequence": "counter"
            "decimated": {"to": True, "factor": 5, "algorithm": "average"}}
 
 
-def listening(fleet, *arguments):
-    """Starts `flotilla listen` and waits until it has joined: it is the only other socket there."""
-    child = subprocess.Popen([str(FLOTILLA), "listen", "-c", str(fleet.file), *arguments],
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    fleet._children.append(child)
-
-    def has_socket():
-        with open(f"/proc/{child.pid}/net/udp") as file:
-            inodes = {line.split()[9] for line in file.readlines()[1:]}
-        links = subprocess.run(["ls", "-l", f"/proc/{child.pid}/fd"], capture_output=True,
-                               text=True).stdout
-        return any(f"socket:[{inode}]" in links for inode in inodes)
-    wait_until(has_socket, what="listen to join")
-    return child
-
-
 def lines(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
 def test_012_send_listen_cat_agree(seed, flotilla):
     with Fleet({"engine": CHANNEL}) as fleet:
-        full = listening(fleet, "engine", "--full", "--json", "--count", "200")
-        few = listening(fleet, "engine", "--decimated", "--json", "--count", "40")
+        full = fleet.listening("engine", "--full", "--json", "--count", "200")
+        few = fleet.listening("engine", "--decimated", "--json", "--count", "40")
         sent = json.loads(flotilla("send", "engine", "--rate", "1000", "--count", "200", "--json",
                                    "-c", fleet.file, check=0).stdout)
         assert sent["datums_sent"] == 200 and sent["errors"] == 0

@@ -424,6 +424,21 @@ class Fleet:
         self._children.append(child)
         return Load(child)
 
+    def listening(self, *arguments):
+        """Starts `flotilla listen` and waits until it has joined: it has no other socket."""
+        child = subprocess.Popen([str(FLOTILLA), "listen", "-c", str(self.file), *arguments],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._children.append(child)
+
+        def has_socket():
+            with open(f"/proc/{child.pid}/net/udp") as file:
+                inodes = {line.split()[9] for line in file.readlines()[1:]}
+            links = subprocess.run(["ls", "-l", f"/proc/{child.pid}/fd"], capture_output=True,
+                                   text=True).stdout
+            return any(f"socket:[{inode}]" in links for inode in inodes)
+        wait_until(has_socket, what="listen to join")
+        return child
+
     def sink(self, address, interface="lo", arrivals=False):
         """Starts a receiver of an address and waits until it is bound; with `arrivals` it keeps
         the kernel's time of each arrival as well."""
