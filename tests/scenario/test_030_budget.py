@@ -4,6 +4,7 @@
 The counts come from the relay under callgrind (bench/budget.py) and repeat to the digit on
 one compiler; another compiler makes other code, so a change of it is a reason to renew."""
 import json
+import re
 import shutil
 import sys
 
@@ -53,3 +54,12 @@ def test_growth_and_an_unnoticed_gain_are_told():
                 {"a": 1030, "b": 1031, "c": 900, "d": 899, "new": 5}.items()}
     faults = budget.judge(measured, allowed)
     assert [fault.split(":")[0] for fault in faults] == ["b", "d", "new", "gone"]
+
+
+def test_the_document_shows_the_budget():
+    text = (ROOT / "docs/internals/cost.md").read_text()
+    rows = {name: {"receiving": int(receiving.replace(",", "")),
+                   "both threads": int(both.replace(",", ""))}
+            for name, receiving, both in re.findall(r"^\| (.*) \| ([\d,]+) \| ([\d,]+) \|$", text,
+                                                    re.M)}
+    assert rows == json.loads(budget.FILE.read_text())["instructions"]
