@@ -85,6 +85,16 @@ static const char *const texts[] = {
     "\"long\"",
     "\"int\"",
     "{\"type\":\"enum\",\"name\":\"Only\",\"symbols\":[\"One\",\"Two\"]}",
+    "{\"type\":\"record\",\"name\":\"Rare\",\"fields\":[{\"name\":\"o\",\"type\":[{\"type\":"
+    "\"record\","
+    "\"name\":\"O\",\"fields\":[{\"name\":\"n\",\"type\":[\"null\"]},{\"name\":\"x\",\"type\":["
+    "\"O\","
+    "\"float\"]},{\"name\":\"y\",\"type\":\"float\"}]}]},{\"name\":\"z\",\"type\":{\"type\":"
+    "\"fixed\","
+    "\"name\":\"Z\",\"size\":0}},{\"name\":\"p\",\"type\":{\"type\":\"array\",\"items\":{\"type\":"
+    "\"record\",\"name\":\"Q\",\"fields\":[{\"name\":\"a\",\"type\":\"double\"},{\"name\":\"b\","
+    "\"type\":"
+    "\"float\"}]}}}]}",
 };
 #define SCHEMAS ARRAY_COUNT(texts)
 
