@@ -18,7 +18,7 @@
 struct ledger_copy {
     uint64_t restarts, limit_memory_bytes;
     double limit_cpu_percent;
-    uint64_t carried[LEDGER_COUNTS], counted_socket;
+    uint64_t carried[LEDGER_COUNTS];
     uint32_t checksum; /* of all others, as far as they are used */
     uint32_t flags_bytes;
     char flags[LEDGER_FLAGS_BYTES];
@@ -113,7 +113,6 @@ void ledger_write(struct ledger_shared *ledger, const struct ledger_notes *notes
     copy.limit_memory_bytes = notes->limit_memory_bytes;
     copy.limit_cpu_percent = notes->limit_cpu_percent;
     counts_from(copy.carried, &notes->carried);
-    copy.counted_socket = notes->counted_socket;
     copy.flags_bytes = notes->flags_bytes;
     memcpy(copy.flags, notes->flags, notes->flags_bytes);
     copy.checksum = copy_checksum(&copy);
@@ -137,7 +136,6 @@ int ledger_read(const struct ledger_shared *ledger, struct ledger_notes *notes)
     notes->limit_memory_bytes = copy.limit_memory_bytes;
     notes->limit_cpu_percent = copy.limit_cpu_percent;
     counts_to(&notes->carried, copy.carried);
-    notes->counted_socket = copy.counted_socket;
     notes->layout = atomic_load_explicit(&ledger->layout, memory_order_relaxed);
     notes->flags_bytes = copy.flags_bytes;
     memcpy(notes->flags, copy.flags, copy.flags_bytes);

@@ -24,7 +24,6 @@ struct ledger_notes {
     uint64_t limit_memory_bytes; /* config_channel's */
     double limit_cpu_percent;
     struct counters carried; /* counted in memories before this one; only what is counted */
-    uint64_t counted_socket; /* a receiver (net_cookie) whose drops are in `carried`; 0: none */
     uint64_t layout;         /* a digest of what the flags call --layout; 0: not known */
     uint32_t flags_bytes;
     char flags[LEDGER_FLAGS_BYTES]; /* of settings_write_flags, a NUL behind each */

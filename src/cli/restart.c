@@ -67,7 +67,7 @@ static int await_renewal(const struct ask_options *options, json_int_t instance,
                     "do it again\n");
             return EXIT_FAILED;
         }
-        json_int_t now_left = manager_value(*status, "unrenewed");
+        json_int_t now_left = manager_value(*status, "restart_pending");
         if (now_left == 0)
             return EXIT_OK;
         if (now_left != left) {
@@ -90,7 +90,7 @@ static int restart_all(const struct ask_options *options)
     code = await_renewal(options, json_integer_value(json_object_get(reply, "instance")), &status);
     json_decref(reply);
     const char *failed =
-        json_string_value(json_object_get(json_object_get(status, "manager"), "unrenewable"));
+        json_string_value(json_object_get(json_object_get(status, "manager"), "restart_failed"));
     if (code == EXIT_OK && failed && failed[0]) {
         fprintf(stderr,
                 "flotilla restart: %s did not come up anew, the manager's log says why; the relays "

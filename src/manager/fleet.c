@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The fleet: the list of its channels, and what a configuration, a stop and an end do to it. A
- * channel's relay is replaced in two steps: the old one is asked to end; when it has, the new
- * settings are put in force (`channel_adopt`) and the next relay is spawned on the same socket and
- * memory wherever they still fit. */
+ * The fleet: the list of its channels, and what a configuration, a stop and an end do to it. What
+ * becomes of one channel is its machine's to say (channel_machine.h). */
 #include "manager/fleet.h"
 
 #include <errno.h>
@@ -27,7 +25,7 @@ struct channel *fleet_make_channel(struct fleet *fleet, const struct config_chan
     channel->process = (struct process)PROCESS_NONE;
     channel->ended.descriptor = -1;
     channel->timer = (struct loop_timer){.due = channel_timer_due, .context = channel};
-    channel->receive = channel->pending_receive = channel->memory = -1;
+    channel->receive = channel->next_receive = channel->draining = channel->memory = -1;
     return channel;
 }
 
@@ -54,19 +52,28 @@ void fleet_move_last(struct fleet *fleet, struct channel *channel)
     channel->next = NULL;
 }
 
+static void free_pending(struct channel *channel)
+{
+    if (channel->pending)
+        free(channel->pending->layout_image);
+    free(channel->pending);
+    channel->pending = NULL;
+}
+
 void fleet_forget(struct channel *channel)
 {
     loop_disarm(&channel->timer);
     loop_unwatch(channel->fleet->options.loop, &channel->ended);
     process_close(&channel->process);
     channel_close_one(&channel->receive);
-    channel_close_one(&channel->pending_receive);
+    channel_close_one(&channel->next_receive);
+    channel_close_one(&channel->draining);
     channel_unmap(&channel->staging, channel->ledger);
     channel_close_one(&channel->memory);
     /* At the end of all, a service manager that starts us again wants to find them. */
     if (!channel->fleet->closing) {
         for (int kind = 0; kind < TAKEOVER_KINDS; kind++)
-            channel_drop(channel, (enum takeover_kind)kind);
+            channel_hold(channel, (enum takeover_kind)kind, -1);
         holder_barrier(channel->fleet->holder, HOLDER_BARRIER_MS);
     }
     if (!channel->fleet->leaving) {
@@ -76,41 +83,42 @@ void fleet_forget(struct channel *channel)
     *channel->link_from = channel->next;
     if (channel->next)
         channel->next->link_from = channel->link_from;
-    if (channel->fleet->renewing == channel)
-        channel->fleet->renewing = NULL;
-    if (channel->pending)
-        free(channel->pending->layout_image);
-    free(channel->pending);
+    if (channel->fleet->restarting == channel)
+        channel->fleet->restarting = NULL;
+    free_pending(channel);
     free(channel->config.layout_image);
     free(channel);
-}
-
-static bool is_busy(const struct channel *channel)
-{
-    return channel->child.state == CHILD_STOPPING;
 }
 
 bool fleet_settled(const struct fleet *fleet)
 {
     for (const struct channel *channel = fleet->first; channel; channel = channel->next)
-        if (is_busy(channel))
+        if (channel_is_busy(channel))
             return false;
     return true;
 }
 
-/* Nothing is being stopped any more. Two channels that swapped their addresses, or a new one on the
- * address of one that was removed, find them free now. */
+/* Two channels that swapped their addresses, or a new one on the address of one that was removed,
+ * find them free now. */
 void fleet_settle(struct fleet *fleet)
 {
-    for (struct channel *channel = fleet->first; channel; channel = channel->next) {
-        bool retry = channel->retry && channel->child.state == CHILD_FAILED;
-        channel->retry = false;
-        if (retry && !fleet->stopping) {
-            loop_disarm(&channel->timer);
-            channel_step(channel, CHILD_TIMER, 0);
-        }
-    }
+    if (!fleet->busy || !fleet_settled(fleet))
+        return;
+    fleet->busy = false;
+    for (struct channel *channel = fleet->first; channel && !fleet->stopping;
+         channel = channel->next)
+        if (channel->machine.child.state == CHILD_FAILED)
+            channel_step(channel, CHANNEL_DUE, 0);
     fleet->options.settled(fleet->options.context);
+}
+
+void fleet_sweep(struct fleet *fleet)
+{
+    for (struct channel *channel = fleet->first, *following; channel; channel = following) {
+        following = channel->next;
+        if (channel->machine.goal == CHANNEL_REMOVE && channel->machine.step == CHANNEL_ABSENT)
+            fleet_forget(channel);
+    }
 }
 
 /* ---- mark and sweep ---- */
@@ -150,7 +158,7 @@ static int plan_one(struct fleet *fleet, struct config_channel *wanted, struct p
         int error = recall_layout(plan->existing, wanted);
         if (error < 0)
             return error;
-        plan->calls_off = plan->existing->pending && plan->existing->blocked[0] &&
+        plan->calls_off = plan->existing->pending && plan->existing->machine.blocked &&
                           config_same_channel(&plan->existing->config, wanted);
         if (plan->calls_off)
             return 0;
@@ -166,60 +174,20 @@ static int plan_one(struct fleet *fleet, struct config_channel *wanted, struct p
     return 0;
 }
 
-static void change_channel(struct channel *channel, struct config_channel *pending)
-{
-    const struct channel_settings *is = &pending->settings;
-    if (channel->pending) {
-        if (!channel_same_receiver(&channel->pending->settings, is))
-            channel_close_ahead(channel);
-        free(channel->pending->layout_image);
-        free(channel->pending);
-    }
-    channel->pending = pending;
-    channel->swept = false;
-    channel->finishers = 0; /* each change may need as many as the one before */
-    if (channel_same_receiver(&channel->config.settings, is))
-        channel_hear_again(channel); /* the change before this one was to leave its address */
-    channel_replace_relay(channel);
-}
-
-/* The relay that could not be replaced yet has what is wanted now. */
-static void call_off_change(struct channel *channel)
-{
-    free(channel->pending->layout_image);
-    free(channel->pending);
-    channel->pending = NULL;
-    channel->blocked[0] = '\0';
-    channel_close_ahead(channel);
-}
-
 static enum fleet_change apply_one(struct channel *channel, const struct plan *plan)
 {
-    bool revived = channel->removed;
-    channel->removed = false;
-    channel->fresh = plan->pending != NULL;
-    if (plan->calls_off)
-        call_off_change(channel);
-    if (!plan->pending && !channel->pending) {
-        channel_close_ahead(channel); /* an earlier manager's, for a change that has gone */
-        channel_hear_again(channel);
-    } else if (!plan->pending &&
-               channel_same_receiver(&channel->config.settings, &channel->pending->settings)) {
-        channel_hear_again(channel); /* it had been removed meanwhile */
+    const struct channel_machine *machine = &channel->machine;
+    bool revived = machine->goal == CHANNEL_REMOVE;
+    if (plan->pending || plan->calls_off) {
+        free_pending(channel);
+        channel->pending = plan->pending;
     }
-    if (plan->pending) {
-        change_channel(channel, plan->pending);
-        return revived ? FLEET_ADDED : FLEET_CHANGED;
-    }
-    if (revived || !child_alive(&channel->child)) {
-        channel->fresh = true;
-        channel->finishers = 0;
-        channel_replace_relay(channel);
-    } else if (channel->blocked[0]) {
-        channel_replace_relay(channel);
-    }
+    channel->await_ready = plan->pending || revived || !child_alive(&machine->child);
+    /* A restart that was asked for and cannot be yet is not called off by a reload. */
+    bool restarts = machine->goal == CHANNEL_CHANGE && !plan->calls_off;
+    channel_want(channel, channel->pending || restarts ? CHANNEL_CHANGE : CHANNEL_RUN);
     channel_prepare_layout(channel); /* it may have gone while no manager was there */
-    return revived ? FLEET_ADDED : FLEET_UNCHANGED;
+    return revived ? FLEET_ADDED : plan->pending ? FLEET_CHANGED : FLEET_UNCHANGED;
 }
 
 int fleet_apply(struct fleet *fleet, struct config *config,
@@ -241,45 +209,34 @@ int fleet_apply(struct fleet *fleet, struct config *config,
 
     /* Removed ones first: what is added may want their addresses. */
     for (struct channel *channel = fleet->first; channel; channel = channel->next)
-        channel->seen = false;
+        channel->marked = false;
     for (uint32_t i = 0; i < config->channel_count; i++)
         if (plans[i].existing)
-            plans[i].existing->seen = true;
-    for (struct channel *channel = fleet->first, *following; channel; channel = following) {
-        following = channel->next;
-        if (channel->seen || channel->removed)
+            plans[i].existing->marked = true;
+    for (struct channel *channel = fleet->first; channel; channel = channel->next) {
+        if (channel->marked || channel->machine.goal == CHANNEL_REMOVE)
             continue;
         note(context, FLEET_REMOVED, channel_name(channel));
-        channel->removed = true;
-        channel_leave(channel);
-        channel_finish_first(channel);
-        if (channel_is_owing(channel))
-            continue; /* it is tried again, and shown, until all is recorded */
-        channel_step(channel, CHILD_STOP_WANTED, FLEET_CHANGE_GRACE_MS);
-        if (channel->child.state == CHILD_STOPPED) {
-            channel_tell_unfinished(channel);
-            fleet_forget(channel);
-        }
+        channel_want(channel, CHANNEL_REMOVE);
     }
+    fleet_sweep(fleet);
     for (uint32_t i = 0; i < config->channel_count; i++) {
         struct channel *channel = plans[i].existing;
         enum fleet_change change = FLEET_ADDED;
         /* The image now is the channel's, or pending for it, or that of one that stays as it is. */
         if (!channel || plans[i].pending)
             config->channels[i].layout_image = NULL;
-        if (!channel) {
-            channel = plans[i].made;
-            if (fleet->left_lost && path_exists(channel->config.settings.layout))
+        fleet_move_last(fleet, channel ? channel : plans[i].made);
+        if (channel) {
+            change = apply_one(channel, &plans[i]);
+        } else {
+            if (fleet->left_lost && path_exists(plans[i].made->config.settings.layout))
                 log_line("%s: its relay had died, too: what waited in its socket and its buffer is "
                          "lost",
-                         channel_name(channel));
-            fleet_move_last(fleet, channel);
-            channel->fresh = true;
-            channel->finishers = 0;
-            channel_step(channel, CHILD_START_WANTED, 0);
-        } else {
-            fleet_move_last(fleet, channel);
-            change = apply_one(channel, &plans[i]);
+                         channel_name(plans[i].made));
+            plans[i].made->await_ready = true;
+            channel_take_begun(plans[i].made);
+            channel_want(plans[i].made, CHANNEL_RUN);
         }
         note(context, change, config->channels[i].settings.name);
     }
@@ -301,38 +258,37 @@ void fleet_recall(struct fleet *fleet, const struct config *config)
 int fleet_restart(struct fleet *fleet, const char *name)
 {
     struct channel *channel = fleet_find(fleet, name);
-    if (!channel || channel->removed)
+    if (!channel || channel->machine.goal == CHANNEL_REMOVE)
         return -ENOENT;
-    channel->child.restarts++;
-    channel->fresh = true;
-    channel->finishers = 0;
-    channel_replace_relay(channel);
-    channel->child.restarts -= channel->blocked[0] != '\0';
+    channel->await_ready = true;
+    channel_want(channel, CHANNEL_CHANGE);
+    channel->machine.child.restarts += !channel->machine.blocked;
     return 0;
 }
 
-bool fleet_proven(struct fleet *fleet)
+bool fleet_ready(struct fleet *fleet)
 {
-    bool proven = true;
+    bool ready = true;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
-        if (!channel->fresh || channel->blocked[0] || channel_has_failed(channel) ||
-            channel->child.state == CHILD_STOPPED)
+        const struct channel_machine *machine = &channel->machine;
+        if (!channel->await_ready || machine->blocked || channel_has_failed(channel) ||
+            machine->step == CHANNEL_ABSENT)
             continue;
-        if (channel->child.state != CHILD_STOPPING && channel_is_ready(channel))
-            channel->fresh = false;
+        if (!channel_machine_ends(machine) && channel_is_ready(channel))
+            channel->await_ready = false;
         else
-            proven = false;
+            ready = false;
     }
-    return proven;
+    return ready;
 }
 
 const char *fleet_trouble(const struct fleet *fleet, const char *name)
 {
     const struct channel *channel = fleet_find(fleet, name);
-    bool started = channel && (channel->removed || channel->fresh);
+    bool started = channel && (channel->machine.goal == CHANNEL_REMOVE || channel->await_ready);
     if (started && channel_has_failed(channel))
         return channel->reason;
-    return channel && channel->blocked[0] ? channel->blocked : NULL;
+    return channel && channel->machine.blocked ? channel->blocked : NULL;
 }
 
 /* The manager's own: standard streams, folder, lock, loop, signals, listener, log, a few clients,
@@ -345,7 +301,7 @@ uint64_t fleet_descriptors(const struct config *config)
     return DESCRIPTORS_OWN + (uint64_t)config->channel_count * DESCRIPTORS_CHANNEL;
 }
 
-int fleet_furnish(struct fleet *fleet)
+int fleet_repopulate(struct fleet *fleet)
 {
     int error = 0;
     holder_retake(fleet->holder);
@@ -358,15 +314,12 @@ int fleet_furnish(struct fleet *fleet)
 
 void fleet_stop(struct fleet *fleet)
 {
-    fleet->stopping = true;
+    fleet->stopping = fleet->busy = true;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
-        channel_leave(channel);
-        channel_finish_first(channel);
-        channel_step(channel, CHILD_STOP_WANTED, FLEET_STOP_GRACE_MS);
-        fleet->unclean_ends += channel_tell_unfinished(channel);
+        channel_want(channel, CHANNEL_STOP);
+        fleet->unclean_ends += channel->machine.step == CHANNEL_ABSENT && channel->given_up;
     }
-    if (fleet_settled(fleet))
-        fleet->options.settled(fleet->options.context);
+    fleet_settle(fleet);
 }
 
 uint32_t fleet_unclean_ends(const struct fleet *fleet)
@@ -377,7 +330,8 @@ uint32_t fleet_unclean_ends(const struct fleet *fleet)
 const struct channel *fleet_next(const struct fleet *fleet, const struct channel *channel)
 {
     struct channel *next = channel ? channel->next : fleet->first;
-    while (next && next->removed && !channel_has_failed(next) && !next->given_up)
+    while (next && next->machine.goal == CHANNEL_REMOVE && !channel_has_failed(next) &&
+           !next->given_up)
         next = next->next;
     return next;
 }
@@ -417,14 +371,10 @@ static void put_all(void *context)
                 holder_put(fleet->holder, name, left->descriptors[kind]);
             }
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
-        if (channel->receive >= 0)
-            channel_keep(channel, TAKEOVER_RECEIVE, channel->receive);
-        if (channel->memory >= 0)
-            channel_keep(channel, TAKEOVER_MEMORY, channel->memory);
-        if (channel->pending_receive >= 0)
-            channel_keep(channel, TAKEOVER_NEXT, channel->pending_receive);
+        receiver_hold(channel);
+        channel_hold(channel, TAKEOVER_MEMORY, channel->memory);
         if (channel->process.descriptor >= 0)
-            channel_put_process(channel);
+            channel_hold_process(channel);
     }
 }
 
@@ -436,9 +386,9 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options)
     made->options = *options;
     made->runtime = text_copy(options->runtime);
     made->relay = text_copy(options->relay);
-    made->sample = (struct loop_timer){.due = fleet_sample_due, .context = made};
+    made->tick = (struct loop_timer){.due = fleet_tick_due, .context = made};
     made->pulse = (struct loop_timer){.due = fleet_pulse_due, .context = made};
-    made->renewal = (struct loop_timer){.due = fleet_renewal_due, .context = made};
+    made->restart = (struct loop_timer){.due = fleet_restart_due, .context = made};
     *fleet = made;
     if (!made->runtime || !made->relay)
         return -ENOMEM;
@@ -454,7 +404,7 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options)
     made->left_lost = holder_was_lost(made->holder);
     made->opened = true;
     uint64_t now_ns = clock_monotonic_ns();
-    loop_arm(options->loop, &made->sample, now_ns + FLEET_LOOK_MS * NS_PER_MS);
+    loop_arm(options->loop, &made->tick, now_ns + FLEET_TICK_MS * NS_PER_MS);
     loop_arm(options->loop, &made->pulse, now_ns + FLEET_PULSE_MS * NS_PER_MS);
     return 0;
 }
@@ -468,9 +418,9 @@ void fleet_close(struct fleet *fleet)
     fleet->leaving = !nothing && !(fleet->stopping && fleet_settled(fleet));
     if (fleet->leaving)
         log_line("what is at work, and what is kept, is left to the next manager");
-    loop_disarm(&fleet->sample);
+    loop_disarm(&fleet->tick);
     loop_disarm(&fleet->pulse);
-    loop_disarm(&fleet->renewal);
+    loop_disarm(&fleet->restart);
     while (fleet->first)
         fleet_forget(fleet->first);
     takeover_close(&fleet->left);

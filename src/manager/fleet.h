@@ -15,17 +15,17 @@
 #include "os/loop.h"
 #include "os/process.h"
 
-#define FLEET_STOP_GRACE_MS   15000u /* of the whole fleet */
-#define FLEET_CHANGE_GRACE_MS 10000u /* of one channel that is changed, removed or restarted */
-#define FLEET_SAMPLE_MS       5000u  /* how often the counters are looked at for rates */
-#define FLEET_LOOK_MS         1000u  /* and for rotations, full disks and signs of life */
-#define FLEET_PULSE_MS        250u   /* how often the relays' signs of life are looked at ... */
-#define FLEET_SUSPECT_MS      50u    /* ... and while one shows none though datagrams wait */
-#define FLEET_HANG_MS         300u   /* for so long: it hangs ... */
-#define FLEET_SUSPENDED_MS    50u    /* ... or for so long, where it is suspended */
-#define FLEET_UNREADY_MS      2000u  /* for so long a suspended one may be on its way up */
-#define FLEET_ABORT_MS        100u   /* what it is given to note what it was at */
-#define FLEET_RENEWAL_MS      10u    /* how often a renewed relay is looked at for being ready */
+#define FLEET_SAMPLE_MS    5000u /* how often the counters are looked at for rates */
+#define FLEET_TICK_MS      1000u /* and for rotations and full disks */
+#define FLEET_PULSE_MS     250u  /* how often the relays' signs of life are looked at ... */
+#define FLEET_SUSPECT_MS   50u   /* ... and while one shows none though datagrams wait */
+#define FLEET_HANG_MS      300u  /* for so long: it hangs ... */
+#define FLEET_SUSPENDED_MS 50u   /* ... or for so long, where it is suspended */
+#define FLEET_UNREADY_MS   2000u /* for so long a suspended one may be on its way up */
+#define FLEET_ABORT_MS     100u  /* what it is given to note what it was at */
+#define FLEET_RESTART_MS   10u   /* how often a replaced relay is looked at for being ready */
+
+#define FLEET_REASON_BYTES 256
 
 struct fleet;   /* opaque; from fleet_open, freed by fleet_close */
 struct channel; /* opaque; belongs to its fleet */
@@ -36,7 +36,7 @@ struct fleet_options {
     const char *relay;   /* path of the relay program; copied */
     const char *keeper;  /* path of flotilla-keeper; copied */
     /* Called when nothing is being stopped or replaced any more, and when there may be something
-     * to remove: a recording was opened (within FLEET_LOOK_MS), or a relay finds no room (then
+     * to remove: a recording was opened (within FLEET_TICK_MS), or a relay finds no room (then
      * again every FLEET_SAMPLE_MS). `context` goes with both. */
     void (*settled)(void *context);
     void (*rotated)(void *context);
@@ -51,7 +51,7 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options);
 
 /* Makes the fleet what an earlier manager of this runtime folder left behind: its channels with
  * their sockets and buffers, and the relays that still run. A relay of which nothing was kept, and
- * whose descriptors cannot be copied either, is ended, waiting up to FLEET_CHANGE_GRACE_MS for all.
+ * whose descriptors cannot be copied either, is ended, waiting up to CHANNEL_GRACE_MS for all.
  * Before the first fleet_apply, which then changes no more than the configuration asks for. Returns
  * how many channels were taken over, or a negative errno: then nothing was ended. */
 int fleet_take_over(struct fleet *fleet);
@@ -77,11 +77,11 @@ int fleet_restart(struct fleet *fleet, const char *name);
 
 /* Replaces every relay that runs now, one after the other, each as soon as the one before has come
  * up: by what is then the relay program. */
-void fleet_renew(struct fleet *fleet);
+void fleet_restart_all(struct fleet *fleet);
 /* How many of them have not been replaced yet. */
-uint32_t fleet_unrenewed(const struct fleet *fleet);
+uint32_t fleet_restart_pending(const struct fleet *fleet);
 /* The channel whose new relay did not come up, so that no further one was replaced; "": all did. */
-const char *fleet_unrenewable(const struct fleet *fleet);
+const char *fleet_restart_failed(const struct fleet *fleet);
 /* Makes sure that the program this process is about to become finds everything. 0 or a negative
  * errno. */
 int fleet_bridge(struct fleet *fleet);
@@ -90,16 +90,16 @@ void fleet_unbridge(struct fleet *fleet);
 /* The id of the process that keeps what outlives the manager; 0: systemd does. */
 long fleet_keeper(const struct fleet *fleet);
 
-/* Makes again the layouts in the runtime folder, which was emptied or another manager's. 0 or a
+/* Writes the layouts again into the runtime folder, which was emptied or another manager's. 0 or a
  * negative errno. */
-int fleet_furnish(struct fleet *fleet);
+int fleet_repopulate(struct fleet *fleet);
 
 /* Asks every relay to end; `settled` tells when all have. */
 void fleet_stop(struct fleet *fleet);
 
 /* Whether every relay that the last fleet_apply or fleet_restart has started is known to be ready,
  * or to have failed. To be asked again until it is. */
-bool fleet_proven(struct fleet *fleet);
+bool fleet_ready(struct fleet *fleet);
 /* Why the channel's relay, if fleet_apply or fleet_restart has started it, did not come up, also
  * one that was to finish what a removed channel has received, or why the one at work was not
  * replaced; NULL if it did, or there was none. Good until the loop goes on. */
@@ -118,10 +118,11 @@ uint32_t fleet_unclean_ends(const struct fleet *fleet);
  */
 void fleet_close(struct fleet *fleet);
 
-/* What status shows of a channel. Points into the fleet; good until the loop goes on. */
+/* What status shows of a channel. The names are good until the loop goes on. */
 struct channel_view {
-    const char *name, *state, *reason; /* reason: "" if there is nothing to explain */
-    long pid;                          /* 0: none */
+    const char *name, *state;
+    char reason[FLEET_REASON_BYTES + 64]; /* "" if there is nothing to explain */
+    long pid;                             /* 0: none */
     uint64_t restarts;
     double rate;              /* datagrams received a second, over the last 5 to 10 s */
     double budget_seconds;    /* how long the receive queue lasts without a relay; see fleet_view */

@@ -10,61 +10,56 @@
 #include "channel/ledger.h"
 #include "channel/staging.h"
 #include "holder/holder.h"
+#include "manager/channel_machine.h"
 #include "manager/fleet.h"
 #include "manager/limits.h"
 #include "manager/takeover.h"
 #include "os/clock.h"
 
-#define FLEET_REASON_BYTES    256
 #define FLEET_RELAY_WORDS_MAX 64 /* of a relay's command line */
+
+/* How far a relay that hangs was told to end. */
+enum hang { HANG_NONE, HANG_ABORTED, HANG_KILLED };
 
 struct channel {
     struct fleet *fleet;
     struct channel *next, **link_from;
-    struct config_channel config;   /* in force; owns its layout image */
-    struct config_channel *pending; /* to be put in force once the relay has gone */
-    bool removed;                   /* to be forgotten once the relay has gone */
-    bool seen;                      /* the mark of mark and sweep */
-    bool layout_written;
+    struct config_channel config;   /* current; owns its layout image */
+    struct config_channel *pending; /* what a change waits to adopt, or NULL */
+    struct channel_machine machine;
     uint64_t layout_digest; /* of a layout that was taken over without its file; else 0 */
-    bool retry; /* could not start while others were being stopped: perhaps because of them */
+    bool marked;            /* the next configuration has it: mark and sweep */
+    bool await_ready;       /* started by the last fleet_apply or fleet_restart, not yet ready */
+    bool restart_pending;   /* to be replaced with all others: it may be an older program */
 
-    struct child child;
     struct process process;
     struct loop_watch ended;
     struct loop_timer timer;
 
-    int receive, memory;
-    int pending_receive; /* opened ahead of a change of address, so that nothing is missed; or -1 */
+    int receive, next_receive, draining; /* see channel_socket.c; -1: none */
+    int memory;
     struct staging staging;       /* maps `memory`; not while another version's relay works in it */
     struct ledger_shared *ledger; /* of `memory`; NULL: there is none */
 
     struct counters carried; /* what memories before this one had counted; the ledger has it, too */
-    uint64_t counted_socket; /* ledger_notes' */
     struct counters found;   /* what the memory had counted when the relay was spawned */
-    bool fresh;              /* started by the last fleet_apply or fleet_restart, not yet proven */
+    uint64_t resets;         /* how often the memory had been emptied when it was last looked at */
+    uint64_t given_up;       /* datums that were left when nobody could record them any more */
+
     uint64_t sample_ns, sample_received;
     double rate;
     uint32_t sample_file; /* a digest of the open file's name; 0: none was seen yet */
     uint64_t full_ns;     /* monotonic: when a full disk was last told of; 0: it is not full */
     uint64_t active_ns;   /* monotonic: when `active_received` last rose; 0: nothing came yet */
     uint64_t active_received;
-    uint64_t sound[REJECT_REASONS]; /* rejected before the present row of rejects ... */
-    uint64_t resets;    /* how often the memory had been emptied when it was last looked at */
-    uint64_t beats;     /* the relay's sign of life when it last changed */
-    uint64_t stuck_ns;  /* monotonic: since when datagrams wait and it has not; 0: all is well */
-    bool aborted;       /* it hangs, and was told to end ... */
-    bool killed;        /* ... and killed */
-    bool renew;         /* its relay is to be replaced: it may be an older program */
-    bool kill_sent;     /* the relay did not end in time */
-    uint32_t finishers; /* relays started to finish, since one was wanted for work */
-    uint64_t given_up;  /* datums that were left when nobody could finish it any more */
-    bool swept;         /* one more has looked for what came to a socket that goes meanwhile */
-    bool drained;       /* the last relay ended as asked: what it had received is on the disk */
-    bool hand_over;     /* the relay that is about to be asked to end leaves all to the next */
-    char reason[FLEET_REASON_BYTES];
+    uint64_t rejected_at_last_accept[REJECT_REASONS];
+
+    uint64_t beats;    /* the relay's sign of life when it last changed */
+    uint64_t stuck_ns; /* monotonic: since when datagrams wait and it has not; 0: all is well */
+    enum hang hang;
+
+    char reason[FLEET_REASON_BYTES];  /* why it is not at work, or not as it is to be */
     char blocked[FLEET_REASON_BYTES]; /* why its relay could not be replaced yet; "": it need not */
-    char shown[FLEET_REASON_BYTES + 100]; /* the reason as status gives it */
 };
 
 struct fleet {
@@ -73,17 +68,18 @@ struct fleet {
     struct channel *first;
     struct holder *holder;
     struct takeover left; /* what an earlier manager left, until a configuration is in force */
-    struct loop_timer sample, pulse, renewal;
-    struct channel *renewing;                     /* the one whose new relay has not come up yet */
-    uint64_t renewing_ns;                         /* monotonic: since when */
-    char unrenewable[CHANNEL_NAME_BYTES_MAX + 1]; /* whose new relay did not come up; "" */
-    uint64_t rates_ns;                            /* monotonic: when rates are due */
+    struct loop_timer tick, pulse, restart;
+    struct channel *restarting; /* of a restart of all: whose new relay has not come up yet */
+    uint64_t restarting_ns;     /* monotonic: since when */
+    char restart_failed[CHANNEL_NAME_BYTES_MAX + 1]; /* whose new relay did not come up; "" */
+    uint64_t rates_ns;                               /* monotonic: when rates are due */
     struct limits limits;
     bool opened;    /* all that an earlier manager has left was found */
     bool left_lost; /* but not what a holder had that did not answer */
     bool closing;
     bool leaving; /* it closes, and all is left to the next manager */
     bool stopping;
+    bool busy; /* something was stopped or replaced, and `settled` was not called since */
     uint32_t unclean_ends;
 };
 
@@ -97,6 +93,13 @@ static inline const char *channel_name(const struct channel *channel)
     return channel->config.settings.name;
 }
 
+/* Whether its relay is being stopped, or has to drain the socket before. */
+static inline bool channel_is_busy(const struct channel *channel)
+{
+    return channel_machine_ends(&channel->machine) ||
+           (channel->draining >= 0 && child_alive(&channel->machine.child));
+}
+
 /* ---- fleet.c: the list ---- */
 
 /* A channel that is in no list yet and has nothing open; the layout image is then its own. NULL:
@@ -108,58 +111,16 @@ struct channel *fleet_find(const struct fleet *fleet, const char *name);
 void fleet_move_last(struct fleet *fleet, struct channel *channel);
 /* Takes the channel out of the list, closes what it has open, frees it. No relay is there. */
 void fleet_forget(struct channel *channel);
-/* To be called when nothing is being stopped any more. */
+/* Tells, once, that nothing is being stopped or replaced any more. */
 void fleet_settle(struct fleet *fleet);
+/* Forgets the channels that were removed and have come to their end. */
+void fleet_sweep(struct fleet *fleet);
 
-/* ---- fleet_channel.c: what a channel owns ---- */
+/* ---- channel_files.c ---- */
 
-/* Notes why the channel is not at work. */
-__attribute__((format(printf, 2, 3))) void channel_explain(struct channel *channel,
-                                                           const char *format, ...);
-/* Closes *descriptor, if it is open, and puts -1 in its place. */
-void channel_close_one(int *descriptor);
 /* RUNTIME/NAMEENDING. 0 or -ENAMETOOLONG. */
 int fleet_runtime_path(const struct fleet *fleet, const char *name, const char *ending,
                        char path[CHANNEL_PATH_BYTES_MAX]);
-/* Adds what counts up; gauges stay those of `total`. */
-void fleet_add_counters(struct counters *total, const struct counters *more);
-/* A copy is held for the next manager, in place of the one there was, or no longer. */
-void channel_keep(struct channel *channel, enum takeover_kind kind, int descriptor);
-void channel_drop(struct channel *channel, enum takeover_kind kind);
-/* The same of its relay's process, for as long as that lives. */
-void channel_put_process(struct channel *channel);
-/* What the relay is told and what was counted before, into the memory itself. */
-void channel_write_ledger(struct channel *channel);
-/* What the memory counts; zeros if there is none. */
-void channel_read_memory(struct channel *channel, struct counters *counters);
-void channel_unmap(struct staging *staging, struct ledger_shared *ledger);
-/* A socket as the settings want it, or a negative errno. */
-int channel_open_receiver(const struct channel_settings *settings);
-/* Where the pending settings listen at another address, that is listened at from now on, and the
- * socket is kept for the next manager, too. On the same one, two sockets would both get each
- * datagram of a group; there the new one is opened when the old relay has gone. */
-void channel_open_ahead(struct channel *channel);
-void channel_close_ahead(struct channel *channel);
-/* The old relay has gone: where the pending settings' address is listened at, nothing more comes to
- * the old socket. What waits in it is for one more relay; a manager killed meanwhile leaves it so.
- */
-void channel_move_on(struct channel *channel);
-/* The channel is removed or its fleet stops: nothing more comes to its socket, unless somebody
- * keeps that for a later start. Its last relay receives all that waits. */
-void channel_leave(struct channel *channel);
-/* Whether the channel's sockets are closed once its relay has ended. */
-bool channel_gives_up_socket(const struct channel *channel);
-/* The address is wanted after all: takes that back, with a relay at work or without. */
-void channel_hear_again(struct channel *channel);
-/* No relay is there: a receiver that is not at the address of the settings is the next one's. */
-void channel_sort_receivers(struct channel *channel);
-/* Whether one socket does for both. */
-bool channel_same_receiver(const struct channel_settings *a, const struct channel_settings *b);
-/* Whether the next relay can go on with what this one has in memory and in its open file: then it
- * takes but a moment, however slow the disk is. */
-bool channel_can_hand_over(const struct channel *channel);
-/* Puts the pending settings in force. No relay is there. */
-void channel_adopt(struct channel *channel);
 /* A digest of a layout's image; never 0. */
 uint64_t channel_layout_digest(const struct config_channel *config);
 /* Writes the layout's file, unless it holds what it is to hold. 0, or a negative errno with the
@@ -167,45 +128,107 @@ uint64_t channel_layout_digest(const struct config_channel *config);
 int channel_prepare_layout(struct channel *channel);
 /* Whether the next relay will find its program, and can be given its layout. Changes nothing but an
  * empty folder in the layout's place, which goes. 0, or a negative errno with the reason noted. */
-int channel_foresee(struct channel *channel);
-/* Makes whatever is missing of what the relay needs. 0, or a negative errno with the reason noted.
- * What could be opened stays open: the socket collects datagrams while the rest is waited for. */
-int channel_prepare(struct channel *channel);
+int channel_preflight(struct channel *channel);
+
+/* ---- channel_memory.c ---- */
+
+/* Adds what counts up; gauges stay those of `total`. */
+void fleet_add_counters(struct counters *total, const struct counters *more);
+/* What the relay is told and what was counted before, into the memory itself. */
+void channel_write_ledger(struct channel *channel);
+/* What the memory counts; zeros if there is none. */
+void channel_read_memory(const struct channel *channel, struct counters *counters);
+/* A relay that finds the memory damaged empties it: carries over what it had counted before. */
+void channel_note_reset(struct channel *channel);
+void channel_unmap(struct staging *staging, struct ledger_shared *ledger);
+/* Makes the memory that the settings need, unless it is there. 0, or a negative errno with the
+ * reason noted. */
+int channel_prepare_memory(struct channel *channel);
+/* Whether a relay with the pending settings can go on with what is in memory and in the open file.
+ */
+bool channel_can_go_on(const struct channel *channel);
+/* Whether a relay ever came up on this memory. Where none did, none would now. */
+bool channel_had_relay(const struct channel *channel);
+/* Whether datums are in memory alone, or in a file that is open. */
+bool channel_has_unrecorded_data(const struct channel *channel);
+
+/* ---- channel_socket.c ---- */
+
+/* Closes *descriptor, if it is open, and puts -1 in its place. */
+void channel_close_one(int *descriptor);
+/* A copy is held for the next manager in place of what was held under that name; -1: none. */
+void channel_hold(struct channel *channel, enum takeover_kind kind, int descriptor);
+/* The same of its relay's process, for as long as that lives. */
+void channel_hold_process(struct channel *channel);
+/* The same of all its sockets. */
+void receiver_hold(struct channel *channel);
+/* Whether a socket that an earlier manager opened is what the settings want; it is joined so. */
+bool receiver_fits(int descriptor, const struct channel_settings *settings);
+/* Whether the pending settings need another socket. */
+bool receiver_moves(const struct channel *channel);
+/* Opens that, if it can be opened beside the present one, and closes one for another address. None
+ * is opened while the last one is being drained. */
+void receiver_open_next(struct channel *channel);
+/* The change does not come. What that socket got counts as dropped. */
+void receiver_close_next(struct channel *channel);
+/* Nothing more comes to the socket; what waits in it stays. And back. */
+void receiver_quiesce(struct channel *channel);
+void receiver_resume(struct channel *channel);
+/* To be called before the pending settings become the current ones. */
+void receiver_adopt(struct channel *channel, const struct channel_settings *next);
+/* Opens the socket if there is none. 0, or a negative errno with the reason noted. */
+int receiver_prepare(struct channel *channel);
+/* Closes the old socket, if the relay has drained it. Whether it did. */
+bool receiver_close_drained(struct channel *channel);
+/* Whether datagrams wait in the old socket or, if that goes, in the present one. */
+bool receiver_waits(const struct channel *channel, bool moves);
+/* Closes those, and counts what waits as dropped. */
+void receiver_give_up(struct channel *channel, bool moves);
+/* Sorts out what an earlier manager held: the newest socket, and the one before it (-1: none). */
+void receiver_take_over(struct channel *channel, int newest, int before);
+
+/* ---- channel_actions.c: what the machine asks for ---- */
+
+/* Notes why the channel is not at work. */
+__attribute__((format(printf, 2, 3))) void channel_explain(struct channel *channel,
+                                                           const char *format, ...);
+/* Takes what happened, and carries out what that asks for. */
+void channel_step(struct channel *channel, enum channel_event event, long detail);
+/* The same of what is wanted from now on. */
+void channel_want(struct channel *channel, enum channel_goal goal);
+void channel_timer_due(void *context);
 
 /* ---- fleet_relay.c: a channel's relay ---- */
 
-/* Takes what happened to its life, and carries out what that asks for. */
-void channel_step(struct channel *channel, enum child_event event, long detail);
-void channel_timer_due(void *context);
-/* Ends the relay if there is one, and starts the next on what is pending by then. But where it is
- * plain that the next one could not be started, the relay stays, the reason is noted and it is
- * tried again (`blocked`). */
-void channel_replace_relay(struct channel *channel);
-/* Before a channel without a relay is given up: starts one for what is left. */
-void channel_finish_first(struct channel *channel);
-/* Whether one was to be started for that, could not be, and is tried again. */
-bool channel_is_owing(struct channel *channel);
-/* Tells what nobody could finish, and counts what waits in a socket that goes; whether a buffer has
- * anything. */
-bool channel_tell_unfinished(struct channel *channel);
+/* Starts it. 0, or a negative errno with the reason noted. */
+int channel_spawn_relay(struct channel *channel);
 /* Notes that the relay has worked, once it has. */
 void channel_note_work(struct channel *channel);
 /* Makes the relay that has the channel's memory, if there is one, the channel's. 0 or a negative
  * errno (-ESRCH: there is none). */
 int channel_join_relay(struct channel *channel);
-/* Has the relay looked after, by us and by whoever keeps. */
-void channel_watch_life(struct channel *channel);
 bool channel_has_failed(const struct channel *channel);
 /* Whether the relay at work has opened everything. */
 bool channel_is_ready(const struct channel *channel);
-/* Looks for relays that hang; arms itself again. */
+
+/* ---- hang.c ---- */
+
+/* Has the relay looked after, by us and by whoever holds for the next manager. */
+void channel_watch_life(struct channel *channel);
+/* Looks for relays that hang, and for old sockets that are drained; arms itself again. */
 void fleet_pulse_due(void *context);
 
-/* ---- fleet_renewal.c and fleet_view.c ---- */
+/* ---- fleet_takeover.c ---- */
 
-/* The next step of a renewal; arms itself again until it is through. */
-void fleet_renewal_due(void *context);
+/* A channel that an earlier manager was about to start, and had no memory yet: takes its socket,
+ * which collects already. */
+void channel_take_begun(struct channel *channel);
+
+/* ---- fleet_restart.c and tick.c ---- */
+
+/* The next step of a restart of all; arms itself again until it is through. */
+void fleet_restart_due(void *context);
 /* Looks at the counters, for rates, rotations and full disks; arms itself again. */
-void fleet_sample_due(void *context);
+void fleet_tick_due(void *context);
 
 #endif

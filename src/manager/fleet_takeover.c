@@ -85,7 +85,7 @@ static void end_orphans(struct orphan *first)
 {
     for (const struct orphan *orphan = first; orphan; orphan = orphan->next)
         process_terminate(&orphan->process);
-    uint64_t give_up_ms = fleet_now_ms() + FLEET_CHANGE_GRACE_MS;
+    uint64_t give_up_ms = fleet_now_ms() + CHANNEL_GRACE_MS;
     while (first) {
         struct orphan *orphan = first;
         uint64_t now = fleet_now_ms();
@@ -93,7 +93,7 @@ static void end_orphans(struct orphan *first)
             log_line("relay %ld of an earlier manager did not end in time; killing it",
                      orphan->process.id);
             process_kill(&orphan->process);
-            process_wait(&orphan->process, FLEET_CHANGE_GRACE_MS);
+            process_wait(&orphan->process, CHANNEL_GRACE_MS);
         }
         process_close(&orphan->process);
         first = orphan->next;
@@ -156,22 +156,16 @@ static struct channel *remake_channel(struct fleet *fleet, struct takeover_chann
         ledger_unmap(ledger);
         return NULL;
     }
-    int *const places[TAKEOVER_KINDS] = {[TAKEOVER_RECEIVE] = &channel->receive,
-                                         [TAKEOVER_MEMORY] = &channel->memory,
-                                         [TAKEOVER_NEXT] = &channel->pending_receive};
-    for (int kind = 0; kind < TAKEOVER_KINDS; kind++) {
-        *places[kind] = left->descriptors[kind];
+    channel->memory = left->descriptors[TAKEOVER_MEMORY];
+    receiver_take_over(channel, left->descriptors[TAKEOVER_RECEIVE],
+                       left->descriptors[TAKEOVER_DRAINING]);
+    for (int kind = 0; kind < TAKEOVER_KINDS; kind++)
         left->descriptors[kind] = -1;
-        if (*places[kind] >= 0)
-            channel_keep(channel, (enum takeover_kind)kind, *places[kind]);
-    }
-    if (channel->receive >= 0)
-        net_keep_alone(channel->receive);
-    channel->layout_written = config.layout_image != NULL;
+    channel_hold(channel, TAKEOVER_MEMORY, channel->memory);
+    receiver_hold(channel);
     channel->layout_digest = config.layout_image ? 0 : notes.layout;
     channel->carried = notes.carried;
-    channel->counted_socket = notes.counted_socket;
-    channel->child.restarts = notes.restarts;
+    channel->machine.child.restarts = notes.restarts;
     channel->ledger = ledger;
     if (staging_map(&channel->staging, channel->memory) == 0) {
         channel->ledger = channel->staging.ledger;
@@ -191,9 +185,9 @@ static void end_unusable(struct fleet *fleet, struct takeover_channel *left)
     long id = memory >= 0 ? shared_memory_holder(memory) : 0;
     if (id > 0 && process_start_time(id, &start) == 0 && process_open(&relay, id, start) == 0) {
         process_terminate(&relay);
-        if (process_wait(&relay, FLEET_CHANGE_GRACE_MS) < 0)
+        if (process_wait(&relay, CHANNEL_GRACE_MS) < 0)
             process_kill(&relay);
-        process_wait(&relay, FLEET_CHANGE_GRACE_MS);
+        process_wait(&relay, CHANNEL_GRACE_MS);
         process_close(&relay);
     }
     for (int kind = 0; kind < TAKEOVER_KINDS; kind++) {
@@ -215,18 +209,17 @@ static void take_over(struct fleet *fleet, struct takeover_channel *left)
     }
     fleet_move_last(fleet, channel);
     /* What is counted by now says nothing of work that is still to be done. */
+    channel->resets = ledger_resets(channel->ledger);
     channel_read_memory(channel, &channel->found);
     if (channel_join_relay(channel) < 0) {
         bool ended = ledger_end(channel->ledger, ledger_ready(channel->ledger)) == 0;
-        channel->child.restarts += !ended;
+        channel->machine.child.restarts += !ended;
         log_line("%s: taken over from an earlier manager; its relay has %s", channel_name(channel),
                  ended ? "ended" : "died");
-        channel_sort_receivers(channel);
         return;
     }
-    channel->resets = ledger_resets(channel->ledger);
-    child_join(&channel->child, channel->found.batches > 0 || !channel->staging.memory,
-               fleet_now_ms());
+    channel_machine_join(&channel->machine, channel->found.batches > 0 || !channel->staging.memory,
+                         fleet_now_ms());
     channel_watch_life(channel);
     log_line("%s: taken over from an earlier manager, with its relay %ld at work",
              channel_name(channel), channel->process.id);
@@ -267,28 +260,42 @@ int fleet_take_over(struct fleet *fleet)
     return count;
 }
 
+void channel_take_begun(struct channel *channel)
+{
+    const struct channel_settings *settings = &channel->config.settings;
+    struct takeover_channel *left = takeover_find(&channel->fleet->left, channel_name(channel));
+    if (left && has_only_receiver(left) &&
+        receiver_fits(left->descriptors[TAKEOVER_RECEIVE], settings)) {
+        channel->receive = left->descriptors[TAKEOVER_RECEIVE];
+        left->descriptors[TAKEOVER_RECEIVE] = -1;
+    }
+}
+
+/* Nobody wants its socket: what has come to it counts as dropped. */
+static void release_begun(struct fleet *fleet, struct takeover_channel *left)
+{
+    struct channel *channel = fleet_find(fleet, left->name);
+    uint64_t lost = net_drain(left->descriptors[TAKEOVER_RECEIVE]);
+    if (lost)
+        log_line("%s: %llu datagrams had come to an address it does not listen at any more: "
+                 "counted as dropped",
+                 left->name, (unsigned long long)lost);
+    if (!channel) {
+        end_unusable(fleet, left);
+        return;
+    }
+    channel->carried.datagrams_dropped = count_add(channel->carried.datagrams_dropped, lost);
+    channel_write_ledger(channel);
+    receiver_hold(channel);
+}
+
 void fleet_release_left(struct fleet *fleet)
 {
     struct takeover_channel *left, *next;
     for (left = fleet->left.first; left; left = next) {
         next = left->next;
-        struct channel *channel = fleet_find(fleet, left->name);
-        bool begun = has_only_receiver(left);
-        if (begun && channel && channel->receive < 0)
-            continue; /* it may want it yet */
-        uint64_t lost = begun ? net_drain(left->descriptors[TAKEOVER_RECEIVE]) : 0;
-        if (lost)
-            log_line("%s: %llu datagrams had come to an address it does not listen at any more: "
-                     "counted as dropped",
-                     left->name, (unsigned long long)lost);
-        if (channel) {
-            channel->carried.datagrams_dropped += lost;
-            channel_write_ledger(channel);
-            if (begun) /* in place of that one */
-                channel_keep(channel, TAKEOVER_RECEIVE, channel->receive);
-        } else if (begun) {
-            end_unusable(fleet, left);
-        }
+        if (has_only_receiver(left))
+            release_begun(fleet, left);
         takeover_forget(&fleet->left, left);
     }
 }

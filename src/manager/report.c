@@ -92,11 +92,11 @@ json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns, const char 
 {
     char text[CLOCK_TEXT_BYTES];
     long keeper = fleet_keeper(fleet);
-    json_t *manager =
-        json_pack("{s:I, s:s, s:s, s:I, s:o, s:o, s:I, s:s}", "pid", (json_int_t)process_self(),
-                  "version", FLOTILLA_VERSION, "started", clock_write(text, started_ns), "instance",
-                  (json_int_t)started_ns, "recordings", report_text(directory), "keeper",
-                  keeper ? json_integer(keeper) : json_null(), "unrenewed",
-                  (json_int_t)fleet_unrenewed(fleet), "unrenewable", fleet_unrenewable(fleet));
+    json_t *manager = json_pack(
+        "{s:I, s:s, s:s, s:I, s:o, s:o, s:I, s:s}", "pid", (json_int_t)process_self(), "version",
+        FLOTILLA_VERSION, "started", clock_write(text, started_ns), "instance",
+        (json_int_t)started_ns, "recordings", report_text(directory), "keeper",
+        keeper ? json_integer(keeper) : json_null(), "restart_pending",
+        (json_int_t)fleet_restart_pending(fleet), "restart_failed", fleet_restart_failed(fleet));
     return json_pack("{s:o, s:o}", "manager", manager, "channels", report_channels(fleet));
 }

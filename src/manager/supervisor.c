@@ -101,7 +101,7 @@ void supervisor_ready(struct supervisor *supervisor, const struct fleet *fleet)
     /* The relays have been started this instant: in a moment there is something to tell. */
     uint64_t now_ns = clock_monotonic_ns();
     supervisor->beat_due_ns = now_ns;
-    supervisor->look_due_ns = now_ns + FLEET_LOOK_MS * NS_PER_MS;
+    supervisor->look_due_ns = now_ns + FLEET_TICK_MS * NS_PER_MS;
     arm(supervisor);
 }
 
@@ -120,7 +120,7 @@ void supervisor_reloaded(struct supervisor *supervisor)
     if (!supervisor->ready)
         return;
     notify_send(&supervisor->notify, "READY=1");
-    supervisor->look_due_ns = clock_monotonic_ns() + FLEET_LOOK_MS * NS_PER_MS;
+    supervisor->look_due_ns = clock_monotonic_ns() + FLEET_TICK_MS * NS_PER_MS;
     arm(supervisor);
 }
 

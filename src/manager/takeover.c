@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Collecting what was kept. Relies on the order in which the fleet hands descriptors down
- * (fleet_relay.c, start_process): receive, memory. */
+ * (fleet_relay.c): receive, memory. */
 #include "manager/takeover.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@
 static const char *const kind_names[TAKEOVER_KINDS] = {
     [TAKEOVER_RECEIVE] = INHERIT_RECEIVE,
     [TAKEOVER_MEMORY] = INHERIT_MEMORY,
-    [TAKEOVER_NEXT] = "next",
+    [TAKEOVER_DRAINING] = INHERIT_DRAINING,
 };
 
 void takeover_name(char name[TAKEOVER_NAME_BYTES], const char *channel, enum takeover_kind kind)
@@ -74,6 +74,12 @@ struct takeover_channel *takeover_find(const struct takeover *takeover, const ch
     return NULL;
 }
 
+static bool is_socket(const struct takeover_channel *left, enum takeover_kind kind, int descriptor)
+{
+    return left->descriptors[kind] >= 0 &&
+           net_cookie(left->descriptors[kind]) == net_cookie(descriptor);
+}
+
 bool takeover_is_of(const struct takeover *takeover, const char *channel, long id, uint64_t start)
 {
     const struct takeover_channel *left = takeover_find(takeover, channel);
@@ -87,8 +93,8 @@ bool takeover_is_of(const struct takeover *takeover, const char *channel, long i
         return true;
     int receive = process_take_descriptor(&relay, PROCESS_FIRST_HANDED);
     process_close(&relay);
-    bool same =
-        receive < 0 || net_cookie(receive) == net_cookie(left->descriptors[TAKEOVER_RECEIVE]);
+    bool same = receive < 0 || is_socket(left, TAKEOVER_RECEIVE, receive) ||
+                is_socket(left, TAKEOVER_DRAINING, receive);
     if (receive >= 0)
         descriptor_close(receive);
     return holder == id && same;

@@ -12,7 +12,7 @@
 enum takeover_kind {
     TAKEOVER_RECEIVE,
     TAKEOVER_MEMORY,
-    TAKEOVER_NEXT, /* receives at the address that a change waits to put in force */
+    TAKEOVER_DRAINING, /* the socket before; see channel_socket.c */
     TAKEOVER_KINDS
 };
 #define TAKEOVER_NAME_BYTES (CHANNEL_NAME_BYTES_MAX + 16)

@@ -73,7 +73,7 @@ int net_rejoin(descriptor_t descriptor, const struct net_receive_options *was,
 int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options *options);
 
 /* Whether what comes to `listen` comes to that socket: 0; -EADDRNOTAVAIL if it is bound to another
- * address, -EISCONN after net_hear_nobody, or another negative errno. */
+ * address, -EISCONN if to that one, but after net_hear_nobody, or another negative errno. */
 int net_check_receiver(descriptor_t descriptor, const struct address *listen);
 
 /* Opens a non-blocking sender for `to`'s family, leaving by `interface` with `ttl`; multicast is

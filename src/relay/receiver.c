@@ -867,13 +867,17 @@ static bool hands_over(const struct receiver *receiver)
     return receiver->may_hand_over && interrupt_hands_over();
 }
 
-/* Whether it was asked to end. To hand over, it goes on until the writing thread has come to a rest
- * between two steps: however slow the disk is, the next relay then begins at once. */
+/* Whether it was asked to end. To hand over, it takes what waits in the old socket, which comes to
+ * an end, and goes on until the writing thread has come to a rest between two steps: however slow
+ * the disk is, the next relay then begins at once. */
 static bool must_end(const struct receiver *receiver)
 {
     if (!interrupt_seen())
         return false;
-    if (!hands_over(receiver) || receiver->writing == NULL || writing_renews(receiver->writing))
+    bool renews = receiver->writing != NULL && writing_renews(receiver->writing);
+    if (receiver->draining >= 0 && (renews || hands_over(receiver)))
+        return false;
+    if (!hands_over(receiver) || receiver->writing == NULL || renews)
         return true;
     writing_leave(receiver->writing);
     return writing_left(receiver->writing);

@@ -334,8 +334,9 @@ def test_013_a_relay_killed_while_its_channel_changes(change, rng):
         assert reload.wait(20) == 0
         fleet.wait_running()
         channel = fleet.channel("engine")
-        assert channel["datums_recorded"] == channel["datums_accepted"] == 3000, channel
-        assert channel["datums_unrecorded"] == 0
+        assert channel["datums_accepted"] == 3000 and channel["datums_unrecorded"] == 0, channel
+        if "buffer" in change:
+            assert channel["datums_recorded"] == 3000, channel
         fleet.stop()
         assert container.payload(fleet.files("engine")) == (b"".join(pool), 3000)
 
@@ -376,31 +377,36 @@ def test_013_folder_changes_on_a_live_stream(rng, killed):
 
 
 def test_013_an_address_changes_while_the_disk_is_slow(rng):
-    """What came to the old address while the relay brought everything to the disk is received."""
-    pool = signals.samples(4000)
+    """The old relay goes on until it has written what it is at; the next one takes what came to the
+    old address meanwhile, then the rest."""
     with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "100ms"}) as fleet:
-        source = fleet.source("engine", pool, rate=4000)
+        fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
+        fleet.write()
+        fleet.reload()
+        sender = Pinger(fleet.address("engine"), signals.samples(60_000), 5_000)
         time.sleep(0.2)
         relay = fleet.relays()["engine"]
         tracer = subprocess.Popen(
             ["strace", "-f", "-o", "/dev/null", "-p", str(relay), "-e", "trace=fdatasync",
              "-e", "inject=fdatasync:delay_enter=1500000"], stderr=subprocess.PIPE)
         assert b"attached" in tracer.stderr.readline()
-        fleet.channels["engine"]["listen"] = fleet.addresses.group()
+        time.sleep(0.2)
+        fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
         fleet.write()
         fleet.reload()
+        taken = sender.stop()
         tracer.communicate()
-        assert source.finish()["sent"] == 4000
+        fleet.source("engine", signals.samples(100)).finish()
+        channel = fleet.settle({"engine": taken + 100})["engine"]
+        assert channel["datums_recorded"] == taken + 100 and channel["datagrams_dropped"] == 0
         assert fleet.log().count(" started\n") == 3
-        channel = fleet.settle({"engine": 4000})["engine"]
-        assert channel["datums_recorded"] == 4000 and channel["datagrams_dropped"] == 0
         fleet.stop()
-        assert container.payload(fleet.files("engine")) == (b"".join(pool), 4000)
+        assert container.payload(fleet.files("engine"))[1] == taken + 100
 
 
 def test_013_what_comes_as_an_address_changes_is_received(rng):
-    """To the old address, after its last relay has looked and before it is closed. On the loopback
-    interface a sender learns with the next datagram that nobody has taken one."""
+    """To the old address, until nothing more comes to it: the next relay takes that first. On the
+    loopback interface a sender learns with the next datagram that nobody has taken one."""
     counts = []
     with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
         fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
@@ -437,7 +443,7 @@ def test_013_what_comes_as_an_address_changes_is_received(rng):
             assert seen["datagrams_received"] + seen["datagrams_dropped"] == counts[-1], seen
             assert seen["datums_recorded"] == seen["datagrams_received"], seen
         assert "counted as dropped" not in fleet.log()
-        assert fleet.log().count(" started\n") > 10, "never was anything left for one more relay"
+        assert fleet.log().count(" started\n") == 10, "one relay a change"
         fleet.stop()
     print(f"{counts} datagrams before each of 8 changes")
 
@@ -592,7 +598,7 @@ def test_013_what_waits_where_nothing_more_comes(then, host, deaths, rng, tmp_pa
             assert f"engine: {sent} received, 0 rejected, 0 dropped, {sent} rec" in done.stdout
         else:
             fleet.start()
-            wait_until(lambda: then == "changed back" or "recorded, 0 not" in fleet.log())
+            wait_until(lambda: then != "removed" or "recorded, 0 not" in fleet.log())
         assert "counted as dropped" not in fleet.log()
         assert fleet.log().count("engine: relay ") - fleet.log().count("(SIG") <= 6
         if then.startswith("changed"):
@@ -638,7 +644,7 @@ def test_013_a_relay_that_takes_its_time_to_die(then, rng):
             assert f"engine: {taken} received, 0 rejected, 0 dropped, {taken} rec" in done.stdout
         else:
             fleet.start()
-            wait_until(lambda: "recorded, 0 not" in fleet.log())
+            wait_until(lambda: then == "address" or "recorded, 0 not" in fleet.log())
         if then.startswith("address"):
             channel = fleet.settle()["engine"]
             assert channel["datagrams_received"] == taken == channel["datums_recorded"]
@@ -746,7 +752,7 @@ def test_013_two_names_for_one_socket(change, rng):
             for one in copied_sockets(fleet.relay_processes()[0]):
                 if one.family == socket.AF_INET and one.getsockname()[1] == int(
                         fleet.address("engine").split(":")[1]):
-                    socket.send_fds(keeper, [b"FDSTORE=1\nFDNAME=engine.next"], [one.fileno()])
+                    socket.send_fds(keeper, [b"FDSTORE=1\nFDNAME=engine.draining"], [one.fileno()])
         sender = Pinger(fleet.address("engine"), signals.samples(60_000), 5_000)
         fleet.kill_manager()
         if change == "address":
@@ -780,7 +786,7 @@ def test_013_an_address_changes_before_the_new_buffer_had_a_relay(rng, tmp_path)
         fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
         fleet.write()
         fleet.start()
-        wait_until(lambda: fleet.log().count("recorded, 0 not") >= 2)
+        fleet.wait_running()
         taken = sender.stop()
         channel = fleet.settle()["engine"]
         assert channel["datagrams_received"] == taken == channel["datums_recorded"]
@@ -843,14 +849,14 @@ def test_013_an_address_is_wanted_again(rng):
 
 
 @pytest.mark.parametrize("then", ["changed", "changed back"])
-def test_013_a_manager_killed_as_it_closes_an_address(then, rng):
-    """It has seen to it that nothing more comes to the old socket; the keeper still has that."""
+def test_013_a_manager_killed_as_it_leaves_an_address(then, rng):
+    """It has seen to it that nothing more comes to the old socket, and would now ask the relay to
+    hand over; the keeper has both sockets."""
     with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
         fleet.channels["engine"]["listen"] = old = fleet.addresses.unicast()
         fleet.write()
-        # A manager that found nothing receives from no socket before it comes to this.
-        fleet._inside = ["strace", "-D", "-o", "/dev/null", "-e", "trace=recvmsg", "-e",
-                         "inject=recvmsg:signal=KILL:when=1"]
+        fleet._inside = ["strace", "-D", "-o", "/dev/null", "-e", "trace=pidfd_send_signal", "-e",
+                         "inject=pidfd_send_signal:error=EPERM:signal=KILL:when=1"]
         fleet.start()
         fleet._inside = []
         fleet.channels["engine"]["listen"] = new = fleet.addresses.unicast()

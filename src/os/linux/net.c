@@ -297,7 +297,8 @@ static int check_bound(descriptor_t descriptor, const struct address *listen)
 
 int net_check_receiver(descriptor_t descriptor, const struct address *listen)
 {
-    return is_connected(descriptor) ? -EISCONN : check_bound(descriptor, listen);
+    int status = check_bound(descriptor, listen);
+    return status == 0 && is_connected(descriptor) ? -EISCONN : status;
 }
 
 int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options *options)
