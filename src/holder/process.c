@@ -56,12 +56,12 @@ void process_holder_end(struct holder *holder)
 static int spawn(struct holder *holder)
 {
     char name[] = PROGRAM;
-    char *words[] = {name, holder->runtime, NULL}; /* by these it is found */
+    char *argv[] = {name, holder->runtime, NULL}; /* by this it is found */
     int ends[2], error = notify_pair(ends);
     if (error < 0)
         return error;
     const struct process_descriptor down = {INHERIT_REQUESTS, ends[0]};
-    error = process_spawn(&holder->process, holder->program, words, &down, 1, -1);
+    error = process_spawn(&holder->process, holder->program, argv, &down, 1, -1);
     descriptor_close(ends[0]);
     holder->connection.descriptor = ends[1];
     if (error == 0)
@@ -197,11 +197,11 @@ struct search {
     struct found *first; /* the oldest first */
 };
 
-static int note_holder(void *context, long id, const char *words, size_t bytes)
+static int note_holder(void *context, long id, const char *command_line, size_t bytes)
 {
     struct search *search = context;
-    size_t name = strlen(words) + 1;
-    if (name >= bytes || strcmp(words + name, search->runtime) != 0)
+    size_t name = strlen(command_line) + 1;
+    if (name >= bytes || strcmp(command_line + name, search->runtime) != 0)
         return 0;
     struct found *found = calloc(1, sizeof *found);
     int error = found ? process_start_time(id, &found->start) : -ENOMEM;
