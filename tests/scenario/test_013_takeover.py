@@ -36,6 +36,8 @@ def test_013_kills_under_load_lose_nothing(rng, storage):
                            "decimated": {"to": True, "factor": 10, "algorithm": "min-max"}}},
                storage=storage) as fleet:
         source = fleet.source("engine", pool, rate=rate)
+        # One that is killed before it has done any work is followed after a second only.
+        wait_until(lambda: fleet.channel("engine")["datagrams_received"] > 0)
         kills = 0
         while kills < KILLS // 4 and source.child.poll() is None:
             time.sleep(rng.uniform(0.002, 0.06))
@@ -1208,11 +1210,13 @@ def test_013_only_one_manager_after_a_lost_runtime_folder(rng, how):
         source = fleet.source("engine", pool, rate=5000)
         time.sleep(0.2)
         relays, first = fleet.relays(), fleet.manager
+        os.kill(first.pid, signal.SIGSTOP)  # it notices only when the other one is there
         if how == "removed":
             shutil.rmtree(fleet.folder / "run")
         else:
             (fleet.folder / "run").rename(fleet.folder / "old")
         fleet.start()
+        os.kill(first.pid, signal.SIGCONT)
         assert first.wait(60) == 1
         assert f"process {fleet.manager.pid} manages it now: leaving the fleet to it" in fleet.log()
         wait_until(lambda: len(fleet.processes("flotilla-keeper")) == 1)

@@ -608,6 +608,30 @@ def test_029_an_address_changes_and_all_die(machine):
 
 
 @in_the_machine
+def test_029_restart_of_all_and_all_die(machine):
+    """For the moment in which the manager becomes its program anew a keeper has what systemd keeps,
+    too; then that has it all as before."""
+    folder = prepare_manager(machine, {"engine": channel(1)})["engine"]
+    kept, pid = machine.show(MANAGER, "NFileDescriptorStore"), machine.main_pid(MANAGER)
+    load = Load(machine, machine.root / "load", channel(1), signals.samples(60_000), rate=RATE)
+    try:
+        for _ in range(2):
+            machine.run("flotilla", "restart", "--all")
+        wait_until(lambda: not machine.run("pgrep", "-x", "flotilla-keeper", check=False).stdout,
+                   what="the keeper's end")
+        assert machine.main_pid(MANAGER) == pid
+        assert machine.show(MANAGER, "NFileDescriptorStore") == kept
+        machine.run("pkill", "-KILL", "flotilla", check=False)
+        wait_until(lambda: machine.show(MANAGER, "ActiveState")[0] == "active", what="the manager")
+        time.sleep(0.3)
+        sent, lost, twice, _ = load.stop(folder)
+        assert sent > 0 and (lost, twice) == (0, 0)
+    finally:
+        load.end()
+    assert machine.show(MANAGER, "NFileDescriptorStore") == kept
+
+
+@in_the_machine
 def test_029_a_manager_that_hangs_is_replaced(machine):
     prepare_manager(machine, {"engine": channel(1)}, WatchdogSec="1s", TimeoutAbortSec="200ms")
     pid = machine.main_pid(MANAGER)

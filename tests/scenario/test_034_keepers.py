@@ -306,23 +306,41 @@ def test_034_two_keepers_are_both_asked(rng):
 
 
 def test_034_managers_killed_as_they_take_over(rng):
-    """An earlier keeper stays until another has all that it holds: whatever was taken by then, the
-    next manager finds it again."""
+    """An earlier keeper stays until another has confirmed all that it holds: whatever was taken by
+    then, the next manager finds it again. At each message to the new keeper, and at random."""
     pool = signals.samples(4000)
-    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "20s"}) as fleet:
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "60s"}) as fleet:
         fleet.source("engine", pool[:2000], rate=10_000).finish()
         wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 2000)
         kill_all(fleet)
         fleet.source("engine", pool[2000:], rate=10_000).finish()
         for turn in range(12):
-            before = fleet.processes("flotilla-keeper")
+            if turn < 8:
+                fleet._inside = ["strace", "-D", "-o", "/dev/null", "-e", "trace=sendmsg", "-e",
+                                 f"inject=sendmsg:signal=KILL:when={turn + 1}"]
             fleet.start(wait=False)
-            if turn % 2:
-                time.sleep(rng.uniform(0, 0.1))
-            else:
-                wait_until(lambda before=before:
-                           fleet.processes("flotilla-keeper") != before, pause=0.0005)
+            fleet._inside = []
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                fleet.manager.wait(3 if turn < 8 else rng.uniform(0, 0.1))
             kill_all(fleet)
+        fleet.start()
+        everything_is_there(fleet, pool)
+
+
+def test_034_a_keeper_does_first_what_was_said_first(rng):
+    """It is asked before it has come to what the manager told it last: a new buffer."""
+    pool = signals.samples(2000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage={"sync": "60s"}) as fleet:
+        fleet.source("engine", pool[:1000], rate=10_000).finish()
+        wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 1000)
+        os.kill(fleet.status()["manager"]["keeper"], signal.SIGSTOP)
+        for buffer in "16MiB", "24MiB", "16MiB":
+            fleet.channels["engine"]["buffer"] = buffer
+            fleet.write()
+            fleet.reload()
+        fleet.source("engine", pool[1000:], rate=10_000).finish()
+        wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 2000)
+        kill_all(fleet)
         fleet.start()
         everything_is_there(fleet, pool)
 
