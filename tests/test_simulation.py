@@ -46,7 +46,8 @@ def check(done, *happened):
 
 # What a run of seconds must have met to mean something.
 ALWAYS = ("kills", "kills_in_open", "power_cuts", "fresh_memories", "datums", "syncs",
-          "files_ended", "quiet_checks", "open_file_checks", "datums_checked", "sent_twice",
+          "files_ended", "quiet_checks", "open_file_checks", "order_checks", "datums_checked",
+          "sent_twice",
           "datagrams_in_flight", "datagrams_dropped", "datagrams_invalid", "datagrams_coalesced",
           "runs_sent", "runs_refused", "settings_changed", "hasty_phases", "garbled_memories",
           "memories_given_up", "slots_given_back", "queue_given_back", "sockets_changed",

@@ -82,8 +82,11 @@ static int put_header(struct output *output, const struct scan_header *from,
         return put(output, from->image);
     if (!from->ours)
         return put_plain_header(output, header->schema, from->codec);
-    struct block_header_text text = {header->schema, header->channel, header->host, header->started,
-                                     header->version};
+    struct block_header_text text = {.schema = header->schema,
+                                     .channel = header->channel,
+                                     .host = header->host,
+                                     .started = header->started,
+                                     .version = header->version};
     size_t room = header->schema.bytes + strlen(header->channel) + strlen(header->host) +
                   strlen(header->started) + strlen(header->version) + 3 * BLOCK_PAGE_BYTES;
     int status = make_room(output, room);

@@ -4,6 +4,7 @@
 #include "avro/block.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -397,13 +398,19 @@ long block_write_header(uint8_t *image, size_t room, const struct block_header_t
     struct text_writer writer = {image, image + room};
     put_bytes(&writer, (struct span){(const uint8_t *)"Obj\x01", 4});
     uint8_t entries[VARINT_BYTES_MAX];
-    put_bytes(&writer, (struct span){entries, varint_write(entries, 8)});
+    bool ordered = text->ordered_since != 0;
+    put_bytes(&writer, (struct span){entries, varint_write(entries, 8 + ordered)});
     put_entry(&writer, "avro.schema", text->schema);
     put_entry(&writer, "avro.codec", text_span("deflate"));
     put_entry(&writer, "flotilla.channel", text_span(text->channel));
     put_entry(&writer, "flotilla.host", text_span(text->host));
     put_entry(&writer, "flotilla.started", text_span(text->started));
     put_entry(&writer, "flotilla.version", text_span(text->version));
+    if (ordered) {
+        char number[24];
+        snprintf(number, sizeof(number), "%llu", (unsigned long long)text->ordered_since);
+        put_entry(&writer, "flotilla.ordered_since", text_span(number));
+    }
     put_sized(&writer, text_span(padding_key));
 
     /* The padding's length is part of what it pads; where a longer length word jumps over the

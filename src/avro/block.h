@@ -33,6 +33,9 @@
 #define BLOCK_SYNC_BYTES   16u
 #define BLOCK_PLACES       65535u           /* block_place counts 1 to this, in a cycle */
 #define BLOCK_DATUMS_MAX   ((1u << 20) - 1) /* in one block */
+/* How far the arrival time of a block may lie before that of any block in front of it in its file,
+ * and in the files before it since `ordered_since`. What is further back begins a new file. */
+#define BLOCK_DISORDER_NS 100000000u
 
 /* The bytes a block of `data_bytes` of datums takes when finished: a multiple of `alignment`,
  * itself a multiple of BLOCK_PAGE_BYTES. */
@@ -92,6 +95,9 @@ void block_take_data(uint8_t *out, const uint8_t *image, size_t data_bytes);
 struct block_header_text {
     struct span schema;                             /* verbatim */
     const char *channel, *host, *started, *version; /* NUL-terminated */
+    /* The number of the file since which arrival times have not gone back, this one's or an earlier
+     * one's; 0: nothing is known of their order, and the header does not say. */
+    uint64_t ordered_since;
 };
 
 /* Writes a container file's header, padded with one more metadata entry to a multiple of

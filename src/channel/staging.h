@@ -113,7 +113,10 @@ struct writer_state {
      * open page; `counted_datums` of it are in the totals above. */
     uint64_t early_datums, open_datums, counted_datums;
     uint32_t early_bytes, open_bytes;
-    uint64_t file_number;    /* of the newest file, open or not */
+    uint64_t file_number; /* of the newest file, open or not */
+    /* Realtime: the newest arrival in the files since number `ordered_since`, which no block in
+     * them lies behind by more than BLOCK_DISORDER_NS. 0: the next file begins a new order. */
+    uint64_t latest_ns, ordered_since;
     uint64_t file_stamp_ns;  /* realtime in its name */
     uint64_t file_opened_ns; /* monotonic, for rotation by age */
     uint64_t

@@ -11,6 +11,8 @@
  * over them or is ended, they stand behind its end.
  * A sync that failed is told of once: a file whose last sync failed and that the next relay ends
  * may, after a crash of the machine, hold damage behind what was counted as recorded.
+ * Known, too: where a clock is set back while datums of a schema wait that a change of it has left
+ * behind, they stay in one file, though it says that it is in order.
  */
 #include "relay/segment.h"
 
@@ -446,6 +448,8 @@ static void finish_ending(struct segment *segment, bool again)
                  segment->settings->directory, part, strerror(-status));
 
     struct writer_state *next = lane_writer_begin(lane);
+    if (status < 0)
+        next->latest_ns = 0; /* it may hold more, which comes again in the next file */
     next->folder_unsynced = 1;
     next->file_open = 0;
     next->file_ending = 0;
@@ -466,6 +470,7 @@ void segment_give_up(struct lane *lane)
     }
     next->open_datums = 0;
     next->open_bytes = 0;
+    next->latest_ns = 0; /* what else is in it, nobody knows */
     next->file_open = 0;
     next->file_ending = 0;
     lane_writer_commit(lane);
@@ -658,6 +663,8 @@ int segment_open(struct segment *segment)
         return status;
     struct writer_state *next = lane_writer_begin(lane);
     next->file_number++;
+    if (next->latest_ns == 0)
+        next->ordered_since = next->file_number;
     next->file_stamp_ns = clock_realtime_ns();
     next->file_opened_ns = clock_monotonic_ns();
     next->file_bytes = 0;
@@ -683,7 +690,8 @@ int segment_open(struct segment *segment)
                                      .channel = segment->settings->name,
                                      .host = segment->host,
                                      .started = clock_write(started, state->file_stamp_ns),
-                                     .version = FLOTILLA_VERSION};
+                                     .version = FLOTILLA_VERSION,
+                                     .ordered_since = state->ordered_since};
     long header = block_write_header(segment->scratch, segment->scratch_bytes, &text,
                                      state->sync_marker, segment->folder->alignment);
     CHECK(header > 0);

@@ -35,6 +35,12 @@ static bool is_open(const struct writer *writer)
     return writer->segment->resumed && lane_writer(writer->lane)->file_open;
 }
 
+static void note_arrival(struct writer_state *next, uint64_t arrival_ns)
+{
+    if (arrival_ns > next->latest_ns)
+        next->latest_ns = arrival_ns;
+}
+
 /* After a write over the open page that failed, or that a kill kept from being noted: whether a
  * whole page stands there, the old or the new one. Notes how many datums it holds. */
 static bool does_page_stand(struct writer *writer)
@@ -51,6 +57,7 @@ static bool does_page_stand(struct writer *writer)
     struct writer_state *next = lane_writer_begin(writer->lane);
     next->open_datums = next->early_datums + info.count;
     next->open_bytes = next->early_bytes + (uint32_t)info.data_bytes;
+    note_arrival(next, info.arrival_ns);
     if (next->open_datums > next->counted_datums) {
         next->unsynced_datums += next->open_datums - next->counted_datums;
         next->counted_datums = next->open_datums;
@@ -243,6 +250,25 @@ static void abandon_until(struct lane *lane, uint64_t end)
     lane_writer_commit(lane);
 }
 
+/* Whether a clock was set back between two arrivals, as far as a search by time would notice. */
+static bool is_clock_back(uint64_t latest_ns, uint64_t arrival_ns)
+{
+    return arrival_ns + BLOCK_DISORDER_NS < latest_ns;
+}
+
+/* Before a block goes to the open file: ends that where the block came in before what is in it, so
+ * that arrival times rise in every file. True if it did. */
+static bool begin_order(struct writer *writer, uint64_t arrival_ns)
+{
+    if (writer->same_file || !is_clock_back(lane_writer(writer->lane)->latest_ns, arrival_ns))
+        return false;
+    end_file(writer);
+    struct writer_state *next = lane_writer_begin(writer->lane);
+    next->latest_ns = 0;
+    lane_writer_commit(writer->lane);
+    return true;
+}
+
 /* Writes the next closed blocks, as many as one write takes. False if that failed. */
 static bool write_blocks(struct writer *writer, uint64_t closed)
 {
@@ -258,10 +284,12 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
         end_file(writer);
         return true;
     }
+    if (begin_order(writer, first->arrival_ns))
+        return true;
 
     struct span parts[PARTS_MAX];
     uint32_t part_count = 0;
-    uint64_t bytes = 0, datums = 0, number = state->written;
+    uint64_t bytes = 0, datums = 0, number = state->written, latest_ns = state->latest_ns;
     bool stands = rewrites_page && state->open_datums == first->count;
     if (stands) {                               /* its last page holds all of it */
         note_unsynced(writer, first->since_ns); /* the last relay's page may be news to this one */
@@ -271,6 +299,8 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
     }
     while (!stands && number < closed && part_count < PARTS_MAX) {
         const struct staging_block *block = lane_entry(lane, number);
+        if (number > state->written && is_clock_back(latest_ns, block->arrival_ns))
+            break;
         if (!is_block_true(writer, number)) {
             if (part_count > 0)
                 break;
@@ -289,6 +319,7 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
         note_unsynced(writer, block->since_ns);
         struct span image = finish_block(writer, number, state->file_bytes + bytes);
         datums += block->count;
+        latest_ns = block->arrival_ns > latest_ns ? block->arrival_ns : latest_ns;
         number++;
         if (image.bytes > 0) {
             parts[part_count++] = image;
@@ -310,6 +341,7 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
     next->unsynced_datums += datums - next->counted_datums;
     next->unsynced_since_ns = writer->unsynced_since_ns;
     next->file_bytes += bytes;
+    note_arrival(next, latest_ns);
     next->early_datums = next->open_datums = next->counted_datums = 0;
     next->early_bytes = next->open_bytes = 0;
     lane_writer_commit(lane);
@@ -339,6 +371,8 @@ static void write_open_page(struct writer *writer)
         end_file(writer);
     if (!ensure_open(writer))
         return;
+    if (begin_order(writer, receiver.open.arrival_ns) && !ensure_open(writer))
+        return;
     state = lane_writer(lane);
     uint64_t count = receiver.open.count - state->early_datums;
     uint32_t data_bytes = receiver.open.data_bytes - state->early_bytes;
@@ -361,6 +395,7 @@ static void write_open_page(struct writer *writer)
     next->counted_datums = receiver.open.count;
     next->open_datums = receiver.open.count;
     next->open_bytes = receiver.open.data_bytes;
+    note_arrival(next, receiver.open.arrival_ns);
     lane_writer_commit(lane);
     note_error(writer, 0);
 }

@@ -28,6 +28,7 @@ struct inode {
     uint32_t links, opened;
     bool torn, harmed; /* a write was cut short; somebody cut it */
     bool shortened;    /* and that is not synced */
+    bool early;        /* written before datagrams are received: what waited of another schema */
     bool passed_over;  /* a power cut has taken pages whose sync had failed, which is told once */
 };
 struct entry {
@@ -498,6 +499,7 @@ int direct_file_write(struct direct_file *file, const struct span *parts, uint32
     in_flight.active = true;
     in_flight.inode = (int)(inode - inodes);
     in_flight.offset = offset;
+    inode->early = inode->early || fiber_now() == FIBER_RECEIVER;
     in_flight.part_count = part_count;
     memcpy(in_flight.parts, parts, part_count * sizeof(parts[0]));
     work_on_disk(40000 + all / 2);
@@ -708,7 +710,8 @@ bool disk_file_at(uint32_t index, struct disk_file *file)
                                .durable = inode->durable,
                                .durable_count = inode->durable_count,
                                .torn = inode->torn || inode->harmed,
-                               .harmed = inode->harmed || inode->passed_over};
+                               .harmed = inode->harmed || inode->passed_over,
+                               .early = inode->early};
     return true;
 }
 

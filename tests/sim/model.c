@@ -609,8 +609,10 @@ struct walk {
     /* After a power cut a block of a torn file may have lost pages and yet end with its sync
      * marker: what stands there, and behind, is for `flotilla recover`. */
     bool tolerant, stopped, dry;
-    bool mark_gone;
-    size_t gone_from; /* blocks at or behind this byte */
+    bool mark_gone, early, order_checked;
+    size_t gone_from;                                /* blocks at or behind this byte */
+    const uint8_t *bytes;                            /* of the file */
+    uint64_t latest_ns[LANES], ordered_since[LANES]; /* of the blocks before this one */
 };
 
 static void is_wrong(struct walk *walk, const char *what)
@@ -745,11 +747,31 @@ static void walk_datum(struct walk *walk, const uint8_t **at, const uint8_t *end
                    (size_t)(*at - begin));
 }
 
+/* Arrival times rise in a file, and from file to file unless the later one says otherwise. */
+static void walk_order(struct walk *walk, size_t at)
+{
+    struct block_info info;
+    uint64_t *latest_ns = &walk->latest_ns[walk->rejects];
+    if (block_read_front((struct span){walk->bytes + at, BLOCK_DATA_OFFSET}, &info) < 0) {
+        is_wrong(walk, "has a block without a front");
+        return;
+    }
+    if (walk->order_checked && walk->ordered_since[walk->rejects] == 0)
+        is_wrong(walk, "does not say since when it is in order");
+    if (info.arrival_ns + BLOCK_DISORDER_NS < *latest_ns && !walk->early)
+        is_wrong(walk, "has a block that came in before those in front of it");
+    if (info.arrival_ns > *latest_ns)
+        *latest_ns = info.arrival_ns;
+    events.order_checks++;
+}
+
 static void walk_block(void *context, const uint8_t *data, size_t bytes, int64_t count, size_t at)
 {
     struct walk *walk = context;
     if (walk->mark_gone && at < walk->gone_from)
         return;
+    if (!walk->stopped && !walk->mark_gone)
+        walk_order(walk, at);
     for (int pass = walk->tolerant ? 0 : 1; pass < 2 && !walk->stopped; pass++) {
         const uint8_t *from = data, *end = data + bytes;
         walk->dry = pass == 0;
@@ -792,6 +814,20 @@ static int by_number(const void *a, const void *b)
     return first < second ? -1 : first > second ? 1 : strcmp(one->name, other->name);
 }
 
+/* Begins a file: the order of the files before it goes on where its header says so. */
+static void open_order(struct walk *walk, const uint8_t *bytes, size_t count)
+{
+    static const char key[] = "flotilla.ordered_since";
+    const uint8_t *at = count == 0 ? NULL : memmem(bytes, count, key, sizeof(key) - 1);
+    uint64_t since = 0;
+    walk->bytes = bytes;
+    if (at != NULL) /* behind it the text's length, which is one byte here */
+        since = strtoull((const char *)at + sizeof(key), NULL, 10);
+    if (since != walk->ordered_since[walk->rejects])
+        walk->latest_ns[walk->rejects] = 0;
+    walk->ordered_since[walk->rejects] = since;
+}
+
 /* Walks all files, or those that a power cut would leave. */
 static void walk_all(struct walk *walk, bool durable)
 {
@@ -807,6 +843,7 @@ static void walk_all(struct walk *walk, bool durable)
     qsort(files, count, sizeof(files[0]), by_number);
     walk->number = ++model.walk;
     walk->newest = -1;
+    walk->order_checked = true;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t number;
         walk->name = files[i].name;
@@ -816,8 +853,10 @@ static void walk_all(struct walk *walk, bool durable)
         bool final = !ends_with(walk->name, ".part");
         walk->tolerant = final && !durable ? files[i].harmed : files[i].torn;
         walk->stopped = false;
-        size_t whole =
-            reader_walk(durable ? files[i].durable : files[i].bytes, bytes, walk_block, walk);
+        walk->early = files[i].early;
+        const uint8_t *data = durable ? files[i].durable : files[i].bytes;
+        open_order(walk, data, bytes);
+        size_t whole = reader_walk(data, bytes, walk_block, walk);
         /* A block that is given up may leave behind it what a killed relay wrote of later ones. */
         if (whole != bytes && !durable && !walk->tolerant &&
             (final || !(model.loose || machine.tail_stale)))
@@ -838,6 +877,8 @@ void model_look(void)
                             .ordered = true,
                             .number = ++model.walk,
                             .newest = -1,
+                            .bytes = file.bytes,
+                            .early = file.early || machine.tail_stale,
                             .tolerant = file.torn};
         size_t whole = reader_walk(file.bytes, file.count, walk_block, &walk);
         if (whole != file.count && !file.torn && !model.loose && !machine.tail_stale)

@@ -44,6 +44,7 @@ enum mutant {
     MUTANT_DRAIN,
     MUTANT_SOCKETS,
     MUTANT_LAST_DROPS,
+    MUTANT_ORDER,
 };
 static const char *const names[] = {
     [MUTANT_NONE] = "none",
@@ -73,6 +74,7 @@ static const char *const names[] = {
     [MUTANT_DRAIN] = "drain",             /* the old socket is taken to be empty */
     [MUTANT_SOCKETS] = "sockets",         /* its drops are counted from its beginning */
     [MUTANT_LAST_DROPS] = "last_drops",   /* those behind its newest datagram are not */
+    [MUTANT_ORDER] = "order",             /* a clock that is set back is not noticed */
 };
 static enum mutant chosen;
 
@@ -132,6 +134,8 @@ struct writer_state *__wrap_lane_writer_begin(struct lane *lane)
     struct writer_state *next = __real_lane_writer_begin(lane);
     if (chosen == MUTANT_BLOCK_EARLY)
         __real_lane_writer_commit(lane);
+    if (chosen == MUTANT_ORDER && next->latest_ns > 0)
+        next->latest_ns = 1;
     return next;
 }
 

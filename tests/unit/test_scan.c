@@ -152,7 +152,8 @@ static void make_file(struct file *file, enum format format)
                                          "engine",
                                          "host",
                                          "2026-01-01T00:00:00Z",
-                                         "0.1.0"};
+                                         "0.1.0",
+                                         1};
         file->bytes = (size_t)block_write_header(file->at, FILE_ROOM, &text, file->sync, PAGE);
     } else {
         file->bytes = foreign_header(file->at, format, file->sync);
