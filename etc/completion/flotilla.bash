@@ -54,8 +54,8 @@ _flotilla()
         ;;
     listen) options='-c --config --full --decimated --input --count --timeout --json
             --fields' ;;
-    cat) options='--count --fields --schema' ;;
-    info) options='--count --json' ;;
+    cat) options='--count --fields --schema --from --to --follow' ;;
+    info) options='--count --json --from --to' ;;
     verify) options='--json' ;;
     recover) options='-o --output --schema --json' ;;
     units) options='-c --config -o --output' ;;
@@ -76,6 +76,7 @@ _flotilla()
     *,--interface) _flotilla_words "$(cd /sys/class/net 2>/dev/null && echo *)" "$current" ;;
     send,--rate | send,--count | send,--batch | send,--seed | send,--to) ;;
     *,--time | *,--sequence | *,--timeout | *,--fields | listen,--count | cat,--count) ;;
+    cat,--from | cat,--to | info,--from | info,--to) ;;
     *)
         if [[ $current == -* ]]; then
             _flotilla_words "$options" "$current"

@@ -177,6 +177,7 @@ static void take_entry(struct scan_header *header, struct span key, struct span 
         {"avro.schema", &header->schema},       {"avro.codec", &header->codec_name},
         {"flotilla.channel", &header->channel}, {"flotilla.host", &header->host},
         {"flotilla.started", &header->started}, {"flotilla.version", &header->version},
+        {"flotilla.time", &header->time},
     };
     if (key.bytes > 9 && memcmp(key.at, "flotilla.", 9) == 0)
         header->ours = true;
@@ -523,6 +524,8 @@ static int judge_ours(struct scan *scan, struct verdict *verdict, struct span st
         event->arrival_ns = info.arrival_ns;
         event->place = info.place;
         event->ours = true;
+    } else if (block_read_front(event->image, &info) == 0) {
+        event->arrival_ns = info.arrival_ns; /* for who looks at it all the same */
     }
     if (framed < 0 || !info.sound) {
         bad(verdict,
@@ -1127,6 +1130,19 @@ int scan_front_before(struct scan *scan, uint64_t end, struct scan_event *event)
         }
     }
     return status;
+}
+
+bool scan_peek_arrival(const struct scan *scan, uint64_t *arrival_ns)
+{
+    uint8_t front[BLOCK_DATA_OFFSET];
+    struct block_info info;
+    if (scan->source.forward || !scan->header.ours ||
+        scan->source.read(scan->source.context, front, sizeof(front), scan->at) !=
+            (long)sizeof(front) ||
+        block_read_front((struct span){front, sizeof(front)}, &info) < 0)
+        return false;
+    *arrival_ns = info.arrival_ns;
+    return true;
 }
 
 void scan_close(struct scan *scan)

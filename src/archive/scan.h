@@ -39,7 +39,7 @@ enum scan_codec { SCAN_CODEC_UNKNOWN, SCAN_CODEC_NULL, SCAN_CODEC_DEFLATE };
 /* What the header says. The spans point into the scan; `at` is NULL for what is not there. */
 struct scan_header {
     struct span image; /* the whole header; empty where it was searched around */
-    struct span schema, codec_name, channel, host, started, version;
+    struct span schema, codec_name, channel, host, started, version, time;
     enum scan_codec codec;
     uint8_t sync[SCAN_SYNC_BYTES];
     bool ours;         /* Flotilla's own format */
@@ -122,6 +122,10 @@ int scan_seek(struct scan *scan, uint64_t offset);
  * has it; SCAN_END if there is none within the longest block's length. Reads backwards from `end`,
  * a page of a small block. Leaves the walk where it is. 0 or the negative errno of reading. */
 int scan_front_before(struct scan *scan, uint64_t end, struct scan_event *event);
+
+/* The arrival that the front says which stands behind the newest block or fault. False where there
+ * is no block of Flotilla's own, or in a pipe. Moves nothing. */
+bool scan_peek_arrival(const struct scan *scan, uint64_t *arrival_ns);
 
 void scan_close(struct scan *scan);
 

@@ -1,20 +1,31 @@
 /* SPDX-License-Identifier: MIT
  * flotilla cat: the datums of container files as JSON lines, whoever wrote the file, finished or
  * still open. What can be read is printed; where it cannot be, the offset and the reason follow.
- * Relies on archive/rows and cli/fields. */
+ * Relies on archive/history, archive/tail and cli/fields. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "archive/rows.h"
+#include "archive/history.h"
+#include "archive/tail.h"
 #include "base/check.h"
+#include "base/timestamp.h"
 #include "cli/fields.h"
 #include "cli/options.h"
 #include "cli/recording.h"
 #include "cli/verb.h"
+#include "os/clock.h"
+#include "os/interrupt.h"
+#include "os/output.h"
+#include "os/path.h"
+
+#define FOLLOW_PACE_NS (50 * NS_PER_MS)
+#define PATH_BYTES_MAX 4096
 
 const char verb_cat_help[] =
-    "usage: flotilla cat FILE|FOLDER... [--count N] [--fields PATH,...] [--schema]\n"
+    "usage: flotilla cat FILE|FOLDER... [--from T] [--to T] [--count N] [--fields PATH,...]\n"
+    "       flotilla cat --schema FILE|FOLDER... [--from T] [--to T]\n"
+    "       flotilla cat --follow FILE|FOLDER [--from T] [--count N] [--fields PATH,...]\n"
     "\n"
     "Prints the datums of Avro container files, one JSON object a line. Reads files that are\n"
     "still being written (.avro.part) and files of other programs (codecs null and deflate).\n"
@@ -23,12 +34,21 @@ const char verb_cat_help[] =
     "  flotilla cat recordings/engine/*.avro.part --count 10\n"
     "  flotilla cat --schema recordings/engine/*.avro.part\n"
     "  flotilla cat recordings/engine/*.avro --fields time,position.lat | jq .position.lat\n"
+    "  flotilla cat recordings/engine --from 2026-01-31T12:00:00Z --to 2026-01-31T12:01:00Z\n"
+    "  flotilla cat --follow recordings/engine --from -10min\n"
     "\n"
+    "  --from T            leave out what came in before T ...\n"
+    "  --to T              ... and what came in at T or later\n"
+    "                      (T: " TIMESTAMP_FORMS ")\n"
+    "  --follow            go on with what is recorded from now on, or since T, of the channel\n"
+    "                      whose folder it is; with a FILE, from its begin on. Ends with Ctrl-C\n"
     "  --count N           stop after N datums of all files together\n"
     "  --fields PATH,...   only these fields, dotted for nested records ('flotilla schema' lists\n"
     "                      them), where they stand in the whole datum; what is not there is null\n"
     "  --schema            print each file's schema, as it stands in the file, and no datums\n"
     "\n"
+    "When a datum came in is known of the first one of each block, of the others where the\n"
+    "recording names its time field. A minute out of a folder of any size comes at once.\n"
     "Numbers are written with the digits that read back to the same value; NaN and infinities as\n"
     "\"NaN\", \"Infinity\", \"-Infinity\"; bytes and fixed as strings, one character a byte.\n"
     "A damaged file: what is readable, then FILE: offset N: reason on stderr, and exit 1. So it "
@@ -38,24 +58,25 @@ const char verb_cat_help[] =
 
 struct cat {
     uint64_t left; /* datums still to print */
-    bool schema_only;
+    bool schema_only, follow, from_given;
+    struct time_span span;
     struct catalog catalog;
-    struct rows *rows;
+    struct history *history;
     struct fields fields;
     struct json_text text;
 };
 
 /* Prints one datum. False when that was not possible, after telling why or with stdout's error. */
-static bool print_datum(struct cat *cat, const struct rows_event *row)
+static bool print_datum(struct cat *cat, struct span datum)
 {
     size_t bytes;
     json_text_clear(&cat->text);
-    enum reject reason = fields_write(&cat->fields, row->datum, &bytes, &cat->text);
-    CHECK(reason == REJECT_NONE && bytes == row->datum.bytes); /* rows has checked it */
+    enum reject reason = fields_write(&cat->fields, datum, &bytes, &cat->text);
+    CHECK(reason == REJECT_NONE && bytes == datum.bytes); /* it has been checked */
     json_text_add(&cat->text, "\n", 1);
     if (cat->text.failed)
-        fprintf(stderr, "%s: no memory for a datum of %zu bytes\n",
-                cat->catalog.files[row->at.file].path, row->datum.bytes);
+        fprintf(stderr, "flotilla cat: no memory for a datum of %zu bytes\n", datum.bytes);
+    cat->left--;
     return !cat->text.failed && fwrite(cat->text.at, 1, cat->text.bytes, stdout) == cat->text.bytes;
 }
 
@@ -66,15 +87,10 @@ static int tell(const struct cat *cat, size_t file, const char *what)
     return EXIT_FAILED;
 }
 
-static void pass_over(struct cat *cat, size_t file)
-{
-    rows_seek(cat->rows, &(struct row_position){.file = file + 1});
-}
-
 /* Prints the schema of the file that begins, and goes to the next one. */
 static int print_schema(struct cat *cat, size_t file)
 {
-    const struct scan *scan = rows_scan(cat->rows);
+    const struct scan *scan = history_scan(cat->history);
     const struct scan_header *header = scan_header(scan);
     struct span text = schema_text(scan_schema(scan));
     char what[200];
@@ -86,7 +102,7 @@ static int print_schema(struct cat *cat, size_t file)
         snprintf(what, sizeof(what), "offset 0: %s", header->fault);
         code = tell(cat, file, what);
     }
-    pass_over(cat, file);
+    history_next_file(cat->history);
     return code;
 }
 
@@ -96,9 +112,9 @@ static int begin_file(struct cat *cat, size_t file)
     char error[512];
     if (cat->schema_only)
         return print_schema(cat, file);
-    if (fields_begin(&cat->fields, scan_schema(rows_scan(cat->rows)), error, sizeof(error)))
+    if (fields_begin(&cat->fields, scan_schema(history_scan(cat->history)), error, sizeof(error)))
         return EXIT_OK;
-    pass_over(cat, file);
+    history_next_file(cat->history);
     return tell(cat, file, error);
 }
 
@@ -107,7 +123,7 @@ static int cat_rows(struct cat *cat)
     struct rows_event event;
     int status, code = EXIT_OK;
     while (cat->left > 0 && !ferror(stdout)) {
-        status = rows_next(cat->rows, &event);
+        status = history_next(cat->history, &event);
         if (status < 0) {
             fprintf(stderr, "flotilla cat: %s\n", strerror(-status));
             return EXIT_FAILED;
@@ -120,41 +136,164 @@ static int cat_rows(struct cat *cat)
             code = EXIT_FAILED;
         if (event.kind != ROWS_DATUM)
             continue;
-        if (!print_datum(cat, &event))
+        if (!print_datum(cat, event.datum))
             return EXIT_FAILED;
-        cat->left--;
     }
     return code;
 }
 
+static int cat_past(struct cat *cat, int files, char **paths)
+{
+    int code = recording_list(&cat->catalog, files, paths, CATALOG_DATUMS);
+    int status = history_open(&cat->history, &cat->catalog, &cat->span, ROWS_SHOW);
+    if (status < 0)
+        fprintf(stderr, "flotilla cat: %s\n", strerror(-status));
+    if (status < 0 || cat_rows(cat) != EXIT_OK)
+        code = EXIT_FAILED;
+    if (status == 0)
+        history_close(cat->history);
+    catalog_free(&cat->catalog);
+    return code;
+}
+
+/* ---- following ---- */
+
+/* The channel that a folder holds, or is to hold. False if it cannot be a channel's. */
+static bool channel_of_folder(const char *folder, char *channel)
+{
+    char real[PATH_BYTES_MAX], inside[PATH_BYTES_MAX + 2];
+    struct catalog catalog = {0};
+    snprintf(inside, sizeof(inside), "%s/.", folder);
+    int status = path_folder(inside, real, sizeof(real));
+    const char *name = strrchr(folder, '/') != NULL ? strrchr(folder, '/') + 1 : folder;
+    bool one = status == 0 || status == -ENOENT; /* it may come */
+    if (status == 0)
+        name = strrchr(real, '/') + 1;
+    if (status == 0 && catalog_add(&catalog, folder, CATALOG_DATUMS) > 0) {
+        name = catalog.files[0].name.channel;
+        one = strcmp(catalog.files[catalog.count - 1].name.channel, name) == 0;
+    }
+    one = one && channel_name_is_valid(name);
+    if (one)
+        memcpy(channel, name, strlen(name) + 1);
+    catalog_free(&catalog);
+    return one;
+}
+
+/* Sets out to follow a file, or a channel's folder. `*number`: the file's to begin with; 0: none.
+ */
+static int open_tail(struct tail **tail, const char *path, uint64_t *number)
+{
+    char folder[PATH_BYTES_MAX];
+    struct recording_name name = {.lane = RECORDING_DATUMS};
+    const char *slash = strrchr(path, '/');
+    bool is_file = recording_name_read(&name, slash != NULL ? slash + 1 : path);
+    size_t bytes = is_file ? (slash == NULL ? 0 : (size_t)(slash - path) + 1) : strlen(path);
+    while (bytes > 1 && path[bytes - 1] == '/')
+        bytes--;
+    snprintf(folder, sizeof(folder), "%.*s", bytes == 0 ? 1 : (int)bytes, bytes == 0 ? "." : path);
+    *number = is_file ? name.number : 0;
+    if (!is_file && !channel_of_folder(folder, name.channel)) {
+        fprintf(stderr, "%s: is neither a recording nor a channel's folder\n", path);
+        return EXIT_FAILED;
+    }
+    int status = tail_open(tail, folder, name.channel, name.lane);
+    if (status < 0)
+        fprintf(stderr, "flotilla cat: %s\n", strerror(-status));
+    return status < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+/* A file begins. False if it has not the fields that are wanted, after telling so. */
+static bool begin_followed(struct cat *cat, const struct tail *tail)
+{
+    char error[512];
+    if (fields_begin(&cat->fields, scan_schema(tail_scan(tail)), error, sizeof(error)))
+        return true;
+    fflush(stdout);
+    fprintf(stderr, "flotilla cat: %s\n", error);
+    return false;
+}
+
+/* Prints what comes until it is to end. */
+static int print_tail(struct cat *cat, struct tail *tail)
+{
+    struct tail_event event;
+    int code = EXIT_OK, status = 0;
+    while (cat->left > 0 && !interrupt_seen()) {
+        status = tail_next(tail, &event);
+        if (status < 0 || (event.kind == TAIL_DATUM && !print_datum(cat, event.datum)))
+            break;
+        if (event.kind == TAIL_FILE && !begin_followed(cat, tail))
+            return EXIT_FAILED;
+        if (event.kind == TAIL_FAULT) {
+            fflush(stdout);
+            fprintf(stderr, "%s\n", event.what);
+            code = EXIT_FAILED;
+        }
+        if (event.kind != TAIL_NOTHING)
+            continue;
+        if (fflush(stdout) != 0 || output_is_unread())
+            break;
+        clock_sleep_until(clock_monotonic_ns() + FOLLOW_PACE_NS);
+    }
+    if (status == 0 || status == -EINTR)
+        return code;
+    fprintf(stderr, "flotilla cat: %s\n", strerror(-status));
+    return EXIT_FAILED;
+}
+
+static int follow(struct cat *cat, const char *path)
+{
+    struct tail *tail;
+    uint64_t number;
+    int code = open_tail(&tail, path, &number), status = 0;
+    if (code != EXIT_OK)
+        return code;
+    interrupt_install();
+    if (cat->span.from_ns > 0)
+        status = tail_seek_time(tail, cat->span.from_ns);
+    else if (number > 0)
+        tail_seek(tail, &(struct tail_position){.number = number});
+    else if (!cat->from_given)
+        status = tail_seek_end(tail);
+    code = status == 0 || status == -EINTR ? print_tail(cat, tail) : EXIT_FAILED;
+    if (code != EXIT_OK && status < 0)
+        fprintf(stderr, "%s: %s\n", path, strerror(-status));
+    tail_close(tail);
+    return code;
+}
+
+/* ---- the verb ---- */
+
 int verb_cat(int argc, char **argv)
 {
-    struct cat cat = {.left = UINT64_MAX};
+    struct cat cat = {.left = UINT64_MAX, .span = {UINT64_MAX, UINT64_MAX}};
     const struct option_rule rules[] = {
         {.name = "count", .kind = OPTION_COUNT, .into = &cat.left, .low = 1},
         {.name = "fields", .kind = OPTION_TEXT, .into = &cat.fields.given},
         {.name = "schema", .kind = OPTION_FLAG, .into = &cat.schema_only},
+        {.name = "from", .kind = OPTION_TIME, .into = &cat.span.from_ns},
+        {.name = "to", .kind = OPTION_TIME, .into = &cat.span.to_ns},
+        {.name = "follow", .kind = OPTION_FLAG, .into = &cat.follow},
     };
     int files = options_read(rules, ARRAY_COUNT(rules), argc, argv);
     if (files < 0)
         return EXIT_USAGE;
     if (files == 0)
         return verb_usage(argv[0], "which FILE?");
+    if (cat.follow && (files > 1 || cat.schema_only || cat.span.to_ns != UINT64_MAX))
+        return verb_usage(argv[0], "--follow takes one FILE or FOLDER, and no --schema or --to");
     if (!fields_parse(&cat.fields, argv[0])) {
         fields_free(&cat.fields);
         return EXIT_USAGE;
     }
-    int code = recording_list(&cat.catalog, files, argv + 1, CATALOG_DATUMS);
-    int status = rows_open(&cat.rows, &cat.catalog, ROWS_SHOW);
-    if (status < 0)
-        fprintf(stderr, "flotilla cat: %s\n", strerror(-status));
-    if (status < 0 || cat_rows(&cat) != EXIT_OK)
-        code = EXIT_FAILED;
-    rows_close(cat.rows);
-    catalog_free(&cat.catalog);
+    cat.from_given = cat.span.from_ns != UINT64_MAX;
+    cat.span.from_ns = cat.from_given ? cat.span.from_ns : 0;
+    int code = cat.follow ? follow(&cat, argv[1]) : cat_past(&cat, files, argv + 1);
     fields_free(&cat.fields);
     json_text_free(&cat.text);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
+    /* Who followed and closed the pipe has seen enough. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !(cat.follow && output_is_unread())) {
         fprintf(stderr, "flotilla cat: could not write all of the output\n");
         return EXIT_FAILED;
     }

@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: MIT
  * flotilla info: what a container file is, from its header and the fronts of its blocks. Nothing is
  * decoded unless asked for, so that a large file takes a moment.
- * Relies on archive/scan; only Flotilla's own blocks carry arrival times. */
+ * Relies on archive/scan and archive/search; only Flotilla's own blocks carry arrival times. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "archive/search.h"
 #include "archive/source.h"
+#include "avro/block.h"
 #include "base/calendar.h"
 #include "base/check.h"
+#include "base/timestamp.h"
 #include "cli/options.h"
 #include "cli/recording.h"
 #include "cli/verb.h"
 #include "os/clock.h"
 
 const char verb_info_help[] =
-    "usage: flotilla info FILE... [--count] [--json]\n"
+    "usage: flotilla info FILE|FOLDER... [--from T] [--to T] [--count] [--json]\n"
     "\n"
     "Describes Avro container files: schema, codec, where and when they were recorded, blocks,\n"
     "datums, and the arrival of the first and the last block's first datum. Reads the header and\n"
@@ -24,6 +29,9 @@ const char verb_info_help[] =
     "  flotilla info recordings/engine/*.avro\n"
     "  flotilla info --json recordings/*/*.avro | jq '[.file, .datums]'\n"
     "\n"
+    "  --from T, --to T   only the blocks whose first datum came in at T or later, and before T,\n"
+    "              and the files that have any\n"
+    "              (T: " TIMESTAMP_FORMS ")\n"
     "  --count     read and check every datum, and count those that pass\n"
     "  --json      one JSON object a file and line; null is what the file does not say\n"
     "\n"
@@ -32,7 +40,8 @@ const char verb_info_help[] =
     "read to its end (see flotilla verify); 2 usage.\n";
 
 struct info {
-    bool count, json;
+    bool count, json, all;
+    struct time_span span;
 };
 
 /* What the blocks amount to. */
@@ -51,9 +60,33 @@ static void note(void *context, const struct scan_event *event)
     }
 }
 
-static int walk(const struct info *info, struct scan *scan, struct blocks *blocks)
+/* Counts the blocks of the span, from the one that a search found on. */
+static int walk_span(const struct info *info, const struct search_hit *hit, struct scan *scan,
+                     struct blocks *blocks)
 {
     struct scan_event event;
+    int status = hit->block == 0 ? 0 : scan_seek(scan, hit->block);
+    while (status == 0 && (status = scan_next_front(scan, &event)) == 0) {
+        uint64_t arrival_ns = event.arrival_ns;
+        note(blocks, &event);
+        if (event.kind == SCAN_END)
+            break;
+        if (event.kind == SCAN_BLOCK && hit->ordered && arrival_ns > BLOCK_DISORDER_NS &&
+            arrival_ns - BLOCK_DISORDER_NS >= info->span.to_ns)
+            break;
+        if (event.kind == SCAN_BLOCK && event.ours && arrival_ns >= info->span.from_ns &&
+            arrival_ns < info->span.to_ns)
+            scan_count(&blocks->totals, &event);
+    }
+    return status;
+}
+
+static int walk(const struct info *info, const struct search_hit *hit, struct scan *scan,
+                struct blocks *blocks)
+{
+    struct scan_event event;
+    if (!info->all)
+        return walk_span(info, hit, scan, blocks);
     if (info->count)
         return recording_scan(scan, note, blocks, &blocks->totals);
     do {
@@ -141,7 +174,7 @@ static bool is_open(const char *path)
     return bytes > 5 && strcmp(path + bytes - 5, ".part") == 0;
 }
 
-static int info_file(const struct info *info, const char *path)
+static int info_file(const struct info *info, const char *path, const struct search_hit *hit)
 {
     struct source source;
     struct scan *scan = NULL;
@@ -153,13 +186,19 @@ static int info_file(const struct info *info, const char *path)
         snprintf(error, sizeof(error), "%s", source_error_text(status));
     else
         status = scan_open(&scan, &source.of_scan, error, sizeof(error));
-    if (status == 0 && (status = walk(info, scan, &blocks)) < 0)
+    if (status == 0 && (status = walk(info, hit, scan, &blocks)) < 0)
         snprintf(error, sizeof(error), "%s", strerror(-status));
     if (status < 0) {
         fprintf(stderr, "%s: %s\n", path, error);
         goto out;
     }
     const struct scan_header *header = scan_header(scan);
+    if (!info->all && blocks.totals.blocks == 0 && blocks.fault[0] == '\0') {
+        code = header->ours ? EXIT_OK : EXIT_FAILED;
+        if (!header->ours)
+            fprintf(stderr, "%s: does not say when its datums came in: it is left out\n", path);
+        goto out;
+    }
     const struct schema *root = schema_root(scan_schema(scan));
     struct facts facts = {
         .path = path,
@@ -193,23 +232,47 @@ out:
     return code;
 }
 
+/* The files that may hold something of the span; all of them where that is everything. */
+static int find_files(const struct info *info, const struct catalog *catalog,
+                      struct search_hit **hits, size_t *hit_count)
+{
+    struct search_cost cost = {0};
+    if (!info->all)
+        return search_catalog(catalog, &info->span, hits, hit_count, &cost);
+    *hits = calloc(catalog->count + 1, sizeof(**hits));
+    for (*hit_count = 0; *hits != NULL && *hit_count < catalog->count; ++*hit_count)
+        (*hits)[*hit_count].file = *hit_count;
+    return *hits == NULL ? -ENOMEM : 0;
+}
+
 int verb_info(int argc, char **argv)
 {
-    struct info info = {0};
+    struct info info = {.span = TIME_SPAN_ALL};
+    struct catalog catalog = {0};
+    struct search_hit *hits = NULL;
+    size_t hit_count = 0;
     const struct option_rule rules[] = {
         {.name = "count", .kind = OPTION_FLAG, .into = &info.count},
         {.name = "json", .kind = OPTION_FLAG, .into = &info.json},
+        {.name = "from", .kind = OPTION_TIME, .into = &info.span.from_ns},
+        {.name = "to", .kind = OPTION_TIME, .into = &info.span.to_ns},
     };
     int files = options_read(rules, ARRAY_COUNT(rules), argc, argv);
     if (files < 0)
         return EXIT_USAGE;
     if (files == 0)
         return verb_usage(argv[0], "which FILE?");
-    int code = EXIT_OK;
-    for (int i = 1; i <= files; i++)
-        if (info_file(&info, argv[i]) != EXIT_OK)
+    info.all = info.span.from_ns == 0 && info.span.to_ns == UINT64_MAX;
+    if (info.count && !info.all)
+        return verb_usage(argv[0], "--count is for whole files, without --from and --to");
+    int code = recording_list(&catalog, files, argv + 1, CATALOG_ALL);
+    int status = find_files(&info, &catalog, &hits, &hit_count);
+    for (size_t i = 0; status == 0 && i < hit_count; i++)
+        if (info_file(&info, catalog.files[hits[i].file].path, &hits[i]) != EXIT_OK)
             code = EXIT_FAILED;
-    if (fflush(stdout) != 0 || ferror(stdout)) {
+    free(hits);
+    catalog_free(&catalog);
+    if (status < 0 || fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "flotilla info: could not write all of the output\n");
         return EXIT_FAILED;
     }

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/timestamp.h"
 #include "base/units.h"
 #include "cli/verb.h"
+#include "os/clock.h"
 
 static int read_rate(const char *text, double *hertz)
 {
@@ -23,7 +25,7 @@ static int read_rate(const char *text, double *hertz)
     return units_read_rate(text, hertz);
 }
 
-static int take_value(const struct option_rule *rule, const char *verb, const char *value)
+static int take_value(const struct option_rule *rule, const char *verb, char *value)
 {
     const char *wanted = NULL;
     switch (rule->kind) {
@@ -45,6 +47,16 @@ static int take_value(const struct option_rule *rule, const char *verb, const ch
         if (units_read_duration(value, rule->into) < 0)
             wanted = "a duration (500ms, 10s, 5min)";
         break;
+    case OPTION_TIME:
+        if (timestamp_read(value, clock_realtime_ns(), rule->into) < 0)
+            wanted = "a time (" TIMESTAMP_FORMS ")";
+        break;
+    case OPTION_PLACE_OR_TIME: {
+        struct option_place_or_time *into = rule->into;
+        if (timestamp_read(value, clock_realtime_ns(), &into->ns) < 0)
+            into->place = value;
+        break;
+    }
     }
     if (wanted == NULL)
         return 0;
@@ -53,10 +65,10 @@ static int take_value(const struct option_rule *rule, const char *verb, const ch
 }
 
 static const struct option_rule *find_rule(const struct option_rule *rules, size_t rule_count,
-                                           const char *word, const char **value)
+                                           char *word, char **value)
 {
     bool is_long = word[1] == '-';
-    const char *name = word + (is_long ? 2 : 1);
+    char *name = word + (is_long ? 2 : 1);
     size_t bytes = is_long ? strcspn(name, "=") : strlen(name);
     *value = name[bytes] == '=' ? name + bytes + 1 : NULL;
     for (size_t i = 0; i < rule_count; i++)
@@ -80,7 +92,7 @@ int options_read(const struct option_rule *rules, size_t rule_count, int argc, c
             ended = true;
             continue;
         }
-        const char *value;
+        char *value;
         const struct option_rule *rule = find_rule(rules, rule_count, word, &value);
         if (rule == NULL) {
             verb_usage(argv[0], "unknown option %s", word);

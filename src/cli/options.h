@@ -1,17 +1,27 @@
 /* SPDX-License-Identifier: MIT
  * Options of a verb, read by a table: "--name VALUE", "--name=VALUE", "-c VALUE", "--flag"; words
- * that are none stand where they like, and "--" ends the options. Relies on base/units. */
+ * that are none stand where they like, and "--" ends the options. Relies on base/units,
+ * base/timestamp and os/clock. */
 #ifndef FLOTILLA_CLI_OPTIONS_H
 #define FLOTILLA_CLI_OPTIONS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum option_kind {
-    OPTION_FLAG,     /* into: bool */
-    OPTION_TEXT,     /* into: const char *, pointing into argv */
-    OPTION_COUNT,    /* into: uint64_t; from `low` on */
-    OPTION_RATE,     /* into: double, Hz; "100", "100Hz", "1kHz", 0 */
-    OPTION_DURATION, /* into: uint64_t, ms */
+    OPTION_FLAG,          /* into: bool */
+    OPTION_TEXT,          /* into: const char *, pointing into argv */
+    OPTION_COUNT,         /* into: uint64_t; from `low` on */
+    OPTION_RATE,          /* into: double, Hz; "100", "100Hz", "1kHz", 0 */
+    OPTION_DURATION,      /* into: uint64_t, ms */
+    OPTION_TIME,          /* into: uint64_t, ns since 1970; as base/timestamp.h has it */
+    OPTION_PLACE_OR_TIME, /* into: struct option_place_or_time; what is no time is a place */
+};
+
+/* Of an option that may be given twice: once with a file or address, once with a time. */
+struct option_place_or_time {
+    char *place; /* NULL: not given */
+    uint64_t ns;
 };
 
 struct option_rule {

@@ -11,8 +11,9 @@
 
 #include <jansson.h>
 
-#include "archive/rows.h"
+#include "archive/history.h"
 #include "base/check.h"
+#include "base/timestamp.h"
 #include "base/varint.h"
 #include "cli/options.h"
 #include "cli/recording.h"
@@ -42,6 +43,7 @@ const char verb_send_help[] =
     "  flotilla send engine\n"
     "  flotilla send engine --rate 1kHz --count 60000 --batch 10\n"
     "  flotilla send engine --from recordings/engine/engine-20260101T000000.000000Z-000001.avro\n"
+    "  flotilla send engine --from recordings/engine --from -10min --to -9min\n"
     "  flotilla send --to 239.10.0.1:26000 --interface lo --schema engine.avsc --time time\n"
     "\n"
     "  --rate HZ         datums a second (default 10); 0 sends as fast as it can\n"
@@ -49,6 +51,9 @@ const char verb_send_help[] =
     "  --batch N         datums in a datagram (default 1)\n"
     "  --from FILE       send this file's datums as they are, or those of all recordings in a\n"
     "                    folder; their schema must be the channel's\n"
+    "  --from T, --to T  of those only what came in at T or later, and before T (see cat):\n"
+    "                    " TIMESTAMP_FORMS ";\n"
+    "                    a file of such a name is given as ./NAME\n"
     "  --seed N          other signals of the same kind (default 1)\n"
     "  --json            the closing line as JSON on stdout\n"
     "  -c, --config FILE the fleet file\n"
@@ -62,9 +67,9 @@ const char verb_send_help[] =
     "Exit 1 if a datagram could not be sent.\n";
 
 struct sender {
-    struct framing framing; /* written before each datum */
-    struct synth *synth;    /* or ... */
-    struct rows *rows;      /* ... the rows of these files */
+    struct framing framing;  /* written before each datum */
+    struct synth *synth;     /* or ... */
+    struct history *history; /* ... the rows of these files */
     struct catalog catalog;
     const struct subject *subject;
     const char *schema_name; /* what the files' schema is to be that of */
@@ -119,8 +124,8 @@ static bool is_schema_right(const struct sender *sender, const char *path)
 {
     char error[512];
     const struct schema_file *wanted = sender->subject->schema;
-    if (wanted == NULL ||
-        schema_compare(scan_schema(rows_scan(sender->rows)), wanted, error, sizeof(error)) == 0)
+    if (wanted == NULL || schema_compare(scan_schema(history_scan(sender->history)), wanted, error,
+                                         sizeof(error)) == 0)
         return true;
     fprintf(stderr, "flotilla send: %s does not fit the schema of %s: %s\n", path,
             sender->schema_name, error);
@@ -132,7 +137,7 @@ static int take_row(struct sender *sender, struct span *datum)
 {
     struct rows_event event;
     for (;;) {
-        int status = rows_next(sender->rows, &event);
+        int status = history_next(sender->history, &event);
         if (status == -EINTR || (status == 0 && event.kind == ROWS_END))
             return 0;
         if (status < 0) {
@@ -311,8 +316,9 @@ static void report(const struct sender *sender, const char *name, double seconds
 
 /* What the command line says. */
 struct send_options {
-    char *from;
-    const char *given, *to, *interface, *schema, *time, *sequence;
+    char *from, *to;
+    struct time_span span;
+    const char *given, *interface, *schema, *time, *sequence;
     uint64_t count, batch, seed;
     double rate_hz;
     bool json;
@@ -331,7 +337,7 @@ static int open_source(struct sender *sender, struct subject *subject,
     sender->schema_name = subject->channel ? subject->channel->settings.name : options->schema;
     if (recording_list(&sender->catalog, 1, &options->from, CATALOG_DATUMS) != EXIT_OK)
         return EXIT_FAILED;
-    int status = rows_open(&sender->rows, &sender->catalog, ROWS_SKIP);
+    int status = history_open(&sender->history, &sender->catalog, &options->span, ROWS_SKIP);
     if (status < 0)
         fprintf(stderr, "flotilla send: %s\n", strerror(-status));
     return status < 0 || take_row(sender, &sender->pending) < 0 ? EXIT_FAILED : EXIT_OK;
@@ -377,8 +383,13 @@ static int check_options(const struct send_options *options, int words, const ch
         return verb_usage(verb, "--config is for a CHANNEL");
     if ((options->time || options->sequence) && (options->schema == NULL || options->from != NULL))
         return verb_usage(verb, "--time and --sequence are for --schema without --from");
+    if ((options->span.from_ns != 0 || options->span.to_ns != UINT64_MAX) && options->from == NULL)
+        return verb_usage(verb, "--from T and --to T choose from what --from FILE names");
     if (options->to != NULL && net_read_address(options->to, to) < 0)
-        return verb_usage(verb, "--to needs ADDRESS:PORT or [v6]:PORT, not \"%s\"", options->to);
+        return verb_usage(verb,
+                          "--to needs ADDRESS:PORT or [v6]:PORT, or a time (" TIMESTAMP_FORMS
+                          "), not \"%s\"",
+                          options->to);
     if (options->rate_hz > SEND_RATE_MAX ||
         (options->rate_hz > 0 && options->rate_hz < SEND_RATE_MIN))
         return verb_usage(verb, "--rate is 0, or from %g Hz to %g Hz", SEND_RATE_MIN,
@@ -386,24 +397,35 @@ static int check_options(const struct send_options *options, int words, const ch
     return EXIT_OK;
 }
 
+/* Reads the command line. How many words are no options, or -1 after telling what is wrong. */
+static int read_options(struct send_options *options, int argc, char **argv)
+{
+    struct option_place_or_time from = {.ns = 0}, to = {.ns = UINT64_MAX};
+    const struct option_rule rules[] = {
+        {.name = "rate", .kind = OPTION_RATE, .into = &options->rate_hz},
+        {.name = "count", .kind = OPTION_COUNT, .into = &options->count, .low = 1},
+        {.name = "batch", .kind = OPTION_COUNT, .into = &options->batch, .low = 1},
+        {.name = "seed", .kind = OPTION_COUNT, .into = &options->seed},
+        {.name = "from", .kind = OPTION_PLACE_OR_TIME, .into = &from},
+        {.name = "to", .kind = OPTION_PLACE_OR_TIME, .into = &to},
+        {.name = "interface", .kind = OPTION_TEXT, .into = &options->interface},
+        {.name = "schema", .kind = OPTION_TEXT, .into = &options->schema},
+        {.name = "time", .kind = OPTION_TEXT, .into = &options->time},
+        {.name = "sequence", .kind = OPTION_TEXT, .into = &options->sequence},
+        {.name = "json", .kind = OPTION_FLAG, .into = &options->json},
+        {.name = "config", .letter = 'c', .kind = OPTION_TEXT, .into = &options->given},
+    };
+    int words = options_read(rules, ARRAY_COUNT(rules), argc, argv);
+    options->from = from.place;
+    options->to = to.place;
+    options->span = (struct time_span){from.ns, to.ns};
+    return words;
+}
+
 int verb_send(int argc, char **argv)
 {
     struct send_options options = {.count = UINT64_MAX, .batch = 1, .seed = 1, .rate_hz = 10};
-    const struct option_rule rules[] = {
-        {.name = "rate", .kind = OPTION_RATE, .into = &options.rate_hz},
-        {.name = "count", .kind = OPTION_COUNT, .into = &options.count, .low = 1},
-        {.name = "batch", .kind = OPTION_COUNT, .into = &options.batch, .low = 1},
-        {.name = "seed", .kind = OPTION_COUNT, .into = &options.seed},
-        {.name = "from", .kind = OPTION_TEXT, .into = &options.from},
-        {.name = "to", .kind = OPTION_TEXT, .into = &options.to},
-        {.name = "interface", .kind = OPTION_TEXT, .into = &options.interface},
-        {.name = "schema", .kind = OPTION_TEXT, .into = &options.schema},
-        {.name = "time", .kind = OPTION_TEXT, .into = &options.time},
-        {.name = "sequence", .kind = OPTION_TEXT, .into = &options.sequence},
-        {.name = "json", .kind = OPTION_FLAG, .into = &options.json},
-        {.name = "config", .letter = 'c', .kind = OPTION_TEXT, .into = &options.given},
-    };
-    int words = options_read(rules, ARRAY_COUNT(rules), argc, argv);
+    int words = read_options(&options, argc, argv);
     if (words < 0)
         return EXIT_USAGE;
     struct subject subject = {0};
@@ -449,7 +471,7 @@ int verb_send(int argc, char **argv)
         code = EXIT_FAILED;
 out:
     synth_free(sender.synth);
-    rows_close(sender.rows);
+    history_close(sender.history);
     catalog_free(&sender.catalog);
     descriptor_close(sender.outbox.descriptor);
     if (sender.slots != NULL)

@@ -26,6 +26,8 @@ const char *file_error_text(int status);
 /* Opens a file for reading in pieces, from its begin to its end for the most part. A descriptor for
  * descriptor_close, or a negative errno; -EISDIR for a folder. */
 descriptor_t file_open_read(const char *path);
+/* As file_open_read, for reading here and there: nothing is read ahead. */
+descriptor_t file_open_search(const char *path);
 /* Reads up to `bytes` at `offset`. Returns how many (fewer only at the end), or a negative errno.
  */
 long file_read_at(descriptor_t descriptor, uint8_t *into, size_t bytes, uint64_t offset);

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STANDARD_ERROR = 2 };
+enum { STANDARD_OUTPUT = 1, STANDARD_ERROR = 2 };
 
 static enum { PLAIN, POLLED, OWN, SOCKET } output_kind = POLLED;
 static int output_own = -1;
@@ -62,4 +62,10 @@ int output_line(const char *line, size_t bytes)
         took = write_once(line, bytes < OUTPUT_LINE_BYTES_MAX ? bytes : OUTPUT_LINE_BYTES_MAX);
     while (took < 0 && errno == EINTR);
     return took < 0 ? -errno : (size_t)took < bytes ? -EAGAIN : 0;
+}
+
+bool output_is_unread(void)
+{
+    struct pollfd reader = {.fd = STANDARD_OUTPUT};
+    return poll(&reader, 1, 0) == 1 && (reader.revents & (POLLERR | POLLHUP)) != 0;
 }

@@ -83,7 +83,7 @@ const char *file_error_text(int status)
     return status == -ESPIPE ? "not a regular file" : strerror(-status);
 }
 
-static int open_for_reading(const char *path, int flags, bool *once)
+static int open_for_reading(const char *path, int flags, int advice, bool *once)
 {
     struct stat about;
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | flags);
@@ -96,23 +96,33 @@ static int open_for_reading(const char *path, int flags, bool *once)
     }
     *once = !S_ISREG(about.st_mode) && !S_ISBLK(about.st_mode);
     if (!*once)
-        posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL);
+        posix_fadvise(descriptor, 0, 0, advice);
     return descriptor;
 }
 
-descriptor_t file_open_read(const char *path)
+static int open_regular(const char *path, int advice)
 {
     bool once = false;
-    int descriptor = open_for_reading(path, O_NONBLOCK, &once);
+    int descriptor = open_for_reading(path, O_NONBLOCK, advice, &once);
     if (descriptor < 0 || !once)
         return descriptor;
     close(descriptor);
     return -ESPIPE; /* a pipe, a terminal: it cannot be read twice */
 }
 
+descriptor_t file_open_read(const char *path)
+{
+    return open_regular(path, POSIX_FADV_SEQUENTIAL);
+}
+
+descriptor_t file_open_search(const char *path)
+{
+    return open_regular(path, POSIX_FADV_RANDOM);
+}
+
 descriptor_t file_open_any(const char *path, bool *once)
 {
-    return open_for_reading(path, 0, once);
+    return open_for_reading(path, 0, POSIX_FADV_SEQUENTIAL, once);
 }
 
 long file_read_at(descriptor_t descriptor, uint8_t *into, size_t bytes, uint64_t offset)
