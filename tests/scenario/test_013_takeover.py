@@ -19,6 +19,7 @@ import pytest
 from harness import container, signals
 from harness.fleet import (FLOTILLA, LONG, ROOT, Fleet, copied_sockets, copy_programs,
                            half_recorded, put_in_the_way, wait_until)
+from harness.pinger import Pinger
 
 BUILD = ROOT / "build"
 KILLS = 1000 if LONG else 60
@@ -466,38 +467,6 @@ def mortal_relay(folder, victims):
         f'#!/bin/bash\nmv {folder}/die {folder}/died 2>/dev/null && kill -9 {victims}\n'
         f'exec {folder}/real/flotilla-relay "$@"\n')
     (folder / "flotilla-relay").chmod(0o755)
-
-
-class Pinger(threading.Thread):
-    """Sends datums to an address of this host until it is told to stop. `taken`: how many came to a
-    socket; of each that did not, the next send tells."""
-
-    def __init__(self, address, pool, rate):
-        super().__init__()
-        host, port = address.split(":")
-        self.to, self.pool, self.rate = (host, int(port)), pool, rate
-        self.taken, self.ended = 0, False
-        self.start()
-
-    def run(self):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.connect(self.to)
-            begun = time.monotonic()
-            for number, datum in enumerate(self.pool):
-                if self.ended:
-                    break
-                time.sleep(max(0, begun + number / self.rate - time.monotonic()))
-                try:
-                    sender.send(datum)
-                    self.taken += 1
-                except ConnectionRefusedError:
-                    self.taken -= 1
-            self.taken -= sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
-
-    def stop(self):
-        self.ended = True
-        self.join(20)
-        return self.taken
 
 
 def test_013_one_address_and_all_of_its_port(rng):

@@ -9,8 +9,9 @@ import time
 
 import numpy
 import pytest
-from harness import torture
+from harness import container, signals, torture
 from harness.fleet import LONG, Fleet, flotilla, new_folder, read_datagrams, wait_until
+from harness.pinger import Pinger
 from harness.torture import BATCH, Storm
 
 RATE = 100_000  # of 64-byte datums
@@ -169,6 +170,38 @@ def test_026_a_changed_key_reloaded(rng, pool, offload, turn):
         # An orderly end leaves no batch half done.
         storm.end(named("reload of a changed key", offload), live_bound=0,
                   recover=torture.longest_silences)
+
+
+@pytest.mark.parametrize("offload", ["auto", "off"])
+def test_026_a_changed_address_reloaded(rng, offload):
+    """Under load on the old address and on the new one: what came to either is recorded, once."""
+    rate, times = 20_000, 100 if LONG else 8
+    datums, taken, before = signals.samples(60_000), 0, {}
+    with Fleet({"engine": torture.tick_channel(offload=offload, schema=signals.SCHEMA)},
+               run=False) as fleet:
+        fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
+        fleet.write()
+        fleet.start()
+        load = Pinger(fleet.address("engine"), datums, rate)
+        for _ in range(times):
+            time.sleep(rng.uniform(0.05, 0.2))
+            fleet.channels["engine"]["listen"] = to = fleet.addresses.unicast()
+            fleet.write()
+            following = Pinger(to, datums, rate)
+            before = fleet.relays()
+            fleet.reload()
+            assert fleet.relays() != before
+            taken += load.stop()
+            load = following
+        taken += load.stop()
+        channel = fleet.settle(seconds=60)["engine"]
+        fleet.stop()
+        recorded = container.payload(fleet.files("engine"))[1]
+        torture.add_row(named("reload of a changed address", offload), repetitions=times,
+                        datagrams=taken, lost=max(0, taken - recorded),
+                        twice=max(0, recorded - taken), rate=rate)
+        assert channel["datagrams_received"] == recorded == taken, channel
+        assert channel["datagrams_dropped"] == 0
 
 
 def judge(fleet, name, sent, sink):
