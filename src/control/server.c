@@ -33,8 +33,8 @@ struct control {
     struct loop *loop;
     char *runtime;
     struct loop_watch listener;
-    struct loop_timer pause; /* armed while clients cannot be taken in */
-    uint64_t crowded_ns;     /* monotonic: when that was last told; 0: never */
+    struct loop_timer pause;        /* armed while clients cannot be taken in */
+    uint64_t out_of_descriptors_ns; /* monotonic: when that was last told; 0: never */
     struct control_calls calls;
     struct client *first;
     uint32_t client_count;
@@ -78,10 +78,10 @@ static void drop_client(struct client *client)
         listen_on(control);
 }
 
-static void be_patient(struct client *client)
+static void restart_timeout(struct client *client)
 {
     loop_arm(client->control->loop, &client->patience,
-             clock_monotonic_ns() + CONTROL_PATIENCE_MS * NS_PER_MS);
+             clock_monotonic_ns() + CONTROL_TIMEOUT_MS * NS_PER_MS);
 }
 
 /* Sends what the client takes; drops it when that was all, or when it has gone. */
@@ -103,7 +103,7 @@ static void begin_reply(struct client *client)
 {
     json_decref(client->held);
     client->held = NULL;
-    be_patient(client);
+    restart_timeout(client);
     send_reply(client);
 }
 
@@ -195,10 +195,11 @@ static void cannot_accept(struct control *control, int error)
     uint64_t now_ns = clock_monotonic_ns();
     loop_unwatch(control->loop, &control->listener);
     loop_arm(control->loop, &control->pause, now_ns + ACCEPT_PAUSE_NS);
-    if (control->crowded_ns && now_ns - control->crowded_ns < CONTROL_CROWDED_MS * NS_PER_MS)
+    if (control->out_of_descriptors_ns &&
+        now_ns - control->out_of_descriptors_ns < CONTROL_OUT_OF_DESCRIPTORS_MS * NS_PER_MS)
         return;
-    control->crowded_ns = now_ns;
-    control->calls.crowded(control->calls.context, error);
+    control->out_of_descriptors_ns = now_ns;
+    control->calls.out_of_descriptors(control->calls.context, error);
 }
 
 /* 0, or the negative errno of having accepted nobody. */
@@ -226,7 +227,7 @@ static int accept_client(struct control *control)
         client->next->link_from = &client->next;
     control->first = client;
     control->client_count++;
-    be_patient(client);
+    restart_timeout(client);
     if (loop_watch(control->loop, &client->watch, LOOP_READ) < 0)
         drop_client(client);
     return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The manager's side of the control socket. Relies on os/local, os/loop and jansson. More clients
  * at once than CONTROL_CLIENTS_MAX are refused with the error "busy: ...". A client that is slow to
- * ask or to listen delays nobody: it has CONTROL_PATIENCE_MS, and its own buffers. */
+ * ask or to listen delays nobody: it has CONTROL_TIMEOUT_MS, and its own buffers. */
 #ifndef FLOTILLA_CONTROL_SERVER_H
 #define FLOTILLA_CONTROL_SERVER_H
 
@@ -12,9 +12,9 @@
 #include "control/protocol.h"
 #include "os/loop.h"
 
-#define CONTROL_CLIENTS_MAX 64u
-#define CONTROL_PATIENCE_MS 10000u
-#define CONTROL_CROWDED_MS  60000u
+#define CONTROL_CLIENTS_MAX           64u
+#define CONTROL_TIMEOUT_MS            10000u
+#define CONTROL_OUT_OF_DESCRIPTORS_MS 60000u
 
 struct control; /* opaque; from control_open, freed by control_close */
 
@@ -24,8 +24,9 @@ struct control_calls {
     /* Adds to a reply that was held what has come of the request, before it is sent. */
     void (*complete)(void *context, json_t *reply);
     /* A client cannot be taken in for now, with this errno (EMFILE, ENFILE ...). At most once in
-     * CONTROL_CROWDED_MS; it is tried again every second, and whenever another client has gone. */
-    void (*crowded)(void *context, int error);
+     * CONTROL_OUT_OF_DESCRIPTORS_MS; it is tried again every second, and whenever another client
+     * has gone. */
+    void (*out_of_descriptors)(void *context, int error);
     void *context;
 };
 

@@ -163,7 +163,7 @@ static unsigned checked(struct channel_machine *machine, const struct occurrence
     machine->blocked = !of->detail;
     if (of->detail)
         return ask(machine, of->facts->fits ? CHANNEL_HANDING_OVER : CHANNEL_DRAINING, of);
-    machine->drains = 0; /* the change begins anew once it can */
+    machine->drains = 0; /* the change begins again once it can */
     return CHANNEL_CLOSE_NEXT | CHANNEL_RESUME | retry_blocked(machine, CHANNEL_BLOCKED);
 }
 

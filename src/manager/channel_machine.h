@@ -20,11 +20,12 @@
 
 #include "manager/child.h"
 
-#define CHANNEL_DRAINS_MAX       3u    /* relays in a row that end without having drained */
-#define CHANNEL_BLOCKED_RETRY_MS 1000u /* how often it is looked whether a relay can be replaced   \
-                                        */
-#define CHANNEL_GRACE_MS      10000u   /* what a relay that is to end is given ... */
-#define CHANNEL_STOP_GRACE_MS 15000u   /* ... and where all are to */
+#define CHANNEL_DRAINS_MAX 3u /* relays in a row that end without having drained */
+#define CHANNEL_BLOCKED_RETRY_MS                                                                   \
+    1000u                            /* how often it is looked whether a relay can be replaced     \
+                                      */
+#define CHANNEL_GRACE_MS      10000u /* what a relay that is to end is given ... */
+#define CHANNEL_STOP_GRACE_MS 15000u /* ... and where all are to */
 
 enum channel_goal {
     CHANNEL_RUN,
@@ -46,7 +47,7 @@ enum channel_step {
 };
 
 enum channel_event {
-    CHANNEL_WANTED,  /* detail: the enum channel_goal from now on; told again, it begins anew */
+    CHANNEL_WANTED,  /* detail: the enum channel_goal from now on; told again, it begins again */
     CHANNEL_CHECKED, /* the answer to CHANNEL_PREFLIGHT; detail: whether it went well */
     CHANNEL_SPAWNED, /* the answers to CHANNEL_SPAWN; detail of the second: */
     CHANNEL_UNABLE,  /* whether only the system was short of something */
@@ -85,7 +86,7 @@ struct channel_facts {
 struct channel_machine {
     enum channel_goal goal;
     enum channel_step step;
-    bool blocked;    /* the change that is the goal cannot be put in force yet */
+    bool blocked;    /* the change that is the goal cannot be made yet */
     uint32_t drains; /* relays in a row that were to drain and ended without, or could not start */
     struct child child;
 };

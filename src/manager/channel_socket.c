@@ -144,7 +144,7 @@ static void give_up(struct channel *channel, int *descriptor, uint32_t dropped, 
 void receiver_quiesce(struct channel *channel)
 {
     if (channel->receive >= 0)
-        net_hear_nobody(channel->receive);
+        net_quiesce(channel->receive);
 }
 
 void receiver_resume(struct channel *channel)
@@ -152,7 +152,7 @@ void receiver_resume(struct channel *channel)
     int error = 0;
     if (channel->receive >= 0 &&
         net_check_receiver(channel->receive, &channel->config.settings.listen) == -EISCONN)
-        error = net_hear_again(channel->receive);
+        error = net_resume(channel->receive);
     if (error < 0)
         log_line("%s: cannot have its socket listen again: %s; stop the fleet, and start it",
                  channel_name(channel), strerror(-error));
@@ -171,7 +171,7 @@ void receiver_open_next(struct channel *channel)
     receiver_close_next(channel);
     if (!moves || channel->draining >= 0)
         return;
-    int opened = net_open_receiver_beside(&options, channel->receive);
+    int opened = net_open_receiver_overlapping(&options, channel->receive);
     if (opened < 0)
         return; /* tried again, and told of, when the old one has gone */
     channel->next_receive = opened;
@@ -261,9 +261,9 @@ void receiver_take_over(struct channel *channel, int newest, int before)
 {
     const struct address *listen = &channel->config.settings.listen;
     if (newest >= 0)
-        net_keep_alone(newest);
+        net_set_exclusive(newest);
     if (before >= 0)
-        net_keep_alone(before);
+        net_set_exclusive(before);
     /* That manager was killed between the two steps of holding: one socket has both names. */
     if (newest >= 0 && before >= 0 && net_cookie(newest) == net_cookie(before)) {
         channel_close_one(&before);

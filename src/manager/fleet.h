@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The channels of a running manager: their sockets, memories and relays, and how a new
- * configuration is put in force (mark, then sweep). The sockets and memories are the fleet's and
+ * configuration is applied (mark, then sweep). The sockets and memories are the fleet's and
  * outlive every relay; a relay gets them handed down. Never reads a datum.
  * Relies on os/loop: everything happens in its callbacks, in one thread. */
 #ifndef FLOTILLA_MANAGER_FLEET_H
@@ -59,12 +59,12 @@ int fleet_take_over(struct fleet *fleet);
  * start. fleet_apply does it, too; but there a channel that has no socket yet may want it. */
 void fleet_release_left(struct fleet *fleet);
 /* Takes what the channels that were taken over lack (layouts) from the configuration, if that is
- * still the same; puts nothing in force. */
+ * still the same; applies nothing. */
 void fleet_recall(struct fleet *fleet, const struct config *config);
 
 enum fleet_change { FLEET_ADDED, FLEET_CHANGED, FLEET_REMOVED, FLEET_UNCHANGED, FLEET_CHANGES };
 
-/* Puts a checked configuration in force: starts what is new, replaces what changed, stops what is
+/* Applies a checked configuration: starts what is new, replaces what changed, stops what is
  * gone, leaves the rest alone (but starts what had failed). Takes the channels' layout images out
  * of `config`, which stays the caller's. `note` is called once a channel. What takes time goes on
  * in the loop until fleet_settled. 0, or -ENOMEM with nothing changed. */

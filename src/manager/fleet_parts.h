@@ -67,7 +67,7 @@ struct fleet {
     char *runtime, *relay;
     struct channel *first;
     struct holder *holder;
-    struct takeover left; /* what an earlier manager left, until a configuration is in force */
+    struct takeover left; /* what an earlier manager left, until a configuration was applied */
     struct loop_timer tick, pulse, restart;
     struct channel *restarting; /* of a restart of all: whose new relay has not come up yet */
     uint64_t restarting_ns;     /* monotonic: since when */

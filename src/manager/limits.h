@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * `limits` of fleet.yaml in force: a group for each channel that has any. Nothing is touched before
+ * `limits` of fleet.yaml: a group for each channel that has any. Nothing is touched before
  * the first channel with limits is started; what cannot be had is logged once, and the channels run
  * without. Relies on os/cgroup. */
 #ifndef FLOTILLA_MANAGER_LIMITS_H

@@ -95,7 +95,7 @@ static void repopulate_runtime(struct manager *manager)
                  manager->config->runtime);
 }
 
-/* Whether the runtime folder is still ours. Where it was removed it is taken again, and furnished
+/* Whether the runtime folder is still ours. Where it was removed it is taken again, and repopulated
  * in a moment; if another manager was faster, the fleet is left to that one. */
 static bool in_charge(void *context)
 {
@@ -172,7 +172,7 @@ static void settled(void *context)
         manager_await_readiness(manager);
 }
 
-static void crowded(void *context, int error)
+static void out_of_descriptors(void *context, int error)
 {
     const struct manager *manager = context;
     if (error == EMFILE)
@@ -239,7 +239,7 @@ static int open_parts(struct manager *manager)
     error = control_open(&manager->control, manager->loop, manager->config->runtime,
                          &(struct control_calls){.answer = manager_answer,
                                                  .complete = manager_complete,
-                                                 .crowded = crowded,
+                                                 .out_of_descriptors = out_of_descriptors,
                                                  .context = manager});
     if (error < 0)
         log_line("cannot open the control socket in %s: %s", manager->config->runtime,

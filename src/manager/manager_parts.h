@@ -25,13 +25,13 @@ struct manager {
     const char *path;                                                   /* of the configuration */
     char relay[CHANNEL_PATH_BYTES_MAX], keeper[CHANNEL_PATH_BYTES_MAX]; /* the programs */
     char self[CHANNEL_PATH_BYTES_MAX]; /* the program this is, or was until it was replaced */
-    bool upgrading;                    /* to become that program anew */
+    bool upgrading;                    /* to become the program that stands there now */
     struct config *config;
     struct runtime runtime;
     struct loop_timer runtime_look;
     int runtime_error;      /* told of already */
     int socket_error;       /* the same */
-    bool runtime_recreated; /* it was made again, and is to be furnished */
+    bool runtime_recreated; /* it was made again, and is to be repopulated */
     bool superseded;        /* another manager has the runtime folder, and so the fleet */
     struct loop *loop;
     struct fleet *fleet;
@@ -64,7 +64,7 @@ struct changes {
     uint32_t counts[FLEET_CHANGES];
 };
 void manager_note_change(void *context, enum fleet_change change, const char *channel);
-/* Reads the configuration again and puts it in force. The reply, a new object. */
+/* Reads the configuration again and applies it. The reply, a new object. */
 json_t *manager_reload(struct manager *manager);
 /* The reply to a reload whose configuration is not valid: `text` says why. */
 json_t *manager_refuse_reload(const struct manager *manager, const char *text);

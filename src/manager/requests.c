@@ -115,7 +115,7 @@ void manager_look_for_readiness(void *context)
 {
     struct manager *manager = context;
     if (manager->stopping || !fleet_settled(manager->fleet))
-        return; /* `settled` begins anew */
+        return; /* `settled` begins again */
     uint64_t now_ns = clock_monotonic_ns();
     if (fleet_ready(manager->fleet) || now_ns >= manager->readiness_end_ns)
         control_release(manager->control, NULL);

@@ -29,7 +29,7 @@ struct supervisor {
 /* Opens the way to $NOTIFY_SOCKET, if there is one. 0 also where there is none; a negative errno if
  * it cannot be reached. Only supervisor_close is needed after either. */
 int supervisor_open(struct supervisor *supervisor, struct loop *loop);
-/* The fleet is in force: tells so, and from now on how it is and that we live. The fleet must
+/* The fleet is started: tells so, and from now on how it is and that we live. The fleet must
  * outlive the supervisor. */
 void supervisor_ready(struct supervisor *supervisor, const struct fleet *fleet);
 /* A reload begins; it is through, whatever came of it. */

@@ -56,13 +56,13 @@ json_t *manager_upgrade(struct manager *manager)
     int error = fleet_bridge(manager->fleet);
     if (error < 0)
         return control_refusal(EXIT_CODE_FAILED, "nothing was restarted: %s", strerror(-error));
-    log_line("restart of all asked for: becoming %s anew", manager->self);
+    log_line("restart of all asked for: becoming %s as it is now", manager->self);
     manager->upgrading = true;
     loop_end(manager->loop);
     return json_pack("{s:I}", "instance", (json_int_t)manager->started_ns);
 }
 
-/* Becomes the program anew, with the relays at work. Returns only if that failed. */
+/* Becomes that program, with the relays at work. Returns only if that failed. */
 void manager_exec(struct manager *manager)
 {
     char name[] = "flotilla", verb[] = "run", option[] = "-c", renew[] = "--renew";

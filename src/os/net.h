@@ -51,10 +51,10 @@ descriptor_t net_open_receiver(const struct net_receive_options *options);
  * bound then, and what comes goes to the one with the single address, until that hears nobody.
  * It is for single addresses, not for groups. Source: socket(7), SO_REUSEADDR, which is set for
  * this call only: who else has the port with that option is not noticed. */
-descriptor_t net_open_receiver_beside(const struct net_receive_options *options,
-                                      descriptor_t other);
+descriptor_t net_open_receiver_overlapping(const struct net_receive_options *options,
+                                           descriptor_t other);
 /* After a process that was killed in that: nobody else can be bound to what this socket is. */
-void net_keep_alone(descriptor_t descriptor);
+void net_set_exclusive(descriptor_t descriptor);
 
 /* Has a receiver of a group, opened with `was`, joined as `is` says: another interface, other
  * senders. The group's address must be the same. Who was joined for and still is misses nothing:
@@ -73,7 +73,7 @@ int net_rejoin(descriptor_t descriptor, const struct net_receive_options *was,
 int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options *options);
 
 /* Whether what comes to `listen` comes to that socket: 0; -EADDRNOTAVAIL if it is bound to another
- * address, -EISCONN if to that one, but after net_hear_nobody, or another negative errno. */
+ * address, -EISCONN if to that one, but after net_quiesce, or another negative errno. */
 int net_check_receiver(descriptor_t descriptor, const struct address *listen);
 
 /* Opens a non-blocking sender for `to`'s family, leaving by `interface` with `ttl`; multicast is
@@ -102,10 +102,10 @@ uint32_t net_dropped(descriptor_t descriptor);
 /* Has nothing more come to a receiver; what waits in it stays. A socket that is connected takes
  * from that one sender only; where there is no way from it to one who never sends, it goes on as
  * before. Source: connect(2) on datagrams. */
-void net_hear_nobody(descriptor_t descriptor);
-/* Takes net_hear_nobody back. 0 or a negative errno. Source: connect(2), AF_UNSPEC. */
-int net_hear_again(descriptor_t descriptor);
-/* Before a receiver is closed: net_hear_nobody, takes out what waits in it, for at most a second,
+void net_quiesce(descriptor_t descriptor);
+/* Takes net_quiesce back. 0 or a negative errno. Source: connect(2), AF_UNSPEC. */
+int net_resume(descriptor_t descriptor);
+/* Before a receiver is closed: net_quiesce, takes out what waits in it, for at most a second,
  * and throws it away. How many datagrams that were. */
 uint64_t net_drain(descriptor_t descriptor);
 

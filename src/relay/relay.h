@@ -41,7 +41,7 @@ struct relay {
 int relay_open(struct relay *relay);
 /* Goes on where the last relay stopped, and works until asked to stop (os/interrupt.h). An enum
  * relay_exit. Handed an old socket beside its own (INHERIT_DRAINING), to which nothing must come
- * any more (net_hear_nobody), it takes what waits there first (receiver_run). So a change of
+ * any more (net_quiesce), it takes what waits there first (receiver_run). So a change of
  * address: open the next socket, quiesce the old one, have the relay hand over, start the next with
  * both, and with both again until ledger_drained is the old one's cookie. Where only the old relay
  * knows what the datagrams are (another schema): quiesce its socket and ask it to stop. With

@@ -522,7 +522,7 @@ int net_open_receiver(const struct net_receive_options *options)
     return put_file((struct file){.kind = FILE_SOCKET, .socket = made});
 }
 
-int net_open_receiver_beside(const struct net_receive_options *options, int other)
+int net_open_receiver_overlapping(const struct net_receive_options *options, int other)
 {
     (void)other;
     return net_open_receiver(options);
@@ -541,7 +541,7 @@ int net_adopt_receiver(int descriptor, const struct net_receive_options *options
     return socket_of(descriptor)->address == world_address(&options->listen) ? 0 : -EADDRNOTAVAIL;
 }
 
-void net_hear_nobody(int descriptor)
+void net_quiesce(int descriptor)
 {
     struct socket *socket = socket_of(descriptor);
     effect("quiesce");
@@ -550,7 +550,7 @@ void net_hear_nobody(int descriptor)
     socket->quiesced = true;
 }
 
-int net_hear_again(int descriptor)
+int net_resume(int descriptor)
 {
     effect("resume");
     socket_of(descriptor)->quiesced = false;
@@ -590,7 +590,7 @@ void net_look(const int *descriptors, uint32_t count, bool *waiting)
     memset(waiting, 0, count); /* no relay hangs here */
 }
 
-void net_keep_alone(int descriptor)
+void net_set_exclusive(int descriptor)
 {
     (void)descriptor;
 }

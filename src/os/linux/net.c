@@ -274,7 +274,7 @@ static bool is_connected(descriptor_t descriptor)
 }
 
 /* Whether the socket is UDP and bound to that address: 0 or a negative errno. One that was bound to
- * all addresses is bound to one once it is connected (net_hear_nobody). */
+ * all addresses is bound to one once it is connected (net_quiesce). */
 static int check_bound(descriptor_t descriptor, const struct address *listen)
 {
     static const uint8_t all[sizeof(listen->bytes)];
@@ -357,14 +357,15 @@ static bool is_shared(descriptor_t descriptor)
     return getsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &shared, &bytes) < 0 || shared != 0;
 }
 
-void net_keep_alone(descriptor_t descriptor)
+void net_set_exclusive(descriptor_t descriptor)
 {
     struct address bound;
     if (read_bound(descriptor, &bound) == 0 && bound.family != 0 && !address_is_multicast(&bound))
         set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 0);
 }
 
-descriptor_t net_open_receiver_beside(const struct net_receive_options *options, descriptor_t other)
+descriptor_t net_open_receiver_overlapping(const struct net_receive_options *options,
+                                           descriptor_t other)
 {
     int descriptor = open_receiver(options, false);
     if (descriptor != -EADDRINUSE || other < 0 || address_is_multicast(&options->listen) ||
@@ -372,9 +373,9 @@ descriptor_t net_open_receiver_beside(const struct net_receive_options *options,
         return descriptor;
     set_option(other, SOL_SOCKET, SO_REUSEADDR, 1);
     descriptor = open_receiver(options, true);
-    net_keep_alone(other);
+    net_set_exclusive(other);
     if (descriptor >= 0)
-        net_keep_alone(descriptor);
+        net_set_exclusive(descriptor);
     return descriptor;
 }
 
@@ -641,7 +642,7 @@ void net_batch_message(const struct net_batch *batch, uint32_t index, struct net
     }
 }
 
-void net_hear_nobody(descriptor_t descriptor)
+void net_quiesce(descriptor_t descriptor)
 {
     struct sockaddr_storage bound;
     socklen_t bytes = sizeof(bound);
@@ -657,7 +658,7 @@ void net_hear_nobody(descriptor_t descriptor)
         connect(descriptor, (const struct sockaddr *)&to6, sizeof(to6));
 }
 
-int net_hear_again(descriptor_t descriptor)
+int net_resume(descriptor_t descriptor)
 {
     const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
     int interface = 0; /* a link-local address is bound to its own; the kernel forgets that, too */
@@ -671,7 +672,7 @@ int net_hear_again(descriptor_t descriptor)
 
 uint64_t net_drain(descriptor_t descriptor)
 {
-    net_hear_nobody(descriptor);
+    net_quiesce(descriptor);
     uint64_t datagrams = 0, end_ns = clock_monotonic_ns() + NS_PER_S;
     _Alignas(struct cmsghdr) char control[CONTROL_BYTES];
     while (clock_monotonic_ns() < end_ns) {
