@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Halving, over the pages of a file and over the files of a run. Everything read is judged: what
- * does not look as the relay writes it ends the halving, and the file is taken from its begin.
+ * Halving over the files of a run, and over the pages of a file: there its first steps are guessed
+ * from the blocks' times. Everything read is judged: what does not look as the relay writes it ends
+ * the search, and the file is taken from its begin.
  * Within BLOCK_DISORDER_NS nothing is known of the order, so the ends of a search are so far apart
  * from the span's. */
 #include "archive/search.h"
@@ -15,6 +16,7 @@
 
 /* What is read at once: a place where a block of one page or a few begins needs one such read. */
 #define PIECE_BYTES      (16u * BLOCK_PAGE_BYTES)
+#define GUESSES          8u /* by the times of blocks, before it is halved */
 #define HEADER_BYTES_MAX (LAYOUT_SCHEMA_BYTES_MAX + (1u << 20))
 
 /* ---- reading ---- */
@@ -26,7 +28,7 @@ struct window {
     struct search_cost *cost;
     uint8_t *bytes;
     uint64_t from; /* of the file */
-    size_t count;
+    size_t count, ahead;
 };
 
 /* A block as its front has it. */
@@ -48,10 +50,16 @@ static long read_at(const struct scan_source *source, uint8_t *into, size_t byte
  * NULL with `*status` 0 where the file ends before. */
 static const uint8_t *look(struct window *window, uint64_t offset, size_t bytes, int *status)
 {
-    if (offset < window->from || offset + bytes > window->from + window->count) {
+    uint64_t end = window->from + window->count;
+    if (offset < window->from || offset + bytes > end) {
+        /* More at once while it goes on and on, as over the inside of a large block. */
+        bool goes_on = window->count > 0 && offset >= window->from && offset <= end;
+        window->ahead = goes_on ? 4 * window->ahead : 2 * BLOCK_PAGE_BYTES;
+        if (window->ahead > PIECE_BYTES)
+            window->ahead = PIECE_BYTES;
         window->from = offset / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
         window->count = 0;
-        long got = read_at(window->source, window->bytes, PIECE_BYTES + BLOCK_PAGE_BYTES,
+        long got = read_at(window->source, window->bytes, window->ahead + BLOCK_PAGE_BYTES,
                            window->from, window->cost);
         if (got < 0) {
             *status = (int)got;
@@ -202,7 +210,7 @@ int search_read_front(const struct scan_source *source, struct search_front *fro
     return status;
 }
 
-/* ---- halving in a file ---- */
+/* ---- narrowing down in a file ---- */
 
 static uint64_t earlier(uint64_t ns)
 {
@@ -214,23 +222,43 @@ static uint64_t later(uint64_t ns)
     return ns < UINT64_MAX - BLOCK_DISORDER_NS ? ns + BLOCK_DISORDER_NS : UINT64_MAX;
 }
 
-/* Halves between `*low`, the first block, and `high`, where the last one ends: `*low` gets a block
- * that came in before `before_ns` and is followed by one that did not; or it stays. 1, 0 where no
- * block is found, or a negative errno. */
-static int halve(struct window *window, struct place *low, uint64_t high, uint64_t before_ns)
+/* Where to look next between `low` and `high`, where what came in at `high_ns` begins: as far on as
+ * `before_ns` is in time, a block to this or that side of it; half-way where that does not help. */
+static uint64_t guess(const struct place *low, uint64_t high, uint64_t high_ns, uint64_t before_ns,
+                      unsigned step)
 {
-    while (low->offset + low->bytes < high) {
-        uint64_t from = low->offset + low->bytes;
-        uint64_t middle = from + (high - from) / 2 / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
+    uint64_t from = low->offset + low->bytes, room = high - from, at = room / 2;
+    if (step < GUESSES && room > 4 * BLOCK_BYTES_MAX && high_ns > low->arrival_ns) {
+        uint64_t past = before_ns - low->arrival_ns, whole = high_ns - low->arrival_ns;
+        at = past < whole ? (uint64_t)((double)room * ((double)past / (double)whole)) : room;
+        if (step % 2 == 0)
+            at = at > BLOCK_BYTES_MAX ? at - BLOCK_BYTES_MAX : 0;
+        else
+            at = at + BLOCK_BYTES_MAX < room ? at + BLOCK_BYTES_MAX : room - BLOCK_BYTES_MAX;
+    }
+    return from + at / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
+}
+
+/* Narrows down between `*low`, the first block, and `last`: `*low` gets a block that came in before
+ * `before_ns` and is followed by one that did not; or it stays. 1, 0 where no block is found, or a
+ * negative errno. */
+static int narrow(struct window *window, struct place *low, const struct place *last,
+                  uint64_t before_ns)
+{
+    uint64_t high = last->offset + last->bytes, high_ns = last->arrival_ns;
+    for (unsigned step = 0; low->offset + low->bytes < high; step++) {
+        uint64_t middle = guess(low, high, high_ns, before_ns, step);
         uint64_t limit = high - middle > BLOCK_BYTES_MAX ? middle + BLOCK_BYTES_MAX : high;
         struct place found;
         int status = next_block(window, middle, limit, &found);
         if (status < 0 || (status == 0 && limit < high)) /* damage: no block is that long */
             return status;
-        if (status > 0 && found.arrival_ns < before_ns)
+        if (status > 0 && found.arrival_ns < before_ns) {
             *low = found;
-        else
+        } else {
             high = middle;
+            high_ns = status > 0 ? found.arrival_ns : high_ns;
+        }
     }
     return 1;
 }
@@ -253,7 +281,7 @@ int search_block(const struct scan_source *source, struct search_front *front, u
     } else if (status > 0 && front->first_ns < earlier(from_ns)) {
         status = 0;
         if (block_at(&window, front->header_bytes, &at, &status))
-            status = halve(&window, &at, last.offset + last.bytes, earlier(from_ns));
+            status = narrow(&window, &at, &last, earlier(from_ns));
         if (status > 0)
             *block = at.offset;
     }
