@@ -1304,13 +1304,14 @@ def test_013_two_managers_that_start_at_once(rng):
     for _ in range(8):
         with Fleet(channels, run=False) as fleet:
             words = [str(FLOTILLA), "run", "-c", str(fleet.file)]
-            managers = [subprocess.Popen(words, stdin=subprocess.DEVNULL,
-                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
+            log = open(fleet.log_path, "ab")
+            managers = [subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)]
             wait_until((fleet.folder / "run/manager.lock").exists)
             time.sleep(rng.uniform(0, 0.1))
             shutil.rmtree(fleet.folder / "run", ignore_errors=True)
-            managers.append(subprocess.Popen(words, stdin=subprocess.DEVNULL,
-                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            managers.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log,
+                                             stderr=log))
+            log.close()
             try:
                 wait_until(lambda: any(manager.poll() is not None for manager in managers),
                            what="one of them to leave")

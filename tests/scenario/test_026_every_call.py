@@ -47,6 +47,7 @@ ERRORS = {
     "newfstatat": ("ENOMEM", "EIO"),
     "open": ("EMFILE", "ENFILE", "ENOMEM", "EIO", "EINTR"),
     "openat": ("EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EIO", "EINTR"),
+    "pipe": ("EMFILE", "ENFILE"),
     "pipe2": ("EMFILE", "ENFILE"),
     "ppoll": ("EINTR", "ENOMEM"),
     "pread64": ("EIO", "EINTR", "short"),

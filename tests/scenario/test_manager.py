@@ -132,7 +132,10 @@ def test_manager_makes_way_for_what_can_be_started(then, rng):
         fleet.settle({"engine": 100})
         fleet.channels["engine"]["buffer"] = "8MiB"
         fleet.write()
-        assert "cannot make its buffer" in fleet.reload(check=1).stderr
+        done = fleet.reload(check=None)
+        wait_until(lambda: "cannot make its buffer" in fleet.channel("engine")["reason"])
+        # On a busy machine it was answered before, after half a second.
+        assert done.returncode == 0 or "cannot make its buffer" in done.stderr, done
         fleet._source(fleet.address("engine"), signals.samples(50)).finish()
         if then == "stopped":
             done = flotilla("stop", "-c", fleet.file, check=0)
