@@ -9,6 +9,7 @@ from harness.fleet import ROOT
 from harness.readers import SYSTEM_PYTHON
 
 DEMO = ROOT / "examples/demo"
+pytestmark = pytest.mark.xdist_group("demo")  # it has addresses of its own
 
 
 def run(*words):
