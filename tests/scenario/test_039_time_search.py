@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""037-time-search: `cat`, `info` and `send` of a span of time give what a reader gives that looks
+"""039-time-search: `cat`, `info` and `send` of a span of time give what a reader gives that looks
 at everything: over clocks that are set back, equal times, open, damaged, empty and joined files and
 those of other programs; and read little of a large file.
 
@@ -130,7 +130,7 @@ def check_all(channel, spans=60):
 
 
 @pytest.mark.parametrize("timed", [True, False])
-def test_037_clocks_set_back_and_equal_times(rng, tmp_path, timed):
+def test_039_clocks_set_back_and_equal_times(rng, tmp_path, timed):
     channel = Channel(rng, tmp_path / "c", timed=timed)
     for back in 0, 0, 3, 0, 0.5, 30, 0, 0.11, 0:
         channel.step_back(back)
@@ -142,7 +142,7 @@ def test_037_clocks_set_back_and_equal_times(rng, tmp_path, timed):
     check_all(channel)
 
 
-def test_037_files_one_by_one_and_some_that_went(rng, tmp_path):
+def test_039_files_one_by_one_and_some_that_went(rng, tmp_path):
     channel = Channel(rng, tmp_path / "c")
     for back in 0, 0, 2, 0, 0, 0, 1, 0:
         channel.step_back(back)
@@ -156,7 +156,7 @@ def test_037_files_one_by_one_and_some_that_went(rng, tmp_path):
     check_all(channel, 30)
 
 
-def test_037_open_empty_and_cut_files(rng, tmp_path):
+def test_039_open_empty_and_cut_files(rng, tmp_path):
     channel = Channel(rng, tmp_path / "c")
     channel.file(10)
     channel.file(0)  # nothing came before it was ended
@@ -192,7 +192,7 @@ def counters(block):
         yield counter
 
 
-def test_037_damage(rng, tmp_path):
+def test_039_damage(rng, tmp_path):
     """What is intact and of the span is found, wherever the damage is; nothing else is shown. (The
     block behind damage does not say when it came in, which would tell the end of the one before.)
     """
@@ -235,7 +235,7 @@ def cat_any(*paths, span=None):
     return [json.loads(line)["counter"] for line in done.stdout.splitlines()]
 
 
-def test_037_joined_files_and_those_of_others(rng, tmp_path):
+def test_039_joined_files_and_those_of_others(rng, tmp_path):
     """Files joined end to end are looked at as a whole, also where the second is older."""
     channel = Channel(rng, tmp_path / "c")
     channel.file(30)
@@ -259,7 +259,7 @@ def test_037_joined_files_and_those_of_others(rng, tmp_path):
     assert "does not say when" in flotilla("info", other, "--from", "0.5", check=1).stderr
 
 
-def test_037_info_counts_blocks_of_the_span(rng, tmp_path):
+def test_039_info_counts_blocks_of_the_span(rng, tmp_path):
     channel = Channel(rng, tmp_path / "c")
     for back in 0, 2, 0, 0:
         channel.step_back(back)
@@ -278,7 +278,7 @@ def test_037_info_counts_blocks_of_the_span(rng, tmp_path):
         assert told == wanted
 
 
-def test_037_send_sends_the_span(rng, tmp_path):
+def test_039_send_sends_the_span(rng, tmp_path):
     channel = Channel(rng, tmp_path / "c")
     channel.file(20)
     channel.file(20)
@@ -310,7 +310,7 @@ def test_037_send_sends_the_span(rng, tmp_path):
     (["send", "c", "--to", "tomorrow"], "a CHANNEL says where to send"),
     (["send", "--to", "tomorrow", "--schema", "x"], 'or a time .*, not "tomorrow"'),
 ])
-def test_037_what_is_no_time_is_told(words, what):
+def test_039_what_is_no_time_is_told(words, what):
     assert re.search(what, flotilla(*words, check=2).stderr)
 
 
@@ -326,7 +326,7 @@ def bytes_read(*words):
     return sum(int(one) for one in got if one.isdigit()), len(out.splitlines())
 
 
-def test_037_little_of_much_is_read(rng):
+def test_039_little_of_much_is_read(rng):
     """A second out of 300 MB: what is read is the second and some places."""
     folder = new_folder()
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""020-demo: what `make demo DURATION=N` runs, with its own account of sent, accepted, recorded and
+"""042-demo: what `make demo DURATION=N` runs, with its own account of sent, accepted, recorded and
 read; and that the account can be unequal. It uses the addresses of examples/fleet.yaml."""
 import re
 import subprocess
@@ -20,7 +20,7 @@ def run(*words):
     return done
 
 
-def test_020_demo_ends_by_itself_with_equal_counts(seed, tmp_path):
+def test_042_demo_ends_by_itself_with_equal_counts(seed, tmp_path):
     done = run(DEMO, "--duration", "3", "--folder", tmp_path / "demo")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(r"^(\w+) +(\d+) +(\d+) +(\d+) +(\d+)$", done.stdout, re.M)
@@ -28,7 +28,7 @@ def test_020_demo_ends_by_itself_with_equal_counts(seed, tmp_path):
         "imu": [3000] * 4, "engine": [300] * 4, "position": [30] * 4, "housekeeping": [3] * 4}
 
 
-def test_020_demo_fails_where_counts_differ(seed, tmp_path):
+def test_042_demo_fails_where_counts_differ(seed, tmp_path):
     """The same program with an independent reader that misses one datum."""
     text = DEMO.read_text()
     assert "    return count\n" in text
