@@ -76,23 +76,19 @@ static int put_plain_header(struct output *output, struct span schema, enum scan
 }
 
 static int put_header(struct output *output, const struct scan_header *from,
-                      const struct recover_header *header)
+                      const struct block_header_text *header)
 {
     if (header == NULL)
         return put(output, from->image);
     if (!from->ours)
         return put_plain_header(output, header->schema, from->codec);
-    struct block_header_text text = {.schema = header->schema,
-                                     .channel = header->channel,
-                                     .host = header->host,
-                                     .started = header->started,
-                                     .version = header->version};
     size_t room = header->schema.bytes + strlen(header->channel) + strlen(header->host) +
-                  strlen(header->started) + strlen(header->version) + 3 * BLOCK_PAGE_BYTES;
+                  strlen(header->started) + strlen(header->version) + header->time.bytes +
+                  header->sequence.bytes + 3 * BLOCK_PAGE_BYTES;
     int status = make_room(output, room);
     if (status < 0)
         return status;
-    long bytes = block_write_header(output->image, room, &text, output->sync, BLOCK_PAGE_BYTES);
+    long bytes = block_write_header(output->image, room, header, output->sync, BLOCK_PAGE_BYTES);
     CHECK(bytes > 0);
     return put(output, (struct span){output->image, (size_t)bytes});
 }
@@ -129,7 +125,7 @@ static bool is_other(const struct output *output, const struct scan_header *head
 }
 
 static int begin(struct output *output, const struct scan *scan,
-                 const struct recover_header *header)
+                 const struct block_header_text *header)
 {
     const struct scan_header *from = scan_header(scan);
     struct span schema = schema_text(scan_schema(scan));
@@ -158,7 +154,7 @@ static int put_event(struct output *output, struct scan *scan, struct scan_event
     return 0;
 }
 
-int recover_run(struct scan *scan, const struct recover_header *header,
+int recover_run(struct scan *scan, const struct block_header_text *header,
                 const struct recover *recover, struct scan_totals *totals)
 {
     struct output output = {.recover = recover};

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "archive/scan.h"
+#include "avro/block.h"
 
 struct recover {
     /* Writes `bytes` at `offset`, which follows what was written before. 0 or a negative errno. */
@@ -17,17 +18,11 @@ struct recover {
     void *context;
 };
 
-/* Where the header of the damaged file cannot be trusted, what to write in its place: verbatim
- * schema; texts as block_header_text has them. */
-struct recover_header {
-    struct span schema;
-    const char *channel, *host, *started, *version;
-};
-
-/* Writes a header (that of the file where `header` is NULL) and the intact blocks of `scan`, from
- * where it is to its end; of files that were joined behind it those of the same schema, format and
- * codec, the others' count as lost. 0 or a negative errno; `totals` counts the events. */
-int recover_run(struct scan *scan, const struct recover_header *header,
+/* Writes a header (that of the file where `header` is NULL, which can be trusted then) and the
+ * intact blocks of `scan`, from where it is to its end; of files that were joined behind it those
+ * of the same schema, format and codec, the others' count as lost. 0 or a negative errno; `totals`
+ * counts the events. */
+int recover_run(struct scan *scan, const struct block_header_text *header,
                 const struct recover *recover, struct scan_totals *totals);
 
 #endif

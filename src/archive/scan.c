@@ -174,10 +174,11 @@ static void take_entry(struct scan_header *header, struct span key, struct span 
         const char *key;
         struct span *into;
     } known[] = {
-        {"avro.schema", &header->schema},       {"avro.codec", &header->codec_name},
-        {"flotilla.channel", &header->channel}, {"flotilla.host", &header->host},
-        {"flotilla.started", &header->started}, {"flotilla.version", &header->version},
-        {"flotilla.time", &header->time},
+        {"avro.schema", &header->schema},         {"avro.codec", &header->codec_name},
+        {"flotilla.channel", &header->channel},   {"flotilla.host", &header->host},
+        {"flotilla.started", &header->started},   {"flotilla.version", &header->version},
+        {"flotilla.format", &header->format},     {"flotilla.time", &header->time},
+        {"flotilla.sequence", &header->sequence},
     };
     if (key.bytes > 9 && memcmp(key.at, "flotilla.", 9) == 0)
         header->ours = true;
@@ -223,6 +224,9 @@ static void parse_header(struct scan_header *header, struct span bytes, struct c
         cursor->cut = true;
         return;
     }
+    /* Of a later form only what any reader sees is known. */
+    if (header->format.at != NULL && !is_word(header->format, BLOCK_FORMAT))
+        header->ours = false;
     memcpy(header->sync, cursor->at, SCAN_SYNC_BYTES);
     cursor->at += SCAN_SYNC_BYTES;
     header->image = (struct span){bytes.at, (size_t)(cursor->at - bytes.at)};
@@ -328,7 +332,8 @@ static int recognize(struct scan *scan)
     struct scan_header *header = &scan->header;
     struct span view;
     struct block_info info;
-    if (!header->ours && header->image.bytes % BLOCK_PAGE_BYTES == 0 &&
+    bool later = header->format.at != NULL && block_check_header(header->image) == 0;
+    if (!header->ours && !later && header->image.bytes % BLOCK_PAGE_BYTES == 0 &&
         header->codec == SCAN_CODEC_DEFLATE) {
         int status = look(scan, scan->at, BACK_BYTES, &view);
         if (status < 0)
@@ -340,6 +345,8 @@ static int recognize(struct scan *scan)
         if (status < 0)
             header->fault = status == -ENODATA ? "the header's checksum is not there"
                                                : "the header's checksum is wrong";
+        else if (header->format.at != NULL && !is_word(header->format, BLOCK_FORMAT))
+            header->fault = "the header names another format than that of the blocks";
         else if (header->image.bytes % BLOCK_PAGE_BYTES != 0)
             header->fault = "the header does not end on a page boundary";
         else if (header->codec_name.at == NULL || !is_word(header->codec_name, "deflate"))

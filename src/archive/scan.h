@@ -39,10 +39,11 @@ enum scan_codec { SCAN_CODEC_UNKNOWN, SCAN_CODEC_NULL, SCAN_CODEC_DEFLATE };
 /* What the header says. The spans point into the scan; `at` is NULL for what is not there. */
 struct scan_header {
     struct span image; /* the whole header; empty where it was searched around */
-    struct span schema, codec_name, channel, host, started, version, time;
+    struct span schema, codec_name, channel, host, started, version, format;
+    struct span time, sequence; /* the paths of those fields */
     enum scan_codec codec;
     uint8_t sync[SCAN_SYNC_BYTES];
-    bool ours;         /* Flotilla's own format */
+    bool ours;         /* Flotilla's own format, in the form known here */
     bool sound;        /* as far as can be told: our own have a checksum */
     const char *fault; /* what is wrong with it where it is not sound; else NULL */
 };

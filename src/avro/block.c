@@ -398,15 +398,21 @@ long block_write_header(uint8_t *image, size_t room, const struct block_header_t
     struct text_writer writer = {image, image + room};
     put_bytes(&writer, (struct span){(const uint8_t *)"Obj\x01", 4});
     uint8_t entries[VARINT_BYTES_MAX];
-    bool ordered = text->ordered_since != 0;
-    put_bytes(&writer, (struct span){entries, varint_write(entries, 8 + ordered)});
+    int64_t count =
+        9 + (text->time.bytes > 0) + (text->sequence.bytes > 0) + (text->ordered_since != 0);
+    put_bytes(&writer, (struct span){entries, varint_write(entries, count)});
     put_entry(&writer, "avro.schema", text->schema);
     put_entry(&writer, "avro.codec", text_span("deflate"));
     put_entry(&writer, "flotilla.channel", text_span(text->channel));
     put_entry(&writer, "flotilla.host", text_span(text->host));
     put_entry(&writer, "flotilla.started", text_span(text->started));
     put_entry(&writer, "flotilla.version", text_span(text->version));
-    if (ordered) {
+    put_entry(&writer, "flotilla.format", text_span(BLOCK_FORMAT));
+    if (text->time.bytes > 0)
+        put_entry(&writer, "flotilla.time", text->time);
+    if (text->sequence.bytes > 0)
+        put_entry(&writer, "flotilla.sequence", text->sequence);
+    if (text->ordered_since != 0) {
         char number[24];
         snprintf(number, sizeof(number), "%llu", (unsigned long long)text->ordered_since);
         put_entry(&writer, "flotilla.ordered_since", text_span(number));

@@ -98,7 +98,12 @@ struct block_header_text {
     /* The number of the file since which arrival times have not gone back, this one's or an earlier
      * one's; 0: nothing is known of their order, and the header does not say. */
     uint64_t ordered_since;
+    struct span time, sequence; /* paths of those fields; no bytes: none, and no entry */
 };
+
+/* The form of the blocks and of this header, in the entry flotilla.format. Any Avro reader reads
+ * every form; who knows trailers and checksums does so of this one. */
+#define BLOCK_FORMAT "1"
 
 /* Writes a container file's header, padded with one more metadata entry to a multiple of
  * `alignment`, into `image` of `room` bytes. Returns its size, or -ENOSPC. */

@@ -145,12 +145,14 @@ int layout_load(struct layout *layout, struct span image)
     if (header.node_count == 0 || header.node_count > LAYOUT_NODES_MAX ||
         header.link_count > 16 * LAYOUT_NODES_MAX ||
         header.schema_bytes > LAYOUT_SCHEMA_BYTES_MAX || header.root >= header.node_count ||
-        header.leaf_count > LAYOUT_LEAVES_MAX)
+        header.leaf_count > LAYOUT_LEAVES_MAX || header.time_bytes > LAYOUT_PATH_BYTES_MAX ||
+        header.sequence_bytes > LAYOUT_PATH_BYTES_MAX)
         return -EINVAL;
     size_t nodes_bytes = header.node_count * sizeof(struct layout_node);
     size_t links_bytes = header.link_count * sizeof(uint32_t);
     if (header.image_bytes != image.bytes ||
-        image.bytes != sizeof(header) + nodes_bytes + links_bytes + header.schema_bytes)
+        image.bytes != sizeof(header) + nodes_bytes + links_bytes + header.schema_bytes +
+                           header.time_bytes + header.sequence_bytes)
         return -EINVAL;
 
     struct layout_header blank = header;
@@ -161,10 +163,14 @@ int layout_load(struct layout *layout, struct span image)
         return -EINVAL;
 
     const uint8_t *nodes = image.at + sizeof(header);
+    const uint8_t *texts = nodes + nodes_bytes + links_bytes;
+    const uint8_t *time = texts + header.schema_bytes;
     *layout = (struct layout){
         .nodes = (const struct layout_node *)(const void *)nodes,
         .links = (const uint32_t *)(const void *)(nodes + nodes_bytes),
-        .schema = {nodes + nodes_bytes + links_bytes, header.schema_bytes},
+        .schema = {texts, header.schema_bytes},
+        .time = {time, header.time_bytes},
+        .sequence = {time + header.time_bytes, header.sequence_bytes},
         .root = header.root,
         .node_count = header.node_count,
         .link_count = header.link_count,
@@ -176,6 +182,8 @@ int layout_load(struct layout *layout, struct span image)
     };
     if ((header.time_leaf != LAYOUT_NO_LEAF && header.time_leaf >= header.leaf_count) ||
         (header.sequence_leaf != LAYOUT_NO_LEAF && header.sequence_leaf >= header.leaf_count) ||
+        (header.time_leaf == LAYOUT_NO_LEAF) != (header.time_bytes == 0) ||
+        (header.sequence_leaf == LAYOUT_NO_LEAF) != (header.sequence_bytes == 0) ||
         layout->nodes[header.root].leaves != header.leaf_count)
         return -EINVAL;
     for (uint32_t i = 0; i < header.node_count; i++) {

@@ -5,6 +5,7 @@
  *
  * The image of a layout, all numbers little-endian, as `struct layout_header` followed by
  *     struct layout_node nodes[node_count]; uint32_t links[link_count]; char schema[schema_bytes];
+ *     char time[time_bytes]; char sequence[sequence_bytes];
  * It is both the file that `flotilla compile` writes and what the relay maps. */
 #ifndef FLOTILLA_AVRO_LAYOUT_H
 #define FLOTILLA_AVRO_LAYOUT_H
@@ -15,10 +16,11 @@
 #include "base/span.h"
 
 #define LAYOUT_MAGIC            0x594c4c46u /* "FLLY" */
-#define LAYOUT_VERSION          1u
+#define LAYOUT_VERSION          2u
 #define LAYOUT_NODES_MAX        65536u
 #define LAYOUT_LEAVES_MAX       65536u
 #define LAYOUT_SCHEMA_BYTES_MAX (4u << 20)
+#define LAYOUT_PATH_BYTES_MAX   1024u /* of the name of a field */
 #define LAYOUT_IMAGE_BYTES_MAX  (16u << 20)
 #define LAYOUT_DEPTH_MAX        64u /* nesting of a datum; deeper ones are rejected */
 #define LAYOUT_EMPTY_ITEMS_MAX                                                                     \
@@ -74,6 +76,8 @@ struct layout_header {
     uint32_t sequence_leaf; /* the channel's `sequence` field, or LAYOUT_NO_LEAF */
     /* CRC-64-AVRO of the schema's canonical form, as single-object encoding has it. */
     uint32_t fingerprint_low, fingerprint_high;
+    /* The dotted paths of the `time` and the `sequence` field, as configured; 0: none. */
+    uint32_t time_bytes, sequence_bytes;
     uint32_t zero;
 };
 
@@ -98,7 +102,8 @@ struct layout_step {
 struct layout {
     const struct layout_node *nodes;
     const uint32_t *links;
-    struct span schema; /* the user's schema, verbatim */
+    struct span schema;         /* the user's schema, verbatim */
+    struct span time, sequence; /* paths of those fields; no bytes: none */
     uint32_t root, node_count, link_count, leaf_count, time_leaf, sequence_leaf;
     uint32_t checksum;
     uint64_t fingerprint;

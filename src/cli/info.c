@@ -142,6 +142,8 @@ static void print(const struct facts *facts, const struct scan *scan, const stru
     print_text("host", header->host);
     print_text("started", header->started);
     print_text("version", header->version);
+    print_text("time", header->time);
+    print_text("sequence", header->sequence);
     printf("  %-12s %" PRIu64 "\n", "bytes", scan_bytes(scan));
     printf("  %-12s %" PRIu64 "\n", "blocks", blocks->totals.blocks);
     printf("  %-12s %" PRIu64 "\n", "datums", blocks->totals.datums);
@@ -155,13 +157,14 @@ static void print_json(const struct facts *facts, const struct scan *scan,
 {
     const struct scan_header *header = scan_header(scan);
     recording_print_json(json_pack(
-        "{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:s,s:o}", "file",
+        "{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:s,s:o}", "file",
         recording_text_json(span_of(facts->path)), "state", facts->state, "schema",
         facts->schema_name, "fingerprint", facts->fingerprint, "codec",
         recording_text_json(header->codec_name.bytes > 0 ? header->codec_name : span_of("null")),
         "channel", recording_text_json(header->channel), "host", recording_text_json(header->host),
         "started", recording_text_json(header->started), "version",
-        recording_text_json(header->version), "bytes", (json_int_t)scan_bytes(scan), "blocks",
+        recording_text_json(header->version), "time", recording_text_json(header->time), "sequence",
+        recording_text_json(header->sequence), "bytes", (json_int_t)scan_bytes(scan), "blocks",
         (json_int_t)blocks->totals.blocks, "datums", (json_int_t)blocks->totals.datums,
         "first_arrival", recording_text_json(span_of(facts->first)), "last_block_arrival",
         recording_text_json(span_of(facts->last)), "sync", facts->sync, "fault",
@@ -202,7 +205,8 @@ static int info_file(const struct info *info, const char *path, const struct sea
     const struct schema *root = schema_root(scan_schema(scan));
     struct facts facts = {
         .path = path,
-        .state = !header->ours   ? "of another program"
+        .state = !header->ours
+                     ? header->format.at != NULL ? "of a later format" : "of another program"
                  : is_open(path) ? "open"
                                  : "finished",
         .schema_name = root->name != NULL ? root->name : schema_kind_name(root->kind),

@@ -56,8 +56,9 @@ struct task {
 
     /* Where the header is not trusted: what to write instead, and where the schema came from. */
     bool new_header;
-    struct recover_header header;
+    struct block_header_text header;
     char channel[NAME_BYTES_MAX], host[NAME_BYTES_MAX], started[64];
+    char time[LAYOUT_PATH_BYTES_MAX + 1], sequence[LAYOUT_PATH_BYTES_MAX + 1];
     uint8_t *schema;
     char schema_from[PATH_BYTES_MAX];
 
@@ -121,6 +122,15 @@ static int keep_schema(struct task *task, struct span text)
     return 0;
 }
 
+/* What all recordings of a channel with one schema have in common, for the most part. */
+static void keep_texts(struct task *task, const struct scan_header *header)
+{
+    recording_text(task->channel, sizeof(task->channel), header->channel);
+    recording_text(task->host, sizeof(task->host), header->host);
+    recording_text(task->time, sizeof(task->time), header->time);
+    recording_text(task->sequence, sizeof(task->sequence), header->sequence);
+}
+
 /* Whether the schema at hand is that of the file's datums; then the scan goes by it. */
 static bool fits(struct task *task)
 {
@@ -161,8 +171,7 @@ static bool ask_siblings(struct task *task, const char *folder_path, const char 
             bool tried = task->schema != NULL && text.bytes == task->header.schema.bytes &&
                          memcmp(text.at, task->schema, text.bytes) == 0;
             if (!tried && keep_schema(task, text) == 0 && fits(task)) {
-                recording_text(task->channel, sizeof(task->channel), scan_header(scan)->channel);
-                recording_text(task->host, sizeof(task->host), scan_header(scan)->host);
+                keep_texts(task, scan_header(scan));
                 snprintf(task->schema_from, sizeof(task->schema_from), "%s", path);
                 found = true;
             }
@@ -225,8 +234,7 @@ static int open_scan(struct task *task, const char *folder, const char *self)
     snprintf(task->started, sizeof(task->started), "unknown");
     if (task->scan != NULL) {
         const struct scan_header *header = scan_header(task->scan);
-        recording_text(task->channel, sizeof(task->channel), header->channel);
-        recording_text(task->host, sizeof(task->host), header->host);
+        keep_texts(task, header);
         recording_text(task->started, sizeof(task->started), header->started);
     }
     task->header.channel = task->channel;
@@ -249,6 +257,8 @@ static int open_scan(struct task *task, const char *folder, const char *self)
                 " own is taken as it stands\n",
                 task->path);
     }
+    task->header.time = (struct span){(const uint8_t *)task->time, strlen(task->time)};
+    task->header.sequence = (struct span){(const uint8_t *)task->sequence, strlen(task->sequence)};
     if (task->schema_from[0] != '\0')
         fprintf(stderr, "%s: offset 0: note: the schema is taken from %s\n", task->path,
                 task->schema_from);

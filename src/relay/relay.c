@@ -213,8 +213,12 @@ static int open_lane(struct relay *relay, enum lane_index index)
     segment->folder = &relay->folder;
     segment->holds = index == LANE_REJECTS ? RECORDING_REJECTS : RECORDING_DATUMS;
     segment->schema = relay->layout.schema;
-    if (index == LANE_REJECTS)
+    segment->time = relay->layout.time;
+    segment->sequence = relay->layout.sequence;
+    if (index == LANE_REJECTS) {
         segment->schema = (struct span){(const uint8_t *)reject_schema, strlen(reject_schema)};
+        segment->time = segment->sequence = (struct span){NULL, 0};
+    }
     int status = segment_prepare(segment);
     if (status < 0)
         return status;

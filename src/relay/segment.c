@@ -691,7 +691,9 @@ int segment_open(struct segment *segment)
                                      .host = segment->host,
                                      .started = clock_write(started, state->file_stamp_ns),
                                      .version = FLOTILLA_VERSION,
-                                     .ordered_since = state->ordered_since};
+                                     .ordered_since = state->ordered_since,
+                                     .time = segment->time,
+                                     .sequence = segment->sequence};
     long header = block_write_header(segment->scratch, segment->scratch_bytes, &text,
                                      state->sync_marker, segment->folder->alignment);
     CHECK(header > 0);

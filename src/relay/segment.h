@@ -34,7 +34,8 @@ struct segment {
     struct lane *lane;
     const struct channel_settings *settings;
     struct segment_folder *folder;
-    struct span schema; /* verbatim, for the header */
+    struct span schema;         /* verbatim, for the header */
+    struct span time, sequence; /* paths of those fields, for the header; no bytes: none */
     enum recording_lane holds;
     bool resumed; /* until then a file that is open in the state is not open here */
     struct direct_file file;

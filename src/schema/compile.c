@@ -165,13 +165,21 @@ static int nullable_branch(const struct schema *type)
     return found;
 }
 
-/* Follows a dotted path to its leaf. `key` is what the path is for, "time" or "sequence". */
+/* Follows a dotted path to its leaf; NULL and "" lead to none. `key` is what the path is for,
+ * "time" or "sequence". */
 static int find_leaf(struct compiler *compiler, const struct schema *root, const char *key,
-                     const char *path, bool whole, uint32_t *leaf)
+                     const char *path, bool whole, uint32_t *leaf, uint32_t *path_bytes)
 {
     const struct schema *type = root;
     const char *at = path;
+    *leaf = LAYOUT_NO_LEAF;
+    *path_bytes = 0;
+    if (path == NULL || path[0] == '\0')
+        return 0;
+    if (strlen(path) > LAYOUT_PATH_BYTES_MAX)
+        return refuse(compiler, "%s: more than %u bytes", key, LAYOUT_PATH_BYTES_MAX);
     *leaf = 0;
+    *path_bytes = (uint32_t)strlen(path);
     for (;;) {
         const struct layout_node *node = &compiler->nodes[type->node];
         uint32_t chosen;
@@ -219,11 +227,12 @@ static int find_leaf(struct compiler *compiler, const struct schema *root, const
 /* All parts in one piece of memory, from malloc; NULL without memory. Sets the header's size and
  * checksum. */
 static uint8_t *join(const struct compiler *compiler, struct layout_header *header,
-                     struct span text)
+                     struct span text, const char *time, const char *sequence)
 {
     size_t nodes_bytes = header->node_count * sizeof(struct layout_node);
     size_t links_bytes = header->link_count * sizeof(uint32_t);
-    size_t bytes = sizeof(*header) + nodes_bytes + links_bytes + text.bytes;
+    size_t bytes = sizeof(*header) + nodes_bytes + links_bytes + text.bytes + header->time_bytes +
+                   header->sequence_bytes;
     uint8_t *image = malloc(bytes);
     if (image == NULL)
         return NULL;
@@ -231,8 +240,13 @@ static uint8_t *join(const struct compiler *compiler, struct layout_header *head
     memcpy(image, header, sizeof(*header));
     memcpy(image + sizeof(*header), compiler->nodes, nodes_bytes);
     memcpy(image + sizeof(*header) + nodes_bytes, compiler->links, links_bytes);
+    uint8_t *texts = image + sizeof(*header) + nodes_bytes + links_bytes;
     if (text.bytes > 0)
-        memcpy(image + sizeof(*header) + nodes_bytes + links_bytes, text.at, text.bytes);
+        memcpy(texts, text.at, text.bytes);
+    if (header->time_bytes > 0)
+        memcpy(texts + text.bytes, time, header->time_bytes);
+    if (header->sequence_bytes > 0)
+        memcpy(texts + text.bytes + header->time_bytes, sequence, header->sequence_bytes);
     header->checksum = crc32c(0, image, bytes);
     memcpy(image, header, sizeof(*header));
     return image;
@@ -287,14 +301,14 @@ int schema_compile(const struct schema_file *file, const char *time, const char 
         .fingerprint_low = (uint32_t)fingerprint,
         .fingerprint_high = (uint32_t)(fingerprint >> 32),
     };
-    if (time != NULL && time[0] != '\0')
-        status = find_leaf(&compiler, root, "time", time, false, &header.time_leaf);
-    if (status == 0 && sequence != NULL && sequence[0] != '\0')
-        status = find_leaf(&compiler, root, "sequence", sequence, true, &header.sequence_leaf);
+    status = find_leaf(&compiler, root, "time", time, false, &header.time_leaf, &header.time_bytes);
+    if (status == 0)
+        status = find_leaf(&compiler, root, "sequence", sequence, true, &header.sequence_leaf,
+                           &header.sequence_bytes);
     if (status < 0)
         goto out;
 
-    uint8_t *made = join(&compiler, &header, text);
+    uint8_t *made = join(&compiler, &header, text, time, sequence);
     if (made == NULL) {
         refuse(&compiler, "%s", strerror(ENOMEM));
         status = -ENOMEM;

@@ -46,7 +46,7 @@ static int write_memory(void *context, struct span bytes, uint64_t offset)
     return 0;
 }
 
-static void check(struct scan *scan, const struct recover_header *header)
+static void check(struct scan *scan, const struct block_header_text *header)
 {
     struct memory saved = {0};
     const struct recover recover = {.write = write_memory, .context = &saved};
@@ -72,7 +72,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct memory file = {(uint8_t *)(uintptr_t)data, size, size};
     const struct scan_source source = {.read = read_memory, .context = &file, .bytes = size};
     struct span text = {(const uint8_t *)schema, sizeof(schema) - 1};
-    struct recover_header header = {text, "engine", "host", "started", "version"};
+    struct block_header_text header = {.schema = text,
+                                       .channel = "engine",
+                                       .host = "host",
+                                       .started = "started",
+                                       .version = "version"};
     struct scan *scan;
     char error[256];
     if (scan_open(&scan, &source, error, sizeof(error)) == 0) {

@@ -72,6 +72,8 @@ def test_020_sound(recorded, flotilla):
         assert info["blocks"] == len(blocks) and info["bytes"] == path.stat().st_size
         assert info["first_arrival"] <= info["last_block_arrival"]
         assert info["host"] == metadata["flotilla.host"].decode()
+        assert info["time"] == metadata["flotilla.time"].decode() == "time"
+        assert info["sequence"] is None and "flotilla.sequence" not in metadata
         total += info["datums"]
     assert total == 60000
     shown = flotilla("info", files[0], check=0).stdout
@@ -224,6 +226,46 @@ def test_020_exit_codes(recorded, flotilla, tmp_path):
     assert done.returncode == 1 and sorted(tmp_path.iterdir()) == [empty, text]
     nowhere = flotilla("recover", recorded[1][0], "-o", tmp_path / "no/such/out.avro")
     assert nowhere.returncode == 1 and not (tmp_path / "no").exists()
+
+
+def crc32c(data):
+    remainder = 0xffffffff
+    for byte in data:
+        remainder ^= byte
+        for _ in range(8):
+            remainder = remainder >> 1 ^ (0x82f63b78 if remainder & 1 else 0)
+    return remainder ^ 0xffffffff
+
+
+def test_020_a_later_format_is_read_as_any_avro(recorded, flotilla, tmp_path):
+    """Its blocks may hold other trailers: no checksum of this format is asked of them."""
+    key = b"flotilla.format"
+
+    def change(data):
+        at = data.index(key) + len(key) + 1
+        assert data[at:at + 1] == b"1"
+        data[at:at + 1] = b"2"
+        end = data.index(b"flotilla.crc32c") + len(b"flotilla.crc32c") + 1 + 8 + 1 + 16
+        checksum = crc32c(data[:end - 25] + data[end - 17:end])
+        data[end - 25:end - 17] = b"%08x" % checksum
+    path = copy(recorded, tmp_path, change)
+    info = json.loads(flotilla("info", "--json", path, check=0).stdout)
+    assert info["state"] == "of a later format" and info["first_arrival"] is None
+    assert verify(flotilla, path)[1]["datums"] == container.count(path)
+    lines = flotilla("cat", path, check=0).stdout.splitlines()
+    assert lines == flotilla("cat", recorded[1][0], check=0).stdout.splitlines()
+
+
+def test_020_what_a_recording_says_survives_its_header(recorded, flotilla, tmp_path):
+    """A header that was lost is written anew from a recording beside it."""
+    (tmp_path / recorded[1][1].name).write_bytes(recorded[1][1].read_bytes())
+
+    def change(data):
+        data[0:4096] = bytes(4096)
+    path = copy(recorded, tmp_path, change)
+    done = flotilla("recover", "--json", path, check=3)
+    metadata, _ = container.read(json.loads(done.stdout)["output"])
+    assert metadata["flotilla.time"] == b"time" and metadata["flotilla.channel"] == b"probe"
 
 
 def test_020_a_changed_name_is_told(recorded, flotilla, tmp_path):

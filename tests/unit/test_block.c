@@ -170,8 +170,14 @@ static void test_header_every_schema_length(void **state)
     (void)state;
     memset(data, 'x', 13000);
     for (size_t bytes = 0; bytes < 13000; bytes++) {
-        struct block_header_text text = {{data, bytes}, "engine", "host",
-                                         "2026-01-01",  "0.1.0",  bytes};
+        struct block_header_text text = {.schema = {data, bytes},
+                                         .channel = "engine",
+                                         .host = "host",
+                                         .started = "2026-01-01",
+                                         .version = "0.1.0",
+                                         .ordered_since = bytes,
+                                         .time = {data, bytes % 40},
+                                         .sequence = {data, bytes / 40 % 40}};
         uint8_t found[BLOCK_SYNC_BYTES];
         long header = block_write_header(image, sizeof(image), &text, marker, PAGE);
         assert_true(header > 0 && header % PAGE == 0);
@@ -185,7 +191,11 @@ static void test_header_every_schema_length(void **state)
         assert_true(block_check_header(whole) < 0);
         image[at] ^= bit;
     }
-    struct block_header_text text = {{data, 5000}, "engine", "host", "2026-01-01", "0.1.0", 0};
+    struct block_header_text text = {.schema = {data, 5000},
+                                     .channel = "engine",
+                                     .host = "host",
+                                     .started = "2026-01-01",
+                                     .version = "0.1.0"};
     assert_true(block_write_header(image, PAGE, &text, marker, PAGE) < 0);
 }
 

@@ -148,12 +148,13 @@ static void make_file(struct file *file, enum format format)
     for (size_t i = 0; i < SCAN_SYNC_BYTES; i++)
         file->sync[i] = (uint8_t)below(256);
     if (format == OURS) {
-        struct block_header_text text = {{(const uint8_t *)schema_json, strlen(schema_json)},
-                                         "engine",
-                                         "host",
-                                         "2026-01-01T00:00:00Z",
-                                         "0.1.0",
-                                         1};
+        struct block_header_text text = {
+            .schema = {(const uint8_t *)schema_json, strlen(schema_json)},
+            .channel = "engine",
+            .host = "host",
+            .started = "2026-01-01T00:00:00Z",
+            .version = "0.1.0",
+            .ordered_since = 1};
         file->bytes = (size_t)block_write_header(file->at, FILE_ROOM, &text, file->sync, PAGE);
     } else {
         file->bytes = foreign_header(file->at, format, file->sync);
@@ -340,7 +341,11 @@ static bool save(struct scan_totals *totals, bool *lost_header)
 {
     struct scan_source source = source_of(&damaged);
     struct span text = {(const uint8_t *)schema_json, strlen(schema_json)};
-    const struct recover_header lost = {text, "engine", "host", "2026-01-01T00:00:00Z", "0.1.0"};
+    const struct block_header_text lost = {.schema = text,
+                                           .channel = "engine",
+                                           .host = "host",
+                                           .started = "2026-01-01T00:00:00Z",
+                                           .version = "0.1.0"};
     const struct recover recover = {.write = write_memory, .context = &saved};
     struct scan *scan;
     char error[256];
