@@ -643,6 +643,24 @@ static int make_file(struct segment *segment, const char *part, struct span head
     return status;
 }
 
+/* Writes the header of the file that `state` names to the scratch memory. Returns its bytes. */
+static size_t write_header(struct segment *segment, const struct writer_state *state)
+{
+    char started[CLOCK_TEXT_BYTES];
+    struct block_header_text text = {.schema = segment->schema,
+                                     .channel = segment->settings->name,
+                                     .host = segment->host,
+                                     .started = clock_write(started, state->file_stamp_ns),
+                                     .version = FLOTILLA_VERSION,
+                                     .ordered_since = state->ordered_since,
+                                     .time = segment->time,
+                                     .sequence = segment->sequence};
+    long header = block_write_header(segment->scratch, segment->scratch_bytes, &text,
+                                     state->sync_marker, segment->folder->alignment);
+    CHECK(header > 0);
+    return (size_t)header;
+}
+
 int segment_open(struct segment *segment)
 {
     struct lane *lane = segment->lane;
@@ -675,7 +693,7 @@ int segment_open(struct segment *segment)
                                   .lane = segment->holds,
                                   .stage = RECORDING_DONE};
     snprintf(name.channel, sizeof(name.channel), "%s", segment->settings->name);
-    char part[RECORDING_NAME_BYTES], started[CLOCK_TEXT_BYTES];
+    char part[RECORDING_NAME_BYTES];
     snprintf(next->file_name, sizeof(next->file_name), "%s", recording_name_write(part, &name));
     part_name(part, next->file_name);
     status = host_random(next->sync_marker, sizeof(next->sync_marker));
@@ -686,32 +704,22 @@ int segment_open(struct segment *segment)
     lane_writer_commit(lane); /* from here on a successor knows the name */
 
     const struct writer_state *state = lane_writer(lane);
-    struct block_header_text text = {.schema = segment->schema,
-                                     .channel = segment->settings->name,
-                                     .host = segment->host,
-                                     .started = clock_write(started, state->file_stamp_ns),
-                                     .version = FLOTILLA_VERSION,
-                                     .ordered_since = state->ordered_since,
-                                     .time = segment->time,
-                                     .sequence = segment->sequence};
-    long header = block_write_header(segment->scratch, segment->scratch_bytes, &text,
-                                     state->sync_marker, segment->folder->alignment);
-    CHECK(header > 0);
-    status = make_file(segment, part, (struct span){segment->scratch, (size_t)header});
+    size_t header = write_header(segment, state);
+    status = make_file(segment, part, (struct span){segment->scratch, header});
     if (status == -ENOENT) { /* the folder was removed */
         segment_folder_close(folder);
         folder->status = status;
     }
-    if (segment->reserved_bytes < (uint64_t)header)
-        segment->reserved_bytes = (uint64_t)header;
+    if (segment->reserved_bytes < header)
+        segment->reserved_bytes = header;
     segment->ahead_tried = false;
     segment->sync_status = 0;
     segment->sync_unknown = false;
     next = lane_writer_begin(lane);
     next->folder_unsynced = 1;
     next->file_open = status == 0;
-    next->file_bytes = status == 0 ? (uint64_t)header : 0;
-    next->file_header_bytes = (uint64_t)header;
+    next->file_bytes = status == 0 ? header : 0;
+    next->file_header_bytes = header;
     next->file_direct = segment->file.direct;
     lane_writer_commit(lane);
     return status;
