@@ -21,7 +21,7 @@ struct config_channel {
     bool record;
     uint64_t limit_memory_bytes; /* 0: none */
     double limit_cpu_percent;    /* 0: none */
-    /* The image of the compiled schema (avro/layout.h), from malloc; NULL before config_compile. */
+    /* The image of the compiled schema (avro/layout.h), from malloc; NULL before it is. */
     uint8_t *layout_image;
     size_t layout_bytes;
     /* Where it was said, for later messages. */
@@ -61,7 +61,7 @@ int config_read_anywhere(const char *path, struct config **config, struct text *
 /* Reads only where the fleet keeps its state, for those who talk to a manager and must not fail
  * over an error elsewhere in the file: `runtime` of `path` as config_read resolves it, or the
  * default if the file describes a fleet and does not say. 0, or -EINVAL with a message for people
- * in `error` (also for a file that is empty, cut off, or no fleet's). */
+ * in `error` (also for a file that is empty, cut off, or no fleet's). For tests. */
 int config_read_runtime(const char *path, char *runtime, size_t runtime_bytes, char *error,
                         size_t error_bytes);
 

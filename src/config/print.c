@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A config as YAML again, and the list of keys, both by the tables of config_keys.
+ * A config as YAML again, and the list of keys, both by the tables of config/keys.h.
  * Relies on values holding no control characters, which reading refuses. */
 #include "config/config.h"
 

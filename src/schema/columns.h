@@ -105,8 +105,8 @@ enum reject columns_read(const struct columns *columns, struct span bytes, size_
 /* The items of an array or map, one after the other:
  *
  *     struct column_items items = column_items(&columns->list[i], &values[i]);
- *     while (column_items_next(&items, item_values))
- *         item_values[0] ... item_values[items.columns->count - 1], and of a map items.key
+ *     while (column_items_next(&items, item))
+ *         item[0] ... item[items.columns->count - 1], and of a map items.key
  *
  * A key may come twice in a map. Holds nothing; valid as long as the datum's bytes. */
 struct column_items {
