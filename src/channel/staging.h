@@ -22,6 +22,7 @@
 
 #include "avro/block.h"
 #include "avro/datum.h"
+#include "base/wide.h"
 #include "channel/counters.h"
 #include "channel/latency.h"
 #include "channel/ledger.h"
@@ -143,7 +144,7 @@ enum staging_claim { CLAIM_NONE = 0, CLAIM_LARGE = 1, CLAIM_PAGED = 2 };
 /* One number's running aggregate in a decimation window. 32 bytes. */
 struct accumulator {
     union {
-        __extension__ __int128 integer; /* sum */
+        struct wide integer; /* sum */
         struct {
             double value, rest; /* compensated sum */
         } sum;

@@ -64,20 +64,12 @@ static void accumulate(enum algorithm algorithm, struct accumulator *to, const s
         if (algorithm == ALGORITHM_RMS)
             sum_add(to, real * real);
         else if (is_integer(leaf->kind))
-            to->of.integer += leaf->value.integer;
+            wide_add(&to->of.integer, leaf->value.integer);
         else
             sum_add(to, real);
     }
     to->count++;
     to->kind = leaf->kind;
-}
-
-/* sum / count, to the nearest, halves away from zero. */
-static int64_t divide_to_nearest(__int128 sum, uint32_t count)
-{
-    unsigned __int128 magnitude = sum < 0 ? -(unsigned __int128)sum : (unsigned __int128)sum;
-    __int128 quotient = (__int128)((2 * magnitude + count) / (2 * (unsigned __int128)count));
-    return (int64_t)(sum < 0 ? -quotient : quotient);
 }
 
 static int64_t real_to_nearest(double value, uint32_t kind)
@@ -117,7 +109,7 @@ static size_t write_aggregate(uint8_t *out, enum algorithm algorithm,
         if (is_integer(from->kind))
             integer = real_to_nearest(real, from->kind);
     } else if (is_integer(from->kind)) {
-        integer = divide_to_nearest(from->of.integer, from->count);
+        integer = wide_mean(&from->of.integer, from->count);
     } else {
         real = sum_total(from) / from->count;
     }
