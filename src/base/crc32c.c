@@ -45,7 +45,7 @@ static uint32_t carry_by_table(uint32_t crc, const uint8_t *at, size_t count)
 #if defined(__x86_64__) || defined(__aarch64__)
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define HAS_INSTRUCTION __attribute__((target("sse4.2")))
+#define HAS_INSTRUCTION __attribute__((target("sse4.2,crc32")))
 #define CRC_OF_WORD     (uint32_t) _mm_crc32_u64
 #define CRC_OF_BYTE     _mm_crc32_u8
 #else
@@ -121,8 +121,8 @@ static const struct fold fold_512 = {0x1c19243bULL << 32, 0x75bba45bULL << 32};
 static const struct fold fold_1024 = {0x6577b245ULL << 32, 0x7417153fULL << 32};
 static const struct fold fold_2048 = {0xe9a5d8beULL << 32, 0x1426a815ULL << 32};
 
-#define HAS_FOLD_256 __attribute__((target("sse4.2,pclmul,avx2,vpclmulqdq")))
-#define HAS_FOLD_512 __attribute__((target("sse4.2,pclmul,avx2,vpclmulqdq,avx512f")))
+#define HAS_FOLD_256 __attribute__((target("sse4.2,crc32,pclmul,avx2,vpclmulqdq")))
+#define HAS_FOLD_512 __attribute__((target("sse4.2,crc32,pclmul,avx2,vpclmulqdq,avx512f")))
 
 /* What four or eight folded words are is a piece like any other: its remainder is its checksum.
  * Whoever folded says so to the processor before (zeroupper; at -Os the compiler does not), or

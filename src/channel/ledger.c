@@ -83,7 +83,7 @@ int ledger_make(struct ledger_shared *ledger)
     return ledger->magic == LEDGER_MAGIC ? 0 : -EBADMSG;
 }
 
-int ledger_map(struct ledger_shared **ledger, int descriptor)
+int ledger_map(struct ledger_shared **ledger, descriptor_t descriptor)
 {
     int64_t bytes = shared_memory_bytes(descriptor);
     if (bytes < (int64_t)LEDGER_BYTES)

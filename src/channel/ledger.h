@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "channel/counters.h"
+#include "os/descriptor.h"
 
 #define LEDGER_BYTES       (8u << 12)
 #define LEDGER_FLAGS_BYTES 8192u
@@ -33,7 +34,7 @@ struct ledger_notes {
 int ledger_make(struct ledger_shared *ledger);
 /* Maps the ledger of a channel's memory, whatever version wrote the rest. 0, -EBADMSG, or another
  * negative errno. ledger_unmap ends it. */
-int ledger_map(struct ledger_shared **ledger, int descriptor);
+int ledger_map(struct ledger_shared **ledger, descriptor_t descriptor);
 void ledger_unmap(struct ledger_shared *ledger);
 
 /* Puts the notes in force as a whole: whenever this process dies, the old or the new are there. */

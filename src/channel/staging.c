@@ -288,7 +288,7 @@ static void staging_place(struct staging *staging, void *memory, uint32_t slot_c
     staging->slots = base + plan.slots;
 }
 
-int staging_map(struct staging *staging, int descriptor)
+int staging_map(struct staging *staging, descriptor_t descriptor)
 {
     memset(staging, 0, sizeof(*staging));
     int64_t bytes = shared_memory_bytes(descriptor);
@@ -348,7 +348,7 @@ void staging_unmap(struct staging *staging)
     memset(staging, 0, sizeof(*staging));
 }
 
-int staging_reset(int descriptor)
+int staging_reset(descriptor_t descriptor)
 {
     int64_t bytes = shared_memory_bytes(descriptor);
     void *memory;

@@ -187,7 +187,7 @@ size_t staging_bytes(const struct channel_settings *settings);
  * shared_memory_create(name, staging_bytes(settings))). Fresh memory is made ready. -EBADMSG if it
  * was made by another version, or is no such memory; else 0 or a negative errno. staging_unmap ends
  * it. Any number of processes may map it. */
-int staging_map(struct staging *staging, int descriptor);
+int staging_map(struct staging *staging, descriptor_t descriptor);
 /* Moves a mapping to another place; `from` is empty afterwards. */
 void staging_move(struct staging *staging, struct staging *from);
 /* For a relay that takes over, before it starts: whether what the last one left behind can be true
@@ -197,7 +197,7 @@ void staging_unmap(struct staging *staging);
 
 /* Empties the memory (after -EBADMSG) but for the ledger, if that is one. The counters are lost
  * with it. */
-int staging_reset(int descriptor);
+int staging_reset(descriptor_t descriptor);
 /* To memory that is fresh: so much of what the system dropped on these sockets is counted by now,
  * in another memory; the newest message had `coalesced` datagrams. */
 void staging_note_sockets(struct staging *staging, const struct socket_drops sockets[SOCKETS],

@@ -322,7 +322,7 @@ static void examine_writing(struct doctor *doctor, int folder, const char *path)
         doctor_find(doctor, DOCTOR_OK, "folder", NULL, "%s can be written to", path);
         return;
     }
-    if (status == -ENOSPC || status == -EDQUOT)
+    if (storage_is_full(status))
         health_fix(fix, sizeof fix, HEALTH_FULL, &(struct health_about){.path = path});
     else
         health_fix(fix, sizeof fix, HEALTH_OWNER, &(struct health_about){.path = path});

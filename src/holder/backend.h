@@ -11,7 +11,7 @@ struct holder_backend {
     /* Makes that there is one. 0 (then all is to be put), or a negative errno. NULL: always. */
     int (*start)(struct holder *);
     /* Tells it, waiting for room in its queue up to `wait_ms`. 0 or a negative errno. */
-    int (*put)(struct holder *, const char *name, int descriptor, uint64_t wait_ms);
+    int (*put)(struct holder *, const char *name, descriptor_t descriptor, uint64_t wait_ms);
     int (*drop)(struct holder *, const char *name, uint64_t wait_ms);
 };
 extern const struct holder_backend holder_systemd_backend, holder_process_backend;
@@ -47,7 +47,7 @@ struct holder {
 /* systemd.c: whether there is a systemd that holds; its connection is the holder's then. */
 bool systemd_open(struct holder *holder);
 /* What it is known to hold. */
-void systemd_note(struct holder *holder, const char *name, int descriptor);
+void systemd_note(struct holder *holder, const char *name, descriptor_t descriptor);
 void systemd_close(struct holder *holder);
 
 /* process.c: takes what the earlier ones hold, the oldest first; they become `previous`, but for

@@ -23,7 +23,7 @@ static bool is_told(const struct holder *holder)
     return holder->state == HOLDER_SYNCING || holder->state == HOLDER_IN_SYNC;
 }
 
-void holder_put(struct holder *holder, const char *name, int descriptor)
+void holder_put(struct holder *holder, const char *name, descriptor_t descriptor)
 {
     if (is_told(holder)) /* else everything is put soon */
         holder->state = holder->backend->put(holder, name, descriptor, PUT_WAIT_MS) < 0

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "os/descriptor.h"
 #include "os/loop.h"
 
 #define HOLDER_SOCKET         "keeper.sock" /* in the runtime folder: where a manager is answered */
@@ -35,7 +36,7 @@ struct holder_options {
     const char *program; /* path of flotilla-keeper; copied */
     /* Called with each descriptor that an earlier manager has left, which is the callee's from then
      * on; of those under one name the newest comes last. */
-    void (*found)(void *context, const char *name, int descriptor);
+    void (*found)(void *context, const char *name, descriptor_t descriptor);
     /* Called when all is to be put (again): holder_put for everything. */
     void (*put_all)(void *context);
     void *context;
@@ -50,7 +51,7 @@ bool holder_was_lost(const struct holder *holder);
 
 /* Holds a copy under `name` (NOTIFY_NAME_BYTES_MAX), in place of whatever has that name. What is
  * not taken now is put again by holder_tick. */
-void holder_put(struct holder *holder, const char *name, int descriptor);
+void holder_put(struct holder *holder, const char *name, descriptor_t descriptor);
 void holder_drop(struct holder *holder, const char *name);
 /* Lets the holder know of a relay (a descriptor of pidfd_open(2)) for as long as it lives, under a
  * name with HOLDER_PROCESS_SUFFIX: a flotilla-keeper without manager and relays ends. Nothing to

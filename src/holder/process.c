@@ -134,7 +134,7 @@ int process_holder_replace(struct holder *holder)
     return 0;
 }
 
-static int put(struct holder *holder, const char *name, int descriptor, uint64_t wait_ms)
+static int put(struct holder *holder, const char *name, descriptor_t descriptor, uint64_t wait_ms)
 {
     return notify_keep(&holder->connection, name, descriptor, wait_ms);
 }

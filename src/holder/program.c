@@ -126,7 +126,7 @@ static void refuse(struct program *program, const char *name)
     program->told = true;
 }
 
-static void hold(struct program *program, const char *name, int descriptor)
+static void hold(struct program *program, const char *name, descriptor_t descriptor)
 {
     static const char suffix[] = HOLDER_PROCESS_SUFFIX;
     size_t bytes = strlen(name), suffix_bytes = sizeof(suffix) - 1;

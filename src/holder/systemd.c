@@ -32,7 +32,7 @@ static void forget(struct systemd_entry **at)
     free(entry);
 }
 
-void systemd_note(struct holder *holder, const char *name, int descriptor)
+void systemd_note(struct holder *holder, const char *name, descriptor_t descriptor)
 {
     struct systemd_entry **at = find(holder, name), *entry = *at;
     if (entry) {
@@ -57,7 +57,7 @@ static int drop(struct holder *holder, const char *name, uint64_t wait_ms)
     return error;
 }
 
-static int put(struct holder *holder, const char *name, int descriptor, uint64_t wait_ms)
+static int put(struct holder *holder, const char *name, descriptor_t descriptor, uint64_t wait_ms)
 {
     int error = 0;
     for (struct systemd_entry *entry = holder->entries, *next; entry && error == 0; entry = next) {

@@ -50,7 +50,7 @@ static int take_lock(int folder)
     return lock;
 }
 
-int runtime_take(struct runtime *runtime, const char *path, int lock)
+int runtime_take(struct runtime *runtime, const char *path, descriptor_t lock)
 {
     snprintf(runtime->path, sizeof runtime->path, "%s", path);
     runtime->lock = lock;

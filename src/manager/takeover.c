@@ -48,7 +48,7 @@ static void put(struct takeover_channel *channel, enum takeover_kind kind, int d
     channel->descriptors[kind] = descriptor;
 }
 
-void takeover_add(struct takeover *takeover, const char *name, int descriptor)
+void takeover_add(struct takeover *takeover, const char *name, descriptor_t descriptor)
 {
     const char *dot = strrchr(name, '.'); /* a channel's name may hold some itself */
     char channel[CHANNEL_NAME_BYTES_MAX + 1];

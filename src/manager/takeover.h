@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "channel/settings.h"
+#include "os/descriptor.h"
 
 /* What is kept of a channel, under "CHANNEL.KIND". */
 enum takeover_kind {
@@ -22,7 +23,8 @@ void takeover_name(char name[TAKEOVER_NAME_BYTES], const char *channel, enum tak
 struct takeover_channel {
     struct takeover_channel *next;
     char name[CHANNEL_NAME_BYTES_MAX + 1];
-    int descriptors[TAKEOVER_KINDS]; /* -1: none; whoever takes one over puts -1 in its place */
+    descriptor_t
+        descriptors[TAKEOVER_KINDS]; /* -1: none; whoever takes one over puts -1 in its place */
 };
 
 struct takeover {
@@ -31,7 +33,7 @@ struct takeover {
 
 /* Takes `descriptor` in under "CHANNEL.KIND", in place of an earlier one; closes it if the name
  * says nothing. */
-void takeover_add(struct takeover *takeover, const char *name, int descriptor);
+void takeover_add(struct takeover *takeover, const char *name, descriptor_t descriptor);
 /* The channel's, or NULL. */
 struct takeover_channel *takeover_find(const struct takeover *takeover, const char *channel);
 /* Whether what was found of a channel is what its relay `id` works on, as far as that can be told.

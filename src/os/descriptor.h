@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * What the system gives out for something open: a socket, a file, a folder, a pipe, a process's
- * end. Sources: fcntl(2), dup(2). */
+ * end. Sources: fcntl(2), dup(2).
+ *
+ * Errors, here and in all of src/os, are errno's names with a minus: they are this house's words,
+ * and strerror (ISO C) puts them for people. A system that reports otherwise maps its own to them,
+ * and what it cannot do at all is -EOPNOTSUPP. */
 #ifndef FLOTILLA_OS_DESCRIPTOR_H
 #define FLOTILLA_OS_DESCRIPTOR_H
 

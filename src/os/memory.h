@@ -9,8 +9,9 @@
 
 #include "os/descriptor.h"
 
-/* Makes `bytes` of zeroed shared memory whose size can never change. Only what is touched takes
- * room. Returns a descriptor, or a negative errno. */
+/* Makes `bytes` of zeroed shared memory whose size can never change: sealed where the system has
+ * seals, else because nobody else has it. Only what is touched takes room. Returns a descriptor, or
+ * a negative errno. */
 descriptor_t shared_memory_create(const char *name, size_t bytes);
 /* The size of such a memory, or a negative errno (-EPERM if its size could still change). */
 int64_t shared_memory_bytes(descriptor_t descriptor);
@@ -25,8 +26,8 @@ int shared_memory_claim(descriptor_t descriptor);
 long shared_memory_holder(descriptor_t descriptor);
 /* What the system gives and takes back at once: 4 KiB, on other systems 16 or 64. */
 size_t shared_memory_page_bytes(void);
-/* Makes a part of a mapping read as zero, and gives back the whole pages of the system in it. 0 or
- * a negative errno. */
+/* Makes a part of a mapping read as zero, and gives back the whole pages of the system in it, if
+ * the system takes any: zero is promised, memory is not. 0 or a negative errno. */
 int shared_memory_release(void *at, size_t bytes);
 
 /* Private zeroed pages; NULL if there are none. */

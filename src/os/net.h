@@ -140,7 +140,9 @@ void net_batch_clear(struct net_batch *batch);
 /* Takes up to `messages` (at most what it was placed with) that are queued, without waiting.
  * Returns how many, 0 if none, or a negative errno. */
 int net_batch_receive(struct net_batch *batch, descriptor_t descriptor, uint32_t messages);
-/* How many messages the last net_batch_receive took, also if it never returned. */
+/* How many messages the last net_batch_receive took, also if it never returned: the system notes
+ * each as it hands it over, so that of those nobody was told of none is lost. Where one can note
+ * only a call as a whole, it takes one message a call. */
 uint32_t net_batch_taken(const struct net_batch *batch);
 
 /* Gives the memory of the buffers back; what was received is gone. */

@@ -34,14 +34,14 @@ struct process_end {
     int code;    /* else the exit code */
 };
 
-/* Starts `path` with `words` (argv, NULL at its end) in a session of its own, with standard input
+/* Starts `path` with `argv` (NULL at its end) in a session of its own, with standard input
  * and output at /dev/null, standard error shared, no signal ignored, those that ask it to end or to
  * hand over (os/interrupt.h) blocked until it is ready for them, no other, and the descriptors
  * from PROCESS_FIRST_HANDED up in order (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES), no others; in
  * `group` (of cgroup_make) where it is not -1. Returns when the program is running: 0, or a
  * negative errno (-ENOENT, -EACCES ... of the program; `process` is none then). The caller calls
  * process_reap when `descriptor` is readable, or process_close. */
-int process_spawn(struct process *process, const char *path, char *const *words,
+int process_spawn(struct process *process, const char *path, char *const *argv,
                   const struct process_descriptor *descriptors, uint32_t descriptor_count,
                   descriptor_t group);
 
@@ -88,18 +88,20 @@ int process_start_time(long id, uint64_t *start);
 /* Whether it is suspended (SIGSTOP, a debugger). */
 bool process_suspended(long id);
 /* A copy of the descriptor that the process has as `number`; its owner must be ours, or we be
- * allowed to trace it. A descriptor, close-on-exec, or a negative errno. Source: pidfd_getfd(2). */
+ * allowed to trace it. A descriptor, close-on-exec, or a negative errno: -EOPNOTSUPP where the
+ * system copies none, and what was queued in them is lost with their process. Source:
+ * pidfd_getfd(2). */
 descriptor_t process_take_descriptor(const struct process *process, int number);
-/* Becomes the program `path` with `words`: the same process, with the descriptor `keep` and no
+/* Becomes the program `path` with `argv`: the same process, with the descriptor `keep` and no
  * other but the standard ones. Signals that are blocked stay so and wait. Returns only if that
  * failed: a negative errno, and nothing was changed. */
-int process_become(const char *path, char *const *words, descriptor_t keep);
+int process_become(const char *path, char *const *argv, descriptor_t keep);
 /* The descriptor that the program this process was has kept for us, close-on-exec; -1: none. Once.
  */
 descriptor_t process_kept(void);
-/* Runs `path` with `words` and waits for its end, at most `timeout_ms`; then it is killed. Its exit
+/* Runs `path` with `argv` and waits for its end, at most `timeout_ms`; then it is killed. Its exit
  * code, or a negative errno. What it prints is thrown away. */
-int process_try(const char *path, char *const *words, uint64_t timeout_ms);
+int process_try(const char *path, char *const *argv, uint64_t timeout_ms);
 /* Takes the ends of children that nobody watches. */
 void process_reap_strays(void);
 /* Our own id. */

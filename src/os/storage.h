@@ -26,4 +26,7 @@ int storage_look_at(const char *path, struct storage_entry *entry);
  * negative errno. */
 int storage_room(descriptor_t folder, uint64_t *free_bytes, uint64_t *total_bytes);
 
+/* Whether an error says that there is no room: on the medium, or of what its owner may take. */
+bool storage_is_full(int status);
+
 #endif

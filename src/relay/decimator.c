@@ -36,6 +36,12 @@ static double sum_total(const struct accumulator *from)
                                         : from->of.sum.value;
 }
 
+/* By one comparison, where isnan takes the number apart. */
+static bool is_nan(double value)
+{
+    return value != value;
+}
+
 static void accumulate_min_max(struct accumulator *to, const struct leaf *leaf)
 {
     if (is_integer(leaf->kind)) {
@@ -47,9 +53,9 @@ static void accumulate_min_max(struct accumulator *to, const struct leaf *leaf)
         return;
     }
     double value = leaf->value.real;
-    if (to->count == 0 || isnan(to->of.reals.low) || value < to->of.reals.low)
+    if (to->count == 0 || is_nan(to->of.reals.low) || value < to->of.reals.low)
         to->of.reals.low = value;
-    if (to->count == 0 || isnan(to->of.reals.high) || value > to->of.reals.high)
+    if (to->count == 0 || is_nan(to->of.reals.high) || value > to->of.reals.high)
         to->of.reals.high = value;
 }
 

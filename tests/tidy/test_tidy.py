@@ -30,6 +30,7 @@ PLANTED = {
     "absent file": ("src/base/log.c", "\n/* See base/absent.h. */\n", "names base/absent.h"),
     "absent name": ("src/base/log.c", "\n/* As absent" + "_one has it. */\n", "_one, which is"),
     "everything of GNU's": ("src/base/log.c", "\n#define _GNU_SOURCE\n", "belongs below src/os"),
+    "GNU's in POSIX": ("src/os/posix/host.c", "\n#define _GNU_SOURCE\n", "below src/os/linux"),
     "machine path": ("README.md", "\nsee /home/" + "somebody/notes\n", "somebody's machine"),
 }
 

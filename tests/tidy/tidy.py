@@ -138,9 +138,12 @@ def check_c(path, name, text, report):
         check_includes(path, name, text, report)
         if name.endswith(".c"):
             check_functions(code, report)
-        if not name.startswith("src/os/"):
+        if name.startswith("src/os/posix/") and not re.search(
+                r"^#define (_POSIX_C_SOURCE 200809L|_XOPEN_SOURCE 700)", text, re.M):
+            report(1, "src/os/posix asks for POSIX alone: _POSIX_C_SOURCE or _XOPEN_SOURCE")
+        if not name.startswith("src/os/linux/"):
             for match in re.finditer(r"\b_GNU_SOURCE\b", code):
-                report(line_of(code, match.start()), "_GNU_SOURCE belongs below src/os")
+                report(line_of(code, match.start()), "_GNU_SOURCE belongs below src/os/linux")
             for match in SYSTEM_MACRO.finditer(code):
                 report(line_of(code, match.start()), "asks for a system outside src/os")
 

@@ -57,7 +57,7 @@ static void write_number(char *text, unsigned long value)
 
 struct child_plan {
     const char *path;
-    char *const *words;
+    char *const *argv;
     char **environment;
     char *listen_pid; /* where the number goes in "LISTEN_PID=" */
     const struct process_descriptor *descriptors;
@@ -115,7 +115,7 @@ static _Noreturn void child_run(struct child_plan *plan)
     if (sigprocmask(SIG_SETMASK, &early, NULL) < 0)
         child_fail(plan);
     write_number(plan->listen_pid, (unsigned long)getpid());
-    execve(plan->path, plan->words, plan->environment);
+    execve(plan->path, plan->argv, plan->environment);
     child_fail(plan);
 }
 
@@ -153,7 +153,7 @@ static __attribute__((noinline)) pid_t begin_child(struct child_plan *plan)
     return id < 0 ? -errno : id;
 }
 
-int process_spawn(struct process *process, const char *path, char *const *words,
+int process_spawn(struct process *process, const char *path, char *const *argv,
                   const struct process_descriptor *descriptors, uint32_t descriptor_count,
                   descriptor_t group)
 {
@@ -178,7 +178,7 @@ int process_spawn(struct process *process, const char *path, char *const *words,
         return error;
 
     struct child_plan plan = {.path = path,
-                              .words = words,
+                              .argv = argv,
                               .environment = environment,
                               .listen_pid = listen_pid + strlen(listen_pid),
                               .descriptors = descriptors,

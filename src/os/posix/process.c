@@ -27,7 +27,7 @@ bool process_lacks(int error)
 
 #define HANDED_VARIABLE "FLOTILLA_HANDED" /* PID:DESCRIPTOR, to ourselves over exec */
 
-int process_become(const char *path, char *const *words, descriptor_t keep)
+int process_become(const char *path, char *const *argv, descriptor_t keep)
 {
     char text[48];
     snprintf(text, sizeof text, "%ld:%d", (long)getpid(), keep);
@@ -37,7 +37,7 @@ int process_become(const char *path, char *const *words, descriptor_t keep)
     unsetenv("LISTEN_FDNAMES");
     if (setenv(HANDED_VARIABLE, text, 1) < 0 || fcntl(keep, F_SETFD, 0) < 0)
         return -errno;
-    execv(path, words);
+    execv(path, argv);
     int error = -errno;
     fcntl(keep, F_SETFD, FD_CLOEXEC);
     unsetenv(HANDED_VARIABLE);
@@ -58,11 +58,11 @@ descriptor_t process_kept(void)
     return descriptor;
 }
 
-int process_try(const char *path, char *const *words, uint64_t timeout_ms)
+int process_try(const char *path, char *const *argv, uint64_t timeout_ms)
 {
     struct process process;
     struct process_end end;
-    int error = process_spawn(&process, path, words, NULL, 0, -1);
+    int error = process_spawn(&process, path, argv, NULL, 0, -1);
     if (error < 0)
         return error;
     if (process_wait(&process, timeout_ms) < 0) {

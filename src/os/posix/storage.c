@@ -43,3 +43,8 @@ int storage_room(descriptor_t folder, uint64_t *free_bytes, uint64_t *total_byte
     *total_bytes = (uint64_t)room.f_blocks * room.f_frsize;
     return 0;
 }
+
+bool storage_is_full(int status)
+{
+    return status == -ENOSPC || status == -EDQUOT;
+}
