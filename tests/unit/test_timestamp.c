@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Points in time as users write them: what is taken, what is refused and how. The calendar is held
  * against the C library's, day by day over centuries. */
+#define _GNU_SOURCE
 #include "base/timestamp.h"
 
 #include <errno.h>
