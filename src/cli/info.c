@@ -27,6 +27,7 @@ const char verb_info_help[] =
     "the blocks' fronts only.\n"
     "\n"
     "  flotilla info recordings/engine/*.avro\n"
+    "  flotilla info recordings/engine            a line a recording, and all of them summed up\n"
     "  flotilla info --json recordings/*/*.avro | jq '[.file, .datums]'\n"
     "\n"
     "  --from T, --to T   only the blocks whose first datum came in at T or later, and before T,\n"
@@ -41,7 +42,12 @@ const char verb_info_help[] =
 
 struct info {
     bool count, json, all;
+    bool brief; /* a line a file, and what all amount to */
     struct time_span span;
+    struct sum {
+        uint64_t files, blocks, datums, bytes, damaged, lost_bytes;
+        uint64_t first_ns, last_ns; /* the earliest and the latest arrival; 0: none is known */
+    } sum;
 };
 
 /* What the blocks amount to. */
@@ -171,13 +177,61 @@ static void print_json(const struct facts *facts, const struct scan *scan,
         recording_text_json(span_of(blocks->fault))));
 }
 
-static bool is_open(const char *path)
+static bool ends_in(const char *path, const char *suffix)
 {
-    size_t bytes = strlen(path);
-    return bytes > 5 && strcmp(path + bytes - 5, ".part") == 0;
+    size_t bytes = strlen(path), end = strlen(suffix);
+    return bytes > end && strcmp(path + bytes - end, suffix) == 0;
 }
 
-static int info_file(const struct info *info, const char *path, const struct search_hit *hit)
+static const char *state_of(const char *path, const struct scan_header *header)
+{
+    if (!header->ours)
+        return header->format.at != NULL ? "of a later format" : "of another program";
+    if (ends_in(path, ".avro.damaged"))
+        return "kept from behind damage";
+    return ends_in(path, ".part") ? "open" : "finished";
+}
+
+static void print_line(const struct facts *facts, const struct scan *scan,
+                       const struct blocks *blocks)
+{
+    printf("%s: %s, %" PRIu64 " datums in %" PRIu64 " blocks, %" PRIu64 " bytes", facts->path,
+           facts->state, blocks->totals.datums, blocks->totals.blocks, scan_bytes(scan));
+    if (facts->first[0] != '\0')
+        printf(", %s to %s", facts->first, facts->last);
+    printf("%s\n", blocks->fault[0] != '\0' ? ", damaged" : "");
+}
+
+static void add_up(struct sum *sum, const struct scan *scan, const struct blocks *blocks)
+{
+    const struct scan_totals *totals = &blocks->totals;
+    sum->files++;
+    sum->blocks += totals->blocks;
+    sum->datums += totals->datums;
+    sum->bytes += scan_bytes(scan);
+    sum->damaged += blocks->fault[0] != '\0';
+    sum->lost_bytes += totals->lost_bytes;
+    if (totals->first_ns != 0 && (sum->first_ns == 0 || totals->first_ns < sum->first_ns))
+        sum->first_ns = totals->first_ns;
+    if (totals->last_ns > sum->last_ns)
+        sum->last_ns = totals->last_ns;
+}
+
+static void print_sum(const struct sum *sum)
+{
+    char first[CLOCK_TEXT_BYTES], last[CLOCK_TEXT_BYTES];
+    printf("%" PRIu64 " files: %" PRIu64 " datums in %" PRIu64 " blocks, %" PRIu64 " bytes",
+           sum->files, sum->datums, sum->blocks, sum->bytes);
+    if (sum->first_ns != 0)
+        printf(", %s to %s", write_instant(first, sum->first_ns),
+               write_instant(last, sum->last_ns));
+    if (sum->damaged > 0)
+        printf("; %" PRIu64 " damaged, %" PRIu64 " bytes from their first damage on", sum->damaged,
+               sum->lost_bytes);
+    putchar('\n');
+}
+
+static int info_file(struct info *info, const char *path, const struct search_hit *hit)
 {
     struct source source;
     struct scan *scan = NULL;
@@ -205,10 +259,7 @@ static int info_file(const struct info *info, const char *path, const struct sea
     const struct schema *root = schema_root(scan_schema(scan));
     struct facts facts = {
         .path = path,
-        .state = !header->ours
-                     ? header->format.at != NULL ? "of a later format" : "of another program"
-                 : is_open(path) ? "open"
-                                 : "finished",
+        .state = state_of(path, header),
         .schema_name = root->name != NULL ? root->name : schema_kind_name(root->kind),
     };
     snprintf(facts.fingerprint, sizeof(facts.fingerprint), "%016" PRIx64,
@@ -219,8 +270,11 @@ static int info_file(const struct info *info, const char *path, const struct sea
         write_instant(facts.first, blocks.totals.first_ns);
         write_instant(facts.last, blocks.totals.last_ns);
     }
+    add_up(&info->sum, scan, &blocks);
     if (info->json)
         print_json(&facts, scan, &blocks);
+    else if (info->brief)
+        print_line(&facts, scan, &blocks);
     else
         print(&facts, scan, &blocks);
     code = EXIT_OK;
@@ -269,11 +323,14 @@ int verb_info(int argc, char **argv)
     info.all = info.span.from_ns == 0 && info.span.to_ns == UINT64_MAX;
     if (info.count && !info.all)
         return verb_usage(argv[0], "--count is for whole files, without --from and --to");
+    info.brief = recording_any_folder(files, argv + 1);
     int code = recording_list(&catalog, files, argv + 1, CATALOG_ALL);
     int status = find_files(&info, &catalog, &hits, &hit_count);
     for (size_t i = 0; status == 0 && i < hit_count; i++)
         if (info_file(&info, catalog.files[hits[i].file].path, &hits[i]) != EXIT_OK)
             code = EXIT_FAILED;
+    if (info.brief && !info.json && info.sum.files > 0)
+        print_sum(&info.sum);
     free(hits);
     catalog_free(&catalog);
     if (status < 0 || fflush(stdout) != 0 || ferror(stdout)) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/verb.h"
+#include "os/storage.h"
 
 int recording_list(struct catalog *catalog, int count, char *const *paths, enum catalog_lanes lanes)
 {
@@ -21,6 +22,15 @@ int recording_list(struct catalog *catalog, int count, char *const *paths, enum 
         code = EXIT_FAILED;
     }
     return code;
+}
+
+bool recording_any_folder(int count, char *const *paths)
+{
+    struct storage_entry entry;
+    for (int i = 0; i < count; i++)
+        if (storage_look_at(paths[i], &entry) == 0 && entry.folder)
+            return true;
+    return false;
 }
 
 int recording_scan(struct scan *scan, void (*tell)(void *context, const struct scan_event *event),

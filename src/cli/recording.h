@@ -14,6 +14,9 @@
 int recording_list(struct catalog *catalog, int count, char *const *paths,
                    enum catalog_lanes lanes);
 
+/* Whether one of these is a folder: then a command sums up, too. */
+bool recording_any_folder(int count, char *const *paths);
+
 /* Takes every event of `scan`, tells it and counts it, SCAN_END included. 0 or a negative errno. */
 int recording_scan(struct scan *scan, void (*tell)(void *context, const struct scan_event *event),
                    void *context, struct scan_totals *totals);

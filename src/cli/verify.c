@@ -14,7 +14,7 @@
 #include "cli/verb.h"
 
 const char verb_verify_help[] =
-    "usage: flotilla verify FILE... [--json]\n"
+    "usage: flotilla verify FILE|FOLDER... [--json]\n"
     "\n"
     "Checks Avro container files: the framing of every block, its checksum (files of Flotilla), "
     "and\n"
@@ -22,6 +22,7 @@ const char verb_verify_help[] =
     "still\n"
     "being written (.avro.part), too.\n"
     "\n"
+    "  flotilla verify recordings                 of a folder all recordings, summed up\n"
     "  flotilla verify recordings/*/*.avro\n"
     "  flotilla verify --json recordings/engine/*.avro | jq 'select(.sound | not)'\n"
     "\n"
@@ -126,13 +127,23 @@ int verb_verify(int argc, char **argv)
         return EXIT_USAGE;
     if (files == 0)
         return verb_usage(argv[0], "which FILE?");
-    int code = EXIT_OK;
-    for (int i = 1; i <= files; i++) {
-        int one = verify_file(argv[i], json);
-        if (one == EXIT_FAILED || (one == EXIT_LOSS && code == EXIT_OK))
-            code = one;
+    struct catalog catalog = {0};
+    size_t failed = 0, damaged = 0;
+    int code = recording_list(&catalog, files, argv + 1, CATALOG_ALL);
+    for (size_t i = 0; i < catalog.count; i++) {
+        int one = verify_file(catalog.files[i].path, json);
+        failed += one == EXIT_FAILED;
+        damaged += one == EXIT_LOSS;
         fflush(stdout);
     }
+    if (!json && catalog.count > 0 && recording_any_folder(files, argv + 1))
+        printf("%zu files: %zu sound, %zu damaged, %zu cannot be read\n", catalog.count,
+               catalog.count - damaged - failed, damaged, failed);
+    catalog_free(&catalog);
+    if (failed > 0)
+        code = EXIT_FAILED;
+    else if (damaged > 0 && code == EXIT_OK)
+        code = EXIT_LOSS;
     if (ferror(stdout)) {
         fprintf(stderr, "flotilla verify: could not write all of the output\n");
         return EXIT_FAILED;

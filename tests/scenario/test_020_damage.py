@@ -4,6 +4,7 @@ what is recovered is read by an independent reader."""
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -226,6 +227,38 @@ def test_020_exit_codes(recorded, flotilla, tmp_path):
     assert done.returncode == 1 and sorted(tmp_path.iterdir()) == [empty, text]
     nowhere = flotilla("recover", recorded[1][0], "-o", tmp_path / "no/such/out.avro")
     assert nowhere.returncode == 1 and not (tmp_path / "no").exists()
+
+
+def test_020_a_folder_is_its_recordings(recorded, flotilla, tmp_path):
+    """info, verify and cat of a channel's folder, and of the folder around it."""
+    folder = tmp_path / "recordings" / "probe"
+    folder.mkdir(parents=True)
+    files = [folder / path.name for path in recorded[1]]
+    for path, copied in zip(recorded[1], files):
+        copied.write_bytes(path.read_bytes())
+    (folder / "notes.avro").write_text("not one of them")
+    datums = sum(container.count(path) for path in files)
+    for given in folder, folder.parent:
+        *lines, total = flotilla("info", given, check=0).stdout.splitlines()
+        assert [line.split(": ")[0] for line in lines] == [str(path) for path in files]
+        assert total.startswith(f"{len(files)} files: {datums} datums in ")
+        *lines, total = flotilla("verify", given, check=0).stdout.splitlines()
+        assert len(lines) == len(files)
+        assert total == f"{len(files)} files: {len(files)} sound, 0 damaged, 0 cannot be read"
+    assert len(flotilla("cat", folder, check=0).stdout.splitlines()) == datums
+    said = [json.loads(line)
+            for line in flotilla("info", "--json", folder, check=0).stdout.splitlines()]
+    assert [info["file"] for info in said] == [str(path) for path in files]
+    data = bytearray(files[1].read_bytes())
+    data[20000] ^= 1
+    files[1].write_bytes(data)
+    assert flotilla("verify", folder, check=3).stdout.splitlines()[-1] == \
+        f"{len(files)} files: {len(files) - 1} sound, 1 damaged, 0 cannot be read"
+    shutil.rmtree(folder)
+    folder.mkdir()
+    for verb in "info", "verify", "cat":
+        done = flotilla(verb, folder.parent, check=1)
+        assert "there are no recordings in this folder" in done.stderr
 
 
 def crc32c(data):
