@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Fuzzes the readers of container files: the scan of blocks, that of fronts, and the rows, those
- * of a pipe and of what is damaged too. What the scan finds sound they must all read, to the same
- * number of datums; what programs are given is what the scan finds intact. Relies on libFuzzer and
- * memfd_create. */
+ * of a pipe, of spans of time and of what is damaged too. What the scan finds sound they must all
+ * read, to the same number of datums; what programs are given is what the scan finds intact. Relies
+ * on libFuzzer and memfd_create. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "archive/rows.h"
+#include "archive/history.h"
 #include "archive/scan.h"
 #include "base/check.h"
 
@@ -72,6 +72,34 @@ static uint64_t read_all(const char *path, enum rows_damage damage, uint64_t *fa
     return datums;
 }
 
+/* Rows of spans that follow one another, searched for: no more than there are. */
+static uint64_t search_all(const char *path, const struct scan_source *source)
+{
+    struct catalog catalog = {0};
+    struct search_front front;
+    struct search_cost cost = {0};
+    uint64_t datums = 0, block;
+    CHECK(search_read_front(source, &front, &cost) == 0);
+    CHECK(search_block(source, &front, front.first_ns + 1000000000, &block, &cost) == 0);
+    CHECK(block < source->bytes || block == 0);
+    CHECK(catalog_add(&catalog, path, CATALOG_DATUMS) == 1);
+    const uint64_t ends[] = {0, front.first_ns, front.first_ns + 50000000, UINT64_MAX / 2,
+                             UINT64_MAX};
+    for (size_t i = 1; i < ARRAY_COUNT(ends); i++) {
+        struct time_span span = {ends[i - 1], ends[i]};
+        struct history *history;
+        struct rows_event event;
+        CHECK(history_open(&history, &catalog, &span, ROWS_SKIP) == 0);
+        do {
+            CHECK(history_next(history, &event) == 0);
+            datums += event.kind == ROWS_DATUM;
+        } while (event.kind != ROWS_END);
+        history_close(history);
+    }
+    catalog_free(&catalog);
+    return datums;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static int file = -1;
@@ -93,6 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t skipped = read_all(path, ROWS_SKIP, &skip_faults);
     uint64_t shown = read_all(path, ROWS_SHOW, &show_faults);
     CHECK(skipped == totals.datums && shown <= skipped);
+    CHECK(search_all(path, &source) <= skipped);
     if (sound) {
         CHECK(skip_faults == 0 && show_faults == 0 && shown == skipped);
         CHECK(fronts.datums == totals.datums && fronts.blocks == totals.blocks);
