@@ -80,6 +80,7 @@ static int make_file(struct maker *maker, uint8_t *buffer, uint64_t bytes_max)
                                        .host = "bench",
                                        .started = "2026-01-01T00:00:00Z",
                                        .version = FLOTILLA_VERSION,
+                                       .time = {(const uint8_t *)"time", 4},
                                        .ordered_since = 1};
     long header_bytes =
         block_write_header(buffer, BLOCK_BYTES_MAX, &header, sync_marker, BLOCK_PAGE_BYTES);

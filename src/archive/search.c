@@ -387,9 +387,10 @@ static bool halve_run(struct finder *finder, size_t *begin, size_t *end, uint64_
             high = middle;
     }
     size_t from = low;
-    high = *end; /* the first that begins behind the span is in (low, high] */
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
+    high = *end; /* the first that begins behind the span is in (low, high], as a rule near by */
+    for (size_t step = 1; high - low > 1; step *= 2) {
+        size_t middle =
+            high < *end || step > (high - low) / 2 ? low + (high - low) / 2 : low + step;
         if (!first_of(finder, middle, ordered_since, &first))
             return false;
         if (first < later(finder->span.to_ns))
