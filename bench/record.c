@@ -26,7 +26,7 @@ static struct channel_settings settings;
 static struct staging staging;
 static struct segment_folder folder;
 static struct segment segments[LANES];
-static struct writing writing;
+static struct writer_thread thread;
 static uint64_t datums_a_block, data_bytes;
 static uint32_t checksum;
 
@@ -68,7 +68,7 @@ static void hand_over(uint64_t number)
     next->datums_accepted += datums_a_block;
     next->lane[LANE_DATUMS].closed = number + 1;
     staging_receiver_commit(&staging);
-    writing_notice(&writing, LANE_DATUMS, true);
+    writer_thread_notice(&thread, LANE_DATUMS, true);
 }
 
 static void open_lanes(size_t datum_bytes)
@@ -92,7 +92,11 @@ static void open_lanes(size_t datum_bytes)
                              .schema = {(const uint8_t *)schema, (size_t)schema_bytes}};
         int status = segment_prepare(&segments[i]);
         CHECK(status == 0);
-        status = writer_prepare(&writing.writers[i], &staging.lanes[i], &settings, &segments[i]);
+        const struct block_format format = {.alignment = folder.alignment,
+                                            .room = BLOCK_BYTES_MAX,
+                                            .page_rewrite = folder.alignment == BLOCK_PAGE_BYTES};
+        status =
+            writer_prepare(&thread.writers[i], &staging.lanes[i], &settings, &format, &segments[i]);
         CHECK(status == 0);
     }
 }
@@ -120,9 +124,9 @@ int main(int argc, char **argv)
     size_t datum_bytes = strtoul(argv[4], NULL, 10);
     fill_slots(datum_bytes);
     open_lanes(datum_bytes);
-    status = writing_start(&writing);
+    status = writer_thread_start(&thread);
     CHECK(status == 0);
-    writing_go(&writing);
+    writer_thread_begin(&thread);
 
     const struct lane *lane = &staging.lanes[LANE_DATUMS];
     double cpu = cpu_seconds();
@@ -137,7 +141,7 @@ int main(int argc, char **argv)
         uint64_t waiting = number + 1 - lane_written(lane);
         waiting_max = waiting > waiting_max ? waiting : waiting_max;
     }
-    writing_stop(&writing, true);
+    writer_thread_join(&thread, true);
     double seconds = (double)(clock_monotonic_ns() - start_ns) / 1e9;
     struct counters counters;
     staging_read(&staging, &counters);

@@ -17,12 +17,13 @@ void interrupt_install(void);
 bool interrupt_seen(void);
 /* Whether this process is to hand over, not to finish. */
 bool interrupt_hands_over(void);
-/* Does what the signals do: for a thread that finds a reason to end. */
-void interrupt_raise(void);
+/* Ends the waits for an interrupt (net_wait), now and from here on, and no more: for a thread that
+ * has a reason of its own for another to look up. */
+void interrupt_wake(void);
 /* Waits until one has come, at most so long. */
 void interrupt_wait(uint64_t timeout_ns);
-/* For net_wait: a descriptor that is readable once one has come; DESCRIPTOR_NONE before
- * interrupt_install. */
+/* For net_wait: a descriptor that is readable once one has come, or interrupt_wake was called;
+ * DESCRIPTOR_NONE before interrupt_install. */
 descriptor_t interrupt_descriptor(void);
 
 #endif

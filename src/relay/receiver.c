@@ -45,6 +45,7 @@
 #define REJECTS_PER_SECOND 100u
 #define REJECT_BYTES_MAX   (64ull << 20) /* in the life of the channel's memory */
 
+enum ending { ENDING_NOT, ENDING_HANDS_OVER, ENDING_FINISHES };
 enum { SLOT_CLEAN, SLOT_DIRTY, SLOT_USED }; /* SLOT_USED: while starting */
 
 /* Marks the slots that a lane has blocks in. */
@@ -87,13 +88,6 @@ int receiver_prepare(struct receiver *receiver)
         if (receiver->decimated_out == NULL)
             return -ENOMEM;
     }
-    const struct segment_folder *folder =
-        receiver->writing != NULL ? receiver->writing->writers[LANE_DATUMS].segment->folder : NULL;
-    receiver->alignment = folder != NULL ? folder->alignment : BLOCK_PAGE_BYTES;
-    /* Through the page cache an append becomes visible page by page, so there every block that can
-     * be is one page: a reader finds whole blocks at any instant. */
-    receiver->block_room = folder != NULL && folder->direct ? BLOCK_BYTES_MAX : receiver->alignment;
-
     receiver->free_slots = private_memory_map(staging->slot_count * sizeof(uint32_t));
     receiver->slot_dirty = private_memory_map(staging->slot_count);
     if (receiver->free_slots == NULL || receiver->slot_dirty == NULL)
@@ -203,7 +197,7 @@ static void close_block(struct receiver *receiver, enum lane_index index)
     struct staging_block *open = &state->open;
     if (open->count == 0)
         return;
-    size_t end = open->offset + block_finished_bytes(open->data_bytes, receiver->alignment);
+    size_t end = open->offset + block_finished_bytes(open->data_bytes, receiver->format.alignment);
     CHECK(end <= BLOCK_BYTES_MAX);
     staging_carry_checksum(receiver->staging, open);
     if (index == LANE_REJECTS)
@@ -256,7 +250,7 @@ static bool open_block(struct receiver *receiver, enum lane_index index, uint64_
 static size_t room_at(const struct receiver *receiver, size_t offset, size_t datum_bytes)
 {
     size_t left = BLOCK_BYTES_MAX - offset;
-    size_t room = receiver->block_room < left ? receiver->block_room : left;
+    size_t room = receiver->format.room < left ? receiver->format.room : left;
     if (block_data_max(room) < datum_bytes) /* a datum longer than a page, where blocks are pages */
         room = left;
     return block_data_max(room);
@@ -270,9 +264,9 @@ static bool stage(struct receiver *receiver, enum lane_index index, struct span 
     struct lane *lane = &receiver->staging->lanes[index];
     struct lane_state *state = &receiver->next->lane[index];
     struct staging_block *open = &state->open;
-    if (receiver->writing == NULL)
+    if (receiver->writer_thread == NULL)
         return false;
-    bool pages = receiver->writing->writers[index].pages;
+    bool pages = receiver->format.page_rewrite;
     size_t page_room = block_data_max(BLOCK_PAGE_BYTES);
     size_t datum_bytes = front.bytes + rest.bytes, bytes = open->data_bytes + datum_bytes;
     if (open->count > 0 &&
@@ -493,11 +487,11 @@ static bool is_reject_kept(const struct receiver *receiver, enum reject reason, 
     const struct receiver_state *next = receiver->next;
     size_t open_bytes = next->lane[LANE_REJECTS].open.data_bytes;
     /* A stranger's datagrams say nothing about the schema, and must not use up the room. */
-    return reason != REJECT_SOURCE && receiver->writing != NULL &&
+    return reason != REJECT_SOURCE && receiver->writer_thread != NULL &&
            receiver->settings->on_invalid == ON_INVALID_QUARANTINE &&
            next->rejects_in_second < REJECTS_PER_SECOND &&
            next->rejects_kept_bytes +
-                   block_finished_bytes(open_bytes + bytes, receiver->alignment) <=
+                   block_finished_bytes(open_bytes + bytes, receiver->format.alignment) <=
                REJECT_BYTES_MAX &&
            receiver->free_count >= receiver->staging->slot_count / 2;
 }
@@ -704,9 +698,9 @@ static void do_batch(struct receiver *receiver, uint32_t taken)
     /* A lane that got nothing is nothing to wake the writer for. */
     bool touched[LANES] = {[LANE_DATUMS] = next->datums_accepted != accepted,
                            [LANE_REJECTS] = next->rejects_kept != kept};
-    for (int i = 0; i < LANES && receiver->writing != NULL; i++)
+    for (int i = 0; i < LANES && receiver->writer_thread != NULL; i++)
         if (touched[i] || closed_some[i])
-            writing_notice(receiver->writing, (enum lane_index)i, closed_some[i]);
+            writer_thread_notice(receiver->writer_thread, (enum lane_index)i, closed_some[i]);
 }
 
 static void close_lane(struct receiver *receiver, enum lane_index index)
@@ -716,8 +710,8 @@ static void close_lane(struct receiver *receiver, enum lane_index index)
     receiver->next = staging_receiver_begin(receiver->staging);
     close_block(receiver, index);
     staging_receiver_commit(receiver->staging);
-    if (receiver->writing != NULL)
-        writing_notice(receiver->writing, index, true);
+    if (receiver->writer_thread != NULL)
+        writer_thread_notice(receiver->writer_thread, index, true);
 }
 
 void receiver_close_block(struct receiver *receiver)
@@ -750,9 +744,8 @@ void receiver_resume(struct receiver *receiver)
 static uint64_t lane_deadline(const struct receiver *receiver, enum lane_index index)
 {
     const struct staging_block *open = &lane_receiver(&receiver->staging->lanes[index])->open;
-    if (receiver->writing == NULL || open->count == 0 ||
-        (receiver->writing->writers[index].pages &&
-         open->data_bytes <= block_data_max(BLOCK_PAGE_BYTES)))
+    if (receiver->writer_thread == NULL || open->count == 0 ||
+        (receiver->format.page_rewrite && open->data_bytes <= block_data_max(BLOCK_PAGE_BYTES)))
         return UINT64_MAX;
     return open->since_ns + receiver->settings->sync_ms * NS_PER_MS / 2;
 }
@@ -853,7 +846,7 @@ static int wait_for_data(struct receiver *receiver)
     else if (due != UINT64_MAX && (timeout_ns < 0 || (int64_t)(due - now_ns) < timeout_ns))
         timeout_ns = (int64_t)(due - now_ns);
     bool asked = interrupt_seen();
-    if (asked) /* it goes on until the writing thread has left: see must_end */
+    if (asked) /* it goes on until the writing thread rests: see must_end */
         timeout_ns = timeout_ns < 0 || timeout_ns > LEAVE_LOOK_NS ? LEAVE_LOOK_NS : timeout_ns;
     int ready = net_wait(receiver->descriptor, !asked, beat(receiver, now_ns, timeout_ns));
     do_what_is_due(receiver, clock_monotonic_ns());
@@ -862,39 +855,42 @@ static int wait_for_data(struct receiver *receiver)
     return ready == -EINTR ? 0 : ready;
 }
 
-static bool hands_over(const struct receiver *receiver)
+/* Whether it is to end, as it was asked to or as the writing thread wants a successor for it. To
+ * hand over, it takes what waits in the old socket, which comes to an end; as asked, it goes on
+ * until that thread has come to a rest between two steps: however slow the disk is, the next relay
+ * then begins at once. Signals may come at any moment, so it is what is returned first that counts.
+ */
+static enum ending must_end(const struct receiver *receiver)
 {
-    return receiver->may_hand_over && interrupt_hands_over();
+    struct writer_thread *writers = receiver->writer_thread;
+    bool asked = interrupt_seen(), hands_over = receiver->may_hand_over && interrupt_hands_over();
+    if (asked && !hands_over)
+        return ENDING_FINISHES;
+    if (receiver->draining >= 0)
+        return ENDING_NOT;
+    if (writers != NULL && writer_thread_wants_successor(writers))
+        return ENDING_HANDS_OVER;
+    if (!asked)
+        return ENDING_NOT;
+    if (writers == NULL)
+        return ENDING_HANDS_OVER;
+    writer_thread_quiesce(writers);
+    return writer_thread_quiesced(writers) ? ENDING_HANDS_OVER : ENDING_NOT;
 }
 
-/* Whether it was asked to end. To hand over, it takes what waits in the old socket, which comes to
- * an end, and goes on until the writing thread has come to a rest between two steps: however slow
- * the disk is, the next relay then begins at once. */
-static bool must_end(const struct receiver *receiver)
-{
-    if (!interrupt_seen())
-        return false;
-    bool renews = receiver->writing != NULL && writing_renews(receiver->writing);
-    if (receiver->draining >= 0 && (renews || hands_over(receiver)))
-        return false;
-    if (!hands_over(receiver) || receiver->writing == NULL || renews)
-        return true;
-    writing_leave(receiver->writing);
-    return writing_left(receiver->writing);
-}
-
-/* Takes what waits in a socket (see receiver_run); unless `ending`, only until asked to end. 0,
+/* Takes what waits in a socket (see receiver_run); unless it is to end, only until it must. 0,
  * -EAGAIN if something may be left, or another negative errno if the descriptor is none. */
-static int drain(struct receiver *receiver, int descriptor, bool ending)
+static int drain(struct receiver *receiver, int descriptor, enum ending *ending)
 {
     uint64_t queue_bytes = net_queue_bytes(descriptor);
     uint64_t left = (queue_bytes > 0 ? queue_bytes : QUEUE_BYTES_MAX) / QUEUED_BYTES_MIN;
     uint64_t until_ns = clock_monotonic_ns() + DRAIN_NS;
-    while (ending || !must_end(receiver)) {
+    bool ends = *ending != ENDING_NOT;
+    while (ends || (*ending = must_end(receiver)) == ENDING_NOT) {
         bool full;
         int taken = take_batch(receiver, descriptor, &full);
         uint64_t now_ns = clock_monotonic_ns();
-        if (taken < 0 && (taken != -EAGAIN || (ending && now_ns >= until_ns)))
+        if (taken < 0 && (taken != -EAGAIN || (ends && now_ns >= until_ns)))
             return taken;
         if (taken == 0 || (taken > 0 && (uint64_t)taken >= left))
             return 0;
@@ -907,7 +903,7 @@ static int drain(struct receiver *receiver, int descriptor, bool ending)
 
 /* The channel's socket before this one: what waits in it is taken first. 0, also if something may
  * be left: then it stays open; or a negative errno. */
-static int drain_old_socket(struct receiver *receiver, bool ending)
+static int drain_old_socket(struct receiver *receiver, enum ending *ending)
 {
     struct staging *staging = receiver->staging;
     if (receiver->draining < 0)
@@ -930,12 +926,9 @@ int receiver_run(struct receiver *receiver)
     uint32_t full_batches = 0;
     bool full;
     receiver->touched = true;
-    int status = 0;
-    while (status >= 0 && !must_end(receiver)) {
-        if (receiver->draining >= 0) {
-            status = drain_old_socket(receiver, false);
-            continue;
-        }
+    enum ending ending = ENDING_NOT;
+    int status = drain_old_socket(receiver, &ending);
+    while (status >= 0 && ending == ENDING_NOT && (ending = must_end(receiver)) == ENDING_NOT) {
         if (full_batches == 0 || full_batches >= FULL_BATCHES_MAX) {
             full_batches = 0;
             status = wait_for_data(receiver);
@@ -953,16 +946,14 @@ int receiver_run(struct receiver *receiver)
         if (full_batches > 0)
             do_what_is_due(receiver, clock_monotonic_ns());
     }
-    /* Decided here and once: a signal may come at any moment. */
-    receiver->handed_over =
-        (hands_over(receiver) && (receiver->writing == NULL || writing_left(receiver->writing))) ||
-        (receiver->writing != NULL && writing_renews(receiver->writing));
+    receiver->handed_over = ending == ENDING_HANDS_OVER;
     if (receiver->handed_over)
-        return status < 0 ? status : 0; /* what is queued and what is open is the successor's */
+        return 0; /* what is queued and what is open is the successor's */
+    ending = ENDING_FINISHES;
     if (status >= 0)
-        status = drain_old_socket(receiver, true);
+        status = drain_old_socket(receiver, &ending);
     if (status >= 0 && receiver->draining < 0)
-        drain(receiver, receiver->descriptor, true);
+        drain(receiver, receiver->descriptor, &ending);
     rest(receiver);
     receiver_close_block(receiver);
     return status < 0 ? status : 0;

@@ -15,6 +15,7 @@
 #include "channel/staging.h"
 #include "os/net.h"
 #include "os/notify.h"
+#include "relay/block_format.h"
 #include "relay/decimator.h"
 #include "relay/writer.h"
 
@@ -22,7 +23,8 @@ struct receiver {
     const struct channel_settings *settings;
     const struct layout *layout;
     struct staging *staging;
-    struct writing *writing; /* NULL: nothing is recorded */
+    struct block_format format;
+    struct writer_thread *writer_thread; /* NULL: nothing is recorded */
     int descriptor;
     int draining; /* the socket before it, in which nothing more comes; -1: none */
     struct net_outbox full, decimated; /* descriptor -1: no such stream */
@@ -50,13 +52,11 @@ struct receiver {
     uint64_t shed_due_ns;       /* monotonic: the end of this while */
     uint32_t messages_wanted;   /* in the next batch */
     uint32_t largest_batch; /* pages touched in the batch's buffers since memory was given back */
-    uint64_t reclaimed[LANES];  /* blocks whose slots have been taken back, of those written */
-    uint64_t queue_shed[LANES]; /* blocks whose places in the queue were given back */
-    bool touched;               /* there has been work since memory was last given back */
-    uint64_t beat_due_ns;       /* monotonic */
-    bool handed_over;           /* receiver_run has left everything to a successor */
-    uint32_t block_room;        /* the most bytes of a finished block */
-    uint32_t alignment;
+    uint64_t reclaimed[LANES];   /* blocks whose slots have been taken back, of those written */
+    uint64_t queue_shed[LANES];  /* blocks whose places in the queue were given back */
+    bool touched;                /* there has been work since memory was last given back */
+    uint64_t beat_due_ns;        /* monotonic */
+    bool handed_over;            /* receiver_run has left everything to a successor */
     struct receiver_state *next; /* the state being made, during a batch */
 };
 

@@ -187,13 +187,8 @@ static void finish_other_layout(struct relay *relay)
         return;
     receiver_close_block(&relay->receiver);
     struct lane *lane = &relay->staging.lanes[LANE_DATUMS];
-    struct writer *writer = &relay->writing.writers[LANE_DATUMS];
-    if (relay->receiver.writing != NULL && lane_writer(lane)->file_open) {
-        writer_resume(writer);
-        writer->same_file = true;
-        writer_drain(writer);
-        writer->same_file = false;
-    }
+    if (relay->receiver.writer_thread != NULL && lane_writer(lane)->file_open)
+        writer_finish_file(&relay->writer_thread.writers[LANE_DATUMS]);
     uint64_t before = lane_writer(lane)->datums_unrecorded;
     writer_abandon(lane);
     if (lane_writer(lane)->file_open)
@@ -222,7 +217,7 @@ static int open_lane(struct relay *relay, enum lane_index index)
     int status = segment_prepare(segment);
     if (status < 0)
         return status;
-    struct writer *writer = &relay->writing.writers[index];
+    struct writer *writer = &relay->writer_thread.writers[index];
     /* What an earlier relay has staged is not believed but walked again. Blocks of another schema
      * cannot be; they go to the file they belong to, or nowhere (finish_other_layout). */
     const struct lane_state *left = lane_receiver(segment->lane);
@@ -230,7 +225,18 @@ static int open_lane(struct relay *relay, enum lane_index index)
     if (index == LANE_DATUMS && relay->settings.encoding != ENCODING_OPAQUE &&
         !staging_layout_changed(&relay->staging, relay->layout.checksum))
         writer->layout = &relay->layout;
-    return writer_prepare(writer, segment->lane, &relay->settings, segment);
+    return writer_prepare(writer, segment->lane, &relay->settings, &relay->format, segment);
+}
+
+/* Through the page cache an append becomes visible page by page, so there every block that can be
+ * is one page: a reader finds whole blocks at any instant. */
+static void decide_format(struct relay *relay)
+{
+    const struct segment_folder *folder = &relay->folder;
+    bool records = relay->settings.directory[0] != '\0';
+    relay->format.alignment = records ? folder->alignment : BLOCK_PAGE_BYTES;
+    relay->format.room = records && folder->direct ? BLOCK_BYTES_MAX : relay->format.alignment;
+    relay->format.page_rewrite = records && folder->direct && direct_page_atomic(folder->alignment);
 }
 
 static int open_folder(struct relay *relay)
@@ -267,7 +273,7 @@ static int open_lanes(struct relay *relay)
         log_line("out of memory");
         return EXIT_BROKEN;
     }
-    relay->receiver.writing = &relay->writing;
+    relay->receiver.writer_thread = &relay->writer_thread;
     return 0;
 }
 
@@ -303,11 +309,13 @@ int relay_open(struct relay *relay)
     /* All that has to be opened by path or made is open by now; what the memory of the last relay
      * says is believed only inside. */
     tell_lacks(relay, sandbox_enter(relay->folder.descriptor));
+    decide_format(relay);
     status = open_lanes(relay);
     if (status != 0)
         return status;
     relay->receiver.settings = &relay->settings;
     relay->receiver.layout = &relay->layout;
+    relay->receiver.format = relay->format;
     relay->receiver.staging = &relay->staging;
     relay->receiver.notify = &relay->notify;
     relay->receiver.may_hand_over = relay->memory_outlives;
@@ -321,22 +329,22 @@ int relay_open(struct relay *relay)
 
 int relay_work(struct relay *relay)
 {
-    struct writing *writing = relay->receiver.writing;
-    if (writing != NULL && writing_start(writing) < 0) {
+    struct writer_thread *writers = relay->receiver.writer_thread;
+    if (writers != NULL && writer_thread_start(writers) < 0) {
         log_line("cannot start the writing thread");
         return EXIT_BROKEN;
     }
-    tell_lacks(relay, sandbox_seal(writing != NULL ? &writing->thread : NULL));
+    tell_lacks(relay, sandbox_seal(writers != NULL ? &writers->thread : NULL));
     finish_other_layout(relay);
     staging_note_start(&relay->staging, &relay->settings,
                        net_queue_bytes(relay->receiver.descriptor), relay->layout.checksum,
-                       relay->receiver.alignment);
+                       relay->format.alignment);
     staging_note_uncounted(&relay->staging, !net_counts_drops(relay->receiver.descriptor));
     ledger_note_ready(relay->staging.ledger, host_process());
     receiver_resume(&relay->receiver);
-    if (writing != NULL)
-        writing_go(writing);
-    for (int i = 0; i < LANES && writing == NULL; i++) {
+    if (writers != NULL)
+        writer_thread_begin(writers);
+    for (int i = 0; i < LANES && writers == NULL; i++) {
         writer_abandon(&relay->staging.lanes[i]);
         segment_give_up(&relay->staging.lanes[i]);
     }
@@ -345,8 +353,8 @@ int relay_work(struct relay *relay)
     notify_send(&relay->notify, "STOPPING=1\nSTATUS=Writing what was received");
     if (status < 0)
         log_line("cannot receive: %s", strerror(-status));
-    if (writing != NULL)
-        writing_stop(writing, !relay->receiver.handed_over);
+    if (writers != NULL)
+        writer_thread_join(writers, !relay->receiver.handed_over);
     if (relay->receiver.handed_over)
         return EXIT_RENEW;
     return status < 0 ? EXIT_BROKEN : EXIT_STOPPED;

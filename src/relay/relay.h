@@ -32,7 +32,8 @@ struct relay {
     bool memory_outlives; /* somebody keeps it for the next relay */
     struct segment_folder folder;
     struct segment segments[LANES];
-    struct writing writing;
+    struct block_format format;
+    struct writer_thread writer_thread;
     struct receiver receiver;
 };
 

@@ -28,7 +28,6 @@
 #include "channel/recording_name.h"
 #include "os/clock.h"
 #include "os/host.h"
-#include "os/interrupt.h"
 #include "os/memory.h"
 
 #define LOCK_NAME          ".lock"
@@ -36,8 +35,8 @@
 #define RESERVE_BYTES_MIN  (1u << 20)
 #define RESERVE_BYTES_MAX  (64u << 20)
 #define HEADER_EXTRA_BYTES 16384u /* of a header besides the schema, padding included */
-#define RENEW_NS           NS_PER_S
-#define RENEW_VAIN_NS      (10 * NS_PER_S)
+#define LOOK_NS            NS_PER_S
+#define LOOK_REFUSED_NS    (10 * NS_PER_S)
 #define SCAN_BYTES         ((size_t)LAYOUT_SCHEMA_BYTES_MAX + (1u << 20))
 
 /* ---- starting ---- */
@@ -99,9 +98,9 @@ int segment_folder_open(struct segment_folder *folder, const struct channel_sett
                                       .alignment = BLOCK_PAGE_BYTES};
     int status = open_folder(folder, staging);
     /* What looks possible and is not would be tried for ever. */
-    bool vain = status < 0 && folder_possible(settings->directory) == 0;
+    bool refused = status < 0 && folder_possible(settings->directory) == 0;
     folder->status = status;
-    folder->renew_from_ns = clock_monotonic_ns() + (vain ? RENEW_VAIN_NS : RENEW_NS);
+    folder->look_from_ns = clock_monotonic_ns() + (refused ? LOOK_REFUSED_NS : LOOK_NS);
     if (status == -EWOULDBLOCK) {
         snprintf(why, why_bytes, "another relay records in %s", settings->directory);
         return status;
@@ -131,20 +130,17 @@ void segment_folder_close(struct segment_folder *folder)
 static int look_for_folder(struct segment_folder *folder)
 {
     const char *directory = folder->settings->directory;
-    /* Asked to stop, it is not the one to ask for another. */
-    if (interrupt_seen() || clock_monotonic_ns() < folder->renew_from_ns)
+    if (clock_monotonic_ns() < folder->look_from_ns)
         return folder->status;
     int status = folder_possible(directory);
     if (status < 0) {
         folder->status = status;
     } else if (folder->outlived) {
-        log_line("%s may be there again: ending, for a fresh relay to open it", directory);
-        folder->renew = 1;
-        interrupt_raise();
+        folder->wants_successor = true;
     } else {
         log_line("%s can be opened now, but not by this relay any more; start it anew to record",
                  directory);
-        folder->renew_from_ns = UINT64_MAX;
+        folder->look_from_ns = UINT64_MAX;
     }
     return folder->status;
 }

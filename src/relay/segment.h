@@ -6,7 +6,6 @@
 #ifndef FLOTILLA_RELAY_SEGMENT_H
 #define FLOTILLA_RELAY_SEGMENT_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,8 +25,8 @@ struct segment_folder {
     /* From inside the sandbox no folder can be opened. When it could be from outside, a relay whose
      * memory outlives it ends, to be followed by one that opens it. */
     bool outlived;
-    uint64_t renew_from_ns; /* monotonic: not before */
-    _Atomic uint32_t renew; /* it is to end for that */
+    uint64_t look_from_ns; /* monotonic: not before */
+    bool wants_successor;  /* it could be */
 };
 
 struct segment {
@@ -54,10 +53,10 @@ struct segment {
  * falls back), and locks it against a second relay. 0; -EOPNOTSUPP where direct I/O is required and
  * refused; -EWOULDBLOCK where another relay holds the folder. A folder that cannot be opened for
  * now is no error: it is logged, and the channel is relayed. When it can be opened later, or again
- * after it was removed, and the channel's memory outlives this process, `renew` is set and
- * interrupt_raise called, at most once a second (where trying has just been in vain, every ten).
- * What was found is noted in the staging memory, and then known to the next relay: the first one
- * on a folder may have to wait for the disk here, but no other. `why` gets a message for people.
+ * after it was removed, and the channel's memory outlives this process, `wants_successor` is set:
+ * at the earliest after a second, or after ten where it looked possible and was not. What was found
+ * is noted in the staging memory, and then known to the next relay: the first one on a folder may
+ * have to wait for the disk here, but no other. `why` gets a message for people.
  * segment_folder_close ends it. */
 int segment_folder_open(struct segment_folder *folder, const struct channel_settings *settings,
                         struct staging *staging, bool outlived, char *why, size_t why_bytes);

@@ -16,6 +16,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "os/clock.h"
+#include "os/interrupt.h"
 #include "os/memory.h"
 
 enum { PARTS_MAX = 16 };
@@ -80,26 +81,29 @@ static void learn_page(struct writer *writer)
 }
 
 int writer_prepare(struct writer *writer, struct lane *lane,
-                   const struct channel_settings *settings, struct segment *segment)
+                   const struct channel_settings *settings, const struct block_format *format,
+                   struct segment *segment)
 {
     writer->lane = lane;
     writer->settings = settings;
     writer->segment = segment;
-    writer->pages = segment->folder->direct && direct_page_atomic(segment->folder->alignment);
-    writer->wake_blocks = segment->folder->direct ? DIRECT_WAKE_BLOCKS : PAGED_WAKE_BLOCKS;
+    writer->format = *format;
+    bool paged = format->room < BLOCK_BYTES_MAX;
+    writer->wake_blocks = paged ? PAGED_WAKE_BLOCKS : DIRECT_WAKE_BLOCKS;
     uint32_t quarter = lane->staging->slot_count / 4;
-    if (segment->folder->direct && writer->wake_blocks > quarter)
+    if (!paged && writer->wake_blocks > quarter)
         writer->wake_blocks = quarter > 1 ? quarter : 1;
     /* Drawn from the names, so that it is the same for every relay of the channel. */
     uint32_t drawn = crc32c(crc32c(0, settings->name, strlen(settings->name)), &segment->holds,
                             sizeof(segment->holds));
     writer->phase_ns = settings->rotate_age_ms * NS_PER_MS / 65536 * (drawn >> 16);
     /* A block is split over two files only while it is a page; its rest fits one unit as well. */
-    writer->page = private_memory_map(segment->folder->alignment);
+    writer->page = private_memory_map(format->alignment);
     return writer->page == NULL ? -ENOMEM : 0;
 }
 
-void writer_resume(struct writer *writer)
+/* Goes on with the file of an earlier relay and finds out what is in its last page. */
+static void resume(struct writer *writer)
 {
     segment_resume(writer->segment); /* what fails is tried again with the first thing to write */
     learn_page(writer);
@@ -127,8 +131,6 @@ static bool ensure_open(struct writer *writer)
 {
     if (is_open(writer))
         return true;
-    if (writer->same_file)
-        return false;
     int status = segment_open(writer->segment);
     if (status < 0)
         note_error(writer, -status);
@@ -192,21 +194,20 @@ static struct span finish_block(struct writer *writer, uint64_t number, uint64_t
                                                    block->checked_bytes, block->data_bytes);
     size_t bytes =
         block_finish_checked(image, data_bytes, count, block->arrival_ns, state->sync_marker,
-                             writer->segment->folder->alignment, block_place(offset), checksum);
+                             writer->format.alignment, block_place(offset), checksum);
     return (struct span){image, bytes};
 }
 
 static bool must_rotate(const struct writer *writer, const struct writer_state *state,
                         uint64_t more)
 {
-    return !writer->same_file && writer->settings->rotate_bytes > 0 &&
-           state->file_bytes > state->file_header_bytes &&
+    return writer->settings->rotate_bytes > 0 && state->file_bytes > state->file_header_bytes &&
            state->file_bytes + more > writer->settings->rotate_bytes;
 }
 
 /* Whether a block that an earlier relay staged holds what it says: the bytes it was closed with, so
  * many datums of the schema. A relay that went wrong before it died may have written anything. */
-static bool is_block_true(const struct writer *writer, uint64_t number)
+static bool is_block_valid(const struct writer *writer, uint64_t number)
 {
     const struct staging_block *block = lane_entry(writer->lane, number);
     if (number >= writer->inherited)
@@ -260,7 +261,7 @@ static bool is_clock_back(uint64_t latest_ns, uint64_t arrival_ns)
  * that arrival times rise in every file. True if it did. */
 static bool begin_order(struct writer *writer, uint64_t arrival_ns)
 {
-    if (writer->same_file || !is_clock_back(lane_writer(writer->lane)->latest_ns, arrival_ns))
+    if (!is_clock_back(lane_writer(writer->lane)->latest_ns, arrival_ns))
         return false;
     end_file(writer);
     struct writer_state *next = lane_writer_begin(writer->lane);
@@ -269,16 +270,110 @@ static bool begin_order(struct writer *writer, uint64_t arrival_ns)
     return true;
 }
 
-/* Writes the next closed blocks, as many as one write takes. False if that failed. */
-static bool write_blocks(struct writer *writer, uint64_t closed)
+/* Blocks that go to the file in one write. */
+struct gathered {
+    struct span parts[PARTS_MAX];
+    uint32_t part_count;
+    uint64_t bytes, datums;
+    uint64_t end;       /* the number of the block behind the last */
+    uint64_t latest_ns; /* arrival, also of what is in the file */
+};
+
+/* Whether the next block goes into the same write. */
+static bool fits(const struct gathered *gathered, uint64_t more, uint64_t room)
+{
+    return gathered->part_count == 0 ||
+           (gathered->bytes + more <= WRITE_BYTES_MAX && gathered->bytes + more <= room);
+}
+
+/* Gathers blocks below `closed`, of which the first always fits, the others while the file has
+ * `room`. False if the first is damaged: then it is given up. */
+static bool gather(struct writer *writer, uint64_t closed, uint64_t room, struct gathered *gathered)
 {
     struct lane *lane = writer->lane;
-    if (!ensure_open(writer))
-        return false;
     const struct writer_state *state = lane_writer(lane);
     const struct staging_block *first = lane_entry(lane, state->written);
     bool rewrites_page = state->open_datums > state->early_datums;
-    if (!rewrites_page &&
+    *gathered = (struct gathered){.end = state->written, .latest_ns = state->latest_ns};
+    if (rewrites_page && state->open_datums == first->count) { /* its last page holds all of it */
+        note_unsynced(writer, first->since_ns); /* the last relay's page may be news to this one */
+        gathered->datums = first->count;
+        gathered->bytes = state->file_alignment;
+        gathered->end++;
+        return true;
+    }
+    while (gathered->end < closed && gathered->part_count < PARTS_MAX) {
+        const struct staging_block *block = lane_entry(lane, gathered->end);
+        if (gathered->end > state->written && is_clock_back(gathered->latest_ns, block->arrival_ns))
+            break;
+        if (!is_block_valid(writer, gathered->end)) {
+            if (gathered->part_count > 0)
+                break;
+            log_line("a block of %" PRIu64 " datums that an earlier relay left is damaged: dropped",
+                     block->count);
+            abandon_until(lane, gathered->end + 1);
+            return false;
+        }
+        if (!fits(gathered, block_finished_bytes(block->data_bytes, state->file_alignment), room))
+            break;
+        note_unsynced(writer, block->since_ns);
+        struct span image =
+            finish_block(writer, gathered->end, state->file_bytes + gathered->bytes);
+        gathered->datums += block->count;
+        if (block->arrival_ns > gathered->latest_ns)
+            gathered->latest_ns = block->arrival_ns;
+        gathered->end++;
+        if (image.bytes > 0) {
+            gathered->parts[gathered->part_count++] = image;
+            gathered->bytes += image.bytes;
+        }
+        /* The page that stands in the file is replaced in a write of its own, so that a reader
+         * finds the old or the new one. */
+        if (rewrites_page)
+            break;
+    }
+    return true;
+}
+
+/* Writes the next closed blocks to the open file, as many as one write takes, while it has `room`.
+ * False if that failed. */
+static bool write_to_file(struct writer *writer, uint64_t closed, uint64_t room)
+{
+    struct lane *lane = writer->lane;
+    const struct writer_state *state = lane_writer(lane);
+    struct gathered gathered;
+    if (!gather(writer, closed, room, &gathered))
+        return true;
+    int status = gathered.part_count == 0 ? 0
+                                          : segment_write(writer->segment, gathered.parts,
+                                                          gathered.part_count, state->file_bytes);
+    if (status < 0) {
+        fail_write(writer, -status, state->file_bytes);
+        return false;
+    }
+    struct writer_state *next = lane_writer_begin(lane);
+    next->written = gathered.end;
+    next->unsynced_datums += gathered.datums - next->counted_datums;
+    next->unsynced_since_ns = writer->unsynced_since_ns;
+    next->file_bytes += gathered.bytes;
+    note_arrival(next, gathered.latest_ns);
+    next->early_datums = next->open_datums = next->counted_datums = 0;
+    next->early_bytes = next->open_bytes = 0;
+    lane_writer_commit(lane);
+    writer->page_written_ns = 0;
+    note_error(writer, 0);
+    return true;
+}
+
+/* Writes the next closed blocks, or ends the file that has no room for them. False if that failed.
+ */
+static bool write_blocks(struct writer *writer, uint64_t closed)
+{
+    if (!ensure_open(writer))
+        return false;
+    const struct writer_state *state = lane_writer(writer->lane);
+    const struct staging_block *first = lane_entry(writer->lane, state->written);
+    if (state->open_datums <= state->early_datums &&
         must_rotate(writer, state,
                     block_finished_bytes(first->data_bytes, state->file_alignment))) {
         end_file(writer);
@@ -286,68 +381,11 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
     }
     if (begin_order(writer, first->arrival_ns))
         return true;
-
-    struct span parts[PARTS_MAX];
-    uint32_t part_count = 0;
-    uint64_t bytes = 0, datums = 0, number = state->written, latest_ns = state->latest_ns;
-    bool stands = rewrites_page && state->open_datums == first->count;
-    if (stands) {                               /* its last page holds all of it */
-        note_unsynced(writer, first->since_ns); /* the last relay's page may be news to this one */
-        datums = first->count;
-        bytes = state->file_alignment;
-        number++;
-    }
-    while (!stands && number < closed && part_count < PARTS_MAX) {
-        const struct staging_block *block = lane_entry(lane, number);
-        if (number > state->written && is_clock_back(latest_ns, block->arrival_ns))
-            break;
-        if (!is_block_true(writer, number)) {
-            if (part_count > 0)
-                break;
-            log_line("a block of %" PRIu64
-                     " datums that an earlier relay left is not what it says: "
-                     "given up",
-                     block->count);
-            abandon_until(lane, number + 1);
-            return true;
-        }
-        size_t more = block_finished_bytes(block->data_bytes, state->file_alignment);
-        if (part_count > 0 && (bytes + more > WRITE_BYTES_MAX ||
-                               (!writer->same_file && writer->settings->rotate_bytes > 0 &&
-                                state->file_bytes + bytes + more > writer->settings->rotate_bytes)))
-            break;
-        note_unsynced(writer, block->since_ns);
-        struct span image = finish_block(writer, number, state->file_bytes + bytes);
-        datums += block->count;
-        latest_ns = block->arrival_ns > latest_ns ? block->arrival_ns : latest_ns;
-        number++;
-        if (image.bytes > 0) {
-            parts[part_count++] = image;
-            bytes += image.bytes;
-        }
-        /* The page that stands in the file is replaced in a write of its own, so that a reader
-         * finds the old or the new one. */
-        if (rewrites_page)
-            break;
-    }
-    int status =
-        part_count == 0 ? 0 : segment_write(writer->segment, parts, part_count, state->file_bytes);
-    if (status < 0) {
-        fail_write(writer, -status, state->file_bytes);
-        return false;
-    }
-    struct writer_state *next = lane_writer_begin(lane);
-    next->written = number;
-    next->unsynced_datums += datums - next->counted_datums;
-    next->unsynced_since_ns = writer->unsynced_since_ns;
-    next->file_bytes += bytes;
-    note_arrival(next, latest_ns);
-    next->early_datums = next->open_datums = next->counted_datums = 0;
-    next->early_bytes = next->open_bytes = 0;
-    lane_writer_commit(lane);
-    writer->page_written_ns = 0;
-    note_error(writer, 0);
-    return true;
+    uint64_t size = writer->settings->rotate_bytes;
+    return write_to_file(writer, closed,
+                         size == 0                  ? UINT64_MAX
+                         : size > state->file_bytes ? size - state->file_bytes
+                                                    : 0);
 }
 
 /* Writes the open block to its place as a page, if it has grown and still fits. */
@@ -358,7 +396,7 @@ static void write_open_page(struct writer *writer)
     lane_copy_receiver(lane, &receiver);
     uint64_t number = receiver.closed;
     const struct writer_state *state = lane_writer(lane);
-    if (!writer->pages || number != state->written ||
+    if (!writer->format.page_rewrite || number != state->written ||
         receiver.open.count <= standing_datums(state) || !lane_claim(lane, number, CLAIM_PAGED))
         return;
     /* What is in force now was put there by a receiver that knew of no claim, or of this one. */
@@ -446,7 +484,7 @@ static uint64_t age_deadline(const struct writer *writer)
 static bool is_switch_near(const struct writer *writer, uint64_t now_ns)
 {
     const struct writer_state *state = lane_writer(writer->lane);
-    if (!is_open(writer) || writer->same_file || state->file_bytes < AHEAD_BYTES_MIN)
+    if (!is_open(writer) || state->file_bytes < AHEAD_BYTES_MIN)
         return false;
     uint64_t size = writer->settings->rotate_bytes, age_end = age_deadline(writer);
     return (size > 0 && state->file_bytes >= size / 8 * 7) ||
@@ -473,7 +511,7 @@ static uint64_t next_deadline(struct writer *writer, const struct lane_state *re
         uint64_t since = lane_entry(writer->lane, state->written)->since_ns;
         if (since + sync_ns / 2 < due)
             due = since + sync_ns / 2;
-    } else if (writer->pages && receiver->open.count > standing_datums(state) &&
+    } else if (writer->format.page_rewrite && receiver->open.count > standing_datums(state) &&
                receiver->open.data_bytes <= block_data_max(BLOCK_PAGE_BYTES)) {
         uint64_t since =
             writer->page_written_ns != 0 ? writer->page_written_ns : receiver->open.since_ns;
@@ -535,79 +573,41 @@ static enum writer_watch writer_watch_for(const struct writer *writer,
     const struct writer_state *state = lane_writer(writer->lane);
     if (known->closed != state->written)
         return WATCH_MANY; /* a deadline, or more blocks, end the wait */
-    return writer->pages && known->open.count <= standing_datums(state) ? WATCH_DATA : WATCH_CLOSED;
+    return writer->format.page_rewrite && known->open.count <= standing_datums(state)
+               ? WATCH_DATA
+               : WATCH_CLOSED;
 }
 
 /* Waits, having said what must end the wait early, unless that came before it could be said. */
-static void wait_for_more(struct writing *writing, const struct lane_state known[LANES],
+static void wait_for_more(struct writer_thread *thread, const struct lane_state known[LANES],
                           uint32_t seen, int64_t timeout_ns)
 {
     bool nothing_came = true;
     for (int i = 0; i < LANES; i++)
-        atomic_store_explicit(&writing->watch[i], writer_watch_for(&writing->writers[i], &known[i]),
+        atomic_store_explicit(&thread->watch[i], writer_watch_for(&thread->writers[i], &known[i]),
                               memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst);
     for (int i = 0; i < LANES; i++) {
         struct lane_state now;
-        lane_copy_receiver(writing->writers[i].lane, &now);
+        lane_copy_receiver(thread->writers[i].lane, &now);
         nothing_came = nothing_came && now.closed == known[i].closed &&
-                       (writing->watch[i] != WATCH_DATA || now.open.count == known[i].open.count);
+                       (thread->watch[i] != WATCH_DATA || now.open.count == known[i].open.count);
     }
     if (nothing_came)
-        wake_wait(&writing->wake, seen, timeout_ns);
+        wake_wait(&thread->wake, seen, timeout_ns);
     for (int i = 0; i < LANES; i++)
-        atomic_store_explicit(&writing->watch[i], WATCH_NOTHING, memory_order_relaxed);
+        atomic_store_explicit(&thread->watch[i], WATCH_NOTHING, memory_order_relaxed);
 }
 
-static void writing_run(void *context)
+void writer_abandon(struct lane *lane)
 {
-    struct writing *writing = context;
-    for (uint32_t seen = wake_seen(&writing->wake);
-         !atomic_load_explicit(&writing->go, memory_order_acquire);
-         seen = wake_seen(&writing->wake))
-        wake_wait(&writing->wake, seen, -1);
-    for (int i = 0; i < LANES; i++)
-        writer_resume(&writing->writers[i]);
-    for (int i = 0; i < LANES; i++) {
-        segment_finish_leftovers(writing->writers[i].segment);
-        const struct writer_state *state = lane_writer(writing->writers[i].lane);
-        /* As old as it is: relays that live shorter than `sync` would never sync otherwise. */
-        if (state->unsynced_datums > 0 || state->folder_unsynced)
-            writing->writers[i].unsynced_since_ns =
-                state->unsynced_since_ns != 0 ? state->unsynced_since_ns : clock_monotonic_ns();
-    }
-    for (uint32_t seen = wake_seen(&writing->wake); /* before the look: the wake-up comes after */
-         !atomic_load_explicit(&writing->stop, memory_order_acquire);
-         seen = wake_seen(&writing->wake)) {
-        struct lane_state known[LANES];
-        uint64_t due = UINT64_MAX;
-        bool worked = false;
-        for (int i = 0; i < LANES; i++) {
-            uint64_t lane_due;
-            worked = writer_step(&writing->writers[i], &known[i], &lane_due) || worked;
-            due = lane_due < due ? lane_due : due;
-        }
-        uint64_t now_ns = clock_monotonic_ns();
-        if (!worked && due > now_ns)
-            wait_for_more(writing, known, seen, due == UINT64_MAX ? -1 : (int64_t)(due - now_ns));
-    }
-    bool leave = atomic_load_explicit(&writing->leave, memory_order_acquire) != 0;
-    for (int i = 0; i < LANES && !leave; i++)
-        writer_drain(&writing->writers[i]);
-    atomic_store_explicit(&writing->left, leave, memory_order_release);
+    abandon_until(lane, lane_receiver(lane)->closed);
 }
 
-void writer_drain(struct writer *writer)
+/* What could not be written is given up. */
+static void finish(struct writer *writer)
 {
-    struct lane *lane = writer->lane;
-    for (int attempts = 0; attempts < 3;) {
-        uint64_t closed = lane_receiver(lane)->closed;
-        if (lane_writer(lane)->written >= closed)
-            break;
-        writer->retry_at_ns = 0;
-        attempts = write_blocks(writer, closed) ? 0 : attempts + 1;
-    }
-    writer_abandon(lane);
+    writer_abandon(writer->lane);
     if (is_open(writer))
         segment_end(writer->segment, 0);
     segment_drop_ahead(writer->segment);
@@ -616,32 +616,103 @@ void writer_drain(struct writer *writer)
         log_line("cannot sync the folder %s: %s", writer->settings->directory, strerror(-status));
 }
 
-void writer_abandon(struct lane *lane)
+void writer_finish_file(struct writer *writer)
 {
-    abandon_until(lane, lane_receiver(lane)->closed);
+    const struct lane *lane = writer->lane;
+    uint64_t closed = lane_receiver(lane)->closed;
+    resume(writer);
+    while (is_open(writer) && lane_writer(lane)->written < closed)
+        write_to_file(writer, closed, UINT64_MAX); /* where that fails, the file is ended */
+    finish(writer);
 }
 
-int writing_start(struct writing *writing)
+/* Brings everything that is closed to the disk and ends the file, while no other thread writes. */
+static void drain(struct writer *writer)
 {
-    return thread_start(&writing->thread, writing_run, writing, STACK_BYTES);
+    const struct lane *lane = writer->lane;
+    for (int attempts = 0; attempts < 3;) {
+        uint64_t closed = lane_receiver(lane)->closed;
+        if (lane_writer(lane)->written >= closed)
+            break;
+        writer->retry_at_ns = 0;
+        attempts = write_blocks(writer, closed) ? 0 : attempts + 1;
+    }
+    finish(writer);
 }
 
-void writing_go(struct writing *writing)
+/* Once the folder could be opened by a relay that starts. */
+static void ask_for_successor(struct writer_thread *thread)
 {
-    atomic_store_explicit(&writing->go, 1, memory_order_release);
-    wake_signal(&writing->wake);
+    const struct writer *writer = &thread->writers[LANE_DATUMS];
+    if (!writer->segment->folder->wants_successor ||
+        atomic_load_explicit(&thread->wants_successor, memory_order_relaxed))
+        return;
+    log_line("%s may be there again: ending, for a fresh relay to open it",
+             writer->settings->directory);
+    atomic_store_explicit(&thread->wants_successor, 1, memory_order_release);
+    interrupt_wake();
 }
 
-bool writing_renews(const struct writing *writing)
+static void writer_thread_run(void *context)
 {
-    return writing->writers[0].segment->folder->renew != 0;
+    struct writer_thread *thread = context;
+    for (uint32_t seen = wake_seen(&thread->wake);
+         !atomic_load_explicit(&thread->begun, memory_order_acquire);
+         seen = wake_seen(&thread->wake))
+        wake_wait(&thread->wake, seen, -1);
+    for (int i = 0; i < LANES; i++)
+        resume(&thread->writers[i]);
+    for (int i = 0; i < LANES; i++) {
+        segment_finish_leftovers(thread->writers[i].segment);
+        const struct writer_state *state = lane_writer(thread->writers[i].lane);
+        /* As old as it is: relays that live shorter than `sync` would never sync otherwise. */
+        if (state->unsynced_datums > 0 || state->folder_unsynced)
+            thread->writers[i].unsynced_since_ns =
+                state->unsynced_since_ns != 0 ? state->unsynced_since_ns : clock_monotonic_ns();
+    }
+    for (uint32_t seen = wake_seen(&thread->wake); /* before the look: the wake-up comes after */
+         !atomic_load_explicit(&thread->stop, memory_order_acquire);
+         seen = wake_seen(&thread->wake)) {
+        struct lane_state known[LANES];
+        uint64_t due = UINT64_MAX;
+        bool worked = false;
+        for (int i = 0; i < LANES; i++) {
+            uint64_t lane_due;
+            worked = writer_step(&thread->writers[i], &known[i], &lane_due) || worked;
+            due = lane_due < due ? lane_due : due;
+        }
+        ask_for_successor(thread);
+        uint64_t now_ns = clock_monotonic_ns();
+        if (!worked && due > now_ns)
+            wait_for_more(thread, known, seen, due == UINT64_MAX ? -1 : (int64_t)(due - now_ns));
+    }
+    bool quiesce = atomic_load_explicit(&thread->quiesce, memory_order_acquire) != 0;
+    for (int i = 0; i < LANES && !quiesce; i++)
+        drain(&thread->writers[i]);
+    atomic_store_explicit(&thread->quiesced, quiesce, memory_order_release);
 }
 
-void writing_notice(struct writing *writing, enum lane_index lane, bool closed)
+int writer_thread_start(struct writer_thread *thread)
 {
-    const struct writer *writer = &writing->writers[lane];
+    return thread_start(&thread->thread, writer_thread_run, thread, STACK_BYTES);
+}
+
+void writer_thread_begin(struct writer_thread *thread)
+{
+    atomic_store_explicit(&thread->begun, 1, memory_order_release);
+    wake_signal(&thread->wake);
+}
+
+bool writer_thread_wants_successor(const struct writer_thread *thread)
+{
+    return atomic_load_explicit(&thread->wants_successor, memory_order_acquire) != 0;
+}
+
+void writer_thread_notice(struct writer_thread *thread, enum lane_index lane, bool closed)
+{
+    const struct writer *writer = &thread->writers[lane];
     atomic_thread_fence(memory_order_seq_cst);
-    uint32_t watch = atomic_load_explicit(&writing->watch[lane], memory_order_relaxed);
+    uint32_t watch = atomic_load_explicit(&thread->watch[lane], memory_order_relaxed);
     bool wanted = watch == WATCH_DATA;
     if (closed && !wanted)
         wanted = watch == WATCH_CLOSED ||
@@ -649,36 +720,36 @@ void writing_notice(struct writing *writing, enum lane_index lane, bool closed)
                   lane_receiver(writer->lane)->closed - lane_written(writer->lane) >=
                       writer->wake_blocks);
     if (wanted)
-        wake_signal(&writing->wake);
+        wake_signal(&thread->wake);
 }
 
-void writing_leave(struct writing *writing)
+void writer_thread_quiesce(struct writer_thread *thread)
 {
-    if (atomic_load_explicit(&writing->leave, memory_order_relaxed))
+    if (atomic_load_explicit(&thread->quiesce, memory_order_relaxed))
         return;
-    atomic_store_explicit(&writing->leave, 1, memory_order_release);
-    atomic_store_explicit(&writing->stop, 1, memory_order_release);
-    wake_signal(&writing->wake);
+    atomic_store_explicit(&thread->quiesce, 1, memory_order_release);
+    atomic_store_explicit(&thread->stop, 1, memory_order_release);
+    wake_signal(&thread->wake);
 }
 
-bool writing_left(const struct writing *writing)
+bool writer_thread_quiesced(const struct writer_thread *thread)
 {
-    return atomic_load_explicit(&writing->left, memory_order_acquire) != 0;
+    return atomic_load_explicit(&thread->quiesced, memory_order_acquire) != 0;
 }
 
-void writing_stop(struct writing *writing, bool finish)
+void writer_thread_join(struct writer_thread *thread, bool finish)
 {
     if (!finish)
-        writing_leave(writing);
-    atomic_store_explicit(&writing->stop, 1, memory_order_release);
-    wake_signal(&writing->wake);
-    thread_join(&writing->thread);
+        writer_thread_quiesce(thread);
+    atomic_store_explicit(&thread->stop, 1, memory_order_release);
+    wake_signal(&thread->wake);
+    thread_join(&thread->thread);
     for (int i = 0; i < LANES; i++) {
-        struct writer *writer = &writing->writers[i];
-        if (finish && writing_left(writing))
-            writer_drain(writer);
+        struct writer *writer = &thread->writers[i];
+        if (finish && writer_thread_quiesced(thread))
+            drain(writer);
         if (writer->page != NULL)
-            private_memory_unmap(writer->page, writer->segment->folder->alignment);
+            private_memory_unmap(writer->page, writer->format.alignment);
         writer->page = NULL;
     }
 }

@@ -12,6 +12,7 @@
 #include "channel/settings.h"
 #include "channel/staging.h"
 #include "os/thread.h"
+#include "relay/block_format.h"
 #include "relay/segment.h"
 
 enum writer_watch { WATCH_NOTHING, WATCH_MANY, WATCH_CLOSED, WATCH_DATA };
@@ -21,9 +22,8 @@ struct writer {
     struct lane *lane;
     const struct channel_settings *settings;
     struct segment *segment;
-    bool pages;           /* the open block may be written while it fits a page */
+    struct block_format format;
     bool page_known;      /* how much the open page of the last relay's file holds */
-    bool same_file;       /* nothing may go to a new file: its schema would be another */
     uint32_t wake_blocks; /* closed blocks that are worth a wake-up */
     uint8_t *page;        /* an aligned image for a part of a block */
     /* Blocks with a lower number were staged by an earlier relay: their bytes are checked before
@@ -39,15 +39,16 @@ struct writer {
 };
 
 /* The thread over all lanes. */
-struct writing {
+struct writer_thread {
     struct writer writers[LANES];
     struct thread thread;
     struct wake wake;
     _Atomic uint32_t watch[LANES]; /* enum writer_watch: what must wake it before its deadline */
-    _Atomic uint32_t go;           /* it may begin */
+    _Atomic uint32_t begun;        /* it may begin */
     _Atomic uint32_t stop;         /* end; having brought everything to the disk ... */
-    _Atomic uint32_t leave;        /* ... or as it is */
-    _Atomic uint32_t left;         /* it has ended so */
+    _Atomic uint32_t quiesce;      /* ... or as it is */
+    _Atomic uint32_t quiesced;     /* it has ended so */
+    _Atomic uint32_t wants_successor;
 };
 
 /* When a file that was opened at `opened_ns` must end for its age, all in nanoseconds of one clock:
@@ -60,34 +61,32 @@ uint64_t writer_age_end_ns(uint64_t opened_ns, uint64_t age_ns, uint64_t phase_n
 /* Prepares a lane's writer over a segment that has been prepared. 0 or a negative errno. The writer
  * must be zeroed but for `inherited` and `layout`. */
 int writer_prepare(struct writer *writer, struct lane *lane,
-                   const struct channel_settings *settings, struct segment *segment);
-/* Goes on with the file of an earlier relay and finds out what is in its last page. Waits for the
- * disk: the writing thread begins with it. Only where something has to be written before datagrams
- * are received, it is called before that, once. */
-void writer_resume(struct writer *writer);
-/* Brings everything that is closed to the disk and ends the file, in the calling thread, which must
- * be the only one. */
-void writer_drain(struct writer *writer);
+                   const struct channel_settings *settings, const struct block_format *format,
+                   struct segment *segment);
+/* Before the thread begins: brings everything that is closed to the file that an earlier relay left
+ * open, however long that gets, and ends it. What cannot be written there is given up: in another
+ * file it would stand behind another schema. Waits for the disk. */
+void writer_finish_file(struct writer *writer);
 /* Gives up all blocks of a lane that wait: counts them as unrecorded. For a relay without a place
  * for them. */
 void writer_abandon(struct lane *lane);
 
-/* Starts the thread over writers that have all been prepared. It touches nothing before writing_go,
- * so that the sandbox can be closed over it. 0 or a negative errno. */
-int writing_start(struct writing *writing);
-void writing_go(struct writing *writing);
+/* Starts the thread over writers that have all been prepared. It touches nothing before
+ * writer_thread_begin, so that the sandbox can be closed over it. 0 or a negative errno. */
+int writer_thread_start(struct writer_thread *thread);
+void writer_thread_begin(struct writer_thread *thread);
 /* Whether the relay is to end as it is, with all that waits left to its successor: the folder has
- * to be opened by one that still can. */
-bool writing_renews(const struct writing *writing);
+ * to be opened by one that still can. The receiving thread is woken for it (interrupt_wake). */
+bool writer_thread_wants_successor(const struct writer_thread *thread);
 /* To be called by the receiving thread after it has put blocks in force. `closed` says that it
  * closed one in that lane. Costs a system call only if the writer must be woken. */
-void writing_notice(struct writing *writing, enum lane_index lane, bool closed);
+void writer_thread_notice(struct writer_thread *thread, enum lane_index lane, bool closed);
 /* Asks it to end between two steps, and leave the rest to the next relay; whether it has. Asking
  * again is harmless. */
-void writing_leave(struct writing *writing);
-bool writing_left(const struct writing *writing);
+void writer_thread_quiesce(struct writer_thread *thread);
+bool writer_thread_quiesced(const struct writer_thread *thread);
 /* Waits for its end and frees what it holds; with `finish`, everything that is closed is on the
- * disk then, also if it was asked to leave before. After writing_go. */
-void writing_stop(struct writing *writing, bool finish);
+ * disk then, also if it was quiesced before. After writer_thread_begin. */
+void writer_thread_join(struct writer_thread *thread, bool finish);
 
 #endif

@@ -133,10 +133,10 @@ long host_process(void)
     return (long)events.lives; /* each life is a process */
 }
 
-void interrupt_raise(void)
+void interrupt_wake(void)
 {
-    seam("interrupt_raise", 300);
-    machine.interrupted = true;
+    seam("interrupt_wake", 300);
+    machine.woken = true;
 }
 
 bool interrupt_seen(void)

@@ -359,7 +359,7 @@ void net_message_source(const struct net_message *message, struct address *sourc
 static bool has_data(const void *context)
 {
     return queue_of(DESCRIPTOR_RECEIVE)->count > 0 ||
-           (machine.interrupted && *(const bool *)context);
+           ((machine.interrupted || machine.woken) && *(const bool *)context);
 }
 
 int net_wait(descriptor_t descriptor, bool or_interrupt, int64_t timeout_ns)

@@ -215,14 +215,17 @@ void __wrap_segment_finish_leftovers(struct segment *segment)
 }
 
 int __real_writer_prepare(struct writer *writer, struct lane *lane,
-                          const struct channel_settings *settings, struct segment *segment);
+                          const struct channel_settings *settings,
+                          const struct block_format *format, struct segment *segment);
 int __wrap_writer_prepare(struct writer *writer, struct lane *lane,
-                          const struct channel_settings *settings, struct segment *segment);
+                          const struct channel_settings *settings,
+                          const struct block_format *format, struct segment *segment);
 int __wrap_writer_prepare(struct writer *writer, struct lane *lane,
-                          const struct channel_settings *settings, struct segment *segment)
+                          const struct channel_settings *settings,
+                          const struct block_format *format, struct segment *segment)
 {
     writer->page_known = chosen == MUTANT_READ_BACK;
-    return __real_writer_prepare(writer, lane, settings, segment);
+    return __real_writer_prepare(writer, lane, settings, format, segment);
 }
 
 int __real_segment_resume(struct segment *segment);

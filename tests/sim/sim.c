@@ -155,7 +155,7 @@ static int take_log(const char *line, size_t bytes)
     snprintf(text, sizeof(text), "%.*s", (int)bytes, line);
     note_text(text);
     bool given_up = strstr(text, "cannot be trusted") != NULL;
-    bool block_given_up = strstr(text, "is not what it says") != NULL;
+    bool block_given_up = strstr(text, "is damaged: dropped") != NULL;
     events.memories_given_up += given_up;
     events.blocks_given_up += block_given_up;
     if ((given_up || block_given_up) && !model_is_loose())
@@ -222,7 +222,7 @@ static void begin_life(void)
     memory_life_begins();
     net_life_begins();
     host_life_begins();
-    machine.interrupted = machine.handing_over = false;
+    machine.interrupted = machine.handing_over = machine.woken = false;
     sim.out_of_memory = events.out_of_memory;
     events.lives++;
     fibers_begin(live_once);
@@ -249,7 +249,7 @@ static void end_life(bool by_kill)
             fail("the relay ended with status %d", sim.exit_status);
         if (sim.exit_status == EXIT_BROKEN && events.out_of_memory == sim.out_of_memory)
             fail("the relay ended with status 1 though it was not short of memory");
-        if (sim.exit_status == EXIT_RENEW && !machine.interrupted)
+        if (sim.exit_status == EXIT_RENEW && !machine.interrupted && !machine.woken)
             fail("the relay wants another and does not stop for it");
         struct net_drops drops;
         uint32_t waiting;

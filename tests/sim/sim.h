@@ -71,6 +71,7 @@ struct machine {
     int64_t realtime_offset; /* of realtime */
     bool interrupted;        /* the relay has been asked to stop ... */
     bool handing_over;       /* ... and to hand over */
+    bool woken;              /* by its own thread */
     bool truncate_failed;    /* in this episode: what was to be cut off stays, and may be doubled */
     bool page_torn;  /* in this episode: what was on the disk is in memory only for a while */
     bool garbled;    /* in this episode: the memory was */

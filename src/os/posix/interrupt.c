@@ -17,16 +17,21 @@ static volatile sig_atomic_t interrupted, handing_over, finishing;
 static int interrupt_pipe[2] = {-1, -1};
 static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 
+void interrupt_wake(void)
+{
+    if (interrupt_pipe[1] >= 0 && write(interrupt_pipe[1], "", 1) < 0)
+        errno = 0; /* the pipe is full: it is readable all the same */
+}
+
 static void interrupt_note(int number)
 {
     int error = errno;
     if (number == SIGUSR1)
         handing_over = 1;
-    else if (number != 0)
+    else
         finishing = 1;
     interrupted = 1;
-    if (interrupt_pipe[1] >= 0 && write(interrupt_pipe[1], "", 1) < 0)
-        errno = 0; /* the pipe is full: it is readable all the same */
+    interrupt_wake();
     errno = error;
 }
 
@@ -61,11 +66,6 @@ void interrupt_install(void)
 bool interrupt_hands_over(void)
 {
     return handing_over && !finishing;
-}
-
-void interrupt_raise(void)
-{
-    interrupt_note(0);
 }
 
 bool interrupt_seen(void)
