@@ -532,7 +532,7 @@ bool lane_claim(struct lane *lane, uint64_t number, enum staging_claim claim)
     uint64_t wanted = number * 4 + claim;
     uint64_t now = atomic_load_explicit(&shared->claim, memory_order_acquire);
     for (;;) {
-        if (now / 4 == number && now % 4 != CLAIM_NONE)
+        if (now / 4 == number && now % 4 != OPEN_BLOCK_UNCLAIMED)
             return now == wanted;
         if (now / 4 > number)
             return false; /* an old block; its claim is settled */

@@ -139,7 +139,7 @@ struct writer_state {
 /* Who may still change the open block: its number times 4 plus one of these. The receiver must take
  * LARGE before it grows the block beyond a page, the writer must take PAGED before it writes the
  * block as a page; whoever comes first has decided. */
-enum staging_claim { CLAIM_NONE = 0, CLAIM_LARGE = 1, CLAIM_PAGED = 2 };
+enum staging_claim { OPEN_BLOCK_UNCLAIMED = 0, OPEN_BLOCK_GROWS = 1, OPEN_BLOCK_ON_DISK = 2 };
 
 /* One number's running aggregate in a decimation window. 32 bytes. */
 struct accumulator {

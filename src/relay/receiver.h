@@ -8,22 +8,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "avro/envelope.h"
-#include "avro/framing.h"
 #include "avro/layout.h"
 #include "channel/settings.h"
 #include "channel/staging.h"
 #include "os/net.h"
 #include "os/notify.h"
-#include "relay/block_format.h"
+#include "relay/check.h"
 #include "relay/decimator.h"
+#include "relay/stage.h"
 #include "relay/writer.h"
 
 struct receiver {
     const struct channel_settings *settings;
     const struct layout *layout;
     struct staging *staging;
-    struct block_format format;
     struct writer_thread *writer_thread; /* NULL: nothing is recorded */
     int descriptor;
     int draining; /* the socket before it, in which nothing more comes; -1: none */
@@ -36,7 +34,8 @@ struct receiver {
 
     /* Its own, set by receiver_prepare. */
     struct net_batch *batch;
-    struct framing framing;
+    struct checker checker;
+    struct stage stage; /* its format is set before */
     struct decimator decimator;
     struct address source; /* of the newest opaque datagram, and its text */
     char source_text[NET_ADDRESS_TEXT_BYTES];
@@ -45,18 +44,11 @@ struct receiver {
     uint8_t *decimated_out; /* an arena for the decimated datums of a batch */
     size_t decimated_room, decimated_used;
     bool wants_leaves;
-    uint32_t *free_slots; /* a stack */
-    uint32_t free_count;
-    uint8_t *slot_dirty;        /* by slot: it has memory */
-    uint32_t peak, peak_before; /* slots in use, of this while and the one before */
-    uint64_t shed_due_ns;       /* monotonic: the end of this while */
-    uint32_t messages_wanted;   /* in the next batch */
-    uint32_t largest_batch; /* pages touched in the batch's buffers since memory was given back */
-    uint64_t reclaimed[LANES];   /* blocks whose slots have been taken back, of those written */
-    uint64_t queue_shed[LANES];  /* blocks whose places in the queue were given back */
-    bool touched;                /* there has been work since memory was last given back */
-    uint64_t beat_due_ns;        /* monotonic */
-    bool handed_over;            /* receiver_run has left everything to a successor */
+    uint32_t messages_wanted; /* in the next batch */
+    uint32_t largest_batch;   /* pages touched in the batch's buffers since memory was given back */
+    bool touched;             /* there has been work since memory was last given back */
+    uint64_t beat_due_ns;     /* monotonic */
+    bool handed_over;         /* receiver_run has left everything to a successor */
     struct receiver_state *next; /* the state being made, during a batch */
 };
 

@@ -315,7 +315,7 @@ int relay_open(struct relay *relay)
         return status;
     relay->receiver.settings = &relay->settings;
     relay->receiver.layout = &relay->layout;
-    relay->receiver.format = relay->format;
+    relay->receiver.stage.format = relay->format;
     relay->receiver.staging = &relay->staging;
     relay->receiver.notify = &relay->notify;
     relay->receiver.may_hand_over = relay->memory_outlives;

@@ -397,7 +397,8 @@ static void write_open_page(struct writer *writer)
     uint64_t number = receiver.closed;
     const struct writer_state *state = lane_writer(lane);
     if (!writer->format.page_rewrite || number != state->written ||
-        receiver.open.count <= standing_datums(state) || !lane_claim(lane, number, CLAIM_PAGED))
+        receiver.open.count <= standing_datums(state) ||
+        !lane_claim(lane, number, OPEN_BLOCK_ON_DISK))
         return;
     /* What is in force now was put there by a receiver that knew of no claim, or of this one. */
     lane_copy_receiver(lane, &receiver);

@@ -236,7 +236,7 @@ static void end_life(bool by_kill)
         events.kills++;
         events.kills_in_receive += net_is_receiving();
         events.kills_in_write += disk_is_writing();
-        events.kills_in_open += sim.relay.receiver.free_slots == NULL;
+        events.kills_in_open += sim.relay.receiver.stage.free_slots == NULL;
         events.kills_in_drain +=
             net_is_given_old() && staging_receiver(&sim.staging)->taking == SOCKET_DRAINING;
         note("killed", 0, 0);
@@ -263,7 +263,7 @@ static void end_life(bool by_kill)
         }
         events.renewals += sim.exit_status == EXIT_RENEW;
     }
-    if (sim.relay.receiver.free_slots != NULL) {
+    if (sim.relay.receiver.stage.free_slots != NULL) {
         events.lives_direct += sim.relay.folder.direct;
         events.lives_cached += !sim.relay.folder.direct;
     }
