@@ -24,7 +24,7 @@
 
 static struct channel_settings settings;
 static struct staging staging;
-static struct segment_folder folder;
+static struct channel_folder folder;
 static struct segment segments[LANES];
 static struct writer_thread thread;
 static uint64_t datums_a_block, data_bytes;
@@ -78,7 +78,7 @@ static void open_lanes(size_t datum_bytes)
         snprintf(schema, sizeof(schema), "{\"type\":\"fixed\",\"name\":\"Datum\",\"size\":%zu}",
                  datum_bytes);
     char why[CHANNEL_PATH_BYTES_MAX + 200];
-    if (segment_folder_open(&folder, &settings, &staging, false, why, sizeof(why)) < 0 ||
+    if (channel_folder_open(&folder, &settings, &staging, false, why, sizeof(why)) < 0 ||
         folder.descriptor < 0) {
         fprintf(stderr, "record: %s\n", why);
         exit(1);

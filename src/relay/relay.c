@@ -190,9 +190,9 @@ static void finish_other_layout(struct relay *relay)
     if (relay->receiver.writer_thread != NULL && lane_writer(lane)->file_open)
         writer_finish_file(&relay->writer_thread.writers[LANE_DATUMS]);
     uint64_t before = lane_writer(lane)->datums_unrecorded;
-    writer_abandon(lane);
+    lane_discard_blocks(lane);
     if (lane_writer(lane)->file_open)
-        segment_give_up(lane);
+        lane_discard_file(lane);
     uint64_t given_up = lane_writer(lane)->datums_unrecorded - before;
     if (given_up > 0)
         log_line("%" PRIu64 " datums of another schema were left, and no file of theirs to put "
@@ -232,7 +232,7 @@ static int open_lane(struct relay *relay, enum lane_index index)
  * is one page: a reader finds whole blocks at any instant. */
 static void decide_format(struct relay *relay)
 {
-    const struct segment_folder *folder = &relay->folder;
+    const struct channel_folder *folder = &relay->folder;
     bool records = relay->settings.directory[0] != '\0';
     relay->format.alignment = records ? folder->alignment : BLOCK_PAGE_BYTES;
     relay->format.room = records && folder->direct ? BLOCK_BYTES_MAX : relay->format.alignment;
@@ -245,7 +245,7 @@ static int open_folder(struct relay *relay)
     if (relay->settings.directory[0] == '\0')
         return 0;
     char why[CHANNEL_PATH_BYTES_MAX + 200];
-    int status = segment_folder_open(&relay->folder, &relay->settings, &relay->staging,
+    int status = channel_folder_open(&relay->folder, &relay->settings, &relay->staging,
                                      relay->memory_outlives, why, sizeof(why));
     if (status < 0) {
         log_line("%s", why);
@@ -345,8 +345,8 @@ int relay_work(struct relay *relay)
     if (writers != NULL)
         writer_thread_begin(writers);
     for (int i = 0; i < LANES && writers == NULL; i++) {
-        writer_abandon(&relay->staging.lanes[i]);
-        segment_give_up(&relay->staging.lanes[i]);
+        lane_discard_blocks(&relay->staging.lanes[i]);
+        lane_discard_file(&relay->staging.lanes[i]);
     }
     notify_send(&relay->notify, "READY=1\nSTATUS=Receiving");
     int status = receiver_run(&relay->receiver);

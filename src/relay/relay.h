@@ -30,7 +30,7 @@ struct relay {
     struct staging staging;
     bool has_memory;      /* taken for this process */
     bool memory_outlives; /* somebody keeps it for the next relay */
-    struct segment_folder folder;
+    struct channel_folder folder;
     struct segment segments[LANES];
     struct block_format format;
     struct writer_thread writer_thread;

@@ -29,121 +29,11 @@
 #include "os/clock.h"
 #include "os/host.h"
 #include "os/memory.h"
+#include "relay/leftover.h"
 
-#define LOCK_NAME          ".lock"
-#define PROBE_NAME         ".probe"
 #define RESERVE_BYTES_MIN  (1u << 20)
 #define RESERVE_BYTES_MAX  (64u << 20)
 #define HEADER_EXTRA_BYTES 16384u /* of a header besides the schema, padding included */
-#define LOOK_NS            NS_PER_S
-#define LOOK_REFUSED_NS    (10 * NS_PER_S)
-#define SCAN_BYTES         ((size_t)LAYOUT_SCHEMA_BYTES_MAX + (1u << 20))
-
-/* ---- starting ---- */
-
-/* Whether the file system takes direct I/O, and in which units: tried, unless a relay has before.
- */
-static int try_direct(int descriptor, struct staging *staging, uint32_t *alignment)
-{
-    uint64_t identity = folder_identity(descriptor);
-    *alignment = staging_known_direct(staging, identity);
-    if (*alignment != 0)
-        return 0;
-    *alignment = BLOCK_PAGE_BYTES;
-    int status = direct_file_probe(descriptor, PROBE_NAME, true, alignment);
-    staging_note_direct(staging, identity, status == 0 ? *alignment : 0);
-    return status;
-}
-
-/* Opens and locks the folder and decides how to write there. */
-static int open_folder(struct segment_folder *folder, struct staging *staging)
-{
-    const struct channel_settings *settings = folder->settings;
-    int descriptor = folder_open(settings->directory);
-    if (descriptor < 0)
-        return descriptor;
-    int lock = folder_lock(descriptor, LOCK_NAME); /* held until the process ends */
-    if (lock < 0) {
-        descriptor_close(descriptor);
-        return lock;
-    }
-    uint32_t alignment = BLOCK_PAGE_BYTES;
-    bool wanted = settings->direct_io != DIRECT_OFF;
-    int status = wanted ? try_direct(descriptor, staging, &alignment) : 0;
-    bool refused = status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM;
-    if (refused && settings->direct_io == DIRECT_REQUIRED) {
-        descriptor_close(lock);
-        descriptor_close(descriptor);
-        return -EOPNOTSUPP;
-    }
-    folder->descriptor = descriptor;
-    folder->lock = lock;
-    if (!wanted)
-        return 0;
-    if (refused)
-        log_line("no direct I/O in %s: recording through the page cache", settings->directory);
-    /* A full or failing disk is no reason to do without it. */
-    folder->direct = !refused;
-    folder->alignment = alignment;
-    return 0;
-}
-
-int segment_folder_open(struct segment_folder *folder, const struct channel_settings *settings,
-                        struct staging *staging, bool outlived, char *why, size_t why_bytes)
-{
-    *folder = (struct segment_folder){.settings = settings,
-                                      .outlived = outlived,
-                                      .descriptor = -1,
-                                      .lock = -1,
-                                      .alignment = BLOCK_PAGE_BYTES};
-    int status = open_folder(folder, staging);
-    /* What looks possible and is not would be tried for ever. */
-    bool refused = status < 0 && folder_possible(settings->directory) == 0;
-    folder->status = status;
-    folder->look_from_ns = clock_monotonic_ns() + (refused ? LOOK_REFUSED_NS : LOOK_NS);
-    if (status == -EWOULDBLOCK) {
-        snprintf(why, why_bytes, "another relay records in %s", settings->directory);
-        return status;
-    }
-    if (status == -EOPNOTSUPP) {
-        snprintf(why, why_bytes,
-                 "direct_io: required, but the file system of %s has no direct I/O; record "
-                 "elsewhere, or set direct_io: auto",
-                 settings->directory);
-        return status;
-    }
-    if (status < 0)
-        log_line("cannot use the folder %s: %s; relaying without recording until it can be",
-                 settings->directory, strerror(-status));
-    return 0;
-}
-
-void segment_folder_close(struct segment_folder *folder)
-{
-    descriptor_close(folder->lock);
-    descriptor_close(folder->descriptor);
-    folder->lock = folder->descriptor = -1;
-}
-
-/* A folder that could not be opened at the start, or was removed since. Returns why it is not there
- * now. */
-static int look_for_folder(struct segment_folder *folder)
-{
-    const char *directory = folder->settings->directory;
-    if (clock_monotonic_ns() < folder->look_from_ns)
-        return folder->status;
-    int status = folder_possible(directory);
-    if (status < 0) {
-        folder->status = status;
-    } else if (folder->outlived) {
-        folder->wants_successor = true;
-    } else {
-        log_line("%s can be opened now, but not by this relay any more; start it anew to record",
-                 directory);
-        folder->look_from_ns = UINT64_MAX;
-    }
-    return folder->status;
-}
 
 int segment_prepare(struct segment *segment)
 {
@@ -165,51 +55,31 @@ void segment_release(struct segment *segment)
     segment->scratch = NULL;
 }
 
-/* ---- names ---- */
-
-/* Whether `text` names a file of this lane; taken apart in `name`. */
-static bool is_own_name(const struct segment *segment, const char *text,
-                        struct recording_name *name)
+bool segment_owns(const struct segment *segment, const char *text, struct recording_name *name)
 {
     return recording_name_read(name, text) && name->stage != RECORDING_OPENING &&
            name->lane == segment->holds && strcmp(name->channel, segment->settings->name) == 0;
 }
 
-struct segment_scan {
-    struct segment *segment;
-    const char *open_name; /* the one that goes on */
+struct number_search {
+    const struct segment *segment;
     uint64_t number_max;
-    struct recording_name part; /* a leftover */
-    uint32_t seen, skip;        /* leftovers; those that could not be ended are passed over */
 };
 
 static int note_number(void *context, const char *text)
 {
-    struct segment_scan *scan = context;
+    struct number_search *search = context;
     struct recording_name name;
-    if (is_own_name(scan->segment, text, &name) && name.number > scan->number_max)
-        scan->number_max = name.number;
+    if (segment_owns(search->segment, text, &name) && name.number > search->number_max)
+        search->number_max = name.number;
     return 0;
 }
 
-/* Writes `name` as it is at another stage. */
-static char *stage_name(char out[RECORDING_NAME_BYTES], struct recording_name name,
-                        enum recording_stage stage)
+char *segment_stage_name(char out[RECORDING_NAME_BYTES], struct recording_name name,
+                         enum recording_stage stage)
 {
     name.stage = stage;
     return recording_name_write(out, &name);
-}
-
-static int find_leftover(void *context, const char *text)
-{
-    struct segment_scan *scan = context;
-    char done[RECORDING_NAME_BYTES];
-    if (!is_own_name(scan->segment, text, &scan->part) || scan->part.stage != RECORDING_PART)
-        return 0;
-    stage_name(done, scan->part, RECORDING_DONE);
-    if (scan->open_name != NULL && strcmp(done, scan->open_name) == 0)
-        return 0;
-    return scan->seen++ >= scan->skip;
 }
 
 static void part_name(char out[RECORDING_NAME_BYTES], const char *name)
@@ -220,202 +90,6 @@ static void part_name(char out[RECORDING_NAME_BYTES], const char *name)
 static const char *opening_name(const struct segment *segment, char out[RECORDING_NAME_BYTES])
 {
     return recording_name_write(out, &(struct recording_name){.lane = segment->holds});
-}
-
-/* ---- after a crash of the machine ---- */
-
-/* Whether a sound block stands anywhere behind `at`: then what is there is damage, not a tail that
- * never got to the disk. 1, 0 or a negative errno. */
-static int has_block_behind(struct direct_file *file, uint8_t *buffer, uint64_t at,
-                            const uint8_t sync[BLOCK_SYNC_BYTES])
-{
-    for (;;) {
-        long got = direct_file_read(file, buffer, SCAN_BYTES, at);
-        struct block_info info;
-        for (long page = BLOCK_PAGE_BYTES; page < got; page += BLOCK_PAGE_BYTES)
-            if (block_inspect((struct span){buffer + page, (size_t)(got - page)}, sync, &info) ==
-                    0 &&
-                info.sound)
-                return 1;
-        if (got < (long)SCAN_BYTES)
-            return got < 0 ? (int)got : 0;
-        at += SCAN_BYTES - BLOCK_BYTES_MAX; /* a block may stand across the end of what was read */
-    }
-}
-
-/* Whether any page of a file whose header cannot be read begins like a block. */
-static bool has_block_front(struct direct_file *file, uint8_t *buffer)
-{
-    uint64_t at = 0;
-    for (long got = SCAN_BYTES; got == (long)SCAN_BYTES; at += SCAN_BYTES) {
-        got = direct_file_read(file, buffer, SCAN_BYTES, at);
-        struct block_info info;
-        for (long page = 0; page < got; page += BLOCK_PAGE_BYTES)
-            if (block_read_front((struct span){buffer + page, (size_t)(got - page)}, &info) == 0)
-                return true;
-    }
-    return false;
-}
-
-/* Finds the end of the last whole block. Returns it, 0 if not even the header is whole, or a
- * negative errno. `*damaged` if sound blocks stand behind it. */
-static int64_t find_sound_end(struct direct_file *file, uint8_t *buffer, uint64_t *datums,
-                              bool *damaged)
-{
-    uint8_t sync[BLOCK_SYNC_BYTES];
-    *datums = 0;
-    *damaged = false;
-    long got = direct_file_read(file, buffer, SCAN_BYTES, 0);
-    if (got < 0)
-        return got;
-    long header = block_read_header((struct span){buffer, (size_t)got}, sync);
-    if (header < 0 || header % BLOCK_PAGE_BYTES != 0 ||
-        block_check_header((struct span){buffer, (size_t)header}) == -EBADMSG) {
-        /* Without its header nothing says which schema: but blocks that stand there are kept. */
-        *damaged = has_block_front(file, buffer);
-        return 0;
-    }
-    uint64_t end = (uint64_t)header;
-    for (;;) {
-        got = direct_file_read(file, buffer, SCAN_BYTES, end);
-        if (got < 0)
-            return got;
-        uint64_t before = end;
-        size_t at = 0;
-        struct block_info info;
-        while (block_inspect((struct span){buffer + at, (size_t)got - at}, sync, &info) == 0 &&
-               info.sound && info.bytes % BLOCK_PAGE_BYTES == 0) {
-            at += info.bytes;
-            *datums += info.count;
-        }
-        end += at;
-        if (end == before) {
-            int behind = has_block_behind(file, buffer, end, sync);
-            *damaged = behind > 0;
-            return behind < 0 ? behind : (int64_t)end;
-        }
-    }
-}
-
-/* Gives a left-over file its final name; where that is taken, one with the next number. `name` is
- * then that. */
-static int rename_leftover(struct segment *segment, const char *part, struct recording_name *name)
-{
-    int folder = segment->folder->descriptor;
-    char done[RECORDING_NAME_BYTES];
-    name->stage = RECORDING_DONE;
-    int status = folder_rename(folder, part, recording_name_write(done, name));
-    if (status != -EEXIST)
-        return status;
-    struct writer_state *next = lane_writer_begin(segment->lane);
-    name->number = ++next->file_number;
-    lane_writer_commit(segment->lane);
-    return folder_rename(folder, part, recording_name_write(done, name));
-}
-
-/* Copies what stands from `from` to `to` of a file to the same place in another. */
-static int copy_part(struct direct_file *file, struct direct_file *other, uint8_t *buffer,
-                     uint64_t from, uint64_t to)
-{
-    while (from < to) {
-        size_t bytes = to - from < SCAN_BYTES ? to - from : SCAN_BYTES;
-        long got = direct_file_read(file, buffer, bytes, from);
-        if (got <= 0)
-            return got < 0 ? (int)got : -EIO;
-        struct span part = {buffer, (size_t)got};
-        int status = direct_file_write(other, &part, 1, from);
-        if (status < 0)
-            return status;
-        from += part.bytes;
-    }
-    return 0;
-}
-
-/* Keeps what stands behind the damage at `end`: in a file of its own, with the header, each byte at
- * its old place. Done again after a kill it gives the same file. */
-static int set_damage_aside(struct segment *segment, struct direct_file *file, uint8_t *buffer,
-                            const char *name, uint64_t end, uint64_t size)
-{
-    uint8_t sync[BLOCK_SYNC_BYTES];
-    int folder = segment->folder->descriptor;
-    long got = direct_file_read(file, buffer, SCAN_BYTES, 0);
-    long header = got < 0 ? got : block_read_header((struct span){buffer, (size_t)got}, sync);
-    if (header < 0)
-        return (int)header;
-    struct direct_file aside;
-    folder_remove(folder, name);
-    int status = direct_file_open(&aside, folder, name, FILE_CREATE, false);
-    if (status < 0)
-        return status;
-    status = copy_part(file, &aside, buffer, 0, (uint64_t)header);
-    if (status == 0)
-        status = copy_part(file, &aside, buffer, end, size);
-    if (status == 0)
-        status = direct_file_sync(&aside);
-    direct_file_close(&aside);
-    return status == 0 ? folder_sync(folder) : status;
-}
-
-/* Ends a leftover at `end`, behind its last sound block. */
-static int end_leftover(struct segment *segment, struct direct_file *file, const char *part,
-                        struct recording_name *name, uint64_t end)
-{
-    int status = direct_file_truncate(file, end);
-    if (status == 0)
-        status = direct_file_sync(file);
-    if (status == 0)
-        status = rename_leftover(segment, part, name);
-    return status == 0 ? folder_sync(segment->folder->descriptor) : status;
-}
-
-/* False if it is there still. */
-static bool finish_leftover(struct segment *segment, struct recording_name name)
-{
-    struct direct_file file;
-    char part[RECORDING_NAME_BYTES], aside[RECORDING_NAME_BYTES], done[RECORDING_NAME_BYTES];
-    recording_name_write(part, &name);
-    stage_name(aside, name, RECORDING_DAMAGED);
-    int status = direct_file_open(&file, segment->folder->descriptor, part, FILE_EXISTING, false);
-    uint8_t *buffer = status < 0 ? NULL : private_memory_map(SCAN_BYTES);
-    if (buffer == NULL) {
-        log_line("cannot look into %s: %s", part, strerror(status < 0 ? -status : ENOMEM));
-        direct_file_close(&file);
-        return false;
-    }
-    uint64_t datums;
-    bool damaged;
-    int64_t size = direct_file_size(&file);
-    int64_t end = find_sound_end(&file, buffer, &datums, &damaged);
-    if (end < 0) {
-        log_line("cannot read %s: %s", part, strerror((int)-end));
-    } else if (damaged) {
-        /* Nothing is cut off that could still be read, and nothing but whole blocks gets the name
-         * of a recording: a reader that knows no checksums would take damage for datums. */
-        if (datums == 0) {
-            status = folder_rename(segment->folder->descriptor, part, aside);
-        } else {
-            status = set_damage_aside(segment, &file, buffer, aside, (uint64_t)end, (uint64_t)size);
-            if (status == 0)
-                status = end_leftover(segment, &file, part, &name, (uint64_t)end);
-        }
-        log_line("%s was left open and is damaged at byte %" PRId64
-                 ", with sound blocks behind: ended there, with %" PRIu64
-                 " datums; the rest is kept in %s, for `flotilla recover`: %s",
-                 part, end, datums, aside, status < 0 ? strerror(-status) : "done");
-    } else if (datums == 0) {
-        status = folder_remove(segment->folder->descriptor, part);
-        log_line("removed %s, which holds no whole block: %s", part,
-                 status < 0 ? strerror(-status) : "done");
-    } else {
-        status = end_leftover(segment, &file, part, &name, (uint64_t)end);
-        log_line("ended %s, which was left open: %" PRIu64 " datums kept, %" PRId64
-                 " bytes cut off: %s",
-                 recording_name_write(done, &name), datums, size - end,
-                 status < 0 ? strerror(-status) : "done");
-    }
-    private_memory_unmap(buffer, SCAN_BYTES);
-    direct_file_close(&file);
-    return end >= 0 && status == 0;
 }
 
 /* The steps of ending that may be done twice: size, name, note. `again` if a relay before this one
@@ -454,7 +128,7 @@ static void finish_ending(struct segment *segment, bool again)
 
 /* The file that was open is not there any more, or shorter than it was: what was not synced of it
  * cannot be counted on. */
-void segment_give_up(struct lane *lane)
+void lane_discard_file(struct lane *lane)
 {
     struct writer_state *next = lane_writer_begin(lane);
     next->datums_unrecorded += next->unsynced_datums;
@@ -477,12 +151,12 @@ void segment_give_up(struct lane *lane)
 static int resume_open_file(struct segment *segment)
 {
     const struct writer_state *state = lane_writer(segment->lane);
-    const struct segment_folder *folder = segment->folder;
+    const struct channel_folder *folder = segment->folder;
     char part[RECORDING_NAME_BYTES];
     part_name(part, state->file_name);
     if (state->file_bytes == 0) { /* killed while it was made */
         folder_remove(folder->descriptor, part);
-        segment_give_up(segment->lane);
+        lane_discard_file(segment->lane);
         return 0;
     }
     int status = direct_file_open(&segment->file, folder->descriptor, part, FILE_EXISTING,
@@ -518,7 +192,7 @@ static int resume_open_file(struct segment *segment)
     if (state->unsynced_datums > 0)
         log_line("cannot go on with %s: %s", part, size < 0 ? strerror((int)-size) : "it was cut");
     direct_file_close(&segment->file);
-    segment_give_up(segment->lane);
+    lane_discard_file(segment->lane);
     return 0;
 }
 
@@ -532,34 +206,20 @@ int segment_resume(struct segment *segment)
     /* Of a relay that was killed while it made it, or before it used it. */
     folder_remove(segment->folder->descriptor, opening_name(segment, opening));
     const struct writer_state *state = lane_writer(segment->lane);
-    struct segment_scan scan = {.segment = segment, .number_max = state->file_number};
-    int status = folder_list(segment->folder->descriptor, note_number, &scan);
+    struct number_search search = {.segment = segment, .number_max = state->file_number};
+    int status = folder_list(segment->folder->descriptor, note_number, &search);
     if (status == 0 && state->file_open)
         status = resume_open_file(segment);
     if (status < 0)
         return status;
     segment->resumed = true;
-    if (scan.number_max > lane_writer(segment->lane)->file_number) {
+    if (search.number_max > lane_writer(segment->lane)->file_number) {
         struct writer_state *next = lane_writer_begin(segment->lane);
-        next->file_number = scan.number_max;
+        next->file_number = search.number_max;
         lane_writer_commit(segment->lane);
     }
     return 0;
 }
-
-void segment_finish_leftovers(struct segment *segment)
-{
-    if (segment->folder->descriptor < 0)
-        return;
-    const struct writer_state *state = lane_writer(segment->lane);
-    struct segment_scan scan = {.segment = segment,
-                                .open_name = state->file_open ? state->file_name : NULL};
-    /* Each pass renames or removes one, or passes over one more. */
-    for (; folder_list(segment->folder->descriptor, find_leftover, &scan) == 1; scan.seen = 0)
-        scan.skip += !finish_leftover(segment, scan.part);
-}
-
-/* ---- at work ---- */
 
 /* Makes a file without a header, under a name that no reader looks for. */
 static int make_nameless(struct segment *segment, struct direct_file *file)
@@ -660,17 +320,17 @@ static size_t write_header(struct segment *segment, const struct writer_state *s
 int segment_open(struct segment *segment)
 {
     struct lane *lane = segment->lane;
-    struct segment_folder *folder = segment->folder;
+    struct channel_folder *folder = segment->folder;
     if (folder->descriptor < 0)
-        return look_for_folder(folder);
+        return channel_folder_look(folder);
     int status = 0;
     if (!segment->resumed) {
         status = segment_resume(segment);
         if (status == 0)
-            segment_finish_leftovers(segment);
+            leftovers_finish(segment);
     }
     if (status == -ENOENT) { /* the folder was removed */
-        segment_folder_close(folder);
+        channel_folder_close(folder);
         folder->status = status;
     }
     if (status < 0 || lane_writer(lane)->file_open)
@@ -703,7 +363,7 @@ int segment_open(struct segment *segment)
     size_t header = write_header(segment, state);
     status = make_file(segment, part, (struct span){segment->scratch, header});
     if (status == -ENOENT) { /* the folder was removed */
-        segment_folder_close(folder);
+        channel_folder_close(folder);
         folder->status = status;
     }
     if (segment->reserved_bytes < header)

@@ -13,26 +13,12 @@
 #include "channel/settings.h"
 #include "channel/staging.h"
 #include "os/file.h"
-
-/* The channel's folder, shared by the segments of its lanes. */
-struct segment_folder {
-    const struct channel_settings *settings;
-    int descriptor; /* -1: it could not be opened, or has gone */
-    int status;     /* why; a negative errno */
-    int lock;
-    bool direct; /* files are to be written past the page cache */
-    uint32_t alignment;
-    /* From inside the sandbox no folder can be opened. When it could be from outside, a relay whose
-     * memory outlives it ends, to be followed by one that opens it. */
-    bool outlived;
-    uint64_t look_from_ns; /* monotonic: not before */
-    bool wants_successor;  /* it could be */
-};
+#include "relay/folder.h"
 
 struct segment {
     struct lane *lane;
     const struct channel_settings *settings;
-    struct segment_folder *folder;
+    struct channel_folder *folder;
     struct span schema;         /* verbatim, for the header */
     struct span time, sequence; /* paths of those fields, for the header; no bytes: none */
     enum recording_lane holds;
@@ -49,33 +35,23 @@ struct segment {
     char host[128];
 };
 
-/* Opens the channel's folder, finds out how files can be written there (says so once where `auto`
- * falls back), and locks it against a second relay. 0; -EOPNOTSUPP where direct I/O is required and
- * refused; -EWOULDBLOCK where another relay holds the folder. A folder that cannot be opened for
- * now is no error: it is logged, and the channel is relayed. When it can be opened later, or again
- * after it was removed, and the channel's memory outlives this process, `wants_successor` is set:
- * at the earliest after a second, or after ten where it looked possible and was not. What was found
- * is noted in the staging memory, and then known to the next relay: the first one on a folder may
- * have to wait for the disk here, but no other. `why` gets a message for people.
- * segment_folder_close ends it. */
-int segment_folder_open(struct segment_folder *folder, const struct channel_settings *settings,
-                        struct staging *staging, bool outlived, char *why, size_t why_bytes);
-void segment_folder_close(struct segment_folder *folder);
-
 /* Prepares a lane's segment; the lane, settings, folder, schema and what it holds must be set, all
  * else zero. 0 or -ENOMEM. segment_release frees what it holds. */
 int segment_prepare(struct segment *segment);
 void segment_release(struct segment *segment);
 
+/* Whether `text` names a file of this lane; taken apart in `name`. */
+bool segment_owns(const struct segment *segment, const char *text, struct recording_name *name);
+/* Writes `name` as it is at another stage. Returns `out`. */
+char *segment_stage_name(char out[RECORDING_NAME_BYTES], struct recording_name name,
+                         enum recording_stage stage);
+
 /* Goes on with the file that was open in the staging memory, once. 0, or a negative errno while the
  * folder or the file cannot be opened: segment_open tries again. */
 int segment_resume(struct segment *segment);
-/* Ends every other ".part" of this lane at its last whole block, and logs what it found. May read
- * for long after a crash of the machine: for the writing thread, while datums are received. */
-void segment_finish_leftovers(struct segment *segment);
 /* Gives up the file that a lane has open in the staging memory: what was not synced of it counts as
  * unrecorded. For a relay that does not record, and where the file has gone. */
-void segment_give_up(struct lane *lane);
+void lane_discard_file(struct lane *lane);
 
 /* Makes the file after the open one ahead, with space reserved as that one needed it, so that the
  * switch to it is short. Once for each file; if it fails, the switch makes it. */

@@ -18,6 +18,7 @@
 #include "os/clock.h"
 #include "os/interrupt.h"
 #include "os/memory.h"
+#include "relay/leftover.h"
 
 enum { PARTS_MAX = 16 };
 #define WRITE_BYTES_MAX (2u << 20)
@@ -600,7 +601,7 @@ static void wait_for_more(struct writer_thread *thread, const struct lane_state 
         atomic_store_explicit(&thread->watch[i], WATCH_NOTHING, memory_order_relaxed);
 }
 
-void writer_abandon(struct lane *lane)
+void lane_discard_blocks(struct lane *lane)
 {
     abandon_until(lane, lane_receiver(lane)->closed);
 }
@@ -608,7 +609,7 @@ void writer_abandon(struct lane *lane)
 /* What could not be written is given up. */
 static void finish(struct writer *writer)
 {
-    writer_abandon(writer->lane);
+    lane_discard_blocks(writer->lane);
     if (is_open(writer))
         segment_end(writer->segment, 0);
     segment_drop_ahead(writer->segment);
@@ -664,7 +665,7 @@ static void writer_thread_run(void *context)
     for (int i = 0; i < LANES; i++)
         resume(&thread->writers[i]);
     for (int i = 0; i < LANES; i++) {
-        segment_finish_leftovers(thread->writers[i].segment);
+        leftovers_finish(thread->writers[i].segment);
         const struct writer_state *state = lane_writer(thread->writers[i].lane);
         /* As old as it is: relays that live shorter than `sync` would never sync otherwise. */
         if (state->unsynced_datums > 0 || state->folder_unsynced)

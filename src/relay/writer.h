@@ -69,7 +69,7 @@ int writer_prepare(struct writer *writer, struct lane *lane,
 void writer_finish_file(struct writer *writer);
 /* Gives up all blocks of a lane that wait: counts them as unrecorded. For a relay without a place
  * for them. */
-void writer_abandon(struct lane *lane);
+void lane_discard_blocks(struct lane *lane);
 
 /* Starts the thread over writers that have all been prepared. It touches nothing before
  * writer_thread_begin, so that the sandbox can be closed over it. 0 or a negative errno. */

@@ -12,6 +12,7 @@
 #include "os/memory.h"
 #include "os/net.h"
 #include "os/thread.h"
+#include "relay/leftover.h"
 #include "relay/segment.h"
 #include "relay/writer.h"
 #include "world.h"
@@ -206,12 +207,12 @@ uint64_t __wrap_lane_written(const struct lane *lane)
     return chosen == MUTANT_WRITTEN ? lane_receiver(lane)->closed : __real_lane_written(lane);
 }
 
-void __real_segment_finish_leftovers(struct segment *segment);
-void __wrap_segment_finish_leftovers(struct segment *segment);
-void __wrap_segment_finish_leftovers(struct segment *segment)
+void __real_leftovers_finish(struct segment *segment);
+void __wrap_leftovers_finish(struct segment *segment);
+void __wrap_leftovers_finish(struct segment *segment)
 {
     if (chosen != MUTANT_LEFTOVERS)
-        __real_segment_finish_leftovers(segment);
+        __real_leftovers_finish(segment);
 }
 
 int __real_writer_prepare(struct writer *writer, struct lane *lane,
@@ -233,7 +234,7 @@ int __wrap_segment_resume(struct segment *segment);
 int __wrap_segment_resume(struct segment *segment)
 {
     if (chosen == MUTANT_RESUME)
-        segment_give_up(segment->lane);
+        lane_discard_file(segment->lane);
     return __real_segment_resume(segment);
 }
 

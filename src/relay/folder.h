@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ * The folder that a channel's recordings are in: opened, tried and locked, once. */
+#ifndef FLOTILLA_RELAY_FOLDER_H
+#define FLOTILLA_RELAY_FOLDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "channel/settings.h"
+#include "channel/staging.h"
+
+/* The channel's folder, shared by the segments of its lanes. */
+struct channel_folder {
+    const struct channel_settings *settings;
+    int descriptor; /* -1: it could not be opened, or has gone */
+    int status;     /* why; a negative errno */
+    int lock;
+    bool direct; /* files are to be written past the page cache */
+    uint32_t alignment;
+    /* From inside the sandbox no folder can be opened. When it could be from outside, a relay whose
+     * memory outlives it ends, to be followed by one that opens it. */
+    bool outlived;
+    uint64_t look_from_ns; /* monotonic: not before */
+    bool wants_successor;  /* it could be */
+};
+
+/* Opens the channel's folder, finds out how files can be written there (says so once where `auto`
+ * falls back), and locks it against a second relay. 0; -EOPNOTSUPP where direct I/O is required and
+ * refused; -EWOULDBLOCK where another relay holds the folder. A folder that cannot be opened for
+ * now is no error: it is logged, and the channel is relayed. When it can be opened later, or again
+ * after it was removed, and the channel's memory outlives this process, `wants_successor` is set:
+ * at the earliest after a second, or after ten where it looked possible and was not. What was found
+ * is noted in the staging memory, and then known to the next relay: the first one on a folder may
+ * have to wait for the disk here, but no other. `why` gets a message for people.
+ * channel_folder_close ends it. */
+int channel_folder_open(struct channel_folder *folder, const struct channel_settings *settings,
+                        struct staging *staging, bool outlived, char *why, size_t why_bytes);
+void channel_folder_close(struct channel_folder *folder);
+/* Where it is closed: whether it could be opened by now, at most once a second. Returns why it is
+ * not there, a negative errno. */
+int channel_folder_look(struct channel_folder *folder);
+
+#endif
