@@ -15,6 +15,8 @@
 #include <sys/resource.h>
 
 #include "base/check.h"
+#include "channel/lanes.h"
+#include "channel/memory.h"
 #include "channel/settings.h"
 #include "channel/staging.h"
 #include "os/clock.h"

@@ -136,11 +136,6 @@ struct writer_state {
     uint32_t checksum;     /* ... and made this, of all above */
 };
 
-/* Who may still change the open block: its number times 4 plus one of these. The receiver must take
- * LARGE before it grows the block beyond a page, the writer must take PAGED before it writes the
- * block as a page; whoever comes first has decided. */
-enum staging_claim { OPEN_BLOCK_UNCLAIMED = 0, OPEN_BLOCK_GROWS = 1, OPEN_BLOCK_ON_DISK = 2 };
-
 /* One number's running aggregate in a decimation window. 32 bytes. */
 struct accumulator {
     union {
@@ -180,24 +175,6 @@ struct staging {
     uint8_t *slots;                      /* slot_count times BLOCK_BYTES_MAX */
 };
 
-/* The size of the memory a channel with these settings needs. */
-size_t staging_bytes(const struct channel_settings *settings);
-
-/* Maps a channel's memory to `staging`, which must stay where it is (a descriptor of
- * shared_memory_create(name, staging_bytes(settings))). Fresh memory is made ready. -EBADMSG if it
- * was made by another version, or is no such memory; else 0 or a negative errno. staging_unmap ends
- * it. Any number of processes may map it. */
-int staging_map(struct staging *staging, descriptor_t descriptor);
-/* Moves a mapping to another place; `from` is empty afterwards. */
-void staging_move(struct staging *staging, struct staging *from);
-/* For a relay that takes over, before it starts: whether what the last one left behind can be true
- * (checksums of the states, every index in bounds, no slot used twice). 0 or -EBADMSG. */
-int staging_validate(const struct staging *staging);
-void staging_unmap(struct staging *staging);
-
-/* Empties the memory (after -EBADMSG) but for the ledger, if that is one. The counters are lost
- * with it. */
-int staging_reset(descriptor_t descriptor);
 /* To memory that is fresh: so much of what the system dropped on these sockets is counted by now,
  * in another memory; the newest message had `coalesced` datagrams. */
 void staging_note_sockets(struct staging *staging, const struct socket_drops sockets[SOCKETS],
@@ -219,24 +196,9 @@ void staging_use_sockets(struct staging *staging, uint64_t receive, uint64_t dra
 const struct receiver_state *staging_receiver(const struct staging *staging);
 struct receiver_state *staging_receiver_begin(struct staging *staging);
 void staging_receiver_commit(struct staging *staging);
-const struct writer_state *lane_writer(const struct lane *lane);
-struct writer_state *lane_writer_begin(struct lane *lane);
-void lane_writer_commit(struct lane *lane);
-/* The receiver's end of a lane, in force; for its own thread. */
-const struct lane_state *lane_receiver(const struct lane *lane);
 
 /* A copy of the other thread's state as of one instant. */
 void staging_copy_receiver(const struct staging *staging, struct receiver_state *copy);
-void lane_copy_receiver(const struct lane *lane, struct lane_state *copy);
-void lane_copy_writer(const struct lane *lane, struct writer_state *copy);
-/* The writer's `written`, without the rest. */
-uint64_t lane_written(const struct lane *lane);
-
-/* Takes the claim on block `number`; false if the other side has it. Repeating is harmless. */
-bool lane_claim(struct lane *lane, uint64_t number, enum staging_claim claim);
-/* Forgets all claims: for a relay that takes over, before its writer runs and when no block is
- * open. The last relay may have claimed blocks that were never put in force. */
-void lane_forget_claims(struct lane *lane);
 
 static inline uint8_t *staging_image(const struct staging *staging,
                                      const struct staging_block *block)
@@ -250,10 +212,6 @@ static inline void staging_carry_checksum(const struct staging *staging,
     block->data_checksum = block_carry_checksum(block->data_checksum, staging_image(staging, block),
                                                 block->checked_bytes, block->data_bytes);
     block->checked_bytes = block->data_bytes;
-}
-static inline struct staging_block *lane_entry(const struct lane *lane, uint64_t number)
-{
-    return &lane->queue[number % lane->queue_count];
 }
 
 /* Notes that a batch is about to be taken: between this and the next staging_receiver_commit, what
@@ -272,9 +230,6 @@ void staging_note_crash(struct staging *staging);
 bool staging_is_poison(const struct staging *staging, uint32_t index);
 /* Whether any datagram of the batch in flight has. */
 bool staging_has_poison(const struct staging *staging);
-
-/* Makes the checksum of a block that is about to be closed. */
-void staging_seal_block(struct staging_block *block);
 
 /* The histogram to change in this batch, made equal to the one in force; it comes in force with the
  * state. Between staging_receiver_begin and _commit. */

@@ -2,6 +2,7 @@
  * What no single value of a channel shows: values that need or exclude each other, this machine's
  * interfaces and limits, the schema. Relies on schema/ to compile, and on os/net to know the
  * interfaces. */
+#include "channel/memory.h"
 #include "config/loader.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A channel's memory, with its counters and its ledger: made, exchanged for one of another size,
  * and read. Whose relay works in it does not matter. */
+#include "channel/memory.h"
 #include "manager/fleet_parts.h"
 
 #include <errno.h>

@@ -2,6 +2,7 @@
  * A manager that starts finds what an earlier one left: channels are made again from the ledgers of
  * their memories, and their relays, if they still run, become ours. Relays that cannot be taken
  * over are ended: two on one channel would split its datagrams. */
+#include "channel/memory.h"
 #include "manager/fleet_parts.h"
 
 #include <errno.h>

@@ -10,6 +10,7 @@
 #include "avro/block.h"
 #include "avro/layout.h"
 #include "base/log.h"
+#include "channel/lanes.h"
 #include "channel/recording_name.h"
 #include "os/file.h"
 #include "os/memory.h"

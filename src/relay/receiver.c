@@ -13,6 +13,7 @@
 
 #include "avro/block.h"
 #include "base/log.h"
+#include "channel/lanes.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/interrupt.h"

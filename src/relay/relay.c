@@ -11,6 +11,8 @@
 #include "avro/envelope.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "channel/lanes.h"
+#include "channel/memory.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/host.h"

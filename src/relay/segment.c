@@ -25,6 +25,7 @@
 #include "avro/block.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "channel/lanes.h"
 #include "channel/recording_name.h"
 #include "os/clock.h"
 #include "os/host.h"

@@ -8,6 +8,8 @@
 
 #include "avro/block.h"
 #include "base/check.h"
+#include "channel/lanes.h"
+#include "channel/memory.h"
 #include "os/clock.h"
 #include "os/memory.h"
 

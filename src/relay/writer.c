@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "channel/lanes.h"
 #include "os/clock.h"
 #include "os/interrupt.h"
 #include "os/memory.h"

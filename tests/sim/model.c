@@ -6,6 +6,7 @@
  * memory: within the last one counters are exact; of earlier ones only what was surely on the disk
  * when the memory was lost must be found, and none may be found twice or out of order. */
 #define _GNU_SOURCE
+#include "channel/lanes.h"
 #include "model.h"
 
 #include <inttypes.h>

@@ -2,6 +2,7 @@
  * Each mutant is one function of the core or the seam put in front of the real one by the linker
  * (--wrap, see meson.build), wrong once it is chosen. Nothing in src/ knows of them. Relies on the
  * calls crossing object files. */
+#include "channel/lanes.h"
 #include "mutants.h"
 
 #include <string.h>

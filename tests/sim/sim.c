@@ -18,6 +18,8 @@
 
 #include "avro/envelope.h"
 #include "base/log.h"
+#include "channel/lanes.h"
+#include "channel/memory.h"
 #include "model.h"
 #include "mutants.h"
 #include "os/clock.h"
