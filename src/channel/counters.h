@@ -49,7 +49,8 @@ struct counters {
     char file[1200]; /* path of the open file; "" when none is open */
 };
 
-/* The counters of INTERFACE, in its order: JSON key and metric stem, place in struct, and help. */
+/* The counters as status and metrics show them, in their order: JSON key and metric stem, place in
+ * struct, and help. */
 struct counter_name {
     const char *name;
     size_t offset; /* of a uint64_t in struct counters */

@@ -25,9 +25,9 @@ struct ledger_copy {
 };
 
 struct ledger_shared {
-    uint32_t magic, zero;
-    _Atomic uint64_t version; /* the copy in force is this & 1; 0: none */
-    _Atomic uint64_t layout; /* of the copy in force; 0 while that changes, and of older versions */
+    uint32_t magic, padding;
+    _Atomic uint64_t version; /* the current copy is this & 1; 0: none */
+    _Atomic uint64_t layout;  /* of the current copy; 0 while that changes, and of older versions */
 
     _Alignas(64) _Atomic uint64_t beats;
     _Atomic uint64_t ready;  /* id of the relay */

@@ -37,9 +37,9 @@ int ledger_make(struct ledger_shared *ledger);
 int ledger_map(struct ledger_shared **ledger, descriptor_t descriptor);
 void ledger_unmap(struct ledger_shared *ledger);
 
-/* Puts the notes in force as a whole: whenever this process dies, the old or the new are there. */
+/* Commits the notes as a whole: whenever this process dies, the old or the new are there. */
 void ledger_write(struct ledger_shared *ledger, const struct ledger_notes *notes);
-/* The notes in force. 0, or -EBADMSG if there are none that can be trusted. */
+/* The current notes. 0, or -EBADMSG if there are none that can be trusted. */
 int ledger_read(const struct ledger_shared *ledger, struct ledger_notes *notes);
 
 /* The relay's: it has opened everything; its id. Forgets what the last one had left. */

@@ -309,7 +309,7 @@ int staging_reset(descriptor_t descriptor)
     if (status < 0)
         return status;
     struct ledger_shared *ledger = memory;
-    /* A ledger that is none is given up as well, or no relay could ever map this memory again. */
+    /* A ledger that is none is emptied as well, or no relay could ever map this memory again. */
     size_t kept = ledger_make(ledger) == 0 ? LEDGER_BYTES : 0;
     status = shared_memory_release((uint8_t *)memory + kept, (size_t)bytes - kept);
     if (ledger_make(ledger) == 0)

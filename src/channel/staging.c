@@ -72,7 +72,7 @@ void staging_copy_receiver(const struct staging *staging, struct receiver_state 
     twin_copy(&shared->receiver_version, shared->receiver, sizeof(*copy), copy);
 }
 
-/* As staging_copy_receiver, with the histogram in force: it too is changed only after the next
+/* As staging_copy_receiver, with the current histogram: it too is changed only after the next
  * commit. */
 static void copy_with_latency(const struct staging *staging, struct receiver_state *copy,
                               struct latency *latency)

@@ -2,16 +2,16 @@
  * The memory of one channel, shared by the manager (who made it), the relay at work and the relay
  * after it: the batch in flight, the blocks on their way to the disk, and what was counted.
  *
- * Whatever instant a relay dies at, the next one goes on from here. Three rules make it so:
- * 1. Each of the two threads keeps its state twice. It changes the copy that is not in force and
- *    puts it in force with one store (twin_commit), a batch or a block at a time. What was not put
- *    in force never happened, and is done again from the same bytes.
+ * Whatever instant a relay dies at, the next one resumes from here. Three rules make it so:
+ * 1. Each of the two threads keeps its state twice. It changes the copy that is not current
+ *    and makes it current with one store (channel/twin.h), a batch or a block at a time. What was
+ *    not committed never happened, and is done again from the same bytes.
  * 2. The receive buffers are here: the kernel notes each datagram it hands over in them, so a batch
- *    that was taken but not put in force is still there to be done.
- * 3. Bytes below what is in force are never changed: appending to a block or writing a block to its
- *    place in the file twice gives the same bytes.
- * In front of all stands the ledger (channel/ledger.h), which is for the manager. Relies on the
- * single writer of each state. Map: see staging.c. */
+ *    that was taken but not committed is still there to be done.
+ * 3. Bytes below what is committed are never changed: appending to a block or writing a block to
+ * its place in the file twice gives the same bytes. In front of all stands the ledger
+ * (channel/ledger.h), which is for the manager. Relies on the single writer of each state. Map: see
+ * staging.c. */
 #ifndef FLOTILLA_CHANNEL_STAGING_H
 #define FLOTILLA_CHANNEL_STAGING_H
 
@@ -52,7 +52,7 @@ struct staging_block {
     uint64_t since_ns;      /* monotonic: when its first datum came in */
     uint32_t data_checksum; /* of its first `checked_bytes` (block_carry_checksum) */
     uint32_t checked_bytes;
-    uint32_t zero, checksum; /* of the words above, once it is closed (staging_seal_block) */
+    uint32_t padding, checksum; /* of the words above, once it is closed (staging_seal_block) */
 };
 
 /* Two kinds of datums go to the disk, each by a lane of its own, into files of its own. */
@@ -63,7 +63,7 @@ struct lane_state {
     uint64_t closed;           /* blocks closed since the beginning; the open one has this number */
     struct staging_block open; /* count 0: none is open */
     uint32_t slot_taken;       /* `open.slot` is in use, up to `open.offset` by closed blocks */
-    uint32_t zero;
+    uint32_t padding;
 };
 
 /* The sockets that batches are taken from: the channel's, and the one before it. */
@@ -78,7 +78,7 @@ struct socket_drops {
 
 /* What the receiving thread has done. */
 struct receiver_state {
-    uint64_t batches; /* put in force; the one in flight is this + 1 */
+    uint64_t batches; /* committed; the one in flight is this + 1 */
     uint64_t datagrams_received, datagrams_accepted, datagrams_dropped, datagrams_sent_full;
     uint64_t datums_sent_decimated, send_errors, datums_accepted, datums_unrecorded;
     uint64_t sequence_gaps, bytes_received;
@@ -93,19 +93,19 @@ struct receiver_state {
     uint32_t sequence_known;    /* ... if there is one */
     uint32_t taking;            /* enum socket_index: where the next batch comes from */
     uint32_t window_fill;       /* datums in the decimation window */
-    uint32_t window_copy;       /* which of the two accumulator areas is in force */
+    uint32_t window_copy;       /* which of the two accumulator areas is current */
     uint64_t window_time;       /* bits of the time field of the window's first datum ... */
     uint32_t window_time_known; /* ... if it had one */
     uint32_t coalesced;         /* datagrams in the newest message */
-    uint32_t latency_copy;      /* which of the two histograms is in force */
-    uint32_t more_zero;
-    uint64_t version;  /* the commit that put it in force ... */
+    uint32_t latency_copy;      /* which of the two histograms is current */
+    uint32_t padding;
+    uint64_t version;  /* the commit that made it current ... */
     uint32_t checksum; /* ... and made this, of all above */
 };
 
 /* What the writing thread has done in a lane. The file is the one being written, if `file_open`. */
 struct writer_state {
-    uint64_t written; /* blocks done with since the beginning: in the file, or given up */
+    uint64_t written; /* blocks done with since the beginning: in the file, or discarded */
     uint64_t datums_recorded, datums_unrecorded, bytes_recorded;
     uint64_t unsynced_datums;   /* in the file, not yet synced ... */
     uint64_t unsynced_since_ns; /* ... monotonic: since when the oldest waits; 0: not known */
@@ -131,7 +131,7 @@ struct writer_state {
     uint32_t file_alignment, write_errno;
     uint8_t sync_marker[BLOCK_SYNC_BYTES];
     char file_name[128];   /* without ".part" */
-    uint64_t version;      /* the commit that put it in force ... */
+    uint64_t version;      /* the commit that made it current ... */
     uint32_t file_syncing; /* a sync of the file has begun, and was not seen to end well */
     uint32_t checksum;     /* ... and made this, of all above */
 };
@@ -152,7 +152,7 @@ struct accumulator {
     } of;
     uint32_t count;
     uint32_t kind; /* the leaf's */
-    uint64_t zero;
+    uint64_t padding;
 };
 
 struct lane {
@@ -191,7 +191,7 @@ uint32_t staging_dropped(const struct receiver_state *state, uint64_t cookie);
  */
 void staging_use_sockets(struct staging *staging, uint64_t receive, uint64_t draining, bool drains);
 
-/* The state in force; the copy to change, made equal to it; and putting that copy in force. Only
+/* The current state; the copy to change, made equal to it; and making that copy current. Only
  * the thread that owns the state may call the last two. */
 const struct receiver_state *staging_receiver(const struct staging *staging);
 struct receiver_state *staging_receiver_begin(struct staging *staging);
@@ -231,7 +231,7 @@ bool staging_is_poison(const struct staging *staging, uint32_t index);
 /* Whether any datagram of the batch in flight has. */
 bool staging_has_poison(const struct staging *staging);
 
-/* The histogram to change in this batch, made equal to the one in force; it comes in force with the
+/* The histogram to change in this batch, made equal to the current one; it becomes current with the
  * state. Between staging_receiver_begin and _commit. */
 struct latency *staging_latency_begin(struct staging *staging, struct receiver_state *next);
 

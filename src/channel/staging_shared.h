@@ -8,7 +8,7 @@
 #include "channel/staging.h"
 
 struct lane_shared {
-    _Alignas(64) _Atomic uint64_t writer_version; /* the copy in force is this & 1 */
+    _Alignas(64) _Atomic uint64_t writer_version; /* the current copy is this & 1 */
     struct writer_state writer[2];
     _Alignas(64) _Atomic uint64_t claim; /* block number times 4 plus enum staging_claim */
 };
@@ -32,7 +32,7 @@ struct staging_shared {
         uint32_t alignment, checksum; /* of the words before */
     } direct;
 
-    _Alignas(64) _Atomic uint64_t receiver_version; /* the copy in force is this & 1 */
+    _Alignas(64) _Atomic uint64_t receiver_version; /* the current copy is this & 1 */
     _Atomic uint64_t in_flight;                     /* number of the newest batch asked for */
     _Atomic uint32_t mark;                          /* the datagram of it that is looked at */
     struct receiver_state receiver[2];

@@ -19,7 +19,7 @@
 
 struct leftover_search {
     struct segment *segment;
-    const char *open_name;      /* the one that goes on */
+    const char *open_name;      /* the one that is continued */
     struct recording_name part; /* found */
     uint32_t seen, skip;        /* those that could not be ended are passed over */
 };

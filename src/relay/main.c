@@ -17,7 +17,7 @@
 
 /* systemd starts the next relay at once, as a relay that was at work has to be followed at once.
  * So one that could not even begin ends only after a while. */
-#define VAIN_PAUSE_NS (1 * NS_PER_S)
+#define BACKOFF_NS (1 * NS_PER_S)
 
 static const char usage[] =
     "flotilla-relay: receives one channel, sends it on and records it\n"
@@ -37,10 +37,10 @@ static void note_crash(void *relay)
 
 /* Under systemd, waits before a relay ends that could not begin; or until it is asked to stop.
  * Returns `status`. */
-static int end_in_vain(const struct relay *relay, int status)
+static int exit_after_backoff(const struct relay *relay, int status)
 {
     if (notify_send(&relay->notify, "STATUS=Cannot start: see the log") != -ENOENT)
-        interrupt_wait(VAIN_PAUSE_NS);
+        interrupt_wait(BACKOFF_NS);
     return status;
 }
 
@@ -69,7 +69,7 @@ int main(int argc, char **argv)
         log_line("%s", error);
         log_line("try --help");
         interrupt_install();
-        return end_in_vain(&relay, EXIT_FLAGS);
+        return exit_after_backoff(&relay, EXIT_FLAGS);
     }
     log_start("flotilla-relay", relay.settings.name);
     interrupt_install();
@@ -77,10 +77,10 @@ int main(int argc, char **argv)
     int status = relay_open(&relay);
     if (status == 0) {
         status = relay_work(&relay);
-        if (status != EXIT_RENEW) /* else it goes on */
+        if (status != EXIT_RENEW) /* else its successor resumes */
             relay_report(&relay);
     } else {
-        end_in_vain(&relay, status);
+        exit_after_backoff(&relay, status);
     }
     relay_close(&relay, status);
     notify_close(&relay.notify);

@@ -24,7 +24,7 @@
 #define QUEUE_BYTES_MAX  (2ull << 30)   /* granted to any */
 #define QUEUED_BYTES_MIN 256u           /* charged for a message in it, at the least */
 #define IDLE_NS          NS_PER_S       /* after this long without data, memory is given back */
-#define LEAVE_LOOK_NS    ((int64_t)(2 * NS_PER_MS))
+#define QUIESCE_LOOK_NS  ((int64_t)(2 * NS_PER_MS))
 #define RECEIVE_PAUSE_NS (5 * NS_PER_MS) /* after an error of the kernel's */
 #define FULL_BATCHES_MAX 16              /* without a look at the signals */
 #define DECIMATED_ROOM   (256u << 10)
@@ -201,8 +201,8 @@ static int wait_for_data(struct receiver *receiver)
     else if (due != UINT64_MAX && (timeout_ns < 0 || (int64_t)(due - now_ns) < timeout_ns))
         timeout_ns = (int64_t)(due - now_ns);
     bool asked = interrupt_seen();
-    if (asked) /* it goes on until the writing thread rests: see must_end */
-        timeout_ns = timeout_ns < 0 || timeout_ns > LEAVE_LOOK_NS ? LEAVE_LOOK_NS : timeout_ns;
+    if (asked) /* it receives until the writing thread has quiesced: see must_end */
+        timeout_ns = timeout_ns < 0 || timeout_ns > QUIESCE_LOOK_NS ? QUIESCE_LOOK_NS : timeout_ns;
     int ready = net_wait(receiver->descriptor, !asked, beat(receiver, now_ns, timeout_ns));
     do_what_is_due(receiver, clock_monotonic_ns());
     if (ready == 0 && timeout_ns == (int64_t)IDLE_NS)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The receiving thread's work: take a batch, check every datum, send it on, decimate, stage for the
- * disk. A batch is put in force as a whole; until then nothing of it has happened but the sending.
+ * disk. A batch is committed as a whole; until then nothing of it has happened but the sending.
  */
 #ifndef FLOTILLA_RELAY_RECEIVER_H
 #define FLOTILLA_RELAY_RECEIVER_H
@@ -56,7 +56,7 @@ struct receiver {
  * must be set, all else zero. */
 int receiver_prepare(struct receiver *receiver);
 
-/* Does the batch that a relay before this one had taken and not put in force, whichever socket that
+/* Does the batch that a relay before this one had taken and not committed, whichever socket that
  * was from, and closes the block that it had open. */
 void receiver_resume(struct receiver *receiver);
 

@@ -165,7 +165,7 @@ static int open_memory(struct relay *relay)
     if (status == -EBADMSG) {
         log_line(
             "the memory left by the last relay cannot be trusted: its counters and what waited "
-            "in it are given up");
+            "in it are discarded");
         status = staging_reset(descriptor);
         if (status == 0)
             status = staging_map(&relay->staging, descriptor);
@@ -198,7 +198,7 @@ static void finish_other_layout(struct relay *relay)
     uint64_t given_up = lane_writer(lane)->datums_unrecorded - before;
     if (given_up > 0)
         log_line("%" PRIu64 " datums of another schema were left, and no file of theirs to put "
-                 "them in: given up",
+                 "them in: discarded",
                  given_up);
 }
 

@@ -19,7 +19,7 @@ enum relay_exit {
     EXIT_FLAGS = 2,
     EXIT_TAKEN = 75,    /* another relay has the channel */
     EXIT_SETTINGS = 78, /* these cannot work here */
-    EXIT_RENEW = 79     /* a fresh relay is to go on at once, where this one was */
+    EXIT_RENEW = 79     /* a successor is to be started at once: it resumes where this one was */
 };
 
 /* The relay's parts, for one channel and one life of the process. */

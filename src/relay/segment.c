@@ -6,7 +6,7 @@
  * ".part" back, or take a file away of which nothing was counted yet.
  * A file that could not be cut where it ends keeps ".part" until the next relay starts. That one
  * cannot know where: blocks behind it, which the failed write left whole, are in the next file too.
- * Blocks that are given up (a relay without its folder is stopped, or they are not what they say)
+ * Blocks that are discarded (a relay without its folder is stopped, or they are damaged)
  * may have been written already by a relay that was killed before it noted it: until the file grows
  * over them or is ended, they stand behind its end.
  * A sync that failed is told of once: a file whose last sync failed and that the next relay ends
@@ -147,8 +147,8 @@ void lane_discard_file(struct lane *lane)
     lane_writer_commit(lane);
 }
 
-/* 0 if the file goes on, or is done with; a negative errno to be tried again: then what it holds is
- * not known, and nothing of it may be written to another. */
+/* 0 if the file is continued, or is done with; a negative errno to be tried again: then what it
+ * holds is not known, and nothing of it may be written to another. */
 static int resume_open_file(struct segment *segment)
 {
     const struct writer_state *state = lane_writer(segment->lane);
@@ -191,7 +191,7 @@ static int resume_open_file(struct segment *segment)
         return 0;
     }
     if (state->unsynced_datums > 0)
-        log_line("cannot go on with %s: %s", part, size < 0 ? strerror((int)-size) : "it was cut");
+        log_line("cannot continue %s: %s", part, size < 0 ? strerror((int)-size) : "it was cut");
     direct_file_close(&segment->file);
     lane_discard_file(segment->lane);
     return 0;

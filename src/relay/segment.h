@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * One file of a recording: made, grown, synced, ended under its final name. Every step is noted in
- * the writer's state before or after it, so that the next relay goes on where this one stopped.
+ * the writer's state before or after it, so that the next relay resumes where this one stopped.
  * Names: CHANNEL-20260101T000000.000000Z-000001.avro, with ".part" behind while it is written.
  * Owned and used by the writing thread alone. */
 #ifndef FLOTILLA_RELAY_SEGMENT_H

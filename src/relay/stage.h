@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The receiver's end of the staging memory: datums go into a lane's open block, blocks into slots,
  * slots are taken back once they are written. All of it is in the state that is being made
- * (`next`), and comes in force with that. For the receiving thread alone. */
+ * (`next`), and becomes current with that. For the receiving thread alone. */
 #ifndef FLOTILLA_RELAY_STAGE_H
 #define FLOTILLA_RELAY_STAGE_H
 

@@ -69,9 +69,9 @@ static bool does_page_stand(struct writer *writer)
     return true;
 }
 
-/* The file that the last relay left goes on. Killed between writing its page and noting that, it
- * left more in the page than is noted: were the file ended so, those datums would be recorded again
- * in the next. Killed after the disk had torn the page, it left no page at all. */
+/* The file that the last relay left is continued. Killed between writing its page and noting that,
+ * it left more in the page than is noted: were the file ended so, those datums would be recorded
+ * again in the next. Killed after the disk had torn the page, it left no page at all. */
 static void learn_page(struct writer *writer)
 {
     const struct writer_state *state = lane_writer(writer->lane);
@@ -289,7 +289,7 @@ static bool fits(const struct gathered *gathered, uint64_t more, uint64_t room)
 }
 
 /* Gathers blocks below `closed`, of which the first always fits, the others while the file has
- * `room`. False if the first is damaged: then it is given up. */
+ * `room`. False if the first is damaged: then it is discarded. */
 static bool gather(struct writer *writer, uint64_t closed, uint64_t room, struct gathered *gathered)
 {
     struct lane *lane = writer->lane;
@@ -311,7 +311,8 @@ static bool gather(struct writer *writer, uint64_t closed, uint64_t room, struct
         if (!is_block_valid(writer, gathered->end)) {
             if (gathered->part_count > 0)
                 break;
-            log_line("a block of %" PRIu64 " datums that an earlier relay left is damaged: dropped",
+            log_line("a block of %" PRIu64
+                     " datums that an earlier relay left is damaged: discarded",
                      block->count);
             abandon_until(lane, gathered->end + 1);
             return false;
@@ -402,7 +403,7 @@ static void write_open_page(struct writer *writer)
         receiver.open.count <= standing_datums(state) ||
         !lane_claim(lane, number, OPEN_BLOCK_ON_DISK))
         return;
-    /* What is in force now was put there by a receiver that knew of no claim, or of this one. */
+    /* The current state was committed by a receiver that knew of no claim, or of this one. */
     lane_copy_receiver(lane, &receiver);
     if (receiver.closed != number || receiver.open.count == 0 ||
         receiver.open.data_bytes > block_data_max(BLOCK_PAGE_BYTES))
@@ -607,7 +608,7 @@ void lane_discard_blocks(struct lane *lane)
     abandon_until(lane, lane_receiver(lane)->closed);
 }
 
-/* What could not be written is given up. */
+/* What could not be written is discarded. */
 static void finish(struct writer *writer)
 {
     lane_discard_blocks(writer->lane);

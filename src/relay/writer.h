@@ -64,7 +64,7 @@ int writer_prepare(struct writer *writer, struct lane *lane,
                    const struct channel_settings *settings, const struct block_format *format,
                    struct segment *segment);
 /* Before the thread begins: brings everything that is closed to the file that an earlier relay left
- * open, however long that gets, and ends it. What cannot be written there is given up: in another
+ * open, however long that gets, and ends it. What cannot be written there is discarded: in another
  * file it would stand behind another schema. Waits for the disk. */
 void writer_finish_file(struct writer *writer);
 /* Gives up all blocks of a lane that wait: counts them as unrecorded. For a relay without a place
@@ -78,7 +78,7 @@ void writer_thread_begin(struct writer_thread *thread);
 /* Whether the relay is to end as it is, with all that waits left to its successor: the folder has
  * to be opened by one that still can. The receiving thread is woken for it (interrupt_wake). */
 bool writer_thread_wants_successor(const struct writer_thread *thread);
-/* To be called by the receiving thread after it has put blocks in force. `closed` says that it
+/* To be called by the receiving thread after it has committed blocks. `closed` says that it
  * closed one in that lane. Costs a system call only if the writer must be woken. */
 void writer_thread_notice(struct writer_thread *thread, enum lane_index lane, bool closed);
 /* Asks it to end between two steps, and leave the rest to the next relay; whether it has. Asking

@@ -160,12 +160,12 @@ class Point:
         numbers = holder.recorded()
         assert numbers == sorted(set(numbers)), f"twice or out of order: {said}"
         assert holder.assert_valid() == len(numbers)
-        if "given up" not in life.said + again.said:
+        if "discarded" not in life.said + again.said:
             assert received + dropped == holder.sent + holder.bad, f"received: {said}"
             assert rejected == holder.bad, f"rejected: {said}"
             assert received == rejected + recorded + unrecorded, f"counted: {said}"
             # Never more than is there. Less, where it said that something failed: what could not
-            # be synced, or was given up with a folder that could not be opened, may be there.
+            # be synced, or was discarded with a folder that could not be opened, may be there.
             self.understated = len(numbers) - recorded
             assert 0 <= self.understated <= (unrecorded if "cannot" in life.said else 0), \
                 f"{len(numbers)} in files: {said}"

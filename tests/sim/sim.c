@@ -157,7 +157,7 @@ static int take_log(const char *line, size_t bytes)
     snprintf(text, sizeof(text), "%.*s", (int)bytes, line);
     note_text(text);
     bool given_up = strstr(text, "cannot be trusted") != NULL;
-    bool block_given_up = strstr(text, "is damaged: dropped") != NULL;
+    bool block_given_up = strstr(text, "is damaged: discarded") != NULL;
     events.memories_given_up += given_up;
     events.blocks_given_up += block_given_up;
     if ((given_up || block_given_up) && !model_is_loose())
