@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/processor.h"
+#include "channel/memory.h"
 #include "channel/staging.h"
 #include "config/config.h"
 #include "manager/fleet_parts.h"
