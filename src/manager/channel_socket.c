@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "os/file.h"
 
-void channel_close_one(int *descriptor)
+void channel_close_one(descriptor_t *descriptor)
 {
     if (*descriptor >= 0)
         descriptor_close(*descriptor);
@@ -29,7 +29,7 @@ static struct net_receive_options receive_options(const struct channel_settings 
                                         .queue_bytes = settings->receive_bytes};
 }
 
-void channel_hold(struct channel *channel, enum takeover_kind kind, int descriptor)
+void channel_hold(struct channel *channel, enum takeover_kind kind, descriptor_t descriptor)
 {
     char name[TAKEOVER_NAME_BYTES];
     takeover_name(name, channel_name(channel), kind);
@@ -117,7 +117,7 @@ bool receiver_moves(const struct channel *channel)
 
 /* ---- one socket ---- */
 
-bool receiver_fits(int descriptor, const struct channel_settings *settings)
+bool receiver_fits(descriptor_t descriptor, const struct channel_settings *settings)
 {
     struct net_receive_options options = receive_options(settings);
     return net_check_receiver(descriptor, &settings->listen) == 0 &&
@@ -127,7 +127,8 @@ bool receiver_fits(int descriptor, const struct channel_settings *settings)
 /* Closes a socket that nobody receives from any more. What had come to it, and the `dropped` before
  * that, counts as dropped. It is not held any longer, so that a manager killed here counts nothing
  * twice. */
-static void give_up(struct channel *channel, int *descriptor, uint32_t dropped, const char *which)
+static void give_up(struct channel *channel, descriptor_t *descriptor, uint32_t dropped,
+                    const char *which)
 {
     uint64_t lost = *descriptor >= 0 ? net_drain(*descriptor) + dropped : 0;
     channel_close_one(descriptor);
@@ -171,7 +172,7 @@ void receiver_open_next(struct channel *channel)
     receiver_close_next(channel);
     if (!moves || channel->draining >= 0)
         return;
-    int opened = net_open_receiver_overlapping(&options, channel->receive);
+    descriptor_t opened = net_open_receiver_overlapping(&options, channel->receive);
     if (opened < 0)
         return; /* tried again, and told of, when the old one has gone */
     channel->next_receive = opened;
@@ -180,7 +181,7 @@ void receiver_open_next(struct channel *channel)
 
 void receiver_close_next(struct channel *channel)
 {
-    int next = channel->next_receive;
+    descriptor_t next = channel->next_receive;
     if (next < 0)
         return;
     channel->next_receive = -1;
@@ -226,7 +227,7 @@ int receiver_prepare(struct channel *channel)
     struct net_receive_options options = receive_options(settings);
     if (channel->receive >= 0)
         return 0;
-    int opened = net_open_receiver(&options);
+    descriptor_t opened = net_open_receiver(&options);
     if (opened < 0) {
         char text[NET_ADDRESS_TEXT_BYTES];
         channel_explain(
@@ -257,7 +258,7 @@ void receiver_give_up(struct channel *channel, bool moves)
     }
 }
 
-void receiver_take_over(struct channel *channel, int newest, int before)
+void receiver_take_over(struct channel *channel, descriptor_t newest, descriptor_t before)
 {
     const struct address *listen = &channel->config.settings.listen;
     if (newest >= 0)

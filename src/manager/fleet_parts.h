@@ -36,8 +36,8 @@ struct channel {
     struct loop_watch ended;
     struct loop_timer timer;
 
-    int receive, next_receive, draining; /* see channel_socket.c; -1: none */
-    int memory;
+    descriptor_t receive, next_receive, draining; /* see channel_socket.c; -1: none */
+    descriptor_t memory;
     struct staging staging;       /* maps `memory`; not while another version's relay works in it */
     struct ledger_shared *ledger; /* of `memory`; NULL: there is none */
 
@@ -155,15 +155,15 @@ bool channel_has_unrecorded_data(const struct channel *channel);
 /* ---- channel_socket.c ---- */
 
 /* Closes *descriptor, if it is open, and puts -1 in its place. */
-void channel_close_one(int *descriptor);
+void channel_close_one(descriptor_t *descriptor);
 /* A copy is held for the next manager in place of what was held under that name; -1: none. */
-void channel_hold(struct channel *channel, enum takeover_kind kind, int descriptor);
+void channel_hold(struct channel *channel, enum takeover_kind kind, descriptor_t descriptor);
 /* The same of its relay's process, for as long as that lives. */
 void channel_hold_process(struct channel *channel);
 /* The same of all its sockets. */
 void receiver_hold(struct channel *channel);
 /* Whether a socket that an earlier manager opened is what the settings want; it is joined so. */
-bool receiver_fits(int descriptor, const struct channel_settings *settings);
+bool receiver_fits(descriptor_t descriptor, const struct channel_settings *settings);
 /* Whether the pending settings need another socket. */
 bool receiver_moves(const struct channel *channel);
 /* Opens that, if it can be opened beside the present one, and closes one for another address. None
@@ -185,7 +185,7 @@ bool receiver_waits(const struct channel *channel, bool moves);
 /* Closes those, and counts what waits as dropped. */
 void receiver_give_up(struct channel *channel, bool moves);
 /* Sorts out what an earlier manager held: the newest socket, and the one before it (-1: none). */
-void receiver_take_over(struct channel *channel, int newest, int before);
+void receiver_take_over(struct channel *channel, descriptor_t newest, descriptor_t before);
 
 /* ---- channel_actions.c: what the machine asks for ---- */
 

@@ -42,7 +42,7 @@ static struct takeover_channel *find_or_make(struct takeover *takeover, const ch
     return found;
 }
 
-static void put(struct takeover_channel *channel, enum takeover_kind kind, int descriptor)
+static void put(struct takeover_channel *channel, enum takeover_kind kind, descriptor_t descriptor)
 {
     descriptor_close(channel->descriptors[kind]);
     channel->descriptors[kind] = descriptor;
@@ -74,7 +74,8 @@ struct takeover_channel *takeover_find(const struct takeover *takeover, const ch
     return NULL;
 }
 
-static bool is_socket(const struct takeover_channel *left, enum takeover_kind kind, int descriptor)
+static bool is_socket(const struct takeover_channel *left, enum takeover_kind kind,
+                      descriptor_t descriptor)
 {
     return left->descriptors[kind] >= 0 &&
            net_cookie(left->descriptors[kind]) == net_cookie(descriptor);

@@ -207,7 +207,11 @@ static void note_health(void)
     if (!world.manager_alive || !world.holder_alive || world.holder_ended_unseen)
         return;
     world.holder_whole = true;
-    if (relay_alive() || !wanted.present || wanted.stopping)
+    /* An old socket that the manager does not know of, as it copied all from the relay, is with
+     * that alone until it is drained. */
+    const struct relay *relay = relay_alive();
+    bool alone = relay && relay->draining && fleet->first && fleet->first->draining < 0;
+    if (!alone && (relay || !wanted.present || wanted.stopping))
         world.down = 0;
 }
 
