@@ -147,12 +147,12 @@ void world_unref_socket(struct socket *socket)
     if (--socket->references > 0 || socket->queued == 0)
         return;
     /* A new address no relay has come to yet is with the manager and the holder alone. */
-    bool both_dead = !world.manager_alive && !world.holder_whole;
-    /* And one that is not wanted any more is counted and closed; a manager can be killed in that.
-     */
-    bool counted =
-        !world.manager_alive && (socket->address != world.wanted_address || world.layout_blocked);
-    if (!is_excused() && (relay_ever(socket) || !(both_dead || counted)))
+    bool both_dead = !relay_ever(socket) && !world.manager_alive && !world.holder_whole;
+    /* And what no relay came up on and is not wanted any more is counted and closed; a manager can
+     * be killed in that. */
+    bool counted = !socket->worked && !world.manager_alive &&
+                   (socket->address != world.wanted_address || world.layout_blocked);
+    if (!is_excused() && !both_dead && !counted)
         world_fail("%u datagrams are lost with socket %llu", socket->queued,
                    (unsigned long long)socket->cookie);
     world.given_up += socket->queued;
