@@ -40,6 +40,7 @@ static struct channel_facts read_facts(struct channel *channel, enum channel_goa
 {
     struct channel_facts facts = {.moves = socket_goes(channel, goal)};
     facts.fits = channel_can_go_on(channel) && (!facts.moves || channel->next_receive >= 0);
+    facts.drains = facts.moves && channel->draining >= 0;
     /* What was begun with a layout that has gone cannot be finished. */
     if (goal == CHANNEL_CHANGE && channel->pending && !channel->config.layout_image)
         return facts;

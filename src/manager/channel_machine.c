@@ -52,10 +52,11 @@ static unsigned wait(struct channel_machine *machine)
     return CHANNEL_ARM;
 }
 
-static unsigned retry_blocked(struct channel_machine *machine, enum channel_step step)
+static unsigned retry_after(struct channel_machine *machine, enum channel_step step,
+                            uint32_t wait_ms)
 {
     machine->step = step;
-    machine->child.wait_ms = CHANNEL_BLOCKED_RETRY_MS;
+    machine->child.wait_ms = wait_ms;
     return CHANNEL_ARM;
 }
 
@@ -114,7 +115,7 @@ static unsigned spawned(struct channel_machine *machine, const struct occurrence
     if (machine->goal == CHANNEL_RUN)
         return 0;
     if (machine->blocked && machine->goal == CHANNEL_CHANGE)
-        return retry_blocked(machine, CHANNEL_BLOCKED);
+        return retry_after(machine, CHANNEL_BLOCKED, CHANNEL_BLOCKED_RETRY_MS);
     machine->drains++;
     return ask(machine, CHANNEL_DRAINING, of);
 }
@@ -161,10 +162,13 @@ static unsigned drain(struct channel_machine *machine, const struct occurrence *
 static unsigned checked(struct channel_machine *machine, const struct occurrence *of)
 {
     machine->blocked = !of->detail;
+    if (of->detail && of->facts->drains) /* it takes the relay but a moment */
+        return retry_after(machine, CHANNEL_BLOCKED, CHANNEL_DRAIN_RETRY_MS);
     if (of->detail)
         return ask(machine, of->facts->fits ? CHANNEL_HANDING_OVER : CHANNEL_DRAINING, of);
     machine->drains = 0; /* the change begins again once it can */
-    return CHANNEL_CLOSE_NEXT | CHANNEL_RESUME | retry_blocked(machine, CHANNEL_BLOCKED);
+    return CHANNEL_CLOSE_NEXT | CHANNEL_RESUME |
+           retry_after(machine, CHANNEL_BLOCKED, CHANNEL_BLOCKED_RETRY_MS);
 }
 
 /* The change became another one while the relay was on its way out. */
@@ -193,7 +197,7 @@ static unsigned died(struct channel_machine *machine, const struct occurrence *o
     if (todo & CHILD_ARM)
         return wait(machine);
     if (machine->goal == CHANNEL_CHANGE) /* it could not work with the settings that are to go */
-        return retry_blocked(machine, CHANNEL_WAITING);
+        return retry_after(machine, CHANNEL_WAITING, CHANNEL_BLOCKED_RETRY_MS);
     machine->step = CHANNEL_ABSENT;
     return CHANNEL_DISARM;
 }

@@ -20,12 +20,11 @@
 
 #include "manager/child.h"
 
-#define CHANNEL_DRAINS_MAX 3u /* relays in a row that end without having drained */
-#define CHANNEL_BLOCKED_RETRY_MS                                                                   \
-    1000u                            /* how often it is looked whether a relay can be replaced     \
-                                      */
-#define CHANNEL_GRACE_MS      10000u /* what a relay that is to end is given ... */
-#define CHANNEL_STOP_GRACE_MS 15000u /* ... and where all are to */
+#define CHANNEL_DRAINS_MAX       3u     /* relays in a row that end without having drained */
+#define CHANNEL_BLOCKED_RETRY_MS 1000u  /* how often it is tried to replace a relay at last */
+#define CHANNEL_DRAIN_RETRY_MS   100u   /* and where the last socket is not drained yet */
+#define CHANNEL_GRACE_MS         10000u /* what a relay that is to end is given ... */
+#define CHANNEL_STOP_GRACE_MS    15000u /* ... and where all are to */
 
 enum channel_goal {
     CHANNEL_RUN,
@@ -79,6 +78,7 @@ struct channel_facts {
     bool fits;       /* the next relay can go on with what this one has in memory, in its open file
                         and in its sockets */
     bool moves;      /* its socket is not the next one's, or there is to be none */
+    bool drains;     /* it moves, but the socket before is still being drained */
     bool unrecorded; /* datums are in memory alone, or a file is open */
     bool waiting;    /* datagrams wait in a socket that is to be closed */
 };

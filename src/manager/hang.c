@@ -104,7 +104,8 @@ void fleet_pulse_due(void *context)
     uint64_t pause_ns =
         (look_for_hangs(fleet, now_ns) ? FLEET_SUSPECT_MS : FLEET_PULSE_MS) * NS_PER_MS;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
-        receiver_close_drained(channel);
+        if (receiver_close_drained(channel) && channel->machine.step == CHANNEL_BLOCKED)
+            channel_step(channel, CHANNEL_DUE, 0); /* it may be replaced now */
         if (channel->draining >= 0 && channel_is_busy(channel))
             pause_ns = DRAIN_LOOK_NS;
     }

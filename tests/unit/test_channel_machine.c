@@ -105,6 +105,14 @@ static void test_blocked(void **state)
     assert_int_equal(step(&machine, CHANNEL_DUE, 0, &moved), CHANNEL_PREFLIGHT);
     step(&machine, CHANNEL_CHECKED, false, &moved);
     step(&machine, CHANNEL_SPAWNED, 0, &moved);
+    /* Where the last socket is still being drained, it is waited for; nobody is told of that. */
+    const struct channel_facts drains = {.moves = true, .drains = true, .unrecorded = true};
+    struct channel_machine other_machine = at_work();
+    step(&other_machine, CHANNEL_WANTED, CHANNEL_CHANGE, &drains);
+    assert_int_equal(step(&other_machine, CHANNEL_CHECKED, true, &drains), CHANNEL_ARM);
+    assert_false(other_machine.blocked);
+    assert_int_equal(step(&other_machine, CHANNEL_DUE, 0, &moved), CHANNEL_PREFLIGHT);
+    assert_true(step(&other_machine, CHANNEL_CHECKED, true, &moved) & CHANNEL_HAND_OVER);
     /* Called off. */
     assert_int_equal(step(&machine, CHANNEL_WANTED, CHANNEL_RUN, &nothing),
                      CHANNEL_DISARM | CHANNEL_CLOSE_NEXT | CHANNEL_RESUME);
