@@ -12,7 +12,7 @@ static const struct verb verbs[] = {
     {"run", "the manager: starts the fleet and looks after it", verb_run_help, verb_run},
     {"check", "validates a configuration", verb_check_help, verb_check},
     {"status", "the fleet, losses first", verb_status_help, verb_status},
-    {"reload", "puts a changed configuration in force", verb_reload_help, verb_reload},
+    {"reload", "applies a changed configuration", verb_reload_help, verb_reload},
     {"restart", "replaces a channel's relay", verb_restart_help, verb_restart},
     {"doctor", "can this machine do what the configuration asks?", verb_doctor_help, verb_doctor},
     {"stop", "ends the fleet, everything flushed", verb_stop_help, verb_stop},

@@ -359,7 +359,7 @@ static void print_commands(const struct units *units)
 {
     const struct config *config = units->config;
     bool stop = false, enable = false, restart = false, records = false;
-    printf("\n%s\n", units->write ? "To put it in force:" : "Then, to put it in force:");
+    printf("\n%s\n", units->write ? "To apply it:" : "Then, to apply it:");
     for (uint32_t i = 0; i < config->channel_count; i++)
         records = records || config->channels[i].settings.directory[0];
     if (records && !is_below(config->directory, UNITS_STATE)) {

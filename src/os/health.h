@@ -51,7 +51,7 @@ int health_owns(const struct address *address);
 /* Whether somebody on this host has joined `group` on the interface. 1, 0, or a negative errno. */
 int health_joined(const struct address *group, const char *interface);
 
-/* Reverse path filtering of IPv4 in force on the interface: 0 off, 1 strict, 2 loose; or a negative
+/* Reverse path filtering of IPv4 on the interface: 0 off, 1 strict, 2 loose; or a negative
  * errno. */
 int health_path_filter(const char *interface);
 

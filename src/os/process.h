@@ -115,7 +115,7 @@ int process_find_program(const char *name, char *path, size_t path_bytes);
  * errno. */
 int process_own_program(char *path, size_t path_bytes);
 
-/* Raises the limit of open descriptors to what the system allows us. Returns the limit in force. */
+/* Raises the limit of open descriptors to what the system allows us. Returns the current limit. */
 uint64_t process_raise_descriptor_limit(void);
 /* How people set that limit here: "ulimit -n, ..." */
 const char *process_descriptor_limit_words(void);
