@@ -28,7 +28,7 @@ static bool socket_goes(const struct channel *channel, enum channel_goal goal)
     case CHANNEL_CHANGE:
         return receiver_moves(channel);
     case CHANNEL_STOP: /* who starts us again may want what has come; systemd holds it for that */
-        return !holder_is_system(channel->fleet->holder);
+        return channel->removed || !holder_is_system(channel->fleet->holder);
     case CHANNEL_REMOVE:
     case CHANNEL_GOALS:
         break;

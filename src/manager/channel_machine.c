@@ -4,8 +4,6 @@
 
 #include <stddef.h>
 
-#include "base/check.h"
-
 struct occurrence {
     enum channel_event event;
     long detail;
@@ -267,7 +265,6 @@ unsigned channel_machine_step(struct channel_machine *machine, enum channel_even
     const struct occurrence of = {event, detail, facts, now_ms};
     cell *does = happened[event][machine->step];
     if (event == CHANNEL_WANTED) {
-        CHECK(machine->step != CHANNEL_STARTING);
         machine->goal = (enum channel_goal)detail;
         machine->drains = 0;
         does = wanted[machine->goal][machine->step];

@@ -60,7 +60,8 @@ static void free_pending(struct channel *channel)
     channel->pending = NULL;
 }
 
-void fleet_forget(struct channel *channel)
+/* Takes the channel out of the list, closes what it has open, frees it. No relay is there. */
+static void fleet_forget(struct channel *channel)
 {
     loop_disarm(&channel->timer);
     loop_unwatch(channel->fleet->options.loop, &channel->ended);
@@ -316,6 +317,7 @@ void fleet_stop(struct fleet *fleet)
 {
     fleet->stopping = fleet->busy = true;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
+        channel->removed = channel->machine.goal == CHANNEL_REMOVE;
         channel_want(channel, CHANNEL_STOP);
         fleet->unclean_ends += channel->machine.step == CHANNEL_ABSENT && channel->given_up;
     }

@@ -30,6 +30,7 @@ struct channel {
     uint64_t layout_digest; /* of a layout that was taken over without its file; else 0 */
     bool marked;            /* the next configuration has it: mark and sweep */
     bool await_ready;       /* started by the last fleet_apply or fleet_restart, not yet ready */
+    bool removed;           /* was being removed when the fleet was to stop */
     bool restart_pending;   /* to be replaced with all others: it may be an older program */
 
     struct process process;
@@ -109,8 +110,6 @@ struct channel *fleet_make_channel(struct fleet *fleet, const struct config_chan
 struct channel *fleet_find(const struct fleet *fleet, const char *name);
 /* Moves the channel to the end of the list, so that the list takes the configuration's order. */
 void fleet_move_last(struct fleet *fleet, struct channel *channel);
-/* Takes the channel out of the list, closes what it has open, frees it. No relay is there. */
-void fleet_forget(struct channel *channel);
 /* Tells, once, that nothing is being stopped or replaced any more. */
 void fleet_settle(struct fleet *fleet);
 /* Forgets the channels that were removed and have come to their end. */

@@ -130,14 +130,16 @@ static bool join_other(struct channel *channel)
 static void tell_end(const struct channel *channel, long id, const char *how, bool asked)
 {
     const struct channel_machine *machine = &channel->machine;
-    if (machine->step == CHANNEL_WAITING && machine->child.wait_ms >= CHILD_WAIT_FIRST_MS)
+    if (asked)
+        log_line("%s: relay %ld %s, as asked", channel_name(channel), id, how);
+    else if (machine->step == CHANNEL_WAITING && machine->child.wait_ms >= CHILD_WAIT_FIRST_MS)
         log_line("%s: relay %ld %s without having done any work; next try in %u s",
                  channel_name(channel), id, how, machine->child.wait_ms / 1000);
     else if (machine->child.state == CHILD_FAILED && !channel->timer.link_from)
         log_line("%s: relay %ld %s; not started again before a reload or restart",
                  channel_name(channel), id, how);
     else
-        log_line("%s: relay %ld %s%s", channel_name(channel), id, how, asked ? ", as asked" : "");
+        log_line("%s: relay %ld %s", channel_name(channel), id, how);
 }
 
 static void relay_ended(void *context, unsigned events)

@@ -22,7 +22,9 @@
 
 #define RUNTIME_LOOK_NS (1000 * NS_PER_MS) /* how often it is looked whether it is still there */
 
-struct config *manager_read_configuration(const char *path, char **text)
+/* NULL with the messages in `*text` if it is not valid, else with the warnings. `*text` is the
+ * caller's; NULL when out of memory. */
+static struct config *read_configuration(const char *path, char **text)
 {
     struct config *config = NULL;
     struct text messages = {0};
@@ -46,7 +48,7 @@ struct config *manager_read_configuration(const char *path, char **text)
 
 struct config *manager_read_successor(const struct manager *manager, char **text)
 {
-    struct config *config = manager_read_configuration(manager->path, text);
+    struct config *config = read_configuration(manager->path, text);
     if (!config || strcmp(config->runtime, manager->config->runtime) == 0)
         return config;
     free(*text);
@@ -345,7 +347,7 @@ static bool always(void *context)
 static void recall_layouts(struct fleet *fleet, const char *path)
 {
     char *text = NULL;
-    struct config *config = manager_read_configuration(path, &text);
+    struct config *config = read_configuration(path, &text);
     if (config)
         fleet_recall(fleet, config);
     config_free(config);
@@ -408,7 +410,7 @@ int manager_run(const char *path, bool renew)
         process_own_program(manager.self, sizeof manager.self) < 0)
         return EXIT_CODE_FAILED;
     char *text = NULL;
-    manager.config = manager_read_configuration(path, &text);
+    manager.config = read_configuration(path, &text);
     log_text(text ? text : "out of memory");
     free(text);
     if (!manager.config)

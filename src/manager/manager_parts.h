@@ -47,9 +47,6 @@ struct manager {
 
 /* ---- manager.c ---- */
 
-/* Reads and checks the configuration. NULL with the messages in `*text` if it is not valid, else
- * with the warnings. `*text` is the caller's; NULL when out of memory. */
-struct config *manager_read_configuration(const char *path, char **text);
 /* The same, and NULL too if it cannot take the place of the current one. */
 struct config *manager_read_successor(const struct manager *manager, char **text);
 /* Tells once, before it hurts, that there are not descriptors enough for all channels. */

@@ -173,8 +173,7 @@ static int survey_file(void *context, const char *name)
         return 0;
     char pin_name[300];
     snprintf(pin_name, sizeof pin_name, "%.280s.pin", name);
-    bool fixed = read.stage == RECORDING_PART ||
-                 storage_look(survey->folder, pin_name, &pin) == 0;
+    bool fixed = read.stage == RECORDING_PART || storage_look(survey->folder, pin_name, &pin) == 0;
     struct retention_file *files =
         room_grow(survey->files, &survey->file_room, survey->file_count + 1, sizeof *files);
     survey->files = files ? files : survey->files;

@@ -365,10 +365,13 @@ int relay_work(struct relay *relay)
 void relay_report(const struct relay *relay)
 {
     struct counters counters;
+    char dropped[24] = "unknown how many";
     staging_read(&relay->staging, &counters);
-    log_line("stopped: %" PRIu64 " datagrams received, %" PRIu64 " rejected, %" PRIu64
+    if (counters.datagrams_dropped < COUNT_UNKNOWN)
+        snprintf(dropped, sizeof dropped, "%" PRIu64, counters.datagrams_dropped);
+    log_line("stopped: %" PRIu64 " datagrams received, %" PRIu64 " rejected, %s"
              " dropped by the kernel; %" PRIu64 " datums recorded, %" PRIu64 " not",
-             counters.datagrams_received, counters.datagrams_rejected, counters.datagrams_dropped,
+             counters.datagrams_received, counters.datagrams_rejected, dropped,
              counters.datums_recorded, counters.datums_unrecorded);
 }
 
