@@ -442,7 +442,7 @@ int tail_next(struct tail *tail, struct tail_event *event)
     }
 }
 
-int tail_seek_time(struct tail *tail, uint64_t from_ns)
+int tail_seek_time(struct tail *tail, uint64_t number, uint64_t from_ns)
 {
     struct catalog followed = {0};
     struct search_hit *hits = NULL;
@@ -450,7 +450,7 @@ int tail_seek_time(struct tail *tail, uint64_t from_ns)
     size_t hit_count;
     const struct time_span span = {from_ns, UINT64_MAX};
     uint64_t highest;
-    tail_seek(tail, &(struct tail_position){0});
+    tail_seek(tail, &(struct tail_position){.number = number});
     int status = look_around(tail);
     if (status < 0 || tail->catalog.count == 0)
         return status;
@@ -458,10 +458,12 @@ int tail_seek_time(struct tail *tail, uint64_t from_ns)
     if (followed.files == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < tail->catalog.count; i++)
-        if (is_followed(tail, &tail->catalog.files[i]))
+        if (is_followed(tail, &tail->catalog.files[i]) &&
+            tail->catalog.files[i].name.number >= number)
             followed.files[followed.count++] = tail->catalog.files[i];
     status = search_catalog(&followed, &span, &hits, &hit_count, &cost);
-    if (status == 0 && hit_count > 0)
+    if (status == 0 && hit_count > 0 &&
+        (number == 0 || followed.files[0].name.number == number)) /* else it has gone: a fault */
         tail_seek(tail, &(struct tail_position){.number = followed.files[hits[0].file].name.number,
                                                 .block = hits[0].block});
     file_from(tail, 0, 0, &highest);

@@ -57,9 +57,9 @@ int tail_open(struct tail **tail, const char *folder, const char *channel,
 /* Goes on at `position`. Where its file has gone, with the next one, after a fault. */
 void tail_seek(struct tail *tail, const struct tail_position *position);
 
-/* Goes on with what came in at `from_ns` or later, as archive/history.h has it, of the files that
- * are there now; of later ones with all. 0 or a negative errno. */
-int tail_seek_time(struct tail *tail, uint64_t from_ns);
+/* Goes on with what came in at `from_ns` or later, as archive/history.h has it, of the files from
+ * `number` on (0: of all) that are there now; of later ones with all. 0 or a negative errno. */
+int tail_seek_time(struct tail *tail, uint64_t number, uint64_t from_ns);
 
 /* Goes on behind all that is there now. 0 or a negative errno. */
 int tail_seek_end(struct tail *tail);

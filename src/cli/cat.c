@@ -41,7 +41,7 @@ const char verb_cat_help[] =
     "  --to T              ... and what came in at T or later\n"
     "                      (T: " TIMESTAMP_FORMS ")\n"
     "  --follow            go on with what is recorded from now on, or since T, of the channel\n"
-    "                      whose folder it is; with a FILE, from its begin on. Ends with Ctrl-C\n"
+    "                      whose folder it is; with a FILE, only from there on. Ends with Ctrl-C\n"
     "  --count N           stop after N datums of all files together\n"
     "  --fields PATH,...   only these fields, dotted for nested records ('flotilla schema' lists\n"
     "                      them), where they stand in the whole datum; what is not there is null\n"
@@ -251,7 +251,7 @@ static int follow(struct cat *cat, const char *path)
         return code;
     interrupt_install();
     if (cat->span.from_ns > 0)
-        status = tail_seek_time(tail, cat->span.from_ns);
+        status = tail_seek_time(tail, number, cat->span.from_ns);
     else if (number > 0)
         tail_seek(tail, &(struct tail_position){.number = number});
     else if (!cat->from_given)
@@ -283,12 +283,16 @@ int verb_cat(int argc, char **argv)
         return verb_usage(argv[0], "which FILE?");
     if (cat.follow && (files > 1 || cat.schema_only || cat.span.to_ns != UINT64_MAX))
         return verb_usage(argv[0], "--follow takes one FILE or FOLDER, and no --schema or --to");
+    cat.from_given = cat.span.from_ns != UINT64_MAX;
+    cat.span.from_ns = cat.from_given ? cat.span.from_ns : 0;
+    if (recording_check_span(argv[0], &cat.span) != EXIT_OK)
+        return EXIT_USAGE;
+    if (cat.schema_only && (cat.fields.given != NULL || cat.left != UINT64_MAX))
+        return verb_usage(argv[0], "--schema prints no datums: no --fields or --count");
     if (!fields_parse(&cat.fields, argv[0])) {
         fields_free(&cat.fields);
         return EXIT_USAGE;
     }
-    cat.from_given = cat.span.from_ns != UINT64_MAX;
-    cat.span.from_ns = cat.from_given ? cat.span.from_ns : 0;
     int code = cat.follow ? follow(&cat, argv[1]) : cat_past(&cat, files, argv + 1);
     fields_free(&cat.fields);
     json_text_free(&cat.text);

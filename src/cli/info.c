@@ -323,6 +323,8 @@ int verb_info(int argc, char **argv)
     info.all = info.span.from_ns == 0 && info.span.to_ns == UINT64_MAX;
     if (info.count && !info.all)
         return verb_usage(argv[0], "--count is for whole files, without --from and --to");
+    if (recording_check_span(argv[0], &info.span) != EXIT_OK)
+        return EXIT_USAGE;
     info.brief = recording_any_folder(files, argv + 1);
     int code = recording_list(&catalog, files, argv + 1, CATALOG_ALL);
     int status = find_files(&info, &catalog, &hits, &hit_count);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The reader behind a verb's table of options. An option given twice keeps its last value.
+ * The reader behind a verb's table of options. An option given twice keeps its last value, but for
+ * OPTION_PLACE_OR_TIME.
  * Relies on argv being the verb's own to rearrange. */
 #include "cli/options.h"
 
@@ -53,14 +54,18 @@ static int take_value(const struct option_rule *rule, const char *verb, char *va
         break;
     case OPTION_PLACE_OR_TIME: {
         struct option_place_or_time *into = rule->into;
-        if (timestamp_read(value, clock_realtime_ns(), &into->ns) < 0)
-            into->place = value;
+        bool is_time = timestamp_read(value, clock_realtime_ns(), &into->ns) == 0;
+        if (is_time ? into->ns_given : into->place != NULL)
+            wanted = is_time ? "one time" : "one file or address";
+        into->ns_given = into->ns_given || is_time;
+        into->place = is_time ? into->place : value;
         break;
     }
     }
     if (wanted == NULL)
         return 0;
-    verb_usage(verb, "--%s needs %s, not \"%s\"", rule->name, wanted, value);
+    verb_usage(verb, "--%s needs %s, not %s\"%s\"", rule->name, wanted,
+               rule->kind == OPTION_PLACE_OR_TIME ? "also " : "", value);
     return -1;
 }
 

@@ -5,6 +5,7 @@
 #ifndef FLOTILLA_CLI_OPTIONS_H
 #define FLOTILLA_CLI_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,10 +19,12 @@ enum option_kind {
     OPTION_PLACE_OR_TIME, /* into: struct option_place_or_time; what is no time is a place */
 };
 
-/* Of an option that may be given twice: once with a file or address, once with a time. */
+/* Of an option that may be given twice: once with a file or address, once with a time. Another of
+ * the same kind is an error. */
 struct option_place_or_time {
     char *place; /* NULL: not given */
     uint64_t ns;
+    bool ns_given;
 };
 
 struct option_rule {

@@ -24,6 +24,11 @@ int recording_list(struct catalog *catalog, int count, char *const *paths, enum 
     return code;
 }
 
+int recording_check_span(const char *verb, const struct time_span *span)
+{
+    return span->from_ns <= span->to_ns ? EXIT_OK : verb_usage(verb, "--from is later than --to");
+}
+
 bool recording_any_folder(int count, char *const *paths)
 {
     struct storage_entry entry;

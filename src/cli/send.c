@@ -385,6 +385,8 @@ static int check_options(const struct send_options *options, int words, const ch
         return verb_usage(verb, "--time and --sequence are for --schema without --from");
     if ((options->span.from_ns != 0 || options->span.to_ns != UINT64_MAX) && options->from == NULL)
         return verb_usage(verb, "--from T and --to T choose from what --from FILE names");
+    if (recording_check_span(verb, &options->span) != EXIT_OK)
+        return EXIT_USAGE;
     if (options->to != NULL && net_read_address(options->to, to) < 0)
         return verb_usage(verb,
                           "--to needs ADDRESS:PORT or [v6]:PORT, or a time (" TIMESTAMP_FORMS

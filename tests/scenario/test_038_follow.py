@@ -225,6 +225,26 @@ def test_038_blocks_that_are_written_again_come_once(rng, tmp_path, follow):
                           list(range(40)) + list(range(50, 60)))
 
 
+def test_038_from_a_time_on_in_a_file(rng, tmp_path, follow):
+    """Of the files from the given one on; one that has gone is told of."""
+    folder, second = tmp_path / "c", 1_000_000_000
+    folder.mkdir()
+    files = [Recording(rng, folder, number) for number in range(1, 5)]
+    for index, file in enumerate(files):
+        for block in range(2):
+            first = 20 * index + 10 * block
+            file.block(range(first, first + 10), (first + 1) * second)
+        file.end()
+    for start, since, first in (2, 1, 40), (1, 31, 30), (0, 71, 70):
+        one = follow(tmp_path, files[start].path, "--from", since)
+        one.wait_for(80 - first)
+        once_and_in_order(one.stop(), 80 - first, first)
+    files[1].path.unlink()
+    one = follow(tmp_path, files[1].path, "--from", 1)
+    one.wait_for(40)
+    once_and_in_order(one.stop(code=1), 40, 40)
+
+
 def test_038_files_that_go_are_told(rng, tmp_path, follow):
     folder = tmp_path / "c"
     folder.mkdir()

@@ -329,8 +329,15 @@ def test_039_a_slow_channel_by_its_time_field():
     (["cat", "--follow", "x", "y"], "--follow takes one FILE"),
     (["send", "c", "--to", "tomorrow"], "a CHANNEL says where to send"),
     (["send", "--to", "tomorrow", "--schema", "x"], 'or a time .*, not "tomorrow"'),
+    (["send", "c", "--from", "x", "--from", "y"], '--from needs one file .*, not also "y"'),
+    (["send", "c", "--from", "x", "--to", "1", "--to", "2"], '--to needs one time, not also "2"'),
+    (["send", "c", "--from", "x", "--from", "2", "--to", "1"], "--from is later than --to"),
+    (["cat", "x", "--from", "2", "--to", "1"], "--from is later than --to"),
+    (["info", "x", "--from", "2", "--to", "1"], "--from is later than --to"),
+    (["cat", "x", "--schema", "--fields", "a"], "--schema prints no datums"),
+    (["cat", "x", "--schema", "--count", "1"], "--schema prints no datums"),
 ])
-def test_039_what_is_no_time_is_told(words, what):
+def test_039_what_is_not_heeded_is_told(words, what):
     assert re.search(what, flotilla(*words, check=2).stderr)
 
 
