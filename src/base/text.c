@@ -56,6 +56,11 @@ void text_add_bytes(struct text *text, const void *bytes, size_t byte_count)
     text->at[text->bytes] = '\0';
 }
 
+void text_add_string(struct text *text, const char *string)
+{
+    text_add_bytes(text, string, strlen(string));
+}
+
 void text_add_char(struct text *text, char letter)
 {
     text_add_bytes(text, &letter, 1);
@@ -86,6 +91,12 @@ void text_free(struct text *text)
 {
     free(text->at);
     *text = (struct text){0};
+}
+
+void text_clear(struct text *text)
+{
+    text->bytes = 0;
+    text->failed = false;
 }
 
 char *text_copy(const char *text)

@@ -19,6 +19,7 @@ struct text {
 /* Adds at the end. */
 void text_add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_add_bytes(struct text *text, const void *bytes, size_t byte_count);
+void text_add_string(struct text *text, const char *string);
 void text_add_char(struct text *text, char letter);
 
 /* The text, from malloc and the caller's, also where nothing was added; NULL if it is not all
@@ -27,6 +28,8 @@ char *text_take(struct text *text);
 /* Prints it and frees it; what there was no memory for is told. */
 void text_print(struct text *text, FILE *out);
 void text_free(struct text *text);
+/* Empties it and keeps its memory. */
+void text_clear(struct text *text);
 
 /* A copy from malloc; NULL without memory. */
 char *text_copy(const char *text);

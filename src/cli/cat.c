@@ -63,17 +63,17 @@ struct cat {
     struct catalog catalog;
     struct history *history;
     struct fields fields;
-    struct json_text text;
+    struct text text;
 };
 
 /* Prints one datum. False when that was not possible, after telling why or with stdout's error. */
 static bool print_datum(struct cat *cat, struct span datum)
 {
     size_t bytes;
-    json_text_clear(&cat->text);
+    text_clear(&cat->text);
     enum reject reason = fields_write(&cat->fields, datum, &bytes, &cat->text);
     CHECK(reason == REJECT_NONE && bytes == datum.bytes); /* it has been checked */
-    json_text_add(&cat->text, "\n", 1);
+    text_add_bytes(&cat->text, "\n", 1);
     if (cat->text.failed)
         fprintf(stderr, "flotilla cat: no memory for a datum of %zu bytes\n", datum.bytes);
     cat->left--;
@@ -295,7 +295,7 @@ int verb_cat(int argc, char **argv)
     }
     int code = cat.follow ? follow(&cat, argv[1]) : cat_past(&cat, files, argv + 1);
     fields_free(&cat.fields);
-    json_text_free(&cat.text);
+    text_free(&cat.text);
     /* Who followed and closed the pipe has seen enough. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && !(cat.follow && output_is_unread())) {
         fprintf(stderr, "flotilla cat: could not write all of the output\n");

@@ -62,7 +62,7 @@ bool fields_begin(struct fields *fields, const struct schema_file *schema, char 
 }
 
 enum reject fields_write(struct fields *fields, struct span bytes, size_t *datum_bytes,
-                         struct json_text *text)
+                         struct text *text)
 {
     if (fields->given == NULL)
         return datum_write_json(schema_root(fields->schema), bytes, datum_bytes, text);

@@ -31,7 +31,7 @@ bool fields_begin(struct fields *fields, const struct schema_file *schema, char 
 
 /* As datum_write_json, with the given fields only (columns_write_json). */
 enum reject fields_write(struct fields *fields, struct span bytes, size_t *datum_bytes,
-                         struct json_text *text);
+                         struct text *text);
 
 void fields_free(struct fields *fields);
 

@@ -51,7 +51,7 @@ struct listener {
     bool json;
     uint64_t left; /* datums still to print */
     struct fields fields;
-    struct json_text text;
+    struct text text;
 };
 
 static char *source_text(char text[NET_ADDRESS_TEXT_BYTES], const struct net_message *message)
@@ -61,7 +61,7 @@ static char *source_text(char text[NET_ADDRESS_TEXT_BYTES], const struct net_mes
     return net_write_address(text, &source);
 }
 
-static void add_origin(struct json_text *text, const struct net_message *message)
+static void add_origin(struct text *text, const struct net_message *message)
 {
     char words[CLOCK_TEXT_BYTES + NET_ADDRESS_TEXT_BYTES + 16], source[NET_ADDRESS_TEXT_BYTES];
     struct calendar at;
@@ -69,7 +69,7 @@ static void add_origin(struct json_text *text, const struct net_message *message
     int bytes = snprintf(words, sizeof(words), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ %s ", at.year,
                          at.month, at.day, at.hour, at.minute, at.second, at.nanosecond / 1000,
                          source_text(source, message));
-    json_text_add(text, words, bytes > 0 ? (size_t)bytes : 0);
+    text_add_bytes(text, words, bytes > 0 ? (size_t)bytes : 0);
 }
 
 /* Prints an opaque datagram as what its channel records of it. */
@@ -84,13 +84,13 @@ static int print_opaque(struct listener *listener, const struct net_message *mes
     if (message->bytes.bytes > 0)
         memcpy(datum + front, message->bytes.at, message->bytes.bytes);
     size_t bytes;
-    json_text_clear(&listener->text);
+    text_clear(&listener->text);
     if (!listener->json)
         add_origin(&listener->text, message);
     enum reject reason =
         fields_write(&listener->fields, (struct span){datum, front + message->bytes.bytes}, &bytes,
                      &listener->text);
-    json_text_add(&listener->text, "\n", 1);
+    text_add_bytes(&listener->text, "\n", 1);
     listener->left--;
     return reason != REJECT_NONE || listener->text.failed ||
                    fwrite(listener->text.at, 1, listener->text.bytes, stdout) < listener->text.bytes
@@ -111,7 +111,7 @@ static int print_datagram(struct listener *listener, const struct net_message *m
     size_t bytes = 0;
     const struct framing *framing = &listener->subject->framing;
     while (reason == REJECT_NONE && rest.bytes > 0 && listener->left > 0) {
-        json_text_clear(&listener->text);
+        text_clear(&listener->text);
         if (!listener->json)
             add_origin(&listener->text, message);
         reason = framing_check(framing, rest);
@@ -124,7 +124,7 @@ static int print_datagram(struct listener *listener, const struct net_message *m
             reason = REJECT_TRAILING; /* no number of datums without bytes uses the rest up */
         if (reason != REJECT_NONE)
             break;
-        json_text_add(&listener->text, "\n", 1);
+        text_add_bytes(&listener->text, "\n", 1);
         if (listener->text.failed ||
             fwrite(listener->text.at, 1, listener->text.bytes, stdout) < listener->text.bytes)
             return EXIT_FAILED;
@@ -280,7 +280,7 @@ out:
         descriptor_close(descriptor);
     if (memory != NULL)
         private_memory_unmap(memory, net_batch_bytes(LISTEN_MESSAGES));
-    json_text_free(&listener.text);
+    text_free(&listener.text);
     fields_free(&listener.fields);
     subject_close(&subject);
     return code;

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/nearest.h"
+#include "base/text.h"
 #include "os/path.h"
 
 #define CHANNELS_MAX 10000
@@ -231,16 +232,13 @@ static void read_channel(struct loader *loader, const struct config_node *node)
     char message[CONFIG_MESSAGE_BYTES];
     if (node->duplicate || node->key->refused)
         return;
-    if (loader->draft_count == loader->draft_room) {
-        size_t room = loader->draft_room == 0 ? 16 : loader->draft_room * 2;
-        struct draft *drafts = realloc(loader->drafts, room * sizeof *drafts);
-        if (drafts == NULL) {
-            loader->no_memory = true;
-            return;
-        }
-        loader->drafts = drafts;
-        loader->draft_room = room;
+    struct draft *drafts =
+        room_grow(loader->drafts, &loader->draft_room, loader->draft_count + 1, sizeof *drafts);
+    if (drafts == NULL) {
+        loader->no_memory = true;
+        return;
     }
+    loader->drafts = drafts;
     struct draft *draft = &loader->drafts[loader->draft_count];
     *draft = loader->defaults;
     struct config_channel *values = &draft->values;

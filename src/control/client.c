@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "channel/settings.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -149,33 +150,29 @@ static int send_line(int descriptor, const char *text)
 static char *read_to_end(int descriptor, uint64_t timeout_ms, size_t *bytes, int *status)
 {
     uint64_t end_ns = clock_monotonic_ns() + timeout_ms * NS_PER_MS;
-    char *text = NULL;
-    size_t used = 0, room = 0;
+    char piece[16384];
+    struct text text = {0};
     for (;;) {
-        if (used == room) {
-            room = room ? room * 2 : 16384;
-            char *more = room <= CONTROL_REPLY_BYTES_MAX ? realloc(text, room) : NULL;
-            if (!more) {
-                *status = -EFBIG;
-                break;
-            }
-            text = more;
-        }
         uint64_t now_ns = clock_monotonic_ns();
         *status = local_wait(descriptor, now_ns < end_ns ? (end_ns - now_ns) / NS_PER_MS : 0);
         if (*status < 0)
             break;
-        long got = local_read(descriptor, text + used, room - used);
-        if (got == 0 || (got == -ECONNRESET && used && text[used - 1] == '\n')) {
-            *bytes = used;
-            return text;
+        long got = local_read(descriptor, piece, sizeof piece);
+        if (got == 0 || (got == -ECONNRESET && text.bytes && text.at[text.bytes - 1] == '\n')) {
+            *bytes = text.bytes;
+            *status = -ENOMEM; /* where there is nothing to return */
+            return text_take(&text);
         }
         *status = (int)got;
         if (got < 0)
             break;
-        used += (size_t)got;
+        text_add_bytes(&text, piece, (size_t)got);
+        if (text.failed || text.bytes > CONTROL_REPLY_BYTES_MAX) {
+            *status = -EFBIG;
+            break;
+        }
     }
-    free(text);
+    text_free(&text);
     return NULL;
 }
 

@@ -11,36 +11,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 #define CRC64_EMPTY 0xc15d213aa4d7a795u
 
 struct writer {
-    char *text;
-    size_t bytes, room;
+    struct text text;
     bool *written; /* by schema.node: the named types that stand in the text already */
     int status;
 };
 
 static void add(struct writer *writer, const char *text)
 {
-    size_t bytes = strlen(text);
-    if (writer->status < 0)
-        return;
-    if (bytes > CANONICAL_BYTES_MAX - writer->bytes) {
+    if (writer->status == 0 && strlen(text) > CANONICAL_BYTES_MAX - writer->text.bytes)
         writer->status = -EFBIG;
-        return;
-    }
-    if (writer->room - writer->bytes <= bytes) {
-        size_t room = 2 * (writer->bytes + bytes) + 256;
-        char *grown = realloc(writer->text, room);
-        if (grown == NULL) {
-            writer->status = -ENOMEM;
-            return;
-        }
-        writer->text = grown;
-        writer->room = room;
-    }
-    memcpy(writer->text + writer->bytes, text, bytes + 1);
-    writer->bytes += bytes;
+    if (writer->status == 0)
+        text_add_string(&writer->text, text);
+    if (writer->text.failed)
+        writer->status = -ENOMEM;
 }
 
 /* Names and symbols are letters, digits, _ and dots: nothing in them needs an escape. */
@@ -136,12 +124,12 @@ int schema_canonical(const struct schema_file *file, char **text, size_t *bytes)
     add_type(&writer, schema_root(file));
     free(writer.written);
     if (writer.status < 0) {
-        free(writer.text);
+        text_free(&writer.text);
         return writer.status;
     }
-    *text = writer.text;
-    *bytes = writer.bytes;
-    return 0;
+    *bytes = writer.text.bytes;
+    *text = text_take(&writer.text);
+    return *text == NULL ? -ENOMEM : 0;
 }
 
 uint64_t canonical_crc64(struct span bytes)

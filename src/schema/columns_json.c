@@ -10,13 +10,8 @@
 struct printer {
     const struct columns *columns;
     struct column_value *values; /* of the columns; behind them, room for items */
-    struct json_text *text;
+    struct text *text;
 };
-
-static void add_text(struct printer *printer, const char *characters)
-{
-    json_text_add(printer->text, characters, strlen(characters));
-}
 
 static void print_items(struct printer *printer, const struct column *column,
                         const struct column_value *value)
@@ -24,18 +19,18 @@ static void print_items(struct printer *printer, const struct column *column,
     struct column_items items = column_items(column, value);
     struct column_value *values = printer->values + printer->columns->count;
     bool first = true;
-    add_text(printer, items.is_map ? "{" : "[");
+    text_add_string(printer->text, items.is_map ? "{" : "[");
     while (column_items_next(&items, values)) {
         if (!first)
-            add_text(printer, ", ");
+            text_add_string(printer->text, ", ");
         first = false;
         if (items.is_map) {
-            json_text_string(printer->text, items.key);
-            add_text(printer, ": ");
+            json_add_string(printer->text, items.key);
+            text_add_string(printer->text, ": ");
         }
         columns_write_json(items.columns, values, printer->text);
     }
-    add_text(printer, items.is_map ? "}" : "]");
+    text_add_string(printer->text, items.is_map ? "}" : "]");
 }
 
 static void print_value(struct printer *printer, uint32_t index)
@@ -44,33 +39,33 @@ static void print_value(struct printer *printer, uint32_t index)
     const struct column_value *value = &printer->values[index];
     char digits[24];
     if (!value->present) {
-        add_text(printer, "null");
+        text_add_string(printer->text, "null");
         return;
     }
     switch (column->type->kind) {
     case LAYOUT_BOOLEAN:
-        add_text(printer, value->integer ? "true" : "false");
+        text_add_string(printer->text, value->integer ? "true" : "false");
         return;
     case LAYOUT_INT:
     case LAYOUT_LONG:
         snprintf(digits, sizeof(digits), "%" PRId64, value->integer);
-        add_text(printer, digits);
+        text_add_string(printer->text, digits);
         return;
     case LAYOUT_FLOAT:
     case LAYOUT_DOUBLE:
-        json_text_real(printer->text, value->real);
+        json_add_real(printer->text, value->real);
         return;
     case LAYOUT_ENUM: {
         const char *symbol = column->type->symbols[value->integer];
-        json_text_string(printer->text, (struct span){(const uint8_t *)symbol, strlen(symbol)});
+        json_add_string(printer->text, (struct span){(const uint8_t *)symbol, strlen(symbol)});
         return;
     }
     case LAYOUT_STRING:
-        json_text_string(printer->text, value->bytes);
+        json_add_string(printer->text, value->bytes);
         return;
     case LAYOUT_BYTES:
     case LAYOUT_FIXED:
-        json_text_bytes(printer->text, value->bytes);
+        json_add_bytes(printer->text, value->bytes);
         return;
     default:
         print_items(printer, column, value);
@@ -95,7 +90,7 @@ static void print_place(struct printer *printer, uint32_t index)
         return;
     }
     if ((is_union || place->nullable) && !has_value(printer, place)) {
-        add_text(printer, "null");
+        text_add_string(printer->text, "null");
         return;
     }
     if (is_union) {
@@ -106,20 +101,20 @@ static void print_place(struct printer *printer, uint32_t index)
         return;
     }
     for (uint32_t i = index + 1; i < place->next; i = places[i].next) {
-        add_text(printer, i == index + 1 ? "{\"" : ", \"");
-        add_text(printer, places[i].name); /* checked: nothing in it needs an escape */
-        add_text(printer, "\": ");
+        text_add_string(printer->text, i == index + 1 ? "{\"" : ", \"");
+        text_add_string(printer->text, places[i].name); /* checked: nothing in it needs an escape */
+        text_add_string(printer->text, "\": ");
         print_place(printer, i);
     }
-    add_text(printer, "}");
+    text_add_string(printer->text, "}");
 }
 
 void columns_write_json(const struct columns *columns, struct column_value *values,
-                        struct json_text *text)
+                        struct text *text)
 {
     struct printer printer = {columns, values, text};
     if (columns->place_count == 0)
-        add_text(&printer, "null");
+        text_add_string(printer.text, "null");
     else
         print_place(&printer, 0);
 }

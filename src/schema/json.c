@@ -10,58 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "base/varint.h"
 
-#define JSON_TEXT_FIRST_BYTES 1024u
-
-void json_text_clear(struct json_text *text)
-{
-    text->bytes = 0;
-    text->failed = false;
-}
-
-void json_text_free(struct json_text *text)
-{
-    free(text->at);
-    *text = (struct json_text){0};
-}
-
-void json_text_add(struct json_text *text, const char *characters, size_t bytes)
-{
-    if (text->room - text->bytes <= bytes) {
-        size_t room = text->room ? text->room : JSON_TEXT_FIRST_BYTES;
-        while (room - text->bytes <= bytes && room <= SIZE_MAX / 4)
-            room *= 2;
-        char *at = room - text->bytes > bytes ? realloc(text->at, room) : NULL;
-        if (at == NULL) {
-            text->failed = true;
-            return;
-        }
-        text->at = at;
-        text->room = room;
-    }
-    if (bytes > 0)
-        memcpy(text->at + text->bytes, characters, bytes);
-    text->bytes += bytes;
-    text->at[text->bytes] = '\0';
-}
-
-static void add_text(struct json_text *text, const char *characters)
-{
-    json_text_add(text, characters, strlen(characters));
-}
-
 /* `latin` escapes bytes above 0x7f too, as the characters of the same number. */
-static void add_string(struct json_text *text, struct span value, bool latin)
+static void add_string(struct text *text, struct span value, bool latin)
 {
     static const char digits[] = "0123456789abcdef";
     const uint8_t *at = value.at, *end = value.at + value.bytes, *plain = at;
-    add_text(text, "\"");
+    text_add_string(text, "\"");
     for (; at < end; at++) {
         uint8_t byte = *at;
         if (byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f && (byte < 0x80 || !latin))
             continue;
-        json_text_add(text, (const char *)plain, (size_t)(at - plain));
+        text_add_bytes(text, plain, (size_t)(at - plain));
         plain = at + 1;
         char escape[6] = {'\\', (char)byte};
         size_t bytes = 2;
@@ -85,31 +47,31 @@ static void add_string(struct json_text *text, struct span value, bool latin)
             escape[5] = digits[byte & 15];
             bytes = 6;
         }
-        json_text_add(text, escape, bytes);
+        text_add_bytes(text, escape, bytes);
     }
-    json_text_add(text, (const char *)plain, (size_t)(at - plain));
-    add_text(text, "\"");
+    text_add_bytes(text, plain, (size_t)(at - plain));
+    text_add_string(text, "\"");
 }
 
-void json_text_string(struct json_text *text, struct span value)
+void json_add_string(struct text *text, struct span value)
 {
     add_string(text, value, false);
 }
 
-void json_text_bytes(struct json_text *text, struct span value)
+void json_add_bytes(struct text *text, struct span value)
 {
     add_string(text, value, true);
 }
 
-void json_text_real(struct json_text *text, double value)
+void json_add_real(struct text *text, double value)
 {
     char digits[40];
     if (isnan(value)) {
-        add_text(text, "\"NaN\"");
+        text_add_string(text, "\"NaN\"");
         return;
     }
     if (isinf(value)) {
-        add_text(text, value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+        text_add_string(text, value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
         return;
     }
     for (int precision = 15; precision <= 17; precision++) {
@@ -117,15 +79,15 @@ void json_text_real(struct json_text *text, double value)
         if (strtod(digits, NULL) == value)
             break;
     }
-    add_text(text, digits);
+    text_add_string(text, digits);
     if (strpbrk(digits, ".e") == NULL)
-        add_text(text, ".0"); /* so that it stays a real for readers that tell */
+        text_add_string(text, ".0"); /* so that it stays a real for readers that tell */
 }
 
 struct printer {
     const uint8_t *at, *end;
     uint64_t empty_items;
-    struct json_text *text;
+    struct text *text;
 };
 
 static enum reject read_long(struct printer *printer, int64_t *value)
@@ -172,33 +134,13 @@ static enum reject read_counted(struct printer *printer, struct span *value)
     return read_bytes(printer, (uint64_t)length, value);
 }
 
-static bool is_utf8(struct span value)
-{
-    size_t i = 0;
-    while (i < value.bytes) {
-        uint8_t lead = value.at[i++];
-        if (lead < 0x80)
-            continue;
-        /* RFC 3629: the second byte's range keeps out overlong forms, surrogates and > U+10FFFF. */
-        uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-        uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-        unsigned more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-        if (lead < 0xc2 || lead > 0xf4 || value.bytes - i < more)
-            return false;
-        for (unsigned k = 0; k < more; k++, i++, low = 0x80, high = 0xbf)
-            if (value.at[i] < low || value.at[i] > high)
-                return false;
-    }
-    return true;
-}
-
 static enum reject print_string(struct printer *printer)
 {
     struct span value;
     enum reject reason = read_counted(printer, &value);
     if (reason != REJECT_NONE)
         return reason;
-    if (!is_utf8(value)) {
+    if (!utf8_valid(value.at, value.at + value.bytes)) {
         printer->at = value.at;
         return REJECT_UTF8;
     }
@@ -211,7 +153,7 @@ static enum reject print_type(struct printer *printer, const struct schema *type
 static enum reject print_items(struct printer *printer, const struct schema *type, uint32_t depth)
 {
     bool map = type->kind == LAYOUT_MAP, first_item = true;
-    add_text(printer->text, map ? "{" : "[");
+    text_add_string(printer->text, map ? "{" : "[");
     for (;;) {
         const uint8_t *first = printer->at, *block_end = NULL;
         int64_t count, bytes;
@@ -238,13 +180,13 @@ static enum reject print_items(struct printer *printer, const struct schema *typ
         for (int64_t i = 0; i < count; i++) {
             const uint8_t *before = printer->at;
             if (!first_item)
-                add_text(printer->text, ", ");
+                text_add_string(printer->text, ", ");
             first_item = false;
             if (map) {
                 reason = print_string(printer);
                 if (reason != REJECT_NONE)
                     return reason;
-                add_text(printer->text, ": ");
+                text_add_string(printer->text, ": ");
             }
             reason = print_type(printer, type->items, depth + 1);
             if (reason != REJECT_NONE)
@@ -259,7 +201,7 @@ static enum reject print_items(struct printer *printer, const struct schema *typ
             return REJECT_BLOCK_SIZE;
         }
     }
-    add_text(printer->text, map ? "}" : "]");
+    text_add_string(printer->text, map ? "}" : "]");
     return REJECT_NONE;
 }
 
@@ -272,14 +214,14 @@ static enum reject print_simple(struct printer *printer, const struct schema *ty
 
     switch (type->kind) {
     case LAYOUT_NULL:
-        add_text(printer->text, "null");
+        text_add_string(printer->text, "null");
         return REJECT_NONE;
     case LAYOUT_BOOLEAN:
         if (printer->at >= printer->end)
             return REJECT_TRUNCATED;
         if (*printer->at > 1)
             return REJECT_BOOLEAN;
-        add_text(printer->text, *printer->at++ ? "true" : "false");
+        text_add_string(printer->text, *printer->at++ ? "true" : "false");
         return REJECT_NONE;
     case LAYOUT_INT:
     case LAYOUT_LONG:
@@ -288,7 +230,7 @@ static enum reject print_simple(struct printer *printer, const struct schema *ty
         if (reason != REJECT_NONE)
             return reason;
         snprintf(digits, sizeof(digits), "%" PRId64, integer);
-        add_text(printer->text, digits);
+        text_add_string(printer->text, digits);
         return REJECT_NONE;
     case LAYOUT_FLOAT:
     case LAYOUT_DOUBLE:
@@ -298,11 +240,11 @@ static enum reject print_simple(struct printer *printer, const struct schema *ty
         if (type->kind == LAYOUT_FLOAT) {
             float real;
             memcpy(&real, value.at, 4);
-            json_text_real(printer->text, (double)real);
+            json_add_real(printer->text, (double)real);
         } else {
             double real;
             memcpy(&real, value.at, 8);
-            json_text_real(printer->text, real);
+            json_add_real(printer->text, real);
         }
         return REJECT_NONE;
     case LAYOUT_STRING:
@@ -353,23 +295,23 @@ static enum reject print_type(struct printer *printer, const struct schema *type
         return print_type(printer, type->branches[branch], depth + 1);
     }
     default: /* LAYOUT_RECORD */
-        add_text(printer->text, "{");
+        text_add_string(printer->text, "{");
         for (uint32_t i = 0; i < type->count; i++) {
             const char *name = type->fields[i].name; /* checked: nothing in it needs an escape */
-            add_text(printer->text, i > 0 ? ", \"" : "\"");
-            add_text(printer->text, name);
-            add_text(printer->text, "\": ");
+            text_add_string(printer->text, i > 0 ? ", \"" : "\"");
+            text_add_string(printer->text, name);
+            text_add_string(printer->text, "\": ");
             enum reject reason = print_type(printer, type->fields[i].type, depth + 1);
             if (reason != REJECT_NONE)
                 return reason;
         }
-        add_text(printer->text, "}");
+        text_add_string(printer->text, "}");
         return REJECT_NONE;
     }
 }
 
 enum reject datum_write_json(const struct schema *schema, struct span bytes, size_t *datum_bytes,
-                             struct json_text *text)
+                             struct text *text)
 {
     struct printer printer = {.at = bytes.at, .end = bytes.at + bytes.bytes, .text = text};
     size_t before = text->bytes;

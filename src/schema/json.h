@@ -9,30 +9,18 @@
 #include <stddef.h>
 
 #include "avro/datum.h"
+#include "base/text.h"
 #include "schema/columns.h"
 #include "schema/schema.h"
 
-/* Text that grows. All zero to begin with. */
-struct json_text {
-    char *at; /* NUL-terminated once anything was added */
-    size_t bytes, room;
-    bool failed; /* there was no memory: what is there is cut short */
-};
-
-/* Empties the text, keeping its memory. */
-void json_text_clear(struct json_text *text);
-/* Frees the memory. */
-void json_text_free(struct json_text *text);
 /* Appends `value` as a JSON string with its quotes. `value` is UTF-8. */
-void json_text_string(struct json_text *text, struct span value);
+void json_add_string(struct text *text, struct span value);
 /* The same of any bytes, with one character \u0000 to \u00ff for each. */
-void json_text_bytes(struct json_text *text, struct span value);
+void json_add_bytes(struct text *text, struct span value);
 /* A number, with the fewest digits that read back to the same double; NaN and infinities as
  * strings.
  */
-void json_text_real(struct json_text *text, double value);
-/* Appends plain characters. */
-void json_text_add(struct json_text *text, const char *characters, size_t bytes);
+void json_add_real(struct text *text, double value);
 
 /* Appends the datum at the start of `bytes` as one JSON value without line breaks, and sets
  * `*datum_bytes` to its length. Takes exactly the datums that datum_check takes; on a fault returns
@@ -40,7 +28,7 @@ void json_text_add(struct json_text *text, const char *characters, size_t bytes)
  * written with the fewest digits that read back to the same double; a float counts as its double.
  */
 enum reject datum_write_json(const struct schema *schema, struct span bytes, size_t *datum_bytes,
-                             struct json_text *text);
+                             struct text *text);
 
 /* Appends the values of a datum as one JSON value, in which they stand where they do in what
  * datum_write_json prints, so that a program that looks for them finds them in both. It has all the
@@ -48,6 +36,6 @@ enum reject datum_write_json(const struct schema *schema, struct span bytes, siz
  * null where nothing in it is present. `values` has columns->value_room, the first columns->count
  * of them filled by columns_read. */
 void columns_write_json(const struct columns *columns, struct column_value *values,
-                        struct json_text *text);
+                        struct text *text);
 
 #endif

@@ -360,7 +360,7 @@ static bool take_type(struct loose *loose, const struct schema *type, uint32_t d
 static void ask_libavro(const struct judged *by, const struct loose *loose, struct span rest,
                         bool takes)
 {
-    static struct json_text ours, theirs;
+    static struct text ours, theirs;
     bool compare = takes && loose->first == SAME && !loose->not_compared;
     const struct schema *root = schema_root(by->file);
     size_t used = (size_t)(loose->at - loose->start), bytes, read;
@@ -369,8 +369,8 @@ static void ask_libavro(const struct judged *by, const struct loose *loose, stru
                              &bytes) == takes);
     if (!compare)
         return;
-    json_text_clear(&ours);
-    json_text_clear(&theirs);
+    text_clear(&ours);
+    text_clear(&theirs);
     CHECK(datum_write_json(root, rest, &read, &ours) == REJECT_NONE);
     CHECK(datum_write_json(root, (struct span){written, bytes}, &read, &theirs) == REJECT_NONE);
     CHECK(read == bytes && ours.bytes == theirs.bytes);
@@ -401,9 +401,9 @@ static void check_leaves(struct judged *by, struct span rest, enum reject reason
 
 static void check_json(const struct judged *by, struct span rest, enum reject reason, size_t bytes)
 {
-    static struct json_text text;
+    static struct text text;
     size_t printed;
-    json_text_clear(&text);
+    text_clear(&text);
     enum reject other = datum_write_json(schema_root(by->file), rest, &printed, &text);
     CHECK((other == REJECT_NONE) == (reason == REJECT_NONE));
     /* The walk sees at once that a count is too large, the printer when the bytes end. */
@@ -417,7 +417,7 @@ static void check_json(const struct judged *by, struct span rest, enum reject re
  * `may_be_null`: this or something around it is in a union of several. */
 struct shown {
     const uint8_t *at, *end;
-    struct json_text *text;
+    struct text *text;
     const struct schema *open[LAYOUT_DEPTH_MAX + 1];
     uint32_t open_count;
 };
@@ -449,7 +449,7 @@ static bool has_columns(struct shown *shown, const struct schema *type)
 
 static void show_text(struct shown *shown, const char *text)
 {
-    json_text_add(shown->text, text, strlen(text));
+    text_add_bytes(shown->text, text, strlen(text));
 }
 
 static bool show(struct shown *shown, const struct schema *type, bool may_be_null);
@@ -457,12 +457,12 @@ static bool show(struct shown *shown, const struct schema *type, bool may_be_nul
 /* Past a value, of which nothing is shown. */
 static void pass(struct shown *shown, const struct schema *type)
 {
-    struct json_text unseen = {0};
+    struct text unseen = {0};
     size_t bytes;
     struct span rest = {shown->at, (size_t)(shown->end - shown->at)};
     CHECK(datum_write_json(type, rest, &bytes, &unseen) == REJECT_NONE);
     shown->at += bytes;
-    json_text_free(&unseen);
+    text_free(&unseen);
 }
 
 static int64_t show_long(struct shown *shown)
@@ -573,7 +573,7 @@ static void same_value(const struct column *column, const struct column_value *a
 static void check_columns(const struct judged *by, struct span rest, enum reject reason,
                           size_t bytes)
 {
-    static struct json_text ours, theirs;
+    static struct text ours, theirs;
     size_t read;
     enum reject other = columns_read(by->columns, rest, &read, by->values);
     CHECK((other == REJECT_NONE) == (reason == REJECT_NONE));
@@ -589,8 +589,8 @@ static void check_columns(const struct judged *by, struct span rest, enum reject
     if (reason != REJECT_NONE)
         return;
     struct shown shown = {.at = rest.at, .end = rest.at + bytes, .text = &theirs};
-    json_text_clear(&ours);
-    json_text_clear(&theirs);
+    text_clear(&ours);
+    text_clear(&theirs);
     columns_write_json(by->columns, by->values, &ours);
     show(&shown, schema_root(by->file), false);
     CHECK(ours.bytes == theirs.bytes && memcmp(ours.at, theirs.at, ours.bytes) == 0);

@@ -145,7 +145,7 @@ static void test_apache_message(void **state)
     uint8_t *image;
     uint64_t fingerprint;
     struct layout layout;
-    struct json_text text = {0};
+    struct text text = {0};
     struct schema_file *file = parse(schema, schema_bytes);
     assert_int_equal(schema_fingerprint(file, &fingerprint), 0);
     assert_int_equal(schema_compile(file, NULL, NULL, &image, &image_bytes, error, sizeof(error)),
@@ -163,7 +163,7 @@ static void test_apache_message(void **state)
     assert_int_equal(datum_write_json(schema_root(file), datum, &datum_bytes, &text), REJECT_NONE);
     assert_string_equal(
         text.at, "{\"id\": 42, \"name\": \"Bill\", \"tags\": [\"dog_lover\", \"cat_hater\"]}");
-    json_text_free(&text);
+    text_free(&text);
     schema_free(file);
     free(image);
     free(schema);

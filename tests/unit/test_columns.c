@@ -250,11 +250,11 @@ static size_t from_hex(const char *text, uint8_t *out)
 }
 
 static enum reject read_json(const struct columns *columns, struct span datum, size_t *bytes,
-                             struct json_text *text)
+                             struct text *text)
 {
     struct column_value *values = malloc((columns->value_room + 1) * sizeof(*values));
     enum reject reason = columns_read(columns, datum, bytes, values);
-    json_text_clear(text);
+    text_clear(text);
     if (reason == REJECT_NONE)
         columns_write_json(columns, values, text);
     free(values);
@@ -308,7 +308,7 @@ static void test_values(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         uint8_t bytes[64];
         struct span datum = {bytes, from_hex(cases[i].bytes, bytes)};
-        struct json_text text = {0};
+        struct text text = {0};
         struct schema_file *file = parse(cases[i].schema);
         const struct columns *columns = chosen(file, cases[i].fields);
         size_t used;
@@ -317,7 +317,7 @@ static void test_values(void **state)
             fail_msg("case %zu: %s at %zu", i, datum_reject_name(reason), used);
         assert_string_equal(text.at, cases[i].text);
         assert_int_equal(used, datum.bytes);
-        json_text_free(&text);
+        text_free(&text);
         columns_free(columns);
         schema_free(file);
     }
@@ -378,12 +378,12 @@ static void test_deep(void **state)
         length += levels;
         struct schema_file *file = parse(schema);
         const struct columns *columns = chosen(file, NULL);
-        struct json_text text = {0};
+        struct text text = {0};
         enum reject reason = read_json(columns, (struct span){bytes, length}, &used, &text);
         assert_int_equal(reason, levels <= LAYOUT_DEPTH_MAX ? REJECT_NONE : REJECT_DEPTH);
         if (reason == REJECT_NONE)
             assert_int_equal(strspn(text.at, "["), levels);
-        json_text_free(&text);
+        text_free(&text);
         columns_free(columns);
         schema_free(file);
     }
@@ -493,7 +493,7 @@ static void test_takes_what_datum_check_takes(void **state)
             memcpy(exact + 1, whole, count);
             struct span span = {exact + 1, count};
             struct column_value values[16], value[1];
-            struct json_text text = {0};
+            struct text text = {0};
             size_t checked, read, again;
             enum reject check = datum_check(&layout, span, &checked);
             enum reject reason = columns_read(all, span, &read, values);
@@ -511,7 +511,7 @@ static void test_takes_what_datum_check_takes(void **state)
             if (reason == REJECT_NONE)
                 assert_int_equal(read_json(all, span, &again, &text), REJECT_NONE);
             *(reason == REJECT_NONE ? &taken : &refused) += 1;
-            json_text_free(&text);
+            text_free(&text);
             free(exact);
         }
         assert_true(taken > 100 && refused > 100); /* else the mutations prove nothing */

@@ -124,7 +124,7 @@ static void test_known_texts(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         struct compiled compiled;
-        struct json_text text = {0};
+        struct text text = {0};
         size_t used, count = strlen(cases[i].bytes) / 2;
         uint8_t *bytes = malloc(count + 1);
         assert_non_null(bytes);
@@ -134,7 +134,7 @@ static void test_known_texts(void **state)
             bytes[k] = (uint8_t)byte;
         }
         compile(&compiled, cases[i].schema, NULL, NULL);
-        json_text_add(&text, ">", 1);
+        text_add_bytes(&text, ">", 1);
         enum reject reason =
             datum_write_json(schema_root(compiled.file), (struct span){bytes, count}, &used, &text);
         if (reason != REJECT_NONE || used != count || strcmp(text.at + 1, cases[i].text) != 0)
@@ -149,7 +149,7 @@ static void test_known_texts(void **state)
             assert_int_equal(text.bytes, 1);
             assert_string_equal(text.at, ">");
         }
-        json_text_free(&text);
+        text_free(&text);
         free(bytes);
         release(&compiled);
     }
@@ -172,7 +172,7 @@ static void test_takes_what_datum_check_takes(void **state)
     print_message("seed %llu\n", (unsigned long long)random_state);
     for (size_t i = 0; i < ARRAY_COUNT(schemas); i++) {
         struct compiled compiled;
-        struct json_text text = {0};
+        struct text text = {0};
         unsigned taken = 0, refused = 0;
         compile(&compiled, schemas[i], NULL, NULL);
         struct synth *synth = synth_new(compiled.file, &compiled.layout, 7);
@@ -190,7 +190,7 @@ static void test_takes_what_datum_check_takes(void **state)
             struct span span = {exact + 1, count};
             size_t checked, printed;
             enum reject check = datum_check(&compiled.layout, span, &checked);
-            json_text_clear(&text);
+            text_clear(&text);
             enum reject print = datum_write_json(schema_root(compiled.file), span, &printed, &text);
             assert_int_equal(check == REJECT_NONE, print == REJECT_NONE);
             if (check == REJECT_NONE) {
@@ -208,7 +208,7 @@ static void test_takes_what_datum_check_takes(void **state)
         }
         assert_true(taken > 100 && refused > 100); /* else the mutations prove nothing */
         synth_free(synth);
-        json_text_free(&text);
+        text_free(&text);
         release(&compiled);
     }
 }
@@ -221,7 +221,7 @@ static void test_made_up_datums(void **state)
     struct synth *synth = synth_new(compiled.file, &compiled.layout, 3);
     struct synth *same = synth_new(compiled.file, &compiled.layout, 3);
     struct synth *other = synth_new(compiled.file, &compiled.layout, 4);
-    struct json_text text = {0};
+    struct text text = {0};
     unsigned null_anys = 0, differing = 0;
     double low = 1e9, high = -1e9;
     for (unsigned n = 0; n < 1000; n++) {
@@ -237,7 +237,7 @@ static void test_made_up_datums(void **state)
         differing += synth_datum(other, now_ns, again, sizeof(again)) != count ||
                      memcmp(bytes, again, (size_t)count) != 0;
 
-        json_text_clear(&text);
+        text_clear(&text);
         datum_write_json(schema_root(compiled.file), (struct span){bytes, (size_t)count}, &used,
                          &text);
         json_t *json = json_loadb(text.at, text.bytes, JSON_ALLOW_NUL, NULL);
@@ -257,7 +257,7 @@ static void test_made_up_datums(void **state)
     assert_in_range(null_anys, 100, 200); /* one in seven */
     assert_true(differing > 900);
     assert_true(low < -5 && high > 5); /* it moves, to both sides of zero */
-    json_text_free(&text);
+    text_free(&text);
     synth_free(synth);
     synth_free(same);
     synth_free(other);
@@ -308,8 +308,10 @@ static void test_made_up_recursion_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_texts),     cmocka_unit_test(test_takes_what_datum_check_takes),
-        cmocka_unit_test(test_made_up_datums),  cmocka_unit_test(test_made_up_recursion_ends),
+        cmocka_unit_test(test_known_texts),
+        cmocka_unit_test(test_takes_what_datum_check_takes),
+        cmocka_unit_test(test_made_up_datums),
+        cmocka_unit_test(test_made_up_recursion_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
