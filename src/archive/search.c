@@ -412,7 +412,10 @@ static int find_runs(struct finder *finder, size_t begin, size_t end)
     int status = 0;
     while (end > begin && status == 0) {
         struct opened newest;
+        uint64_t block;
         open_file(&newest, &files[end - 1], finder->cost);
+        if (search_block(&newest.source, &newest.front, 0, &block, finder->cost) < 0)
+            newest.front.ordered = false; /* by its end it is not: then it stands for itself */
         descriptor_close(newest.descriptor);
         size_t low = end - 1, high = end;
         if (newest.front.ordered && !newest.front.empty)

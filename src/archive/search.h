@@ -8,8 +8,10 @@
  * every run, however often a clock was set back, is looked into. A block begins on a page boundary
  * right behind a sync marker, says in its front when its first datum came in, and at which page it
  * was written. Where any of that does not hold (files of other programs, joined end to end, cut
- * inside their first block, without that entry) the file is taken from its begin: nothing in it is
- * passed over. A damaged place that a halving meets makes no difference but that.
+ * inside their first block, without that entry, or of which the last blocks note no place, as the
+ * relay has it where a clock goes back and it cannot begin another file) the file is taken from its
+ * begin: nothing in it is passed over. A damaged place that a halving meets makes no difference but
+ * that.
  * Known faults: a block that damage has moved to another place of its file, whole, is found where
  * its neighbours are, not by its own time. Where somebody has joined a file with one that is older,
  * and files of the same order stand around it, the older part may be passed over. Relies on

@@ -12,7 +12,8 @@
  * A sync that failed is told of once: a file whose last sync failed and that the next relay ends
  * may, after a crash of the machine, hold damage behind what was counted as recorded.
  * Known, too: where a clock is set back while datums of a schema wait that a change of it has left
- * behind, they stay in one file, though it says that it is in order.
+ * behind, they stay in one file, though it says that it is in order: the blocks from there on note
+ * no place, and the next file begins a new order.
  */
 #include "relay/segment.h"
 

@@ -172,6 +172,17 @@ static void note_unsynced(struct writer *writer, uint64_t since_ns)
         writer->unsynced_since_ns = since_ns;
 }
 
+/* Stands for the newest arrival in a file that is not in order, until that has ended: every block
+ * comes in before it. */
+#define LATEST_UNORDERED UINT64_MAX
+
+/* The place for a block to note. None in a file that is not in order though its header says so:
+ * by that a search knows it. */
+static uint16_t noted_place(const struct writer_state *state, uint64_t offset)
+{
+    return state->latest_ns == LATEST_UNORDERED ? 0 : block_place(offset);
+}
+
 /* Builds the image of block `number`, of its part that is in no ended file, to be written at
  * `offset`. Empty if there is no such part. */
 static struct span finish_block(struct writer *writer, uint64_t number, uint64_t offset)
@@ -196,7 +207,7 @@ static struct span finish_block(struct writer *writer, uint64_t number, uint64_t
                                                    block->checked_bytes, block->data_bytes);
     size_t bytes =
         block_finish_checked(image, data_bytes, count, block->arrival_ns, state->sync_marker,
-                             writer->format.alignment, block_place(offset), checksum);
+                             writer->format.alignment, noted_place(state, offset), checksum);
     return (struct span){image, bytes};
 }
 
@@ -259,6 +270,13 @@ static bool is_clock_back(uint64_t latest_ns, uint64_t arrival_ns)
     return arrival_ns + BLOCK_DISORDER_NS < latest_ns;
 }
 
+static void set_latest(struct writer *writer, uint64_t latest_ns)
+{
+    struct writer_state *next = lane_writer_begin(writer->lane);
+    next->latest_ns = latest_ns;
+    lane_writer_commit(writer->lane);
+}
+
 /* Before a block goes to the open file: ends that where the block came in before what is in it, so
  * that arrival times rise in every file. True if it did. */
 static bool begin_order(struct writer *writer, uint64_t arrival_ns)
@@ -266,9 +284,7 @@ static bool begin_order(struct writer *writer, uint64_t arrival_ns)
     if (!is_clock_back(lane_writer(writer->lane)->latest_ns, arrival_ns))
         return false;
     end_file(writer);
-    struct writer_state *next = lane_writer_begin(writer->lane);
-    next->latest_ns = 0;
-    lane_writer_commit(writer->lane);
+    set_latest(writer, 0);
     return true;
 }
 
@@ -625,9 +641,15 @@ void writer_finish_file(struct writer *writer)
     const struct lane *lane = writer->lane;
     uint64_t closed = lane_receiver(lane)->closed;
     resume(writer);
-    while (is_open(writer) && lane_writer(lane)->written < closed)
+    while (is_open(writer) && lane_writer(lane)->written < closed) {
+        const struct writer_state *state = lane_writer(lane);
+        if (is_clock_back(state->latest_ns, lane_entry(lane, state->written)->arrival_ns))
+            set_latest(writer, LATEST_UNORDERED);  /* no other file can have its schema */
         write_to_file(writer, closed, UINT64_MAX); /* where that fails, the file is ended */
+    }
     finish(writer);
+    if (lane_writer(lane)->latest_ns == LATEST_UNORDERED)
+        set_latest(writer, 0);
 }
 
 /* Brings everything that is closed to the disk and ends the file, while no other thread writes. */

@@ -134,7 +134,7 @@ def block_crc(data, arrival, count, place):
     return crc32c(data + struct.pack("<QQH", arrival, count, place))
 
 
-def write_block(datums, arrival, sync, offset, alignment=PAGE):
+def write_block(datums, arrival, sync, offset, alignment=PAGE, placed=True):
     data, count = b"".join(datums), len(datums)
     stored = [data[at:at + STORED] for at in range(0, len(data), STORED)] or [b""]
     body = b"".join(b"\0" + struct.pack("<HH", len(part), len(part) ^ 0xFFFF) + part
@@ -148,7 +148,7 @@ def write_block(datums, arrival, sync, offset, alignment=PAGE):
         if len(long(total - SYNC - len(front) - size)) == size:
             front += long(total - SYNC - len(front) - size)
             break
-    place = place_of(offset)
+    place = place_of(offset) if placed else 0
     trailer = arrival | block_crc(data, arrival, count, place) << 64 | place << 96
     first, used = write_filler(DATA - 5 - len(front), trailer, 0)
     assert used >= TRAILER_BITS

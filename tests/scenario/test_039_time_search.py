@@ -36,7 +36,7 @@ class Channel:
         self.now, self.latest = START, 0
         folder.mkdir(parents=True, exist_ok=True)
 
-    def block(self, sync, offset, count, step, pad):
+    def block(self, sync, offset, count, step, pad, placed=True):
         """`count` datums, each `step` ns behind the one before, the source's clock far off."""
         first, datums, late = self.now, [], []
         for index in range(count):
@@ -48,7 +48,7 @@ class Channel:
         self.blocks.append((self.number, self.since, first, self.counter - count, late))
         self.latest = max(self.latest, first)
         self.now = first + count * step
-        return write_block(datums, first, sync, offset)
+        return write_block(datums, first, sync, offset, placed=placed)
 
     def file(self, blocks, part=False, gap=None, count=None, step=None, pad=None):
         """One more file of so many blocks; where the clock was set back, with a new order."""
@@ -139,6 +139,25 @@ def test_039_clocks_set_back_and_equal_times(rng, tmp_path, timed):
     channel.file(25, gap=0, step=0)
     channel.step_back(-5)
     channel.file(8, part=True)
+    check_all(channel)
+
+
+def test_039_a_file_that_is_not_in_order_and_says_so_by_its_end(rng, tmp_path):
+    """As datums that a change of schema has left behind may make it: from where the clock goes back
+    its blocks note no place, and the next file begins a new order."""
+    channel = Channel(rng, tmp_path / "c", timed=False, queues=False)
+    channel.file(20, gap=SECOND, count=5)
+    path = channel.file(20, gap=SECOND, count=5)
+    data = path.read_bytes()
+    sync = read(data)[1]
+    for back in 50, -80:  # to the first file's time, and on behind all
+        channel.step_back(back)
+        for _ in range(5):
+            data += channel.block(sync, len(data), 5, 0, 10, placed=False)
+            channel.now += SECOND
+    path.write_bytes(data)
+    channel.since = 0  # the next file begins an order
+    channel.file(10, gap=SECOND, count=5)
     check_all(channel)
 
 

@@ -6,8 +6,8 @@
  * memory: within the last one counters are exact; of earlier ones only what was surely on the disk
  * when the memory was lost must be found, and none may be found twice or out of order. */
 #define _GNU_SOURCE
-#include "channel/lanes.h"
 #include "model.h"
+#include "channel/lanes.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -610,7 +610,7 @@ struct walk {
     /* After a power cut a block of a torn file may have lost pages and yet end with its sync
      * marker: what stands there, and behind, is for `flotilla recover`. */
     bool tolerant, stopped, dry;
-    bool mark_gone, early, order_checked;
+    bool mark_gone, early, stale, order_checked;
     size_t gone_from;                                /* blocks at or behind this byte */
     const uint8_t *bytes;                            /* of the file */
     uint64_t latest_ns[LANES], ordered_since[LANES]; /* of the blocks before this one */
@@ -759,11 +759,18 @@ static void walk_order(struct walk *walk, size_t at)
     }
     if (walk->order_checked && walk->ordered_since[walk->rejects] == 0)
         is_wrong(walk, "does not say since when it is in order");
-    if (info.arrival_ns + BLOCK_DISORDER_NS < *latest_ns && !walk->early)
+    events.order_checks++;
+    if (info.place == 0) { /* then none in this file may note one, and the next begins an order */
+        if (!walk->early)
+            is_wrong(walk, "has a block that notes no place");
+        *latest_ns = UINT64_MAX;
+        events.unordered_checks++;
+        return;
+    }
+    if (info.arrival_ns + BLOCK_DISORDER_NS < *latest_ns && !walk->stale)
         is_wrong(walk, "has a block that came in before those in front of it");
     if (info.arrival_ns > *latest_ns)
         *latest_ns = info.arrival_ns;
-    events.order_checks++;
 }
 
 static void walk_block(void *context, const uint8_t *data, size_t bytes, int64_t count, size_t at)
@@ -879,7 +886,8 @@ void model_look(void)
                             .number = ++model.walk,
                             .newest = -1,
                             .bytes = file.bytes,
-                            .early = file.early || machine.tail_stale,
+                            .early = file.early,
+                            .stale = machine.tail_stale,
                             .tolerant = file.torn};
         size_t whole = reader_walk(file.bytes, file.count, walk_block, &walk);
         if (whole != file.count && !file.torn && !model.loose && !machine.tail_stale)

@@ -108,18 +108,20 @@ void clock_to(uint64_t ns);
     X(garbled_memories)                                                                            \
     X(clock_steps)                                                                                 \
     X(switches)                                                                                    \
-    X(datagrams) X(datagrams_invalid) X(datagrams_dropped) X(datagrams_coalesced)                  \
-        X(coalesced_still) X(runs_sent) X(runs_refused) X(renewals) X(settings_changed)            \
-            X(memories_given_up) X(blocks_given_up) X(hasty_phases) X(datagrams_in_flight)         \
-                X(datums) X(sent_twice) X(send_errors) X(receive_errors) X(waits_interrupted)      \
-                    X(hand_overs) X(out_of_memory) X(blocks_written) X(pages_rewritten) X(syncs)   \
-                        X(files_made) X(files_ended) X(full_disks) X(write_errors) X(short_writes) \
-                            X(torn_pages) X(sync_errors) X(open_errors) X(rename_errors)           \
-                                X(truncate_errors) X(folder_errors) X(stalls) X(files_removed)     \
-                                    X(files_cut) X(folders_lost) X(lives_cached) X(lives_direct)   \
+    X(datagrams)                                                                                   \
+    X(datagrams_invalid) X(datagrams_dropped) X(datagrams_coalesced) X(coalesced_still)            \
+        X(runs_sent) X(runs_refused) X(renewals) X(settings_changed) X(memories_given_up)          \
+            X(blocks_given_up) X(hasty_phases) X(datagrams_in_flight) X(datums) X(sent_twice)      \
+                X(send_errors) X(receive_errors) X(waits_interrupted) X(hand_overs)                \
+                    X(out_of_memory) X(blocks_written) X(pages_rewritten) X(syncs) X(files_made)   \
+                        X(files_ended) X(full_disks) X(write_errors) X(short_writes) X(torn_pages) \
+                            X(sync_errors) X(open_errors) X(rename_errors) X(truncate_errors)      \
+                                X(folder_errors) X(stalls) X(files_removed) X(files_cut)           \
+                                    X(folders_lost) X(lives_cached) X(lives_direct)                \
                                         X(slots_given_back) X(queue_given_back) X(rejects_kept)    \
                                             X(quiet_checks) X(open_file_checks) X(order_checks)    \
-                                                X(datums_unrecorded) X(datums_checked)
+                                                X(unordered_checks) X(datums_unrecorded)           \
+                                                    X(datums_checked)
 #define EVENT_MEMBER(name) uint64_t name;
 struct events {
     EVENTS(EVENT_MEMBER)

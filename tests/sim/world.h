@@ -92,7 +92,7 @@ struct disk_file {
     size_t durable_count;
     bool torn;   /* a write was cut short: its end need not be whole */
     bool harmed; /* somebody cut it; or a failed sync that was told once has shown */
-    bool early;  /* what waited of another schema went to it, in whatever order it came in */
+    bool early;  /* what waited of another schema went to it, and may note no place */
 };
 /* The files in the folder, by name. `index` from 0; false behind the last. */
 bool disk_file_at(uint32_t index, struct disk_file *file);
