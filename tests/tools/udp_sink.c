@@ -62,7 +62,7 @@ static int open_receiver(const char *text, const char *interface, bool stamped)
     int descriptor = socket(six ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (descriptor < 0)
         die("socket");
-    int on = 1, off = 0, queue = 128 << 20, index = (int)if_nametoindex(interface);
+    int on = 1, off = 0, queue = 512 << 20, index = (int)if_nametoindex(interface);
     setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     setsockopt(descriptor, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
     if (setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &queue, sizeof(queue)))

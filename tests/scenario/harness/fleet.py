@@ -396,7 +396,8 @@ class Fleet:
         """The channel's recordings in their order, the open one last."""
         folder = self.folder / self.storage["directory"] / name
         # The open ones first: one renamed between the two looks is then in both, not in none.
-        open_ones = sorted(folder.glob(f"{name}-*.avro.part")) if part else []
+        open_ones = sorted(path for path in folder.glob(f"{name}-*.avro.part")
+                           if not path.name.endswith("-rejects.avro.part")) if part else []
         found = sorted(folder.glob(f"{name}-*.avro"), key=lambda path: path.name)
         found = [path for path in found if not path.name.endswith("-rejects.avro")]
         return found + [path for path in open_ones if path.with_suffix("") not in found]
