@@ -72,94 +72,66 @@ static void write_address(char *text, size_t bytes, const struct health_about *a
                  address, four ? 24 : 64, interface);
 }
 
-/* Of the interfaces. */
-static bool fix_link(char *text, size_t bytes, enum health_fix fix,
-                     const struct health_about *about)
+/* %i: the interface, %p: the path, %n: the number, %a: the port, %s: "sudo " where that is needed.
+ */
+static const char *const templates[] = {
+    [HEALTH_LINK_UP] = "ip link set %i up",
+    [HEALTH_LINK_MULTICAST] = "ip link set %i multicast on",
+    [HEALTH_LINK_MTU] = "ip link set %i mtu %n",
+    [HEALTH_LINK_RING] = "ethtool -G %i rx 4096",
+    [HEALTH_LINK_LIST] = "ip -brief link",
+    [HEALTH_PATH_FILTER] = "sysctl -w net.ipv4.conf.%i.rp_filter=2",
+    [HEALTH_QUERIER] = "ip link set %i type bridge mcast_querier 1",
+    [HEALTH_LISTENER] = "ss -ulnp 'sport = :%a'",
+    [HEALTH_QUEUE_LIMIT] = "sysctl -w net.core.rmem_max=%n",
+    [HEALTH_SOURCE_LIMIT] = "sysctl -w net.ipv4.igmp_max_msf=%n",
+    [HEALTH_BACKLOG] = "sysctl -w net.core.netdev_max_backlog=10000",
+    [HEALTH_CLOCK] = "timedatectl set-ntp true",
+    [HEALTH_DESCRIPTORS] = "prlimit --pid $$ --nofile=%n:%n",
+    [HEALTH_GROUPS] = "boot with systemd.unified_cgroup_hierarchy=1 cgroup_enable=memory",
+    [HEALTH_GROUPS_OURS] = "set Delegate=memory cpu in the manager's systemd unit; its log says "
+                           "more",
+    [HEALTH_OTHER_NETWORK] = "nsenter --net=/proc/%n/ns/net flotilla doctor -c '%p'",
+    /* To read and write it may be nobody's to allow. */
+    [HEALTH_OWNER] = "%schown \"$(id -u)\" '%p' && chmod u+rwx '%p'",
+    [HEALTH_FULL] = "du -xh '%p' | sort -h | tail",
+    [HEALTH_READ_ONLY] = "mount -o remount,rw '%p'",
+    [HEALTH_MEMORY] = "free -h",
+};
+
+static const char *value_of(char letter, const struct health_about *about, char number[24])
 {
-    const char *interface = about->interface;
-    switch ((int)fix) {
-    case HEALTH_LINK_UP:
-        snprintf(text, bytes, "ip link set %s up", interface);
-        return true;
-    case HEALTH_LINK_MULTICAST:
-        snprintf(text, bytes, "ip link set %s multicast on", interface);
-        return true;
-    case HEALTH_LINK_MTU:
-        snprintf(text, bytes, "ip link set %s mtu %" PRIu64, interface, about->number);
-        return true;
-    case HEALTH_LINK_RING:
-        snprintf(text, bytes, "ethtool -G %s rx 4096", interface);
-        return true;
-    case HEALTH_LINK_ADDRESS:
-        write_address(text, bytes, about);
-        return true;
-    case HEALTH_LINK_LIST:
-        snprintf(text, bytes, "ip -brief link");
-        return true;
-    case HEALTH_ROUTE:
-        write_route(text, bytes, about);
-        return true;
-    case HEALTH_PATH_FILTER:
-        snprintf(text, bytes, "sysctl -w net.ipv4.conf.%s.rp_filter=2", interface);
-        return true;
-    case HEALTH_QUERIER:
-        snprintf(text, bytes, "ip link set %s type bridge mcast_querier 1", interface);
-        return true;
+    switch (letter) {
+    case 'i':
+        return about->interface;
+    case 'p':
+        return about->path;
+    case 's':
+        return geteuid() == 0 ? "" : "sudo ";
+    default:
+        snprintf(number, 24, "%" PRIu64, letter == 'a' ? about->address->port : about->number);
+        return number;
     }
-    return false;
 }
 
 void health_fix(char *text, size_t text_bytes, enum health_fix fix,
                 const struct health_about *about)
 {
+    char number[24];
+    size_t used = 0;
     text[0] = '\0';
-    if (fix_link(text, text_bytes, fix, about))
+    if (fix == HEALTH_LINK_ADDRESS) {
+        write_address(text, text_bytes, about);
         return;
-    switch ((int)fix) {
-    case HEALTH_LISTENER:
-        snprintf(text, text_bytes, "ss -ulnp 'sport = :%u'", (unsigned)about->address->port);
-        break;
-    case HEALTH_QUEUE_LIMIT:
-        snprintf(text, text_bytes, "sysctl -w net.core.rmem_max=%" PRIu64, about->number);
-        break;
-    case HEALTH_SOURCE_LIMIT:
-        snprintf(text, text_bytes, "sysctl -w net.ipv4.igmp_max_msf=%" PRIu64, about->number);
-        break;
-    case HEALTH_BACKLOG:
-        snprintf(text, text_bytes, "sysctl -w net.core.netdev_max_backlog=10000");
-        break;
-    case HEALTH_CLOCK:
-        snprintf(text, text_bytes, "timedatectl set-ntp true");
-        break;
-    case HEALTH_DESCRIPTORS:
-        snprintf(text, text_bytes, "prlimit --pid $$ --nofile=%" PRIu64 ":%" PRIu64, about->number,
-                 about->number);
-        break;
-    case HEALTH_GROUPS:
-        snprintf(text, text_bytes,
-                 "boot with systemd.unified_cgroup_hierarchy=1 cgroup_enable=memory");
-        break;
-    case HEALTH_GROUPS_OURS:
-        snprintf(text, text_bytes,
-                 "set Delegate=memory cpu in the manager's systemd unit; its log says more");
-        break;
-    case HEALTH_OTHER_NETWORK:
-        snprintf(text, text_bytes, "nsenter --net=/proc/%" PRIu64 "/ns/net flotilla doctor -c '%s'",
-                 about->number, about->path);
-        break;
-    case HEALTH_OWNER:
-        /* To read and write it may be nobody's to allow. */
-        snprintf(text, text_bytes, "%schown \"$(id -u)\" '%s' && chmod u+rwx '%s'",
-                 geteuid() == 0 ? "" : "sudo ", about->path, about->path);
-        break;
-    case HEALTH_FULL:
-        snprintf(text, text_bytes, "du -xh '%s' | sort -h | tail", about->path);
-        break;
-    case HEALTH_READ_ONLY:
-        snprintf(text, text_bytes, "mount -o remount,rw '%s'", about->path);
-        break;
-    case HEALTH_MEMORY:
-        snprintf(text, text_bytes, "free -h");
-        break;
     }
+    if (fix == HEALTH_ROUTE) {
+        write_route(text, text_bytes, about);
+        return;
+    }
+    for (const char *at = templates[fix]; *at != '\0' && used < text_bytes; at++)
+        if (*at == '%')
+            used += (size_t)snprintf(text + used, text_bytes - used, "%s",
+                                     value_of(*++at, about, number));
+        else
+            used += (size_t)snprintf(text + used, text_bytes - used, "%c", *at);
 }
