@@ -161,6 +161,13 @@ void receiver_resume(struct channel *channel)
 
 /* ---- a change of address ---- */
 
+static void hold_next(void *context, descriptor_t made)
+{
+    struct channel *channel = context;
+    channel->next_receive = made;
+    receiver_hold(channel);
+}
+
 void receiver_open_next(struct channel *channel)
 {
     struct net_receive_options options =
@@ -172,10 +179,11 @@ void receiver_open_next(struct channel *channel)
     receiver_close_next(channel);
     if (!moves || channel->draining >= 0)
         return;
-    descriptor_t opened = net_open_receiver_overlapping(&options, channel->receive);
-    if (opened < 0)
-        return; /* tried again, and told of, when the old one has gone */
-    channel->next_receive = opened;
+    options.made = hold_next;
+    options.context = channel;
+    if (net_open_receiver_overlapping(&options, channel->receive) >= 0)
+        return;
+    channel->next_receive = -1; /* tried again, and told of, when the old one has gone */
     receiver_hold(channel);
 }
 
@@ -221,22 +229,29 @@ bool receiver_close_drained(struct channel *channel)
 
 /* ---- beginning and end ---- */
 
+static void hold_first(void *context, descriptor_t made)
+{
+    channel_hold(context, TAKEOVER_RECEIVE, made);
+}
+
 int receiver_prepare(struct channel *channel)
 {
     const struct channel_settings *settings = &channel->config.settings;
     struct net_receive_options options = receive_options(settings);
     if (channel->receive >= 0)
         return 0;
+    options.made = hold_first;
+    options.context = channel;
     descriptor_t opened = net_open_receiver(&options);
     if (opened < 0) {
         char text[NET_ADDRESS_TEXT_BYTES];
+        channel_hold(channel, TAKEOVER_RECEIVE, -1);
         channel_explain(
             channel, "cannot listen at %s%s%s: %s", net_write_address(text, &settings->listen),
             settings->interface[0] ? " on " : "", settings->interface, strerror(-opened));
         return opened;
     }
     channel->receive = opened;
-    channel_hold(channel, TAKEOVER_RECEIVE, opened);
     return 0;
 }
 

@@ -41,6 +41,10 @@ struct net_receive_options {
     const struct prefix *sources; /* single addresses are joined source-specifically on a group */
     uint32_t source_count;
     uint64_t queue_bytes; /* SO_RCVBUF to ask for; forced past the system's limit where allowed */
+    /* Called with each socket that is made, before anything can come to it, for whoever is to hold
+     * a copy from its first datagram on; where it cannot be bound, it is closed. May be NULL. */
+    void (*made)(void *context, descriptor_t descriptor);
+    void *context;
 };
 
 /* Opens a non-blocking receiver bound to exactly `listen` (a group is bound to the group's address,

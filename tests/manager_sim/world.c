@@ -505,22 +505,33 @@ void world_send(uint32_t address)
     }
 }
 
+#define UNBOUND UINT32_MAX /* no world_address */
+
 int net_open_receiver(const struct net_receive_options *options)
 {
     uint32_t address = world_address(&options->listen);
     struct socket *made = NULL;
-    effect("open a socket");
+    bool in_use = false;
+    effect("make a socket");
     for (int i = 0; i < SOCKETS_MAX; i++) {
         struct socket *socket = &world.sockets[i];
-        if (socket->references && socket->address == address)
-            return -EADDRINUSE;
+        in_use = in_use || (socket->references && socket->address == address);
         if (!socket->references && !made)
             made = socket;
     }
     CHECK(made != NULL);
-    *made = (struct socket){.address = address, .cookie = ++world.cookies, .layout = -1};
+    *made = (struct socket){.address = UNBOUND, .cookie = ++world.cookies, .layout = -1};
+    int descriptor = put_file((struct file){.kind = FILE_SOCKET, .socket = made});
+    if (options->made)
+        options->made(options->context, descriptor);
+    if (in_use) {
+        descriptor_close(descriptor);
+        return -EADDRINUSE;
+    }
+    effect("bind a socket");
+    made->address = address;
     world_trace("socket %llu at address %u", (unsigned long long)made->cookie, address);
-    return put_file((struct file){.kind = FILE_SOCKET, .socket = made});
+    return descriptor;
 }
 
 int net_open_receiver_overlapping(const struct net_receive_options *options, int other)

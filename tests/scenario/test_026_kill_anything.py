@@ -116,9 +116,10 @@ def test_026_a_manager_killed(rng, pool, offload, turn):
         storm.end(named("manager SIGKILL", offload), live_bound=0, recover=lambda *_: times)
 
 
+@pytest.mark.parametrize("offload", ["auto", "off"])
 @pytest.mark.parametrize("turn", range(20 if LONG else 1))
-def test_026_relay_and_manager_killed_together(rng, pool, turn):
-    with Fleet({"engine": torture.tick_channel()}) as fleet:
+def test_026_relay_and_manager_killed_together(rng, pool, offload, turn):
+    with Fleet({"engine": torture.tick_channel(offload=offload)}) as fleet:
         storm = Storm(fleet, rng, pool, SLOWER)
 
         def kill_both():
@@ -131,7 +132,7 @@ def test_026_relay_and_manager_killed_together(rng, pool, turn):
             new_manager(fleet)
             return instant
         storm.each(kill_both, 10, (0.01, 0.2))
-        storm.end("relay and manager SIGKILL", live_bound=BATCH)
+        storm.end(named("relay and manager SIGKILL", offload), live_bound=BATCH)
 
 
 @pytest.mark.parametrize("turn", range(5 if LONG else 1))

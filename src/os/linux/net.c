@@ -336,6 +336,8 @@ static int open_receiver(const struct net_receive_options *options, bool shares)
     int descriptor = open_socket(options->listen.family);
     if (descriptor < 0)
         return descriptor;
+    if (options->made != NULL)
+        options->made(options->context, descriptor);
     int status = configure_receiver(descriptor, options, shares);
     if (status < 0) {
         close(descriptor);
