@@ -999,7 +999,8 @@ static void check_counters(const struct staging *staging, const struct walk *wal
     if (!are_drops_counted(staging, &counters))
         fail("datagrams_dropped: %" PRIu64, counters.datagrams_dropped);
     must_be("bytes_received", counters.bytes_received, model.bytes);
-    must_be("sequence_gaps", counters.sequence_gaps, model.gaps);
+    if (!machine.schema_changed) /* a batch in flight may be taken again by the next */
+        must_be("sequence_gaps", counters.sequence_gaps, model.gaps);
     uint64_t accepted = model.expected_count - model.epoch_expected;
     must_be("datums_accepted", counters.datums_accepted, accepted);
     must_be("datums_recorded + datums_unrecorded",

@@ -48,6 +48,7 @@ static struct {
     struct net_kernel kernel;
     uint64_t folder_troubles, out_of_memory;
     uint64_t changed_life; /* the first that was told the settings of now */
+    bool other_schema;     /* the relays have the third layout */
     bool offload_changes;
     bool alive;
     bool healthy, hasty; /* phases that are measured against `sync`: settings stay as they are */
@@ -73,7 +74,7 @@ static void compile(const char *text, const char *time_field, const char *sequen
     *image = (struct span){bytes, count};
 }
 
-static struct span layouts[2];
+static struct span layouts[3]; /* the third as the first, and yet another schema */
 
 /* Half of the episodes know nothing of offload; in some, all messages are alike, so that drops can
  * be told exactly; in the others everything changes all the time. */
@@ -285,7 +286,13 @@ static void change_settings(void)
     sim.changed_life = events.lives + 1;
     events.settings_changed++;
     note("settings change", sim.settings.factor, sim.settings.sync_ms);
-    if (before.factor != sim.settings.factor || before.algorithm != sim.settings.algorithm)
+    bool other = sim.settings.encoding != ENCODING_OPAQUE && events.lives % 2 == 0;
+    if (other) {
+        sim.other_schema = !sim.other_schema;
+        machine.schema_changed = true;
+        host_layout(layouts[sim.other_schema ? 2 : 0]);
+    }
+    if (other || before.factor != sim.settings.factor || before.algorithm != sim.settings.algorithm)
         model_decimation(&sim.staging, sim.settings.algorithm, sim.settings.factor);
 }
 
@@ -709,7 +716,7 @@ static void episode(uint64_t seed, uint64_t number)
     machine.realtime_offset = 1767225600 * (int64_t)NS_PER_S;
     memset(&machine.faults, 0, sizeof(machine.faults));
     machine.truncate_failed = machine.page_torn = machine.tail_stale = false;
-    machine.garbled = false;
+    machine.garbled = machine.schema_changed = false;
     memset(&sim.relay, 0, sizeof(sim.relay));
     choose_settings();
     bool opaque = sim.settings.encoding == ENCODING_OPAQUE;
@@ -721,6 +728,7 @@ static void episode(uint64_t seed, uint64_t number)
         model_drops_inexact();
     net_kernel(&sim.kernel);
     sim.changed_life = 0;
+    sim.other_schema = false;
     disk_format(&sim.disk);
     net_socket_new(random_spread(20000, 4 << 20));
     silence();
@@ -813,6 +821,9 @@ int main(int argc, char **argv)
     log_start("relay", NULL);
     fibers_start();
     compile(schema, "time", "sequence", &layouts[0]);
+    char other[sizeof(schema) + 1];
+    snprintf(other, sizeof(other), "%s\n", schema);
+    compile(other, "time", "sequence", &layouts[2]);
     compile(opaque_schema, NULL, NULL, &layouts[1]);
     double began = now_s();
     uint64_t episodes = 0;

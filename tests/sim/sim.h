@@ -73,9 +73,10 @@ struct machine {
     bool handing_over;       /* ... and to hand over */
     bool woken;              /* by its own thread */
     bool truncate_failed;    /* in this episode: what was to be cut off stays, and may be doubled */
-    bool page_torn;  /* in this episode: what was on the disk is in memory only for a while */
-    bool garbled;    /* in this episode: the memory was */
-    bool tail_stale; /* in this episode: blocks that were given up may stand in an open file */
+    bool page_torn;      /* in this episode: what was on the disk is in memory only for a while */
+    bool garbled;        /* in this episode: the memory was */
+    bool schema_changed; /* in this episode */
+    bool tail_stale;     /* in this episode: blocks that were given up may stand in an open file */
     struct faults faults;
     uint64_t seed, episode;
     bool trace;
@@ -109,17 +110,18 @@ void clock_to(uint64_t ns);
     X(clock_steps)                                                                                 \
     X(switches)                                                                                    \
     X(datagrams)                                                                                   \
-    X(datagrams_invalid) X(datagrams_dropped) X(datagrams_coalesced) X(coalesced_still)            \
-        X(runs_sent) X(runs_refused) X(renewals) X(settings_changed) X(memories_given_up)          \
-            X(blocks_given_up) X(hasty_phases) X(datagrams_in_flight) X(datums) X(sent_twice)      \
-                X(send_errors) X(receive_errors) X(waits_interrupted) X(hand_overs)                \
-                    X(out_of_memory) X(blocks_written) X(pages_rewritten) X(syncs) X(files_made)   \
-                        X(files_ended) X(full_disks) X(write_errors) X(short_writes) X(torn_pages) \
-                            X(sync_errors) X(open_errors) X(rename_errors) X(truncate_errors)      \
-                                X(folder_errors) X(stalls) X(files_removed) X(files_cut)           \
-                                    X(folders_lost) X(lives_cached) X(lives_direct)                \
-                                        X(slots_given_back) X(queue_given_back) X(rejects_kept)    \
-                                            X(quiet_checks) X(open_file_checks) X(order_checks)    \
+    X(datagrams_invalid)                                                                           \
+    X(datagrams_dropped) X(datagrams_coalesced) X(coalesced_still) X(runs_sent) X(runs_refused)    \
+        X(renewals) X(settings_changed) X(memories_given_up) X(blocks_given_up) X(hasty_phases)    \
+            X(datagrams_in_flight) X(datums) X(sent_twice) X(send_errors) X(receive_errors)        \
+                X(waits_interrupted) X(hand_overs) X(out_of_memory) X(blocks_written)              \
+                    X(pages_rewritten) X(syncs) X(files_made) X(files_ended) X(full_disks)         \
+                        X(write_errors) X(short_writes) X(torn_pages) X(sync_errors)               \
+                            X(open_errors) X(rename_errors) X(truncate_errors) X(folder_errors)    \
+                                X(stalls) X(files_removed) X(files_cut) X(folders_lost)            \
+                                    X(lives_cached) X(lives_direct) X(slots_given_back)            \
+                                        X(queue_given_back) X(rejects_kept) X(quiet_checks)        \
+                                            X(open_file_checks) X(order_checks)                    \
                                                 X(unordered_checks) X(datums_unrecorded)           \
                                                     X(datums_checked)
 #define EVENT_MEMBER(name) uint64_t name;
