@@ -180,6 +180,30 @@ def test_034_a_keeper_that_hangs_is_found_by_what_it_does_not_answer(rng):
         wait_until(lambda: keeper not in fleet.processes("flotilla-keeper"))
 
 
+def test_034_a_keeper_that_hangs_and_cannot_be_followed_stays(tmp_path):
+    """Its program has gone for a while: better one that hangs than none. It has what was received
+    once manager and relay have died."""
+    pool = signals.samples(2000)
+    copy_programs(tmp_path)
+    with Fleet({"engine": {"schema": signals.SCHEMA}, "gear": {"schema": signals.SCHEMA}},
+               storage={"sync": "20s"}, prefix=tmp_path) as fleet:
+        fleet.source("engine", pool, rate=10_000).finish()
+        wait_until(lambda: fleet.channel("engine")["datums_accepted"] == 2000)
+        keeper, relay = fleet.status()["manager"]["keeper"], fleet.relays()["engine"]
+        os.rename(tmp_path / "flotilla-keeper", tmp_path / "away")
+        os.kill(keeper, signal.SIGSTOP)
+        fleet.channels["gear"]["buffer"] = "16MiB"
+        fleet.write()
+        fleet.reload()
+        wait_until(lambda: "cannot start" in fleet.log())
+        assert fleet.processes("flotilla-keeper") == [keeper]
+        fleet.kill_manager()
+        os.kill(relay, signal.SIGKILL)
+        os.rename(tmp_path / "away", tmp_path / "flotilla-keeper")
+        fleet.start()
+        everything_is_there(fleet, pool)
+
+
 def test_034_a_keeper_that_a_debugger_holds_leaves_no_zombie(rng, flotilla):
     with Fleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
         (keeper,) = fleet.processes("flotilla-keeper")
