@@ -8,8 +8,6 @@
 #include "os/process.h"
 
 struct holder_backend {
-    /* Makes that there is one. 0 (then all is to be put), or a negative errno. NULL: always. */
-    int (*start)(struct holder *);
     /* Tells it, waiting for room in its queue up to `wait_ms`. 0 or a negative errno. */
     int (*put)(struct holder *, const char *name, descriptor_t descriptor, uint64_t wait_ms);
     int (*drop)(struct holder *, const char *name, uint64_t wait_ms);
@@ -50,7 +48,9 @@ bool systemd_open(struct holder *holder);
 void systemd_note(struct holder *holder, const char *name, descriptor_t descriptor);
 void systemd_close(struct holder *holder);
 
-/* process.c: takes what the earlier ones hold, the oldest first; they become `previous`, but for
+/* process.c: starts one, where there is none. 0 (then all is to be put), or a negative errno. */
+int process_holder_start(struct holder *holder);
+/* Takes what the earlier ones hold, the oldest first; they become `previous`, but for
  * those that do not answer, which are ended. 0 or a negative errno. */
 int process_holders_take(struct holder *holder);
 /* All but the one there is become `previous`. */

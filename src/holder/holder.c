@@ -77,7 +77,7 @@ static void put_all(struct holder *holder)
 
 static void start(struct holder *holder)
 {
-    if (holder->backend->start(holder) == 0)
+    if (process_holder_start(holder) == 0)
         put_all(holder);
 }
 
@@ -137,7 +137,7 @@ int holder_exec_begin(struct holder *holder)
     while (error < 0 && clock_monotonic_ns() < end_ns) {
         error = 0;
         if (holder->state == HOLDER_ABSENT)
-            error = holder->backend->start(holder);
+            error = process_holder_start(holder);
         else if (holder->state == HOLDER_UNRESPONSIVE)
             error = process_holder_replace(holder);
         if (error < 0)
@@ -210,11 +210,6 @@ int holder_open(struct holder **holder, const struct holder_options *options)
 bool holder_was_lost(const struct holder *holder)
 {
     return holder->lost;
-}
-
-enum holder_state holder_state(const struct holder *holder)
-{
-    return holder->state;
 }
 
 bool holder_is_system(const struct holder *holder)

@@ -75,7 +75,6 @@ int holder_exec_begin(struct holder *holder);
 /* It went on as it was: undoes that. */
 void holder_exec_failed(struct holder *holder);
 
-enum holder_state holder_state(const struct holder *holder);
 /* Whether systemd holds. */
 bool holder_is_system(const struct holder *holder);
 /* The id of flotilla-keeper; 0: there is none, or systemd holds. */

@@ -75,7 +75,7 @@ static int spawn(struct holder *holder)
     return 0;
 }
 
-static int start(struct holder *holder)
+int process_holder_start(struct holder *holder)
 {
     uint64_t now_ns = clock_monotonic_ns();
     if (holder->started_ns != 0 && now_ns - holder->started_ns < RESPAWN_NS)
@@ -119,7 +119,7 @@ int process_holder_replace(struct holder *holder)
     holder->process = (struct process)PROCESS_NONE;
     holder->connection.descriptor = -1;
     holder->started_ns = 0;
-    int error = start(holder);
+    int error = process_holder_start(holder);
     if (error == 0)
         error = add_previous(holder, &old);
     if (error < 0) { /* better one that hangs than none */
@@ -144,7 +144,7 @@ static int drop(struct holder *holder, const char *name, uint64_t wait_ms)
     return notify_drop(&holder->connection, name, wait_ms);
 }
 
-const struct holder_backend holder_process_backend = {.start = start, .put = put, .drop = drop};
+const struct holder_backend holder_process_backend = {.put = put, .drop = drop};
 
 /* ---- the previous ones ---- */
 

@@ -73,13 +73,7 @@ static int put(struct holder *holder, const char *name, descriptor_t descriptor,
     return error;
 }
 
-static int start(struct holder *holder)
-{
-    (void)holder;
-    return 0;
-}
-
-const struct holder_backend holder_systemd_backend = {.start = start, .put = put, .drop = drop};
+const struct holder_backend holder_systemd_backend = {.put = put, .drop = drop};
 
 bool systemd_open(struct holder *holder)
 {
