@@ -293,9 +293,10 @@ const char *fleet_trouble(const struct fleet *fleet, const char *name)
 }
 
 /* The manager's own: standard streams, folder, lock, loop, signals, listener, log, a few clients,
- * and what is open for a moment. Then, for each channel: socket, memory, process. */
+ * and what is open for a moment. Then, for each channel: socket, the one before it
+ * while its address changes, memory, process. */
 #define DESCRIPTORS_OWN     24u
-#define DESCRIPTORS_CHANNEL 3u
+#define DESCRIPTORS_CHANNEL 4u
 
 uint64_t fleet_descriptors(const struct config *config)
 {
