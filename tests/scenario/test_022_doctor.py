@@ -367,9 +367,9 @@ def test_022_retention_beyond_the_disk(seed):
 def test_022_too_few_descriptors(needs_root, seed):
     with fleet_file({}) as fleet:
         def limit():
-            resource.setrlimit(resource.RLIMIT_NOFILE, (25, 25))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (27, 27))
         found = doctor(fleet, code=1, preexec_fn=limit)[("", "descriptors")]
-        assert found["level"] == "problem" and "at most 25" in found["text"]
+        assert found["level"] == "problem" and "at most 27" in found["text"]
         raised = subprocess.run(["sh", "-c", found["fix"]], preexec_fn=limit, capture_output=True,
                                 text=True)
         if raised.returncode:

@@ -367,7 +367,8 @@ def bytes_read(*words):
                              stderr=subprocess.PIPE, text=True)
     out, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
-    got = [line.rpartition("= ")[2] for line in err.splitlines() if re.search(r"\b(pread64|read)\(", line)]
+    calls = [line for line in err.splitlines() if re.search(r"\b(pread64|read)\(", line)]
+    got = [line.rpartition("= ")[2] for line in calls]
     return sum(int(one) for one in got if one.isdigit()), len(out.splitlines())
 
 
