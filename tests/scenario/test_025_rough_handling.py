@@ -148,7 +148,7 @@ def test_025_too_few_descriptors_are_told_and_lived_with(seed):
     with Fleet({name: one() for name in names}, run=False) as fleet:
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         fleet.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30)))
-        assert "30 open files are allowed, this fleet needs about 42" in fleet.log()
+        assert "30 open files are allowed, this fleet needs about 48" in fleet.log()
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
         here = os.getcwd()
         os.chdir(fleet.folder)
