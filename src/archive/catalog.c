@@ -155,13 +155,11 @@ void catalog_free(struct catalog *catalog)
 int catalog_look(const struct catalog_file *file, struct catalog_look *look)
 {
     struct source source;
-    struct scan *scan = NULL;
+    struct scan *scan;
     struct scan_event first, last;
     char error[256];
     *look = (struct catalog_look){0};
-    int status = source_open(&source, file->path, SOURCE_FILES);
-    if (status == 0)
-        status = scan_open(&scan, &source.of_scan, error, sizeof(error));
+    int status = source_scan(&source, &scan, file->path, SOURCE_FILES, error, sizeof(error));
     if (status < 0 || !scan_header(scan)->ours)
         goto out;
     look->ours = true;

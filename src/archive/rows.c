@@ -132,11 +132,8 @@ static int seek_in_file(struct rows *rows)
 static int open_file(struct rows *rows, struct rows_event *event)
 {
     const char *path = rows->catalog->files[rows->file++].path;
-    int status = source_open(&rows->source, path, SOURCE_STREAMS);
-    if (status < 0)
-        snprintf(rows->what, sizeof(rows->what), "%s", source_error_text(status));
-    else
-        status = scan_open(&rows->scan, &rows->source.of_scan, rows->what, sizeof(rows->what));
+    int status = source_scan(&rows->source, &rows->scan, path, SOURCE_STREAMS, rows->what,
+                             sizeof(rows->what));
     if (status == 0 && rows->damage == ROWS_SHOW)
         scan_show(rows->scan);
     bool seek = rows->seek;

@@ -130,6 +130,17 @@ int source_open(struct source *source, const char *path, enum source_kinds kinds
     return bytes < 0 ? (int)bytes : 0;
 }
 
+int source_scan(struct source *source, struct scan **scan, const char *path,
+                enum source_kinds kinds, char *error, size_t error_bytes)
+{
+    *scan = NULL;
+    int status = source_open(source, path, kinds);
+    if (status == 0)
+        return scan_open(scan, &source->of_scan, error, error_bytes);
+    snprintf(error, error_bytes, "%s", source_error_text(status));
+    return status;
+}
+
 void source_close(struct source *source)
 {
     descriptor_close(source->descriptor);

@@ -24,6 +24,10 @@ enum source_kinds { SOURCE_FILES, SOURCE_STREAMS /* pipes, too */ };
 /* Opens `path`. 0; -ESPIPE for what is no regular file where only those are taken; or another
  * negative errno. source_close in any case. */
 int source_open(struct source *source, const char *path, enum source_kinds kinds);
+/* The same, and a scan of it. 0, or what source_open or scan_open has returned, with its text in
+ * `error`. scan_close and source_close in any case. */
+int source_scan(struct source *source, struct scan **scan, const char *path,
+                enum source_kinds kinds, char *error, size_t error_bytes);
 void source_close(struct source *source);
 
 /* What a refusal of source_open, or of reading, means to people. */

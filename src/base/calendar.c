@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #define NS_PER_SECOND   1000000000ull
 #define SECONDS_PER_DAY 86400ull
@@ -60,4 +61,17 @@ int calendar_to_ns(const struct calendar *calendar, uint64_t *ns)
         return -EINVAL;
     *ns = seconds * NS_PER_SECOND + (unsigned)calendar->nanosecond;
     return 0;
+}
+
+char *calendar_write(char text[CALENDAR_TEXT_BYTES], uint64_t ns, int digits)
+{
+    struct calendar at;
+    char parts[16] = ".";
+    calendar_from_ns(ns, &at);
+    snprintf(parts + 1, sizeof parts - 1, "%09u", (unsigned)at.nanosecond % 1000000000);
+    snprintf(text, CALENDAR_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u%.*sZ",
+             (unsigned)at.year % 10000, (unsigned)at.month % 100, (unsigned)at.day % 100,
+             (unsigned)at.hour % 100, (unsigned)at.minute % 100, (unsigned)at.second % 100,
+             digits > 0 ? digits + 1 : 0, parts);
+    return text;
 }

@@ -17,4 +17,9 @@ void calendar_from_ns(uint64_t ns, struct calendar *calendar);
  * 30th of February) or it is not one of uint64_t nanoseconds since 1970 (to 2554). */
 int calendar_to_ns(const struct calendar *calendar, uint64_t *ns);
 
+#define CALENDAR_TEXT_BYTES 40
+/* "2026-01-01T00:00:00Z", or with as many `digits` of the second's parts (0 to 9), cut, not
+ * rounded. Returns `text`. */
+char *calendar_write(char text[CALENDAR_TEXT_BYTES], uint64_t ns, int digits);
+
 #endif

@@ -106,20 +106,10 @@ static int walk(const struct info *info, const struct search_hit *hit, struct sc
 }
 
 /* "2026-01-01T00:00:00.123456789Z". */
-static char *write_instant(char text[CLOCK_TEXT_BYTES], uint64_t ns)
-{
-    struct calendar at;
-    calendar_from_ns(ns, &at);
-    snprintf(text, CLOCK_TEXT_BYTES, "%04d-%02d-%02dT%02d:%02d:%02d.%09dZ", at.year % 10000,
-             at.month % 100, at.day % 100, at.hour % 100, at.minute % 100, at.second % 100,
-             at.nanosecond);
-    return text;
-}
-
 struct facts {
     const char *path, *state, *schema_name;
     char fingerprint[17], sync[2 * SCAN_SYNC_BYTES + 1];
-    char first[CLOCK_TEXT_BYTES], last[CLOCK_TEXT_BYTES]; /* "" where unknown */
+    char first[CALENDAR_TEXT_BYTES], last[CALENDAR_TEXT_BYTES]; /* "" where unknown */
 };
 
 static void print_text(const char *label, struct span text)
@@ -219,12 +209,12 @@ static void add_up(struct sum *sum, const struct scan *scan, const struct blocks
 
 static void print_sum(const struct sum *sum)
 {
-    char first[CLOCK_TEXT_BYTES], last[CLOCK_TEXT_BYTES];
+    char first[CALENDAR_TEXT_BYTES], last[CALENDAR_TEXT_BYTES];
     printf("%" PRIu64 " files: %" PRIu64 " datums in %" PRIu64 " blocks, %" PRIu64 " bytes",
            sum->files, sum->datums, sum->blocks, sum->bytes);
     if (sum->first_ns != 0)
-        printf(", %s to %s", write_instant(first, sum->first_ns),
-               write_instant(last, sum->last_ns));
+        printf(", %s to %s", calendar_write(first, sum->first_ns, 9),
+               calendar_write(last, sum->last_ns, 9));
     if (sum->damaged > 0)
         printf("; %" PRIu64 " damaged, %" PRIu64 " bytes from their first damage on", sum->damaged,
                sum->lost_bytes);
@@ -234,15 +224,11 @@ static void print_sum(const struct sum *sum)
 static int info_file(struct info *info, const char *path, const struct search_hit *hit)
 {
     struct source source;
-    struct scan *scan = NULL;
+    struct scan *scan;
     struct blocks blocks = {.fault = ""};
     char error[512];
     int code = EXIT_FAILED;
-    int status = source_open(&source, path, SOURCE_FILES);
-    if (status < 0)
-        snprintf(error, sizeof(error), "%s", source_error_text(status));
-    else
-        status = scan_open(&scan, &source.of_scan, error, sizeof(error));
+    int status = source_scan(&source, &scan, path, SOURCE_FILES, error, sizeof(error));
     if (status == 0 && (status = walk(info, hit, scan, &blocks)) < 0)
         snprintf(error, sizeof(error), "%s", strerror(-status));
     if (status < 0) {
@@ -267,8 +253,8 @@ static int info_file(struct info *info, const char *path, const struct search_hi
     for (size_t i = 0; i < SCAN_SYNC_BYTES; i++)
         snprintf(facts.sync + 2 * i, 3, "%02x", header->sync[i]);
     if (header->ours && blocks.totals.blocks > 0) {
-        write_instant(facts.first, blocks.totals.first_ns);
-        write_instant(facts.last, blocks.totals.last_ns);
+        calendar_write(facts.first, blocks.totals.first_ns, 9);
+        calendar_write(facts.last, blocks.totals.last_ns, 9);
     }
     add_up(&info->sum, scan, &blocks);
     if (info->json)

@@ -63,13 +63,9 @@ static char *source_text(char text[NET_ADDRESS_TEXT_BYTES], const struct net_mes
 
 static void add_origin(struct text *text, const struct net_message *message)
 {
-    char words[CLOCK_TEXT_BYTES + NET_ADDRESS_TEXT_BYTES + 16], source[NET_ADDRESS_TEXT_BYTES];
-    struct calendar at;
-    calendar_from_ns(message->arrival_ns ? message->arrival_ns : clock_realtime_ns(), &at);
-    int bytes = snprintf(words, sizeof(words), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ %s ", at.year,
-                         at.month, at.day, at.hour, at.minute, at.second, at.nanosecond / 1000,
-                         source_text(source, message));
-    text_add_bytes(text, words, bytes > 0 ? (size_t)bytes : 0);
+    char at[CALENDAR_TEXT_BYTES], source[NET_ADDRESS_TEXT_BYTES];
+    uint64_t arrival_ns = message->arrival_ns ? message->arrival_ns : clock_realtime_ns();
+    text_add(text, "%s %s ", calendar_write(at, arrival_ns, 6), source_text(source, message));
 }
 
 /* Prints an opaque datagram as what its channel records of it. */

@@ -161,11 +161,10 @@ static bool ask_siblings(struct task *task, const char *folder_path, const char 
     for (size_t i = 0; i < siblings->count && !found; i++) {
         char path[PATH_BYTES_MAX], error[512];
         struct source source;
-        struct scan *scan = NULL;
+        struct scan *scan;
         if (path_join(folder_path, siblings->found[i].file, path, sizeof(path)) < 0)
             continue;
-        if (source_open(&source, path, SOURCE_FILES) == 0 &&
-            scan_open(&scan, &source.of_scan, error, sizeof(error)) == 0 &&
+        if (source_scan(&source, &scan, path, SOURCE_FILES, error, sizeof(error)) == 0 &&
             scan_header(scan)->ours && scan_header(scan)->sound) {
             struct span text = scan_header(scan)->schema;
             bool tried = task->schema != NULL && text.bytes == task->header.schema.bytes &&
@@ -316,9 +315,7 @@ static int check_output(struct task *task, const char *folder, const struct scan
     struct scan_totals totals = {0};
     int status = path_join(folder, task->temporary, path, sizeof(path));
     if (status == 0)
-        status = source_open(&source, path, SOURCE_FILES);
-    if (status == 0)
-        status = scan_open(&scan, &source.of_scan, error, sizeof(error));
+        status = source_scan(&source, &scan, path, SOURCE_FILES, error, sizeof(error));
     if (status == 0)
         status = recording_scan(scan, tell_nothing, NULL, &totals);
     if (status == 0 && (totals.faults > 0 || totals.blocks != meant->blocks ||

@@ -47,8 +47,7 @@ int subject_read_config(const char *given, bool anywhere, struct config **config
 {
     struct text messages = {0};
     const char *path = config_find(given);
-    int status = anywhere ? config_read_anywhere(path, config, &messages)
-                          : config_read(path, config, &messages);
+    int status = config_read(path, anywhere, config, &messages);
     text_print(&messages, stderr);
     return status;
 }

@@ -19,7 +19,7 @@ struct subject {
 };
 
 /* Reads the fleet file (`given` from -c, or NULL to look for it); what is to be said of it goes to
- * stderr. With `anywhere`, for another host (config_read_anywhere). As config_read. */
+ * stderr. With `anywhere`, for another host. As config_read. */
 int subject_read_config(const char *given, bool anywhere, struct config **config);
 
 /* Reads the fleet file and takes its channel `name`. Messages go to stderr, led by `verb`. Returns

@@ -71,15 +71,11 @@ static int verify_file(const char *path, bool json)
 {
     struct verify verify = {.path = path, .json = json, .faults = json_array()};
     struct source source;
-    struct scan *scan = NULL;
+    struct scan *scan;
     struct scan_totals totals = {0};
     char error[512];
     int code = EXIT_FAILED;
-    int status = source_open(&source, path, SOURCE_FILES);
-    if (status < 0)
-        snprintf(error, sizeof(error), "%s", source_error_text(status));
-    else
-        status = scan_open(&scan, &source.of_scan, error, sizeof(error));
+    int status = source_scan(&source, &scan, path, SOURCE_FILES, error, sizeof(error));
     if (status == 0) {
         status = recording_scan(scan, tell, &verify, &totals);
         if (status < 0)

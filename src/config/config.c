@@ -62,8 +62,7 @@ const char *config_find(const char *given)
     return given != NULL ? given : path_exists("fleet.yaml") ? "fleet.yaml" : SYSTEM_FILE;
 }
 
-static int read_whole(const char *path, bool anywhere, struct config **config,
-                      struct text *messages)
+int config_read(const char *path, bool anywhere, struct config **config, struct text *messages)
 {
     struct loader loader = {.config = calloc(1, sizeof *loader.config), .anywhere = anywhere};
     int error = loader.config != NULL ? load(&loader, path) : -ENOMEM;
@@ -78,16 +77,6 @@ static int read_whole(const char *path, bool anywhere, struct config **config,
     }
     loader_free(&loader);
     return error < 0 ? -EINVAL : 0;
-}
-
-int config_read(const char *path, struct config **config, struct text *messages)
-{
-    return read_whole(path, false, config, messages);
-}
-
-int config_read_anywhere(const char *path, struct config **config, struct text *messages)
-{
-    return read_whole(path, true, config, messages);
 }
 
 struct config_channel *config_channel(const struct config *config, const char *name)

@@ -51,12 +51,10 @@ const char *config_find(const char *given);
  * channels (duplicate names, an output that is another channel's input, two with the same input).
  * Every error is added to `messages` as "FILE:LINE:COLUMN: message", the line and a caret; warnings
  * the same with "warning: ". Returns 0 and the config, or -EINVAL after all errors were told (also
- * when the file cannot be read). The caller frees with config_free in the first case. */
-int config_read(const char *path, struct config **config, struct text *messages);
-
-/* The same, but an interface that is not on this machine is no error: for those who look what the
+ * when the file cannot be read). The caller frees with config_free in the first case. With
+ * `anywhere`, an interface that is not on this machine is no error: for those who look what the
  * machine lacks. */
-int config_read_anywhere(const char *path, struct config **config, struct text *messages);
+int config_read(const char *path, bool anywhere, struct config **config, struct text *messages);
 
 /* Reads only where the fleet keeps its state, for those who talk to a manager and must not fail
  * over an error elsewhere in the file: `runtime` of `path` as config_read resolves it, or the

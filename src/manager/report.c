@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "avro/datum.h"
+#include "base/calendar.h"
 #include "os/clock.h"
 #include "os/process.h"
 
@@ -43,7 +44,7 @@ static json_t *report_latency(const struct latency_figures *figures)
 static json_t *report_channel(const struct channel *channel)
 {
     struct channel_view view;
-    char text[CLOCK_TEXT_BYTES];
+    char text[CALENDAR_TEXT_BYTES];
     fleet_view(channel, &view);
     const struct counters *counters = &view.counters;
     json_t *report = json_object();
@@ -64,7 +65,7 @@ static json_t *report_channel(const struct channel *channel)
     json_object_set_new(report, "recording", json_boolean(counters->recording));
     json_object_set_new(report, "last_arrival",
                         counters->last_arrival_ns
-                            ? json_string(clock_write(text, counters->last_arrival_ns))
+                            ? json_string(calendar_write(text, counters->last_arrival_ns, 0))
                             : json_null());
     json_object_set_new(report, "unsynced_datums",
                         json_integer((json_int_t)counters->unsynced_datums));
@@ -90,11 +91,11 @@ json_t *report_channels(const struct fleet *fleet)
 
 json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns, const char *directory)
 {
-    char text[CLOCK_TEXT_BYTES];
+    char text[CALENDAR_TEXT_BYTES];
     long keeper = fleet_keeper(fleet);
     json_t *manager = json_pack(
         "{s:I, s:s, s:s, s:I, s:o, s:o, s:I, s:s}", "pid", (json_int_t)process_self(), "version",
-        FLOTILLA_VERSION, "started", clock_write(text, started_ns), "instance",
+        FLOTILLA_VERSION, "started", calendar_write(text, started_ns, 0), "instance",
         (json_int_t)started_ns, "recordings", report_text(directory), "keeper",
         keeper ? json_integer(keeper) : json_null(), "restart_pending",
         (json_int_t)fleet_restart_pending(fleet), "restart_failed", fleet_restart_failed(fleet));

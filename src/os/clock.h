@@ -15,8 +15,4 @@ uint64_t clock_monotonic_ns(void); /* since some start */
 /* Sleeps until that monotonic instant or a signal. */
 void clock_sleep_until(uint64_t monotonic_ns);
 
-#define CLOCK_TEXT_BYTES 40
-/* "2026-01-01T00:00:00Z" (whole seconds). Returns `text`. */
-char *clock_write(char text[CLOCK_TEXT_BYTES], uint64_t realtime_ns);
-
 #endif

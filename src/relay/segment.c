@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "avro/block.h"
+#include "base/calendar.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "channel/lanes.h"
@@ -304,11 +305,11 @@ static int make_file(struct segment *segment, const char *part, struct span head
 /* Writes the header of the file that `state` names to the scratch memory. Returns its bytes. */
 static size_t write_header(struct segment *segment, const struct writer_state *state)
 {
-    char started[CLOCK_TEXT_BYTES];
+    char started[CALENDAR_TEXT_BYTES];
     struct block_header_text text = {.schema = segment->schema,
                                      .channel = segment->settings->name,
                                      .host = segment->host,
-                                     .started = clock_write(started, state->file_stamp_ns),
+                                     .started = calendar_write(started, state->file_stamp_ns, 0),
                                      .version = FLOTILLA_VERSION,
                                      .ordered_since = state->ordered_since,
                                      .time = segment->time,

@@ -39,15 +39,6 @@ void clock_sleep_until(uint64_t monotonic_ns)
     fiber_wait(monotonic_ns, NULL, NULL);
 }
 
-char *clock_write(char text[CLOCK_TEXT_BYTES], uint64_t realtime_ns)
-{
-    time_t seconds = (time_t)(realtime_ns / NS_PER_S);
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    strftime(text, CLOCK_TEXT_BYTES, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return text;
-}
-
 /* ---- threads ---- */
 
 static bool writer_over;

@@ -3,10 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "os/clock.h"
 
-#include <stdio.h>
 #include <time.h>
-
-#include "base/calendar.h"
 
 static uint64_t clock_read_ns(clockid_t clock)
 {
@@ -30,14 +27,4 @@ void clock_sleep_until(uint64_t monotonic_ns)
     struct timespec until = {.tv_sec = (time_t)(monotonic_ns / NS_PER_S),
                              .tv_nsec = (long)(monotonic_ns % NS_PER_S)};
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
-}
-
-char *clock_write(char text[CLOCK_TEXT_BYTES], uint64_t realtime_ns)
-{
-    struct calendar at;
-    calendar_from_ns(realtime_ns, &at);
-    snprintf(text, CLOCK_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)at.year % 10000,
-             (unsigned)at.month % 100, (unsigned)at.day % 100, (unsigned)at.hour % 100,
-             (unsigned)at.minute % 100, (unsigned)at.second % 100);
-    return text;
 }
