@@ -123,7 +123,8 @@ def test_026_relay_and_manager_killed_together(rng, pool, offload, turn):
         storm = Storm(fleet, rng, pool, SLOWER)
 
         def kill_both():
-            relay = fleet.relays()["engine"]
+            # One that was killed may be taken over before it is gone.
+            relay = wait_until(lambda: fleet.relays().get("engine"), what="a relay")
             first, second = rng.sample([relay, fleet.manager.pid], 2)
             os.kill(first, signal.SIGKILL)
             os.kill(second, signal.SIGKILL)
