@@ -64,7 +64,7 @@ def test_twenty_million_steps():
 
 def test_same_seed():
     check(simulate(WHOLE, "--seed", 1, "--seconds", 600,
-                   "--steps", 800_000_000 if LONG else 200_000_000, timeout=900), *ALWAYS, *RARE)
+                   "--steps", 3_200_000_000 if LONG else 800_000_000, timeout=900), *ALWAYS, *RARE)
 
 
 def test_fresh_seed():
