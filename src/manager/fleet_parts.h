@@ -219,6 +219,9 @@ void fleet_pulse_due(void *context);
 
 /* ---- fleet_takeover.c ---- */
 
+/* A relay of this fleet works on another memory of the channel: of two managers that started at
+ * once, the one that has left meanwhile started it. It ends, and brings to the disk what it has. */
+void channel_end_stray(struct channel *channel);
 /* A channel that an earlier manager was about to start, and had no memory yet: takes its socket,
  * which collects already. */
 void channel_take_begun(struct channel *channel);

@@ -151,8 +151,11 @@ static void relay_ended(void *context, unsigned events)
 
     loop_unwatch(fleet->options.loop, &channel->ended);
     struct process_end end = reap(channel);
-    if (!end.killed && end.code == CHILD_EXIT_TAKEN && join_other(channel))
-        return;
+    if (!end.killed && end.code == CHILD_EXIT_TAKEN) {
+        if (join_other(channel))
+            return;
+        channel_end_stray(channel);
+    }
     channel_note_work(channel);
     bool asked = channel_machine_ends(&channel->machine);
     char how[128];

@@ -80,6 +80,28 @@ static int look_for_orphan(void *context, long id, const char *words, size_t byt
     return 0;
 }
 
+static int end_stray(void *context, long id, const char *words, size_t bytes)
+{
+    const struct channel *channel = context;
+    char name[CHANNEL_NAME_BYTES_MAX + 1];
+    struct process process;
+    uint64_t start;
+    if (!read_channel(channel->fleet, words, bytes, name) ||
+        strcmp(name, channel_name(channel)) != 0 || process_start_time(id, &start) < 0 ||
+        process_open(&process, id, start) < 0)
+        return 0;
+    log_line("%s: relay %ld of a manager that has left records in its folder; ending it",
+             channel_name(channel), id);
+    process_terminate(&process);
+    process_close(&process);
+    return 0;
+}
+
+void channel_end_stray(struct channel *channel)
+{
+    process_each("flotilla-relay", end_stray, channel);
+}
+
 /* Waits for the end of those that could not be taken over: two relays on one channel would split
  * its datagrams. */
 static void end_orphans(struct orphan *first)

@@ -111,7 +111,7 @@ def test_038_rotation_kills_and_rewritten_pages(rng, follow, direct):
         for one in first, again, of_file:
             one.wait_for(count)
             once_and_in_order(one.stop(), count)
-        assert len(fleet.files("c")) > 5 and kills["relay"] > 5 and kills["manager"] > 0
+        assert len(fleet.files("c")) > 2 and kills["relay"] > 5 and kills["manager"] > 0
         print(f"{count} datums in {len(fleet.files('c'))} files, {kills}")
 
 
