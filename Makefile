@@ -66,7 +66,8 @@ unit-programs: all
 	@$(call configure,build/units,-Dpart=units)
 	@$(call compile,build/units)
 
-# ... and the units under sanitizers, relays that go wrong, and a version to upgrade to.
+# ... and the units under sanitizers, relays that go wrong, one to profile, and a version to upgrade
+# to. Tests that run side by side build nothing themselves.
 test-programs: unit-programs
 	@$(call configure,build/sanitized,-Dpart=units -Db_sanitize=address$(comma)undefined)
 	@$(call configure,build/trap,-Dpart=trap,CC=musl-gcc)
@@ -76,7 +77,7 @@ test-programs: unit-programs
 	@$(call compile,build/next/relay)
 	@$(call compile,build/next/programs)
 	@$(call compile,build/trap)
-	@$(call compile,build/relay flotilla-relay-refused)
+	@$(call compile,build/relay flotilla-relay-refused flotilla-relay-symbols)
 	@mkdir -p build/refused
 	@install -C -m 755 build/flotilla build/flotilla-keeper build/refused/
 	@install -C -m 755 build/relay/flotilla-relay-refused build/refused/flotilla-relay
@@ -124,6 +125,7 @@ bench: bench-programs
 	@$(PYTHON) bench/bench $(BENCH)
 
 budget: bench-programs
+	@$(call compile,build/relay flotilla-relay-symbols)
 	@$(PYTHON) bench/budget.py $(if $(WHY),--renew '$(WHY)')
 
 bench-programs:

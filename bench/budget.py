@@ -182,9 +182,6 @@ def measure(row, folder, binary, by_function=False):
 
 def measure_all(names=None, binary=SYMBOLS, by_function=False):
     """{row: what measure() gives}; two at a time."""
-    if binary == SYMBOLS:
-        subprocess.run(["ninja", "-C", BUILD / "relay", SYMBOLS.name], check=True,
-                       stdout=subprocess.DEVNULL)
     wanted = {name: row for name, row in rows().items() if names is None or name in names}
     folder = Path(tempfile.mkdtemp(prefix="flotilla-budget-", dir="/var/tmp"))
     try:
