@@ -69,7 +69,7 @@ static bool add_step(struct layout *layout, enum layout_step_kind kind, uint32_t
     if (layout->step_count == LAYOUT_STEPS_MAX)
         return false;
     layout->steps[layout->step_count++] =
-        (struct layout_step){.kind = (uint8_t)kind, .depth = (uint8_t)depth, .value = value};
+        (struct layout_step){.kind = (uint8_t)kind, .depth = (uint16_t)depth, .value = value};
     return true;
 }
 

@@ -22,10 +22,11 @@
 #define LAYOUT_SCHEMA_BYTES_MAX (4u << 20)
 #define LAYOUT_PATH_BYTES_MAX   1024u /* of the name of a field */
 #define LAYOUT_IMAGE_BYTES_MAX  (16u << 20)
-#define LAYOUT_DEPTH_MAX        64u /* nesting of a datum; deeper ones are rejected */
-#define LAYOUT_EMPTY_ITEMS_MAX                                                                     \
-    65536u /* items of zero bytes (null ...) in one datum's arrays and maps */
-#define LAYOUT_NO_LEAF 0xffffffffu
+/* Nesting of a datum; deeper ones are rejected. A list of 128 items, each a record and a union. */
+#define LAYOUT_DEPTH_MAX 256u
+/* Items of zero bytes (null ...) in one datum's arrays and maps. */
+#define LAYOUT_EMPTY_ITEMS_MAX (1u << 20)
+#define LAYOUT_NO_LEAF         0xffffffffu
 
 enum layout_kind {
     LAYOUT_NULL,
@@ -93,8 +94,8 @@ enum layout_step_kind {
     LAYOUT_STEP_NODE /* value: a union, array, map or re-entered record to be walked, at `depth` */
 };
 struct layout_step {
-    uint8_t kind, depth;
-    uint16_t zero;
+    uint8_t kind, zero;
+    uint16_t depth;
     uint32_t value;
 };
 #define LAYOUT_STEPS_MAX 128u

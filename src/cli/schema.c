@@ -38,9 +38,8 @@ const char verb_schema_help[] =
     "  --time FIELD       the field that is the abscissa, dotted for nested records\n"
     "  --sequence FIELD   the int or long field that counts up by one\n"
     "\n"
-    "Types may be written 256 deep in one another; a datum may nest 64 records, unions, arrays "
-    "and\n"
-    "maps. Exit: 0 good, perhaps with warnings; 1 not.\n";
+    "Types may be written 512 deep in one another; a datum may nest 256 records, unions, arrays\n"
+    "and maps. Exit: 0 good, perhaps with warnings; 1 not.\n";
 
 /* All that is shown of a schema. */
 struct subject {

@@ -201,7 +201,7 @@ static int add_past(struct builder *builder, struct table *table, const struct s
                                               .count = type->count});
     return add_step(
         builder, table,
-        (struct columns_step){.kind = STEP_TYPE, .depth = (uint8_t)depth, .type = type});
+        (struct columns_step){.kind = STEP_TYPE, .depth = (uint16_t)depth, .type = type});
 }
 
 static int add_column(struct builder *builder, struct table *table, const struct schema *type,
@@ -364,7 +364,7 @@ static int add_items(struct builder *builder, struct table *table, const struct 
         return status < 0 ? status : add_past(builder, table, type, depth);
     }
     const struct columns_step step = {
-        .kind = STEP_ITEMS, .depth = (uint8_t)depth, .column = table->count, .type = type};
+        .kind = STEP_ITEMS, .depth = (uint16_t)depth, .column = table->count, .type = type};
     status = add_column(builder, table, type, about, items);
     if (status < 0) {
         free_table(items);

@@ -33,7 +33,8 @@ enum columns_step_kind {
 };
 
 struct columns_step {
-    uint8_t kind, depth;
+    uint8_t kind;
+    uint16_t depth;
     uint32_t column;
     union {
         const struct schema *type;

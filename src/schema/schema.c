@@ -19,7 +19,7 @@
 #include "schema/default.h"
 #include "schema/report.h"
 
-#define SCHEMA_NESTING_MAX    256u  /* of types written one in another */
+#define SCHEMA_NESTING_MAX    512u  /* of types written one in another */
 #define SCHEMA_NAME_BYTES_MAX 1000u /* of a full name */
 #define SCHEMA_PATH_BYTES     256u
 #define SCHEMA_FIELDS_MAX     (8u * LAYOUT_NODES_MAX) /* of one record */

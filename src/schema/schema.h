@@ -43,7 +43,7 @@ struct schema {
     uint32_t levels;
 };
 
-#define SCHEMA_LEVELS_MAX 255u
+#define SCHEMA_LEVELS_MAX LAYOUT_DEPTH_MAX
 
 struct schema_file; /* owns the tree and its strings */
 

@@ -42,10 +42,10 @@ static const enum reject reason_of[] = {
     [DEPTH] = REJECT_DEPTH,      [EMPTY_ITEMS] = REJECT_COUNT,
 };
 
-#define ASKED_DEPTH_MAX 1000u   /* of libavro's recursion */
-#define ASKED_EMPTY_MAX 200000u /* of its patience */
-#define KEYS_MAX        64u     /* of a map that is compared */
-#define DATUMS_MAX      8u      /* of a datagram */
+#define ASKED_DEPTH_MAX 1000u                         /* of libavro's recursion */
+#define ASKED_EMPTY_MAX (LAYOUT_EMPTY_ITEMS_MAX + 1u) /* of its patience */
+#define KEYS_MAX        64u                           /* of a map that is compared */
+#define DATUMS_MAX      8u                            /* of a datagram */
 
 static const char *const texts[] = {
     "{\"type\":\"record\",\"name\":\"Plain\",\"fields\":[{\"name\":\"z\",\"type\":\"boolean\"},"

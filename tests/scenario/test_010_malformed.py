@@ -33,7 +33,7 @@ BAD = {  # datagram: reason
     I + B + S + E + U + avro.long(1 << 40) + b"\2": "count",
     I + B + S + E + U + A + avro.long(1 << 40) + b"\0" + R: "count",  # of nothing, but too many
     I + B + S + E + U + b"\3\6\2\4\0" + N + R: "block_size",  # two items of two bytes, not three
-    (I + B + S + E + U + A + N + b"\2") * 80 + GOOD: "depth",
+    (I + B + S + E + U + A + N + b"\2") * 300 + GOOD: "depth",
 }
 
 

@@ -364,11 +364,11 @@ static void test_deep(void **state)
 {
     (void)state;
     for (unsigned levels = LAYOUT_DEPTH_MAX - 1; levels <= LAYOUT_DEPTH_MAX + 2; levels++) {
-        char schema[2100] = "\"int\"";
-        uint8_t bytes[512];
+        char schema[8200] = "\"int\"";
+        uint8_t bytes[1024];
         size_t used, length = 0;
         for (unsigned i = 0; i < levels; i++) {
-            char inner[2048];
+            char inner[8100];
             memcpy(inner, schema, sizeof(inner));
             snprintf(schema, sizeof(schema), ARRAY("%s"), inner);
             bytes[length++] = 2; /* one item */

@@ -117,8 +117,8 @@ static void test_depth(void **state)
     (void)state;
     struct compiled compiled;
     compile(&compiled, list_schema, NULL, NULL);
-    uint8_t bytes[9 * 100];
-    for (int nodes = 1; nodes < 100; nodes++) {
+    uint8_t bytes[9 * 200];
+    for (int nodes = 1; nodes < 200; nodes++) {
         memset(bytes, 0, sizeof(bytes));
         for (int i = 0; i < nodes - 1; i++)
             bytes[9 * i + 8] = 2;

@@ -211,19 +211,21 @@ static void refuses(char *text, const char *error)
 static void test_bounds(void **state)
 {
     (void)state;
-    refuses(repeat("", "{\"type\":\"array\",\"items\":", 300, "\"int\"", "}", ""), "nest deeper");
+    refuses(repeat("", "{\"type\":\"array\",\"items\":", 600, "\"int\"", "}", ""), "nest deeper");
     refuses(repeat("", "[", 100000, "", "]", ""), "maximum parsing depth");
 
-    /* 70 records one in another: well-formed, but no datum could pass the relay's depth. */
+    /* 300 records each in the next: well-formed, but no datum could pass the relay's depth. */
     char *text = malloc(1 << 20), *at = text;
-    for (int i = 0; i < 70; i++)
-        at += snprintf(
-            at, 100,
-            "{\"type\":\"record\",\"name\":\"R%d\",\"fields\":[{\"name\":\"a\",\"type\":", i);
-    at += snprintf(at, 100, "\"int\"");
-    for (int i = 0; i < 70; i++)
-        at += snprintf(at, 100, "}]}");
-    refuses(text, "deeper than 64");
+    at += snprintf(at, 200,
+                   "{\"type\":\"record\",\"name\":\"A\",\"fields\":[{\"name\":\"r\","
+                   "\"type\":{\"type\":\"record\",\"name\":\"R0\",\"fields\":[]}}");
+    for (int i = 1; i < 300; i++)
+        at += snprintf(at, 200,
+                       ",{\"name\":\"r%d\",\"type\":{\"type\":\"record\",\"name\":\"R%d\","
+                       "\"fields\":[{\"name\":\"a\",\"type\":\"R%d\"}]}}",
+                       i, i, i - 1);
+    snprintf(at, 10, "]}");
+    refuses(text, "deeper than 256");
 
     /* Each record holds the one before twice: 2^40 numbers, or 2^40 fields without any. */
     for (int numbers = 0; numbers < 2; numbers++) {
