@@ -3,6 +3,7 @@
  * the count is told before the next line that it takes. No system headers: see os/output. */
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -84,6 +85,20 @@ void log_text(const char *text)
         pass(line, kept + 1);
         text += bytes + (text[bytes] == '\n');
     }
+}
+
+int log_end_output(void)
+{
+    static bool told;
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    /* Of a write that failed before, nothing but that is known. */
+    if (!told)
+        log_line("could not write all of the output%s%s", errno != 0 ? ": " : "",
+                 errno != 0 ? strerror(errno) : "");
+    told = true;
+    return 1;
 }
 
 void check_failed(const char *file, int line, const char *text)

@@ -25,6 +25,10 @@ void log_use(log_sink *sink);
  * Text longer than 1000 bytes is cut. */
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* What was printed on stdio's stdout has to have arrived: 0, or 1 after telling why it has not,
+ * once. For the end of a program. */
+int log_end_output(void);
+
 /* Prints text of several lines as it is, line by line; a line without an end gets one. */
 void log_text(const char *text);
 

@@ -110,8 +110,11 @@ int ask_tell_failed(const json_t *reply)
     return json_array_size(failed) ? EXIT_FAILED : EXIT_OK;
 }
 
-void ask_print_json(const json_t *reply)
+int ask_print_json(const json_t *reply)
 {
-    json_dumpf(reply, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    bool good = json_dumpf(reply, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) == 0;
     putchar('\n');
+    if (!good && !ferror(stdout))
+        fprintf(stderr, "flotilla: no memory for the answer\n");
+    return good ? EXIT_OK : EXIT_FAILED;
 }

@@ -32,7 +32,7 @@ json_t *ask_quietly(const struct ask_options *options, json_t *request, uint64_t
  * EXIT_OK if all did, else EXIT_FAILED. */
 int ask_tell_failed(const json_t *reply);
 
-/* Prints a reply as JSON on standard output. */
-void ask_print_json(const json_t *reply);
+/* Prints a reply as JSON on standard output. EXIT_OK, or EXIT_FAILED after telling why not. */
+int ask_print_json(const json_t *reply);
 
 #endif

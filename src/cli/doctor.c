@@ -19,6 +19,7 @@
 #include "cli/subject.h"
 #include "cli/verb.h"
 #include "control/client.h"
+#include "control/json_text.h"
 #include "manager/fleet.h"
 #include "os/cgroup.h"
 #include "os/file.h"
@@ -76,9 +77,10 @@ void doctor_find(struct doctor *doctor, enum doctor_level level, const char *che
     va_end(arguments);
     doctor->counts[level]++;
     json_array_append_new(doctor->findings,
-                          json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?}", "level", level_names[level],
-                                    "about", doctor->about, "name", doctor->name, "check", check,
-                                    "text", text, "fix", fix));
+                          json_pack("{s:s, s:s, s:o, s:s, s:o, s:o}", "level", level_names[level],
+                                    "about", doctor->about, "name", json_of_text(doctor->name),
+                                    "check", check, "text", json_of_text(text), "fix",
+                                    json_of_text(fix)));
 }
 
 const json_t *doctor_status(const struct doctor *doctor, const char *channel)
@@ -168,6 +170,18 @@ static void examine_fleet(struct doctor *doctor)
 
 /* ---- the host ---- */
 
+static void examine_processes(struct doctor *doctor)
+{
+    char fix[HOST_FIX_BYTES];
+    health_fix(fix, sizeof fix, HEALTH_PROCESSES, &(struct health_about){.number = 0});
+    if (process_visible())
+        doctor_find(doctor, DOCTOR_OK, "processes", NULL, "can be seen");
+    else
+        doctor_find(doctor, DOCTOR_PROBLEM, "processes", fix,
+                    "cannot be seen, as /proc is not mounted: no manager can look after relays, "
+                    "and much below is not known");
+}
+
 static void examine_clock(struct doctor *doctor)
 {
     bool synchronised;
@@ -254,6 +268,7 @@ void doctor_limits(struct doctor *doctor, const struct config_channel *channel)
 static void examine_host(struct doctor *doctor)
 {
     doctor_examine(doctor, "host", "");
+    examine_processes(doctor);
     examine_fleet(doctor);
     examine_clock(doctor);
     examine_descriptors(doctor);
@@ -544,8 +559,8 @@ static bool print_json(const struct doctor *doctor)
     json_t *running = doctor->fleet != NULL ? json_true()
                       : doctor->idle        ? json_false()
                                             : json_null();
-    json_t *all = json_pack("{s:s, s:o, s:i, s:i, s:O}", "file", doctor->config->file, "running",
-                            running, "problems", (int)doctor->counts[DOCTOR_PROBLEM], "warnings",
+    json_t *all = json_pack("{s:o, s:o, s:i, s:i, s:O}", "file", json_of_text(doctor->config->file),
+                            "running", running, "problems", (int)doctor->counts[DOCTOR_PROBLEM], "warnings",
                             (int)doctor->counts[DOCTOR_WARNING], "findings", doctor->findings);
     bool good = all != NULL && json_dumpf(all, stdout, JSON_INDENT(2)) == 0;
     putchar('\n');
@@ -587,9 +602,5 @@ int verb_doctor(int argc, char **argv)
     json_decref(doctor.findings);
     json_decref(doctor.fleet);
     config_free(config);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "flotilla doctor: cannot write: %s\n", strerror(errno));
-        return EXIT_FAILED;
-    }
     return code;
 }

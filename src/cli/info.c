@@ -321,9 +321,7 @@ int verb_info(int argc, char **argv)
         print_sum(&info.sum);
     free(hits);
     catalog_free(&catalog);
-    if (status < 0 || fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "flotilla info: could not write all of the output\n");
-        return EXIT_FAILED;
-    }
-    return code;
+    if (status < 0)
+        fprintf(stderr, "flotilla info: %s\n", strerror(-status));
+    return status < 0 ? EXIT_FAILED : code;
 }

@@ -9,6 +9,7 @@
 
 #include "base/calendar.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "cli/fields.h"
 #include "cli/options.h"
 #include "cli/subject.h"
@@ -167,12 +168,18 @@ static int listen_on(struct listener *listener, int descriptor, struct net_batch
             if (print_datagram(listener, &message) != EXIT_OK)
                 break;
         }
-        if (fflush(stdout) != 0 || ferror(stdout) || listener->text.failed) {
-            fprintf(stderr, "flotilla listen: could not write all of the output\n");
+        if (listener->text.failed) {
+            fprintf(stderr, "flotilla listen: %s\n", strerror(ENOMEM));
             return EXIT_FAILED;
         }
+        if (log_end_output() != 0)
+            return EXIT_FAILED;
     }
-    return counted && listener->left > 0 ? EXIT_FAILED : EXIT_OK;
+    if (!counted || listener->left == 0)
+        return EXIT_OK;
+    fprintf(stderr, "flotilla listen: %s before %" PRIu64 " more datums had come\n",
+            interrupt_seen() ? "interrupted" : "time is up", listener->left);
+    return EXIT_FAILED;
 }
 
 /* Joins the stream. A descriptor, or a negative errno after telling. */

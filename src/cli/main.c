@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/nearest.h"
 #include "cli/verb.h"
+#include "os/descriptor.h"
 
 static const struct verb verbs[] = {
     {"run", "the manager: starts the fleet and looks after it", verb_run_help, verb_run},
@@ -85,17 +87,28 @@ static bool wants_help(int argc, char **argv)
     return false;
 }
 
+static bool output_excused;
+
+void verb_excuse_output(void)
+{
+    output_excused = true;
+}
+
+/* The one end of every verb: what it printed has to have arrived, or it has failed. */
+static int finish(int code)
+{
+    return output_excused || log_end_output() == 0 ? code : EXIT_FAILED;
+}
+
 static int print(const char *text)
 {
-    /* Help into a full disk or a closed pipe has not been given. */
-    if (fputs(text, stdout) >= 0 && fflush(stdout) == 0 && !ferror(stdout))
-        return EXIT_OK;
-    fprintf(stderr, "flotilla: could not write all of the output\n");
-    return EXIT_FAILED;
+    fputs(text, stdout);
+    return finish(EXIT_OK);
 }
 
 int main(int argc, char **argv)
 {
+    descriptor_fill_standard();
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;
@@ -104,7 +117,7 @@ int main(int argc, char **argv)
     bool help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
     if (help && argc == 2) {
         print_help(stdout);
-        return print("");
+        return finish(EXIT_OK);
     }
     if (strcmp(word, "--version") == 0)
         return print("flotilla " FLOTILLA_VERSION "\n");
@@ -113,5 +126,8 @@ int main(int argc, char **argv)
         return tell_unknown(help ? argv[2] : word);
     if (help || wants_help(argc - 1, argv + 1))
         return print(verb->help);
-    return verb->run(argc - 1, argv + 1);
+    static char program[32];
+    snprintf(program, sizeof program, "flotilla %s", verb->name);
+    log_start(program, NULL);
+    return finish(verb->run(argc - 1, argv + 1));
 }

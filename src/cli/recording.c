@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/verb.h"
+#include "control/json_text.h"
 #include "os/storage.h"
 
 int recording_list(struct catalog *catalog, int count, char *const *paths, enum catalog_lanes lanes)
@@ -87,9 +88,10 @@ void recording_tell_order(const char *path, const struct scan_totals *totals)
 
 json_t *recording_fault_json(const struct scan_event *event)
 {
-    return json_pack("{s:I,s:I,s:I,s:s}", "offset", (json_int_t)event->offset, "bytes",
+    return json_pack("{s:I,s:I,s:I,s:o}", "offset", (json_int_t)event->offset, "bytes",
                      (json_int_t)(event->kind == SCAN_FAULT ? event->bytes : 0), "missing_bytes",
-                     (json_int_t)event->missing_bytes, "what", fault_text(event));
+                     (json_int_t)event->missing_bytes, "what",
+                     json_of_text(fault_text(event)));
 }
 
 char *recording_text(char *out, size_t out_bytes, struct span text)
@@ -103,19 +105,7 @@ char *recording_text(char *out, size_t out_bytes, struct span text)
 
 json_t *recording_text_json(struct span text)
 {
-    if (text.at == NULL)
-        return json_null();
-    json_t *value = json_stringn((const char *)text.at, text.bytes);
-    if (value != NULL)
-        return value;
-    char *plain = malloc(text.bytes + 1);
-    if (plain == NULL)
-        return NULL;
-    for (size_t i = 0; i < text.bytes; i++)
-        plain[i] = text.at[i] >= 0x80 ? '?' : (char)text.at[i];
-    value = json_stringn(plain, text.bytes);
-    free(plain);
-    return value;
+    return text.at == NULL ? json_null() : json_of_bytes((const char *)text.at, text.bytes);
 }
 
 void recording_print_json(json_t *line)

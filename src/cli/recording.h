@@ -33,8 +33,7 @@ void recording_tell_fault(const char *path, const struct scan_event *event);
 void recording_tell_order(const char *path, const struct scan_totals *totals);
 /* {"offset": ..., "bytes": ..., "missing_bytes": ..., "what": ...}. */
 json_t *recording_fault_json(const struct scan_event *event);
-/* A JSON string of bytes that may not be UTF-8: then each that is not ASCII shows as "?". NULL if
- * there is no text. */
+/* A JSON string of bytes, as json_of_bytes has it; JSON's null if there is no text. */
 json_t *recording_text_json(struct span text);
 /* Prints `line` to stdout as one line and gives it up. */
 void recording_print_json(json_t *line);

@@ -492,9 +492,5 @@ int verb_recover(int argc, char **argv)
     free(task.pending);
     free(task.schema);
     json_decref(task.faults);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "flotilla recover: could not write all of the output\n");
-        return EXIT_FAILED;
-    }
     return code;
 }

@@ -57,14 +57,15 @@ int verb_reload(int argc, char **argv)
     if (warnings)
         fputs(warnings, stderr);
     if (options.json) {
-        ask_print_json(reply);
+        code = ask_print_json(reply);
     } else {
         print_names(reply, "added", true);
         print_names(reply, "changed", true);
         print_names(reply, "removed", true);
         print_names(reply, "unchanged", false);
     }
-    code = ask_tell_failed(reply);
+    if (ask_tell_failed(reply) != EXIT_OK)
+        code = EXIT_FAILED;
     json_decref(reply);
     return code;
 }

@@ -5,6 +5,7 @@
 
 #include "cli/ask.h"
 #include "cli/verb.h"
+#include "control/json_text.h"
 #include "os/clock.h"
 
 #define RESTART_TIMEOUT_MS 30000u
@@ -99,7 +100,7 @@ static int restart_all(const struct ask_options *options)
         code = EXIT_FAILED;
     }
     if (code == EXIT_OK && options->json) {
-        ask_print_json(status);
+        code = ask_print_json(status);
     } else if (code == EXIT_OK) {
         printf("restarted the manager (process %lld, version %s) and %zu channels\n",
                (long long)manager_value(status, "pid"),
@@ -119,15 +120,17 @@ int verb_restart(int argc, char **argv)
         return restart_all(&options);
     if (code == EXIT_OK)
         code = ask_manager(&options,
-                           json_pack("{s:s, s:s}", "verb", "restart", "channel", options.channel),
+                           json_pack("{s:s, s:o}", "verb", "restart", "channel",
+                                     json_of_text(options.channel)),
                            RESTART_TIMEOUT_MS, false, &reply);
     if (code != EXIT_OK)
         return code;
     if (options.json)
-        ask_print_json(reply);
+        code = ask_print_json(reply);
     else
         printf("restarted %s\n", options.channel);
-    code = ask_tell_failed(reply);
+    if (ask_tell_failed(reply) != EXIT_OK)
+        code = EXIT_FAILED;
     json_decref(reply);
     return code;
 }

@@ -15,6 +15,7 @@
 #include "cli/options.h"
 #include "cli/verb.h"
 #include "config/faults.h"
+#include "control/json_text.h"
 #include "os/file.h"
 #include "schema/canonical.h"
 #include "schema/columns.h"
@@ -195,20 +196,21 @@ static json_t *findings_json(const struct subject *subject, bool warnings)
         const struct schema_finding *one = &subject->findings.list[i];
         if (one->warning == warnings)
             json_array_append_new(list,
-                                  json_pack("{s:I, s:I, s:s, s:s}", "line", (json_int_t)one->line,
-                                            "column", (json_int_t)one->column, "path", one->path,
-                                            "message", one->message));
+                                  json_pack("{s:I, s:I, s:o, s:o}", "line", (json_int_t)one->line,
+                                            "column", (json_int_t)one->column, "path",
+                                            json_of_text(one->path), "message",
+                                            json_of_text(one->message)));
     }
     if (!warnings && subject->refusal[0] != '\0')
-        json_array_append_new(list, json_pack("{s:n, s:n, s:s, s:s}", "line", "column", "path", "",
-                                              "message", subject->refusal));
+        json_array_append_new(list, json_pack("{s:n, s:n, s:s, s:o}", "line", "column", "path", "",
+                                              "message", json_of_text(subject->refusal)));
     return list;
 }
 
 static int print_json(const struct subject *subject, bool good)
 {
     json_t *all =
-        json_pack("{s:s, s:b, s:o, s:o}", "file", subject->path, "valid", good, "errors",
+        json_pack("{s:o, s:b, s:o, s:o}", "file", json_of_text(subject->path), "valid", good, "errors",
                   findings_json(subject, false), "warnings", findings_json(subject, true));
     if (good) {
         char hex[17], bytes[17];
@@ -296,10 +298,6 @@ int verb_schema(int argc, char **argv)
             fprintf(stderr, "%s: %s\n", output, strerror(-status));
             code = EXIT_FAILED;
         }
-    }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "flotilla schema: could not write all of the output\n");
-        code = EXIT_FAILED;
     }
     schema_findings_free(&subject.findings);
     columns_free(subject.columns);

@@ -19,6 +19,7 @@
 #include "cli/recording.h"
 #include "cli/subject.h"
 #include "cli/verb.h"
+#include "control/json_text.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/interrupt.h"
@@ -304,8 +305,8 @@ static void report(const struct sender *sender, const char *name, double seconds
     if (!json)
         return;
     json_t *object =
-        json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:I}", "channel", name, "datums_sent",
-                  (json_int_t)sender->datums_sent, "datagrams_sent",
+        json_pack("{s:o, s:I, s:I, s:I, s:f, s:f, s:I}", "channel", json_of_text(name),
+                  "datums_sent", (json_int_t)sender->datums_sent, "datagrams_sent",
                   (json_int_t)sender->outbox.sent, "bytes_sent", (json_int_t)sender->bytes_sent,
                   "seconds", seconds, "rate", rate, "errors", (json_int_t)sender->outbox.errors);
     if (object != NULL)
@@ -469,7 +470,7 @@ int verb_send(int argc, char **argv)
     code = send_all(&sender);
     double seconds = (double)(clock_monotonic_ns() - sender.start_ns) / 1e9;
     report(&sender, words == 1 ? argv[1] : options.to, seconds, options.json);
-    if (sender.outbox.errors > 0 || fflush(stdout) != 0)
+    if (sender.outbox.errors > 0)
         code = EXIT_FAILED;
 out:
     synth_free(sender.synth);

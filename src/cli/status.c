@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cli/ask.h"
 #include "cli/verb.h"
 #include "os/clock.h"
@@ -292,7 +293,7 @@ static int show(struct watch *watch)
                        JSON_REAL_PRECISION(6)); /* a line each, for programs that follow */
         putchar('\n');
     } else if (watch->options->json) {
-        ask_print_json(reply);
+        code = ask_print_json(reply);
     } else {
         if (terminal_is_output(&columns) && watch->options->watch)
             printf("\033[H\033[2J");
@@ -302,11 +303,7 @@ static int show(struct watch *watch)
     }
     remember(&watch->before, json_object_get(reply, "channels"), now_ns);
     json_decref(reply);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "flotilla status: could not write all of the output\n");
-        return EXIT_FAILED;
-    }
-    return EXIT_OK;
+    return log_end_output() == 0 ? code : EXIT_FAILED;
 }
 
 static void show_again(void *context)

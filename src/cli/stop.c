@@ -80,7 +80,7 @@ int verb_stop(int argc, char **argv)
     size_t index;
     json_t *channel;
     if (options.json)
-        ask_print_json(reply);
+        code = ask_print_json(reply);
     else
         json_array_foreach(json_object_get(reply, "channels"), index, channel)
             print_channel(channel);
@@ -90,5 +90,5 @@ int verb_stop(int argc, char **argv)
                 "which\n",
                 (long long)unclean);
     json_decref(reply);
-    return unclean ? EXIT_FAILED : EXIT_OK;
+    return unclean ? EXIT_FAILED : code;
 }

@@ -470,9 +470,5 @@ int verb_units(int argc, char **argv)
     free(units.changes);
     free(units.gone);
     config_free(config);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "flotilla units: cannot write: %s\n", strerror(errno));
-        return EXIT_FAILED;
-    }
     return status < 0 ? EXIT_FAILED : EXIT_OK;
 }

@@ -11,11 +11,16 @@ struct verb {
     const char *name;
     const char *summary; /* one line, for `flotilla --help` */
     const char *help;    /* for `flotilla VERB --help`: usage, examples first, then options */
-    int (*run)(int argc, char **argv); /* argv[0] is the verb; returns an exit code */
+    /* argv[0] is the verb; returns an exit code. One that is not EXIT_OK has been told of on
+     * stderr; that all of the output has arrived is seen to by the caller. */
+    int (*run)(int argc, char **argv);
 };
 
 /* Prints "flotilla VERB: text" and "Try 'flotilla VERB --help'." to stderr; returns EXIT_USAGE. */
 int verb_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Whoever read the output has seen enough: what does not arrive any more is no failure. */
+void verb_excuse_output(void);
 
 /* The help of the verbs whose files carry it. */
 extern const char verb_info_help[], verb_verify_help[], verb_recover_help[];

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "control/json_text.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/local.h"
@@ -47,9 +48,8 @@ json_t *control_refusal(int exit_code, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    /* A name quoted from a request may be cut within a character; JSON takes whole ones only. */
-    json_t *reply = json_pack("{s:s, s:i}", "error", text, "exit", exit_code);
-    return reply ? reply : json_pack("{s:s, s:i}", "error", "refused", "exit", exit_code);
+    /* A name quoted from a request may be cut within a character. */
+    return json_pack("{s:o, s:i}", "error", json_of_text(text), "exit", exit_code);
 }
 
 /* Takes clients in (again). */

@@ -253,12 +253,13 @@ static void caught(void *context, enum loop_signal signal)
 int main(int argc, char **argv)
 {
     struct program program = {.folder = argc > 1 ? argv[1] : NULL, .spare = {-1, -1}};
+    descriptor_fill_standard();
     output_start();
     log_use(output_line);
     log_start("flotilla-keeper", NULL);
     if (argc > 1 && strcmp(argv[1], "--version") == 0) {
         puts("flotilla-keeper " FLOTILLA_VERSION);
-        return 0;
+        return log_end_output();
     }
     program.requests = (struct loop_watch){.descriptor = inherit_descriptor(INHERIT_REQUESTS),
                                            .ready = request_came,

@@ -16,6 +16,7 @@
 #include "manager/report.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/health.h"
 #include "os/output.h"
 #include "os/path.h"
 #include "os/process.h"
@@ -315,6 +316,24 @@ static void close_parts(struct manager *manager)
     config_free(manager->config);
 }
 
+/* Where this program is, which is also where the others are looked for. 0, or a negative errno after
+ * telling. */
+static int find_self(char path[CHANNEL_PATH_BYTES_MAX])
+{
+    char fix[64];
+    int error = process_own_program(path, CHANNEL_PATH_BYTES_MAX);
+    if (error == 0)
+        return 0;
+    health_fix(fix, sizeof fix, HEALTH_PROCESSES, &(struct health_about){.number = 0});
+    if (process_visible())
+        log_line("cannot tell which program this is: %s", strerror(-error));
+    else
+        log_line("the system does not show its processes, without which no fleet can be looked "
+                 "after: %s",
+                 fix);
+    return error;
+}
+
 /* 0, or -ENOENT after telling. */
 static int find_program(const char *name, char path[CHANNEL_PATH_BYTES_MAX])
 {
@@ -405,9 +424,8 @@ int manager_run(const char *path, bool renew)
     output_start();
     log_use(output_line);
     log_start("flotilla", NULL);
-    if (find_program("flotilla-relay", manager.relay) < 0 ||
-        find_program("flotilla-keeper", manager.keeper) < 0 ||
-        process_own_program(manager.self, sizeof manager.self) < 0)
+    if (find_self(manager.self) < 0 || find_program("flotilla-relay", manager.relay) < 0 ||
+        find_program("flotilla-keeper", manager.keeper) < 0)
         return EXIT_CODE_FAILED;
     char *text = NULL;
     manager.config = read_configuration(path, &text);

@@ -6,6 +6,7 @@
 
 #include "avro/datum.h"
 #include "base/calendar.h"
+#include "control/json_text.h"
 #include "os/clock.h"
 #include "os/process.h"
 
@@ -17,20 +18,6 @@ static json_t *report_rejects(const struct counters *counters)
             json_object_set_new(reasons, datum_reject_name((enum reject)reason),
                                 json_integer((json_int_t)counters->rejected[reason]));
     return reasons;
-}
-
-/* Paths are bytes to the system and text in JSON: what is no UTF-8 shows as "?". */
-static json_t *report_text(const char *text)
-{
-    json_t *value = json_string(text);
-    if (value)
-        return value;
-    char plain[CHANNEL_PATH_BYTES_MAX];
-    size_t used = 0;
-    for (; text[used] && used + 1 < sizeof plain; used++)
-        plain[used] = (unsigned char)text[used] < 0x80 ? text[used] : '?';
-    plain[used] = '\0';
-    return json_string(plain);
 }
 
 static json_t *report_latency(const struct latency_figures *figures)
@@ -59,9 +46,9 @@ static json_t *report_channel(const struct channel *channel)
                             value >= COUNT_UNKNOWN ? json_null() : json_integer((json_int_t)value));
     }
     json_object_set_new(report, "direct_io", json_boolean(counters->direct_io));
-    json_object_set_new(report, "file", report_text(counters->file));
+    json_object_set_new(report, "file", json_of_text(counters->file));
 
-    json_object_set_new(report, "reason", report_text(view.reason));
+    json_object_set_new(report, "reason", json_of_text(view.reason));
     json_object_set_new(report, "recording", json_boolean(counters->recording));
     json_object_set_new(report, "last_arrival",
                         counters->last_arrival_ns
@@ -96,7 +83,7 @@ json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns, const char 
     json_t *manager = json_pack(
         "{s:I, s:s, s:s, s:I, s:o, s:o, s:I, s:s}", "pid", (json_int_t)process_self(), "version",
         FLOTILLA_VERSION, "started", calendar_write(text, started_ns, 0), "instance",
-        (json_int_t)started_ns, "recordings", report_text(directory), "keeper",
+        (json_int_t)started_ns, "recordings", json_of_text(directory), "keeper",
         keeper ? json_integer(keeper) : json_null(), "restart_pending",
         (json_int_t)fleet_restart_pending(fleet), "restart_failed", fleet_restart_failed(fleet));
     return json_pack("{s:o, s:o}", "manager", manager, "channels", report_channels(fleet));

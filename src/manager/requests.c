@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "control/json_text.h"
 #include "manager/manager_parts.h"
 #include "manager/report.h"
 #include "os/clock.h"
@@ -39,9 +40,15 @@ json_t *manager_refuse_reload(const struct manager *manager, const char *text)
 {
     log_line("reload refused, nothing was changed: %s is not valid", manager->path);
     log_text(text);
-    return json_pack("{s:s+, s:i}", "error", text,
-                     text[0] ? "nothing was changed" : "out of memory; nothing was changed", "exit",
-                     EXIT_CODE_CONFIG);
+    struct text all = {0};
+    text_add(&all, "%s%s", text,
+             text[0] ? "nothing was changed" : "out of memory; nothing was changed");
+    char *taken = text_take(&all);
+    json_t *refusal = json_pack("{s:o, s:i}", "error",
+                                json_of_text(taken ? taken : "out of memory; nothing was changed"),
+                                "exit", EXIT_CODE_CONFIG);
+    free(taken);
+    return refusal;
 }
 
 static json_t *apply_configuration(struct manager *manager)
@@ -71,7 +78,7 @@ static json_t *apply_configuration(struct manager *manager)
     manager_check_descriptors(manager);
     if (text && text[0]) {
         log_text(text);
-        json_object_set_new(changes.lists, "warnings", json_string(text));
+        json_object_set_new(changes.lists, "warnings", json_of_text(text));
     }
     free(text);
     log_line("reloaded %s: %u added, %u changed, %u removed, %u unchanged", manager->path,
@@ -168,7 +175,7 @@ static void note_failures(json_t *reply, const struct fleet *fleet, const char *
     if (!json_object_get(reply, "failed"))
         json_object_set_new(reply, "failed", json_array());
     json_array_append_new(json_object_get(reply, "failed"),
-                          json_pack("{s:s, s:s}", "channel", name, "reason", reason));
+                          json_pack("{s:s, s:o}", "channel", name, "reason", json_of_text(reason)));
 }
 
 /* What has become of the relays that a request has started. */

@@ -19,6 +19,10 @@ typedef int descriptor_t;
 
 #define DESCRIPTOR_NONE (-1)
 
+/* Opens what the process was started without of its standard descriptors, so that nothing it opens
+ * gets their numbers, and with them its log or its output. What is read from or written to them
+ * fails as it did; the log is thrown away. First of all, in every program. */
+void descriptor_fill_standard(void);
 /* Whether the open file is what `path` names: false once it was removed or renamed, or another has
  * taken its place; true where that cannot be told. */
 bool descriptor_is_at(descriptor_t descriptor, const char *path);

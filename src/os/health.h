@@ -116,6 +116,7 @@ enum health_fix {
     HEALTH_FULL,           /* path: what takes the room there */
     HEALTH_READ_ONLY,      /* path: of a mount */
     HEALTH_MEMORY,         /* what takes it */
+    HEALTH_PROCESSES,      /* to be shown */
 };
 struct health_about {
     const char *interface, *path;

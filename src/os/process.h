@@ -104,6 +104,8 @@ descriptor_t process_kept(void);
 int process_try(const char *path, char *const *argv, uint64_t timeout_ms);
 /* Takes the ends of children that nobody watches. */
 void process_reap_strays(void);
+/* Whether the system shows us its processes; not where /proc is not mounted (Linux). */
+bool process_visible(void);
 /* Our own id. */
 long process_self(void);
 

@@ -48,18 +48,19 @@ int main(int argc, char **argv)
 {
     static struct relay relay;
     char error[CHANNEL_PATH_BYTES_MAX + 200];
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        settings_print_help();
-        return 0;
-    }
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        puts("flotilla-relay " FLOTILLA_VERSION);
-        return 0;
-    }
+    descriptor_fill_standard();
     output_start();
     log_use(output_line);
     log_start("flotilla-relay", NULL);
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        settings_print_help();
+        return log_end_output();
+    }
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("flotilla-relay " FLOTILLA_VERSION);
+        return log_end_output();
+    }
     int listening = notify_open(&relay.notify);
     if (listening < 0 && listening != -ENOENT)
         log_line("cannot talk to $NOTIFY_SOCKET: %s", strerror(-listening));

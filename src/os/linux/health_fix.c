@@ -97,6 +97,7 @@ static const char *const templates[] = {
     [HEALTH_FULL] = "du -xh '%p' | sort -h | tail",
     [HEALTH_READ_ONLY] = "mount -o remount,rw '%p'",
     [HEALTH_MEMORY] = "free -h",
+    [HEALTH_PROCESSES] = "mount -t proc proc /proc",
 };
 
 static const char *value_of(char letter, const struct health_about *about, char number[24])

@@ -96,8 +96,11 @@ static _Noreturn void child_run(struct child_plan *plan)
      * lack it, which is no error. */
     syscall(SYS_close_range, PROCESS_FIRST_HANDED + plan->descriptor_count, ~0u, 4u);
 #endif
+    /* Without /dev they stay closed: the program sees to that itself. */
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+    if (null < 0)
+        close(0), close(1);
+    else if (dup2(null, 0) < 0 || dup2(null, 1) < 0)
         child_fail(plan);
     /* A session of its own: Ctrl-C in the manager's terminal is the manager's to act on. */
     if (setsid() < 0)
@@ -358,6 +361,11 @@ bool process_suspended(long id)
 const char *process_descriptor_limit_words(void)
 {
     return "ulimit -n, LimitNOFILE=";
+}
+
+bool process_visible(void)
+{
+    return access("/proc/self/stat", R_OK) == 0;
 }
 
 int process_own_program(char *path, size_t path_bytes)

@@ -5,8 +5,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+void descriptor_fill_standard(void)
+{
+    /* The wrong way round, so that the first two refuse. */
+    static const int ways[] = {O_WRONLY, O_RDONLY, O_RDWR};
+    for (int number = 0; number < 3; number++) {
+        if (fcntl(number, F_GETFD) >= 0 || errno != EBADF)
+            continue;
+        /* The lowest number that is free is this one. Without /dev there is still a socket that
+         * leads nowhere. */
+        if (open("/dev/null", ways[number]) < 0)
+            (void)socket(AF_UNIX, SOCK_STREAM, 0);
+    }
+}
 
 bool descriptor_is_at(descriptor_t descriptor, const char *path)
 {
