@@ -120,10 +120,9 @@ static json_t *address_json(const struct address *address)
 static int print_json(const struct config *config)
 {
     json_t *channels = json_array();
-    json_t *all =
-        json_pack("{s:o, s:o, s:o, s:o}", "file", json_of_text(config->file), "runtime",
-                  json_of_text(config->runtime), "directory", json_of_text(config->directory),
-                  "channels", channels);
+    json_t *all = json_pack("{s:o, s:o, s:o, s:o}", "file", json_of_text(config->file), "runtime",
+                            json_of_text(config->runtime), "directory",
+                            json_of_text(config->directory), "channels", channels);
     for (uint32_t i = 0; i < config->channel_count; i++) {
         const struct config_channel *channel = &config->channels[i];
         const struct channel_settings *settings = &channel->settings;
@@ -140,9 +139,9 @@ static int print_json(const struct config *config)
                       json_of_text(settings->interface), "full", address_json(&settings->full),
                       "decimated", decimated, "schema", json_of_text(channel->schema), "leaves",
                       (json_int_t)layout.leaf_count, "record", channel->record, "directory",
-                      json_of_text(settings->directory),
-                      "receive_queue_bytes", (json_int_t)settings->receive_bytes,
-                      "receive_budget_seconds", (double)budget_ms(settings) / 1000));
+                      json_of_text(settings->directory), "receive_queue_bytes",
+                      (json_int_t)settings->receive_bytes, "receive_budget_seconds",
+                      (double)budget_ms(settings) / 1000));
     }
     bool good = all != NULL && json_array_size(channels) == config->channel_count &&
                 json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) == 0;

@@ -559,9 +559,10 @@ static bool print_json(const struct doctor *doctor)
     json_t *running = doctor->fleet != NULL ? json_true()
                       : doctor->idle        ? json_false()
                                             : json_null();
-    json_t *all = json_pack("{s:o, s:o, s:i, s:i, s:O}", "file", json_of_text(doctor->config->file),
-                            "running", running, "problems", (int)doctor->counts[DOCTOR_PROBLEM], "warnings",
-                            (int)doctor->counts[DOCTOR_WARNING], "findings", doctor->findings);
+    json_t *all =
+        json_pack("{s:o, s:o, s:i, s:i, s:O}", "file", json_of_text(doctor->config->file),
+                  "running", running, "problems", (int)doctor->counts[DOCTOR_PROBLEM], "warnings",
+                  (int)doctor->counts[DOCTOR_WARNING], "findings", doctor->findings);
     bool good = all != NULL && json_dumpf(all, stdout, JSON_INDENT(2)) == 0;
     putchar('\n');
     json_decref(all);
@@ -598,7 +599,12 @@ int verb_doctor(int argc, char **argv)
                            doctor.counts[DOCTOR_WARNING] + doctor.counts[DOCTOR_PROBLEM];
     if (!good)
         fprintf(stderr, "flotilla doctor: not every finding could be told\n");
-    int code = !good || doctor.counts[DOCTOR_PROBLEM] > 0 ? EXIT_FAILED : EXIT_OK;
+    unsigned problems = doctor.counts[DOCTOR_PROBLEM];
+    fflush(stdout); /* what is said of it stands behind */
+    if (problems > 0)
+        fprintf(stderr, "flotilla doctor: this machine cannot do all of it: %u problem%s\n",
+                problems, problems == 1 ? "" : "s");
+    int code = !good || problems > 0 ? EXIT_FAILED : EXIT_OK;
     json_decref(doctor.findings);
     json_decref(doctor.fleet);
     config_free(config);

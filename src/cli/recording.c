@@ -90,8 +90,7 @@ json_t *recording_fault_json(const struct scan_event *event)
 {
     return json_pack("{s:I,s:I,s:I,s:o}", "offset", (json_int_t)event->offset, "bytes",
                      (json_int_t)(event->kind == SCAN_FAULT ? event->bytes : 0), "missing_bytes",
-                     (json_int_t)event->missing_bytes, "what",
-                     json_of_text(fault_text(event)));
+                     (json_int_t)event->missing_bytes, "what", json_of_text(fault_text(event)));
 }
 
 char *recording_text(char *out, size_t out_bytes, struct span text)

@@ -119,10 +119,10 @@ int verb_restart(int argc, char **argv)
     if (code == EXIT_OK && options.all)
         return restart_all(&options);
     if (code == EXIT_OK)
-        code = ask_manager(&options,
-                           json_pack("{s:s, s:o}", "verb", "restart", "channel",
-                                     json_of_text(options.channel)),
-                           RESTART_TIMEOUT_MS, false, &reply);
+        code = ask_manager(
+            &options,
+            json_pack("{s:s, s:o}", "verb", "restart", "channel", json_of_text(options.channel)),
+            RESTART_TIMEOUT_MS, false, &reply);
     if (code != EXIT_OK)
         return code;
     if (options.json)

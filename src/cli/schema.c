@@ -195,11 +195,10 @@ static json_t *findings_json(const struct subject *subject, bool warnings)
     for (size_t i = 0; i < subject->findings.count; i++) {
         const struct schema_finding *one = &subject->findings.list[i];
         if (one->warning == warnings)
-            json_array_append_new(list,
-                                  json_pack("{s:I, s:I, s:o, s:o}", "line", (json_int_t)one->line,
-                                            "column", (json_int_t)one->column, "path",
-                                            json_of_text(one->path), "message",
-                                            json_of_text(one->message)));
+            json_array_append_new(
+                list, json_pack("{s:I, s:I, s:o, s:o}", "line", (json_int_t)one->line, "column",
+                                (json_int_t)one->column, "path", json_of_text(one->path), "message",
+                                json_of_text(one->message)));
     }
     if (!warnings && subject->refusal[0] != '\0')
         json_array_append_new(list, json_pack("{s:n, s:n, s:s, s:o}", "line", "column", "path", "",
@@ -209,9 +208,9 @@ static json_t *findings_json(const struct subject *subject, bool warnings)
 
 static int print_json(const struct subject *subject, bool good)
 {
-    json_t *all =
-        json_pack("{s:o, s:b, s:o, s:o}", "file", json_of_text(subject->path), "valid", good, "errors",
-                  findings_json(subject, false), "warnings", findings_json(subject, true));
+    json_t *all = json_pack("{s:o, s:b, s:o, s:o}", "file", json_of_text(subject->path), "valid",
+                            good, "errors", findings_json(subject, false), "warnings",
+                            findings_json(subject, true));
     if (good) {
         char hex[17], bytes[17];
         struct leaf_list leaves = {&subject->layout, json_array()};

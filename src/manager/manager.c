@@ -316,8 +316,8 @@ static void close_parts(struct manager *manager)
     config_free(manager->config);
 }
 
-/* Where this program is, which is also where the others are looked for. 0, or a negative errno after
- * telling. */
+/* Where this program is, which is also where the others are looked for. 0, or a negative errno
+ * after telling. */
 static int find_self(char path[CHANNEL_PATH_BYTES_MAX])
 {
     char fix[64];

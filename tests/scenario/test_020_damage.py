@@ -397,4 +397,5 @@ def test_020_status_into_a_full_disk_is_told(flotilla):
                 done = subprocess.run([FLOTILLA, "status", *words, "-c", fleet.file], stdout=full,
                                       stderr=subprocess.PIPE, text=True, timeout=20)
             assert done.returncode == 1
-            assert done.stderr == "flotilla status: could not write all of the output\n"
+            assert done.stderr == ("flotilla status: could not write all of the output: No "
+                                   "space left on device\n")
