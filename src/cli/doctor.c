@@ -302,24 +302,22 @@ static bool find_existing(const char *directory, char found[CHANNEL_PATH_BYTES_M
 }
 
 /* Tries what a relay does before it decides how to write. 0 or a negative errno. */
-static int probe_direct(int folder, bool direct, uint32_t *alignment)
+static int probe_direct(int folder, bool direct, struct direct_probe *probe)
 {
     char name[48];
     snprintf(name, sizeof name, ".doctor-%ld", process_self());
-    return direct_file_probe(folder, name, direct, alignment);
+    return direct_file_probe(folder, name, direct, probe);
 }
 
 /* Whether the folder can be written to, and how. */
 static void examine_writing(struct doctor *doctor, int folder, const char *path)
 {
     enum direct_mode mode = doctor->config->direct_io;
-    uint32_t alignment = 0;
+    struct direct_probe probe;
     char fix[FOLDER_FIX_BYTES];
-    int status = probe_direct(folder, mode != DIRECT_OFF, &alignment);
-    bool refused = status == -EINVAL || status == -EOPNOTSUPP;
-    if (refused) {
-        uint32_t ignored;
-        int buffered = probe_direct(folder, false, &ignored);
+    int status = probe_direct(folder, mode != DIRECT_OFF, &probe);
+    if (status < 0 && probe.refused) {
+        int buffered = probe_direct(folder, false, &probe);
         doctor_find(doctor, mode == DIRECT_REQUIRED ? DOCTOR_PROBLEM : DOCTOR_WARNING, "direct I/O",
                     "set storage.directory to a folder on ext4 or xfs; or storage.direct_io: off",
                     "%s refuses it%s", path,
@@ -331,7 +329,7 @@ static void examine_writing(struct doctor *doctor, int folder, const char *path)
             doctor_find(doctor, DOCTOR_OK, "direct I/O", NULL, "off, as configured");
         else
             doctor_find(doctor, DOCTOR_OK, "direct I/O", NULL,
-                        "works, in units of %" PRIu32 " bytes", alignment);
+                        "works, in units of %" PRIu32 " bytes", probe.alignment);
     }
     if (status == 0) {
         doctor_find(doctor, DOCTOR_OK, "folder", NULL, "%s can be written to", path);
@@ -341,7 +339,7 @@ static void examine_writing(struct doctor *doctor, int folder, const char *path)
         health_fix(fix, sizeof fix, HEALTH_FULL, &(struct health_about){.path = path});
     else
         health_fix(fix, sizeof fix, HEALTH_OWNER, &(struct health_about){.path = path});
-    doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "%s cannot be written to: %s", path,
+    doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "cannot %s in %s: %s", probe.step, path,
                 strerror(-status));
 }
 

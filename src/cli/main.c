@@ -9,6 +9,7 @@
 #include "base/nearest.h"
 #include "cli/verb.h"
 #include "os/descriptor.h"
+#include "os/file.h"
 
 static const struct verb verbs[] = {
     {"run", "the manager: starts the fleet and looks after it", verb_run_help, verb_run},
@@ -109,6 +110,7 @@ static int print(const char *text)
 int main(int argc, char **argv)
 {
     descriptor_fill_standard();
+    file_limit_is_error();
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -255,6 +255,7 @@ int main(int argc, char **argv)
     struct program program = {.folder = argc > 1 ? argv[1] : NULL, .spare = {-1, -1}};
     descriptor_fill_standard();
     output_start();
+    file_limit_is_error();
     log_use(output_line);
     log_start("flotilla-keeper", NULL);
     if (argc > 1 && strcmp(argv[1], "--version") == 0) {

@@ -139,7 +139,9 @@ int channel_prepare_memory(struct channel *channel)
         if (descriptor >= 0)
             descriptor_close(descriptor);
         channel_explain(channel, "cannot make its buffer of %zu bytes: %s", bytes,
-                        strerror(-error));
+                        error == -EFBIG ? "the file size limit of this process is below that; "
+                                          "raise it (ulimit -f, LimitFSIZE=), or lower `buffer`"
+                                        : strerror(-error));
         return error;
     }
     carry_counters(channel);

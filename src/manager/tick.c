@@ -2,8 +2,9 @@
  * What is looked at once a second: the counters, for rates, rotations and full disks. */
 #include "manager/fleet_parts.h"
 
-#include <errno.h>
 #include <string.h>
+
+#include "os/storage.h"
 
 static uint32_t digest(const char *text)
 {
@@ -41,7 +42,7 @@ static bool wants_room(struct channel *channel, const struct counters *now)
 {
     bool wants = false;
     uint64_t at_ns = clock_monotonic_ns();
-    if (now->write_errno != ENOSPC) {
+    if (!storage_is_full(-(int)now->write_errno)) {
         channel->full_ns = 0;
     } else if (!channel->full_ns || at_ns - channel->full_ns >= FLEET_SAMPLE_MS * NS_PER_MS) {
         channel->full_ns = at_ns;

@@ -26,10 +26,24 @@ enum file_open {
  * symbolic links. */
 int direct_file_open(struct direct_file *file, descriptor_t folder, const char *name,
                      enum file_open how, bool direct);
-/* Finds out how files can be written in the folder: makes `name`, writes a page of it, removes it.
- * A write is needed, as some file systems accept O_DIRECT and refuse then. `*alignment` gets the
- * unit of writes. 0 or a negative errno. */
-int direct_file_probe(descriptor_t folder, const char *name, bool direct, uint32_t *alignment);
+/* What a probe has found. */
+struct direct_probe {
+    uint32_t alignment; /* the unit of writes */
+    bool refused;       /* what failed is direct I/O: without it the rest may work */
+    const char *step;   /* what failed, as in "cannot STEP": "write a file" ...; NULL: nothing */
+};
+
+/* Does in the folder all that is done with a recording: makes a file as `name`, writes a page of
+ * it, and writes that again, reads it, syncs, renames to a name that is free (`name` and ".new"),
+ * syncs the folder; then removes it. All of it is needed, as file systems take a flag and refuse
+ * later, and some have no way to rename without replacing. 0 or a negative errno. */
+int direct_file_probe(descriptor_t folder, const char *name, bool direct,
+                      struct direct_probe *probe);
+/* How large an open file can become, in whole units of `alignment`, `wanted` at most: by the limit
+ * of this process (RLIMIT_FSIZE) and by the largest size that its file system knows (FAT: 4 GiB).
+ * `*limited` if that of the process is the smaller one. Moves the file's position. */
+uint64_t direct_file_bytes_max(descriptor_t file, uint32_t alignment, uint64_t wanted,
+                               bool *limited);
 /* Whether a page of 4 KiB that is written anew in its place, past the page cache in such units, is
  * found old or new after any end of the process, never torn: so that a page can be filled bit by
  * bit. Where it cannot be relied on, each is written once. */

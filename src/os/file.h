@@ -39,6 +39,9 @@ descriptor_t file_open_any(const char *path, bool *once);
 long file_read_next(descriptor_t descriptor, uint8_t *into, size_t bytes);
 /* The size of an open file, or a negative errno. */
 int64_t file_bytes(descriptor_t descriptor);
+/* From now on a write past the limit of file sizes (RLIMIT_FSIZE) fails with EFBIG, here and in
+ * every program started from here, where the system would end the process (SIGXFSZ). */
+void file_limit_is_error(void);
 /* Writes a small file as a whole: under another name, synced, renamed over `path`. */
 int file_write_whole(const char *path, struct span bytes);
 /* The same without a sync, as `beside`: for what says nothing any more after a power cut. With

@@ -17,7 +17,9 @@ uint64_t folder_identity(descriptor_t folder);
 /* Whether folder_open may work on a folder that could not be opened, or has gone: 0, or the
  * negative errno that stands against it. Opens and makes nothing: for one that cannot any more. */
 int folder_possible(const char *path);
-/* Renames within the folder, never over an existing file; -EEXIST if there is one. */
+/* Renames within the folder, never over an existing file; -EEXIST if there is one. Where the file
+ * system can neither rename without replacing nor link, a file that another process makes under
+ * `to` in that very moment is replaced: whoever names files there holds its lock (folder_lock). */
 int folder_rename(descriptor_t folder, const char *from, const char *to);
 int folder_remove(descriptor_t folder, const char *name);
 /* Removes an empty folder that stands where something of ours is to be: nothing that anybody would
@@ -25,7 +27,7 @@ int folder_remove(descriptor_t folder, const char *name);
 int folder_clear(descriptor_t folder, const char *name);
 /* The same of a path. */
 int folder_clear_at(const char *path);
-/* Makes renames and new files durable. */
+/* Makes renames and new files durable, as far as the file system can sync a folder. */
 int folder_sync(descriptor_t folder);
 /* Calls `each` with every name in the folder (not "." and ".."), until it returns non-zero, which
  * is then returned. 0, or a negative errno. */

@@ -3,6 +3,7 @@
 #include "relay/folder.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,57 +11,95 @@
 #include "base/log.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/storage.h"
 
 #define LOCK_NAME       ".lock"
 #define PROBE_NAME      ".probe"
 #define LOOK_NS         NS_PER_S
 #define LOOK_REFUSED_NS (10 * NS_PER_S)
 
-/* Whether the file system takes direct I/O, and in which units: tried, unless a relay has before.
- */
-static int try_direct(int descriptor, struct staging *staging, uint32_t *alignment)
+/* A file system of which not even this much can be one file is none to record on. */
+#define FILE_BYTES_MIN (4u * BLOCK_BYTES_MAX)
+
+/* Tries all that is done with a recording, past the page cache or through it, unless a relay has
+ * before. */
+static int try_folder(int descriptor, struct staging *staging, bool direct,
+                      struct direct_probe *probe)
 {
     uint64_t identity = folder_identity(descriptor);
-    *alignment = staging_known_direct(staging, identity);
-    if (*alignment != 0)
+    if (!direct)
+        identity = ~identity; /* the other way there is another thing to know */
+    *probe = (struct direct_probe){.alignment = staging_known_direct(staging, identity)};
+    if (probe->alignment != 0)
         return 0;
-    *alignment = BLOCK_PAGE_BYTES;
-    int status = direct_file_probe(descriptor, PROBE_NAME, true, alignment);
-    staging_note_direct(staging, identity, status == 0 ? *alignment : 0);
+    int status = direct_file_probe(descriptor, PROBE_NAME, direct, probe);
+    staging_note_direct(staging, identity, status == 0 ? probe->alignment : 0);
     return status;
+}
+
+/* Whether what failed may work in a moment, in the same folder: a disk that is full or failing. */
+static bool may_pass(int status)
+{
+    return status == -EIO || storage_is_full(status);
+}
+
+/* Decides how files are written in the folder, and how large they get. 0; -EOPNOTSUPP where direct
+ * I/O is required and refused; another negative errno, which is said, where nothing can be recorded
+ * there. */
+static int examine(struct channel_folder *folder, struct staging *staging)
+{
+    const struct channel_settings *settings = folder->settings;
+    struct direct_probe probe;
+    bool limited;
+    folder->direct = settings->direct_io != DIRECT_OFF;
+    int status = try_folder(folder->descriptor, staging, folder->direct, &probe);
+    if (status < 0 && probe.refused) {
+        if (settings->direct_io == DIRECT_REQUIRED)
+            return -EOPNOTSUPP;
+        log_line("no direct I/O in %s: recording through the page cache", settings->directory);
+        folder->direct = false;
+        status = try_folder(folder->descriptor, staging, false, &probe);
+    }
+    if (status < 0 && !may_pass(status)) { /* a full or failing disk is no reason to do without */
+        log_line("cannot record in %s: cannot %s there: %s", settings->directory, probe.step,
+                 strerror(-status));
+        return status == -EOPNOTSUPP ? -ENOSYS : status;
+    }
+    folder->alignment = probe.alignment;
+    /* A block can grow on whose first page stands in the file already. */
+    uint64_t wanted = settings->rotate_bytes > 0 ? settings->rotate_bytes + BLOCK_BYTES_MAX
+                                                 : INT64_MAX;
+    uint64_t most = direct_file_bytes_max(folder->lock, BLOCK_PAGE_BYTES, wanted, &limited);
+    const char *whose = limited ? "this process (ulimit -f, LimitFSIZE)" : "its file system";
+    if (most / BLOCK_PAGE_BYTES == wanted / BLOCK_PAGE_BYTES)
+        return 0;
+    if (most < FILE_BYTES_MIN) {
+        log_line("cannot record in %s: the file size limit of %s is %" PRIu64 " bytes",
+                 settings->directory, whose, most);
+        return -EFBIG;
+    }
+    folder->rotate_bytes = most - BLOCK_BYTES_MAX;
+    if (settings->rotate_bytes > 0)
+        log_line("files in %s end at %" PRIu64
+                 " bytes, before rotate.size: the file size limit of %s",
+                 settings->directory, folder->rotate_bytes, whose);
+    return 0;
 }
 
 /* Opens and locks the folder and decides how to write there. */
 static int open_folder(struct channel_folder *folder, struct staging *staging)
 {
-    const struct channel_settings *settings = folder->settings;
-    int descriptor = folder_open(settings->directory);
-    if (descriptor < 0)
-        return descriptor;
-    int lock = folder_lock(descriptor, LOCK_NAME); /* held until the process ends */
-    if (lock < 0) {
-        descriptor_close(descriptor);
-        return lock;
+    int status = folder->descriptor = folder_open(folder->settings->directory);
+    if (status >= 0)
+        status = folder->lock = folder_lock(folder->descriptor, LOCK_NAME); /* until the end */
+    if (status >= 0)
+        status = examine(folder, staging);
+    if (status < 0) {
+        channel_folder_close(folder);
+        folder->direct = false;
+        folder->alignment = BLOCK_PAGE_BYTES;
     }
-    uint32_t alignment = BLOCK_PAGE_BYTES;
-    bool wanted = settings->direct_io != DIRECT_OFF;
-    int status = wanted ? try_direct(descriptor, staging, &alignment) : 0;
-    bool refused = status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM;
-    if (refused && settings->direct_io == DIRECT_REQUIRED) {
-        descriptor_close(lock);
-        descriptor_close(descriptor);
-        return -EOPNOTSUPP;
-    }
-    folder->descriptor = descriptor;
-    folder->lock = lock;
-    if (!wanted)
-        return 0;
-    if (refused)
-        log_line("no direct I/O in %s: recording through the page cache", settings->directory);
-    /* A full or failing disk is no reason to do without it. */
-    folder->direct = !refused;
-    folder->alignment = alignment;
-    return 0;
+    return status;
 }
 
 int channel_folder_open(struct channel_folder *folder, const struct channel_settings *settings,
@@ -70,6 +109,7 @@ int channel_folder_open(struct channel_folder *folder, const struct channel_sett
                                       .outlived = outlived,
                                       .descriptor = -1,
                                       .lock = -1,
+                                      .rotate_bytes = settings->rotate_bytes,
                                       .alignment = BLOCK_PAGE_BYTES};
     int status = open_folder(folder, staging);
     /* What looks possible and is not would be tried for ever. */

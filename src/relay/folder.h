@@ -18,6 +18,7 @@ struct channel_folder {
     int lock;
     bool direct; /* files are to be written past the page cache */
     uint32_t alignment;
+    uint64_t rotate_bytes; /* as the settings have it, or what a file can have there; 0: no limit */
     /* From inside the sandbox no folder can be opened. When it could be from outside, a relay whose
      * memory outlives it ends, to be followed by one that opens it. */
     bool outlived;

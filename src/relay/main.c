@@ -10,6 +10,7 @@
 #include "channel/settings.h"
 #include "os/clock.h"
 #include "os/crash.h"
+#include "os/file.h"
 #include "os/interrupt.h"
 #include "os/notify.h"
 #include "os/output.h"
@@ -50,6 +51,7 @@ int main(int argc, char **argv)
     char error[CHANNEL_PATH_BYTES_MAX + 200];
     descriptor_fill_standard();
     output_start();
+    file_limit_is_error();
     log_use(output_line);
     log_start("flotilla-relay", NULL);
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {

@@ -160,10 +160,13 @@ static void end_file(struct writer *writer)
 /* A write failed: what is in the file stays, and the next attempt goes to a new one. */
 static void fail_write(struct writer *writer, int error, uint64_t torn_at)
 {
+    const struct writer_state *state = lane_writer(writer->lane);
+    bool is_long = error == EFBIG && state->file_bytes > state->file_header_bytes;
     segment_end(writer->segment, torn_at != 0 && does_page_stand(writer) ? 0 : torn_at);
     if (lane_writer(writer->lane)->unsynced_datums == 0)
         writer->unsynced_since_ns = clock_monotonic_ns(); /* the name */
-    note_error(writer, error);
+    if (!is_long) /* else the file system takes no more in one file: the next one is made at once */
+        note_error(writer, error);
 }
 
 static void note_unsynced(struct writer *writer, uint64_t since_ns)
@@ -214,8 +217,9 @@ static struct span finish_block(struct writer *writer, uint64_t number, uint64_t
 static bool must_rotate(const struct writer *writer, const struct writer_state *state,
                         uint64_t more)
 {
-    return writer->settings->rotate_bytes > 0 && state->file_bytes > state->file_header_bytes &&
-           state->file_bytes + more > writer->settings->rotate_bytes;
+    uint64_t size = writer->segment->folder->rotate_bytes;
+    return size > 0 && state->file_bytes > state->file_header_bytes &&
+           state->file_bytes + more > size;
 }
 
 /* Whether a block that an earlier relay staged holds what it says: the bytes it was closed with, so
@@ -400,7 +404,7 @@ static bool write_blocks(struct writer *writer, uint64_t closed)
     }
     if (begin_order(writer, first->arrival_ns))
         return true;
-    uint64_t size = writer->settings->rotate_bytes;
+    uint64_t size = writer->segment->folder->rotate_bytes;
     return write_to_file(writer, closed,
                          size == 0                  ? UINT64_MAX
                          : size > state->file_bytes ? size - state->file_bytes
@@ -506,7 +510,7 @@ static bool is_switch_near(const struct writer *writer, uint64_t now_ns)
     const struct writer_state *state = lane_writer(writer->lane);
     if (!is_open(writer) || state->file_bytes < AHEAD_BYTES_MIN)
         return false;
-    uint64_t size = writer->settings->rotate_bytes, age_end = age_deadline(writer);
+    uint64_t size = writer->segment->folder->rotate_bytes, age_end = age_deadline(writer);
     return (size > 0 && state->file_bytes >= size / 8 * 7) ||
            (age_end != UINT64_MAX && now_ns >= age_end - (age_end - state->file_opened_ns) / 8);
 }

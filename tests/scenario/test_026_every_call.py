@@ -38,6 +38,7 @@ ERRORS = {
     "landlock_add_rule": ("ENOMEM", "EINVAL"),
     "landlock_create_ruleset": ("ENOSYS", "EOPNOTSUPP", "EMFILE", "ENOMEM"),
     "landlock_restrict_self": ("EPERM", "ENOMEM"),
+    "lseek": ("EINVAL", "EIO"),
     "madvise": ("ENOMEM", "EAGAIN", "EIO"),
     "mkdir": ("ENOSPC", "EIO", "ENOMEM"),
     "mkdirat": ("ENOSPC", "EIO", "ENOMEM"),

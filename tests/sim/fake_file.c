@@ -4,6 +4,7 @@
  * journal, of which a cut leaves a part from its begin. Nothing makes a name durable but
  * folder_sync, nothing a page but a sync that does not fail: weaker than what ext4 and xfs do. */
 #include "os/file.h"
+#include "os/storage.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -225,6 +226,11 @@ uint64_t folder_identity(descriptor_t descriptor)
     return (uint64_t)descriptor;
 }
 
+bool storage_is_full(int status)
+{
+    return status == -ENOSPC;
+}
+
 int folder_possible(const char *path)
 {
     (void)path;
@@ -390,18 +396,29 @@ void direct_file_close(struct direct_file *file)
     file->descriptor = -1;
 }
 
-int direct_file_probe(descriptor_t descriptor, const char *name, bool direct, uint32_t *alignment)
+int direct_file_probe(descriptor_t descriptor, const char *name, bool direct,
+                      struct direct_probe *probe)
 {
     (void)name;
+    *probe = (struct direct_probe){.alignment = direct ? disk.alignment : PAGE, .step = "try"};
     seam("file_probe", 100000);
     if (!is_there(descriptor))
         return -ENOENT;
-    if (direct && !disk.direct)
+    probe->refused = direct && !disk.direct;
+    if (probe->refused)
         return random_chance(500000) ? -EINVAL : -EOPNOTSUPP;
-    *alignment = direct ? disk.alignment : PAGE;
     if (disk_used() + PAGE > disk.room)
         return -ENOSPC;
     return fault(machine.faults.write) ? -EIO : 0;
+}
+
+uint64_t direct_file_bytes_max(descriptor_t descriptor, uint32_t alignment, uint64_t wanted,
+                               bool *limited)
+{
+    (void)descriptor;
+    seam("file_bytes_max", 500);
+    *limited = false;
+    return wanted / alignment * alignment;
 }
 
 bool direct_page_atomic(uint32_t alignment)

@@ -519,10 +519,10 @@ static int call_by_32_bit(void)
 static int keep_recording(void)
 {
     struct direct_file file;
-    uint32_t alignment;
-    int status = direct_file_probe(folder, ".probe", true, &alignment);
-    if (status == -EINVAL || status == -EOPNOTSUPP)
-        status = direct_file_probe(folder, ".probe", false, &alignment);
+    struct direct_probe probe;
+    int status = direct_file_probe(folder, ".probe", true, &probe);
+    if (status < 0 && probe.refused)
+        status = direct_file_probe(folder, ".probe", false, &probe);
     if (status == 0)
         status = direct_file_open(&file, folder, "needed", FILE_CREATE, false);
     if (status < 0)

@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -91,24 +93,95 @@ int direct_file_open(struct direct_file *file, descriptor_t folder, const char *
     return 0;
 }
 
-int direct_file_probe(descriptor_t folder, const char *name, bool direct, uint32_t *alignment)
+/* Writes a page, and again as a page that is filled bit by bit is; reads it back. */
+static int probe_file(struct direct_file *file, struct direct_probe *probe)
+{
+    uint8_t *page = private_memory_map(file->alignment);
+    if (page == NULL)
+        return -ENOMEM;
+    struct span part = {page, file->alignment};
+    probe->step = "write a file";
+    int status = direct_file_write(file, &part, 1, 0);
+    if (status == 0)
+        status = direct_file_write(file, &part, 1, 0);
+    probe->refused = file->direct && (status == -EINVAL || status == -EOPNOTSUPP);
+    if (status == 0) {
+        probe->step = "read a file back";
+        long got = direct_file_read(file, page, file->alignment, 0);
+        status = got == (long)file->alignment ? 0 : got < 0 ? (int)got : -EIO;
+        probe->refused = file->direct && status == -EINVAL;
+    }
+    if (status == 0) {
+        probe->step = "sync a file";
+        status = direct_file_sync(file);
+    }
+    private_memory_unmap(page, file->alignment);
+    return status;
+}
+
+int direct_file_probe(descriptor_t folder, const char *name, bool direct,
+                      struct direct_probe *probe)
 {
     struct direct_file file;
-    folder_remove(folder, name);
+    char renamed[64];
+    *probe = (struct direct_probe){.alignment = ALIGNMENT_MIN, .step = "make a file"};
+    snprintf(renamed, sizeof(renamed), "%.58s.new", name);
+    folder_remove(folder, name); /* of a probe that was killed */
+    folder_remove(folder, renamed);
     int status = direct_file_open(&file, folder, name, FILE_CREATE, direct);
-    if (status < 0)
+    if (status < 0) {
+        probe->refused =
+            direct && (status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM);
         return status;
-    uint8_t *page = private_memory_map(file.alignment);
-    status = -ENOMEM;
-    if (page != NULL) {
-        struct span part = {page, file.alignment};
-        status = direct_file_write(&file, &part, 1, 0);
-        private_memory_unmap(page, file.alignment);
     }
-    *alignment = file.alignment;
+    probe->alignment = file.alignment;
+    status = probe_file(&file, probe);
     direct_file_close(&file);
-    folder_remove(folder, name);
+    const char *left = name;
+    if (status == 0) {
+        probe->step = "rename a file";
+        status = folder_rename(folder, name, renamed);
+        left = status == 0 ? renamed : name;
+    }
+    if (status == 0) {
+        probe->step = "sync the folder";
+        status = folder_sync(folder);
+    }
+    int removed = folder_remove(folder, left);
+    if (status == 0) {
+        probe->step = removed < 0 ? "remove a file" : NULL;
+        status = removed;
+    }
     return status;
+}
+
+/* No position in a file lies beyond the largest size that its file system knows. */
+static bool may_reach(descriptor_t file, uint64_t bytes)
+{
+    return lseek(file, (off_t)bytes, SEEK_SET) >= 0 || (errno != EINVAL && errno != EOVERFLOW);
+}
+
+uint64_t direct_file_bytes_max(descriptor_t file, uint32_t alignment, uint64_t wanted,
+                               bool *limited)
+{
+    struct rlimit limit;
+    uint64_t most = wanted < INT64_MAX ? wanted : INT64_MAX;
+    *limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < most;
+    if (*limited)
+        most = limit.rlim_cur;
+    uint64_t units = most / alignment, low = 0;
+    if (!may_reach(file, units * alignment)) {
+        *limited = false;
+        while (units - low > 1) {
+            uint64_t middle = low + (units - low) / 2;
+            if (may_reach(file, middle * alignment))
+                low = middle;
+            else
+                units = middle;
+        }
+        units = low;
+    }
+    return units * alignment;
 }
 
 /* A page goes to the device as one request, and a reader past the cache sees what the device has.

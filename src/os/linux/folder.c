@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -29,17 +31,41 @@ uint64_t folder_identity(descriptor_t folder)
     return identity ? identity : 1;
 }
 
+/* Whether a call is missing: in the kernel, in the file system, or as a container refuses it. */
+static bool is_missing(int error)
+{
+    return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP || error == EPERM;
+}
+
+static bool same_file(descriptor_t folder, const char *one, const char *other)
+{
+    struct stat first, second;
+    return fstatat(folder, one, &first, AT_SYMLINK_NOFOLLOW) == 0 &&
+           fstatat(folder, other, &second, AT_SYMLINK_NOFOLLOW) == 0 &&
+           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
 int folder_rename(descriptor_t folder, const char *from, const char *to)
 {
     enum { NO_REPLACE = 1 }; /* RENAME_NOREPLACE */
     if (syscall(SYS_renameat2, folder, from, folder, to, NO_REPLACE) == 0)
         return 0;
-    if (errno != EINVAL && errno != ENOSYS)
+    if (!is_missing(errno))
         return -errno;
-    /* File systems without it: link fails where the name is taken. */
-    if (linkat(folder, from, folder, to, 0) < 0)
+    /* NFS, FUSE and others: link fails where the name is taken. Killed behind it, the file has both
+     * names, and is the same under the other when it is renamed again. */
+    if (linkat(folder, from, folder, to, 0) == 0 ||
+        (errno == EEXIST && same_file(folder, from, to)))
+        return unlinkat(folder, from, 0) < 0 ? -errno : 0;
+    if (!is_missing(errno) && errno != EACCES && errno != EMLINK)
         return -errno;
-    return unlinkat(folder, from, 0) < 0 ? -errno : 0;
+    /* exFAT and the like have no links: renamed where the name is free as we look. */
+    struct stat taken;
+    if (fstatat(folder, to, &taken, AT_SYMLINK_NOFOLLOW) == 0)
+        return -EEXIST;
+    if (errno != ENOENT)
+        return -errno;
+    return renameat(folder, from, folder, to) < 0 ? -errno : 0;
 }
 
 descriptor_t folder_lock(descriptor_t folder, const char *name)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""056-file-systems: sticks, cards and shares that lack what a disk of Linux has, quotas and limits
+of sizes: all is recorded, or it is refused in words before the first datum."""
+import errno
+import os
+import resource
+import shutil
+import subprocess
+
+import pytest
+from harness import container, signals, strange_disk
+from harness.fleet import Fleet, wait_until
+
+PAD = 1000  # bytes more in each datum, for what is about sizes
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """strange(*flags) -> a folder on a file system that lacks what is said."""
+    with_all = strange_disk.contextlib.ExitStack()
+
+    def mount(*flags):
+        where = tmp_path / "stick"
+        with_all.enter_context(strange_disk.mounted(where, tmp_path / "behind", *flags))
+        return where
+    with with_all:
+        yield mount
+
+
+def ended(folder):
+    """The finished recordings below a folder, in their order."""
+    return sorted(folder.glob("*/*.avro"), key=lambda path: path.name)
+
+
+def limit_files(limit):
+    """For Popen(preexec_fn): a limit of file sizes, as `ulimit -f` and LimitFSIZE= set it."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+@pytest.mark.parametrize("flags", [(), ("--links",), ("--no-folder-sync",)], ids=str)
+@pytest.mark.parametrize("direct_io", ["auto", "off"])
+def test_056_without_links_or_flags_of_a_rename(strange, direct_io, flags, seed):
+    """exFAT by FUSE: neither hard links nor a rename that does not replace. NFS: links alone."""
+    folder = strange(*flags)
+    storage = {"directory": str(folder / "rec"), "direct_io": direct_io,
+               "rotate": {"age": "500ms"}}
+    datums = signals.samples(1000)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage=storage) as fleet:
+        fleet.source("engine", datums, rate=1000).finish()
+        channel = fleet.settle({"engine": 1000})["engine"]
+        assert (channel["state"], channel["datums_recorded"]) == ("running", 1000)
+        fleet.stop()
+        assert "cannot" not in fleet.log()
+        assert len(ended(folder / "rec")) > 1 and not list(folder.glob("rec/engine/*.part"))
+        assert container.payload(ended(folder / "rec"))[0] == b"".join(datums)
+
+
+def test_056_a_name_that_is_taken_is_not_replaced(strange, seed):
+    """Whatever stands under the name that a left-over recording would get stays as it is."""
+    folder = strange()
+    storage = {"directory": str(folder / "rec")}
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage=storage) as fleet:
+        fleet.source("engine", signals.samples(100), rate=1000).finish()
+        fleet.settle({"engine": 100})
+        fleet.stop()
+        (first,) = ended(folder / "rec")
+        whole = first.read_bytes()
+        shutil.copy(first, f"{first}.part")
+        fleet.start()
+        wait_until(lambda: not list(folder.glob("rec/engine/*.part")), what="the end of the copy")
+        fleet.stop()
+        kept = ended(folder / "rec")
+        assert first.read_bytes() == whole and len(kept) == 2
+        assert kept[1].read_bytes() == whole
+
+
+@pytest.mark.parametrize("direct_io", ["auto", "off"])
+def test_056_files_end_where_the_file_system_has_enough(strange, direct_io, seed):
+    """FAT takes 4 GiB in a file: the recording goes on in the next one at once, without a loss."""
+    folder = strange("--file-max", 2 << 20)
+    storage = {"directory": str(folder / "rec"), "direct_io": direct_io}
+    datums = signals.samples(6000, pad=PAD)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage=storage) as fleet:
+        fleet.source("engine", datums, rate=4000).finish()
+        channel = fleet.settle({"engine": 6000})["engine"]
+        assert (channel["state"], channel["datums_recorded"]) == ("running", 6000)
+        fleet.stop()
+        files = ended(folder / "rec")
+        assert len(files) >= 3 and all(file.stat().st_size <= 2 << 20 for file in files)
+        assert container.payload(files)[0] == b"".join(datums)
+
+
+def test_056_a_quota_is_a_full_disk(strange, seed):
+    """EDQUOT: said so, live goes on; and where old recordings may go, they make room."""
+    folder = strange("--room", 4 << 20)
+    storage = {"directory": str(folder / "rec"), "rotate": {"size": "1MiB"}}
+    keys = {"schema": signals.SCHEMA, "full": True, "buffer": "16MiB"}
+    with Fleet({"engine": keys}, storage=storage) as fleet:
+        sink = fleet.sink(fleet.address("engine", "full"))
+        datums = signals.samples(6000, pad=PAD)
+        fleet.source("engine", datums, rate=4000).finish()
+        wait_until(lambda: fleet.channel("engine")["state"] == "not_recording", what="the quota")
+        assert "uota" in fleet.channel("engine")["reason"]
+        assert sink.stop() == datums
+        fleet.storage["retain"] = {"size": "2MiB"}
+        fleet.write()
+        fleet.reload()
+        channel = fleet.settle({"engine": 6000})["engine"]
+        assert channel["datums_recorded"] == 6000 and channel["state"] == "running"
+
+
+@pytest.mark.parametrize("direct_io", ["auto", "off"])
+def test_056_a_file_size_limit_ends_files_sooner(direct_io, seed):
+    """`ulimit -f` below rotate.size, and no multiple of a page: every file keeps to it."""
+    limit = (8 << 20) + 1024
+    datums = signals.samples(18_000, pad=PAD)
+    with Fleet({"engine": {"schema": signals.SCHEMA, "buffer": "1MiB"}},
+               storage={"direct_io": direct_io}, run=False) as fleet:
+        fleet.start(preexec_fn=limit_files(limit))
+        fleet.source("engine", datums, rate=6000).finish()
+        channel = fleet.settle({"engine": 18_000})["engine"]
+        assert (channel["state"], channel["restarts"]) == ("running", 0)
+        assert channel["datums_recorded"] == 18_000
+        fleet.stop()
+        assert "before rotate.size: the file size limit of this process (ulimit -f" in fleet.log()
+        files = fleet.files("engine")
+        assert len(files) >= 3 and all(file.stat().st_size <= limit for file in files)
+        assert container.payload(files)[0] == b"".join(datums)
+
+
+def test_056_a_file_size_limit_below_the_buffer_is_said(seed):
+    """The manager lives, and says what is too small and how to mend it; the others go on."""
+    with Fleet({"engine": {"schema": signals.SCHEMA},
+                "slow": {"schema": signals.SCHEMA, "buffer": "1MiB"}}, run=False) as fleet:
+        fleet.start(wait=False, preexec_fn=limit_files(16 << 20))
+        fleet.wait_running(["slow"])
+        channel = fleet.channel("engine")
+        assert channel["state"] == "failed"
+        assert "ulimit -f, LimitFSIZE=" in channel["reason"] and "buffer" in channel["reason"]
+        fleet.source("slow", signals.samples(100), rate=1000).finish()
+        assert fleet.settle({"slow": 100})["slow"]["datums_recorded"] == 100
+
+
+def test_056_a_file_size_limit_below_anything_is_refused(tmp_path, seed, flotilla):
+    """A relay by hand whose limit is below a few blocks says so before the first datum."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, run=False) as fleet:
+        schema, layout = fleet.folder / "schemas/engine.avsc", tmp_path / "layout"
+        flotilla("schema", schema, "-o", layout, check=0)
+        relay = subprocess.Popen(
+            [strange_disk.Path(fleet.program).parent / "flotilla-relay", "--name=engine",
+             f"--layout={layout}", f"--listen={fleet.address('engine')}", "--interface=lo",
+             f"--directory={tmp_path}/engine", "--buffer=1MiB"],
+            stderr=subprocess.PIPE, text=True, preexec_fn=limit_files(1 << 10))
+        fleet._children.append(relay)
+        assert relay.wait(60) == 1
+        assert os.strerror(errno.EFBIG) in relay.stderr.read()
