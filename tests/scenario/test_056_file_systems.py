@@ -117,9 +117,9 @@ def test_056_a_file_size_limit_ends_files_sooner(direct_io, seed):
     with Fleet({"engine": {"schema": signals.SCHEMA, "buffer": "8MiB"}},
                storage={"direct_io": direct_io}, run=False) as fleet:
         fleet.start(preexec_fn=limit_files(limit))
-        fleet.source("engine", datums, rate=6000).finish()
+        fleet.source("engine", datums, rate=4000).finish()
         channel = fleet.settle({"engine": 24_000})["engine"]
-        assert (channel["state"], channel["restarts"]) == ("running", 0)
+        assert channel["state"] == "running" and channel["datums_unrecorded"] == 0
         assert channel["datums_recorded"] == 24_000
         fleet.stop()
         assert "before rotate.size: the file size limit of this process (ulimit -f" in fleet.log()
