@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Numeric addresses as values: what they are, without asking a system. Text is os/net's.
- * Sources: RFC 1122 3.2.1.3, RFC 5771, RFC 4291 2.4. */
+ * Sources: RFC 1122 3.2.1.3, RFC 5771, RFC 4291 2.4 to 2.7. */
 #ifndef FLOTILLA_BASE_ADDRESS_H
 #define FLOTILLA_BASE_ADDRESS_H
 
@@ -8,10 +8,15 @@
 #include <stdint.h>
 #include <string.h>
 
+#define ADDRESS_ZONE_BYTES 16
+
 struct address {
     uint8_t family; /* 4, 6, or 0 for none */
     uint16_t port;
     uint8_t bytes[16]; /* network order; IPv4 uses the first four */
+    /* The interface that is named behind it ("fe80::1%eth0"); "": none is. Only of what people
+     * write: it is no part of the address that datagrams carry. Source: RFC 4007, 11. */
+    char zone[ADDRESS_ZONE_BYTES];
 };
 
 struct prefix {
@@ -19,7 +24,7 @@ struct prefix {
     uint8_t bits;           /* 32 or 128 for a single address */
 };
 
-/* Port included. */
+/* Port included; the zone is for whoever knows what it means where there is none. */
 static inline bool address_equal(const struct address *a, const struct address *b)
 {
     return a->family == b->family && a->port == b->port &&
@@ -30,6 +35,30 @@ static inline bool address_is_multicast(const struct address *address)
 {
     return (address->family == 4 && (address->bytes[0] & 0xf0) == 0xe0) ||
            (address->family == 6 && address->bytes[0] == 0xff);
+}
+
+/* Whether it means something only together with an interface: every link has such an address. */
+static inline bool address_is_link_local(const struct address *address)
+{
+    uint8_t scope = address->bytes[1] & 0x0f; /* of a group: 1 the interface, 2 the link */
+    return address->family == 6 &&
+           ((address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80) ||
+            (address->bytes[0] == 0xff && (scope == 1 || scope == 2)));
+}
+
+/* Whether it is of the groups that are joined for single senders only, or routers forward nothing.
+ * Source: RFC 4607, 1. */
+static inline bool address_is_source_specific(const struct address *address)
+{
+    return (address->family == 4 && address->bytes[0] == 232) ||
+           (address->family == 6 && address->bytes[0] == 0xff &&
+            (address->bytes[1] & 0xf0) == 0x30 && address->bytes[2] == 0 && address->bytes[3] == 0);
+}
+
+/* Everybody on the link. */
+static inline bool address_is_limited_broadcast(const struct address *address)
+{
+    return address->family == 4 && memcmp(address->bytes, "\xff\xff\xff\xff", 4) == 0;
 }
 
 /* All addresses of the host, as one to listen at. */

@@ -80,6 +80,14 @@ const struct setting settings_table[SETTING_COUNT] = {
                            FLAG(interface),
                            {.kind = VALUE_INTERFACE},
                            "for joining and sending; else the routing table chooses"},
+    [SETTING_LISTEN_INTERFACE] = {"listen-interface",
+                                  FLAG(listen_interface),
+                                  {.kind = VALUE_INTERFACE},
+                                  "where datagrams come in, instead of interface"},
+    [SETTING_SEND_INTERFACE] = {"send-interface",
+                                FLAG(send_interface),
+                                {.kind = VALUE_INTERFACE},
+                                "for sending on, instead of interface"},
     [SETTING_SOURCES] =
         {"source",
          FLAG(sources),
@@ -247,9 +255,11 @@ bool settings_feeds(const struct address *output, const char *output_interface,
     if (output->family == 0 || output->family != input->family || output->port != input->port)
         return false;
     if (address_equal(output, input))
-        return !address_is_multicast(output) || output_interface[0] == '\0' ||
-               input_interface[0] == '\0' || strcmp(output_interface, input_interface) == 0;
-    return address_is_wildcard(input) && address_is_loopback(output);
+        return (!address_is_multicast(output) && !address_is_link_local(output)) ||
+               output_interface[0] == '\0' || input_interface[0] == '\0' ||
+               strcmp(output_interface, input_interface) == 0;
+    return address_is_wildcard(input) &&
+           (address_is_loopback(output) || address_is_limited_broadcast(output));
 }
 
 int settings_validate(const struct channel_settings *settings, char *error, size_t error_bytes)
@@ -270,11 +280,19 @@ int settings_validate(const struct channel_settings *settings, char *error, size
         if (address_is_wildcard(outputs[i].address))
             return fault(error, error_bytes, "%s: nothing can be sent to the wildcard address",
                          outputs[i].name);
-        if (settings_feeds(outputs[i].address, settings->interface, &settings->listen,
-                           settings->interface))
+        const char *interface = settings_send_interface(settings, outputs[i].address);
+        if (address_is_link_local(outputs[i].address) && interface[0] == '\0')
+            return fault(error, error_bytes, "%s: a link-local address needs its interface",
+                         outputs[i].name);
+        if (settings_feeds(outputs[i].address, interface, &settings->listen,
+                           settings_listen_interface(settings)))
             return fault(error, error_bytes, "%s is the channel's own input", outputs[i].name);
     }
-    if (settings->full.family != 0 && address_equal(&settings->full, &settings->decimated))
+    if (address_is_link_local(&settings->listen) && settings_listen_interface(settings)[0] == '\0')
+        return fault(error, error_bytes, "--listen: a link-local address needs its interface");
+    if (settings->full.family != 0 && address_equal(&settings->full, &settings->decimated) &&
+        strcmp(settings_send_interface(settings, &settings->full),
+               settings_send_interface(settings, &settings->decimated)) == 0)
         return fault(error, error_bytes, "--full and --decimated are the same address");
     if (settings->decimated.family == 0 &&
         (settings->factor != 1 || settings->algorithm != ALGORITHM_DOWNSAMPLE))

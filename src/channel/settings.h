@@ -28,7 +28,10 @@ struct channel_settings {
     char layout[CHANNEL_PATH_BYTES_MAX];    /* the compiled schema's file */
     char directory[CHANNEL_PATH_BYTES_MAX]; /* the channel's own folder; "" records nothing */
     struct address listen;
-    char interface[NET_INTERFACE_BYTES]; /* "" leaves it to the routing table */
+    /* As they were said; what holds for an address is told by settings_listen_interface and
+     * settings_send_interface. "": not said. */
+    char interface[NET_INTERFACE_BYTES], listen_interface[NET_INTERFACE_BYTES];
+    char send_interface[NET_INTERFACE_BYTES];
     struct prefix sources[CHANNEL_SOURCES_MAX];
     uint32_t source_count;
     struct address full, decimated; /* family 0: none */
@@ -63,6 +66,8 @@ enum setting_id {
     SETTING_DIRECTORY,
     SETTING_LISTEN,
     SETTING_INTERFACE,
+    SETTING_LISTEN_INTERFACE,
+    SETTING_SEND_INTERFACE,
     SETTING_SOURCES,
     SETTING_FULL,
     SETTING_DECIMATED,
@@ -85,6 +90,23 @@ enum setting_id {
 
 extern const struct setting settings_table[SETTING_COUNT];
 
+/* The interface that `listen` is heard on, and the one that is sent to `to` by (`full` or
+ * `decimated`): what stands behind the address counts first, then what was said for that direction,
+ * then `interface`. "" leaves it to the routing table. */
+static inline const char *settings_listen_interface(const struct channel_settings *settings)
+{
+    return settings->listen.zone[0] != '\0'        ? settings->listen.zone
+           : settings->listen_interface[0] != '\0' ? settings->listen_interface
+                                                   : settings->interface;
+}
+static inline const char *settings_send_interface(const struct channel_settings *settings,
+                                                  const struct address *to)
+{
+    return to->zone[0] != '\0'                   ? to->zone
+           : settings->send_interface[0] != '\0' ? settings->send_interface
+                                                 : settings->interface;
+}
+
 /* The values that hold where nothing is said. */
 void settings_defaults(struct channel_settings *settings);
 
@@ -106,8 +128,8 @@ int settings_write_flags(const struct channel_settings *settings, char *text, si
                          char **words, size_t words_max);
 
 /* Whether what is sent to `output` by one channel arrives at `input` of another (or the same): the
- * same address and port, unless both name different interfaces for a group; or the wildcard address
- * as input and loopback as output, on one port. */
+ * same address and port, unless both name different interfaces for what each link has (a group, a
+ * link-local address); or the wildcard address as input and loopback as output, on one port. */
 bool settings_feeds(const struct address *output, const char *output_interface,
                     const struct address *input, const char *input_interface);
 

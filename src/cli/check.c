@@ -52,14 +52,15 @@ static void write_cell(char *cell, size_t cell_bytes, const struct config_channe
 {
     const struct channel_settings *settings = &channel->settings;
     char text[NET_ADDRESS_TEXT_BYTES];
-    bool on_interface = settings->interface[0] != '\0';
+    const char *interface = settings_listen_interface(settings);
+    bool on_interface = interface[0] != '\0' && settings->listen.zone[0] == '\0';
     switch (column) {
     case COLUMN_NAME:
         snprintf(cell, cell_bytes, "%s", settings->name);
         break;
     case COLUMN_INPUT:
         snprintf(cell, cell_bytes, "%s%s%s", net_write_address(text, &settings->listen),
-                 on_interface ? " on " : "", settings->interface);
+                 on_interface ? " on " : "", on_interface ? interface : "");
         break;
     case COLUMN_FULL:
         snprintf(cell, cell_bytes, "%s",
@@ -134,14 +135,16 @@ static int print_json(const struct config *config)
                                   algorithm_name(settings->algorithm));
         json_array_append_new(
             channels,
-            json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:b, s:o, s:I, s:f}", "name",
+            json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:b, s:o, s:I, s:f}", "name",
                       settings->name, "listen", address_json(&settings->listen), "interface",
-                      json_of_text(settings->interface), "full", address_json(&settings->full),
-                      "decimated", decimated, "schema", json_of_text(channel->schema), "leaves",
-                      (json_int_t)layout.leaf_count, "record", channel->record, "directory",
-                      json_of_text(settings->directory), "receive_queue_bytes",
-                      (json_int_t)settings->receive_bytes, "receive_budget_seconds",
-                      (double)budget_ms(settings) / 1000));
+                      json_of_text(settings->interface), "listen_interface",
+                      json_of_text(settings_listen_interface(settings)), "send_interface",
+                      json_of_text(settings_send_interface(settings, &settings->full)), "full",
+                      address_json(&settings->full), "decimated", decimated, "schema",
+                      json_of_text(channel->schema), "leaves", (json_int_t)layout.leaf_count,
+                      "record", channel->record, "directory", json_of_text(settings->directory),
+                      "receive_queue_bytes", (json_int_t)settings->receive_bytes,
+                      "receive_budget_seconds", (double)budget_ms(settings) / 1000));
     }
     bool good = all != NULL && json_array_size(channels) == config->channel_count &&
                 json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) == 0;

@@ -162,7 +162,7 @@ static void choose_interface(char chosen[NET_INTERFACE_BYTES], const char *named
 static bool is_taken(const struct doctor *doctor, const struct channel_settings *settings)
 {
     struct net_receive_options options = {.listen = settings->listen,
-                                          .interface = settings->interface,
+                                          .interface = settings_listen_interface(settings),
                                           .queue_bytes = settings->receive_bytes};
     if (!doctor->idle)
         return false;
@@ -178,14 +178,15 @@ static void examine_own_address(struct doctor *doctor, const struct config_chann
 {
     const struct channel_settings *settings = &channel->settings;
     const struct address *listen = &settings->listen;
+    const char *interface = settings_listen_interface(settings);
     char text[NET_ADDRESS_TEXT_BYTES], fix[FIX_BYTES], chosen[NET_INTERFACE_BYTES];
     net_write_address(text, listen);
     bool loopback = address_is_loopback(listen);
-    if (settings->interface[0] != '\0')
-        note_use(uses, settings->interface, channel, listen, true, packet);
+    if (interface[0] != '\0')
+        note_use(uses, interface, channel, listen, true, packet);
     else if (loopback)
         note_use(uses, net_loopback_name(), channel, listen, true, packet);
-    if (settings->interface[0] != '\0' && net_interface_index(settings->interface) < 0)
+    if (interface[0] != '\0' && net_interface_index(interface) < 0)
         return; /* told of the interface */
     if (health_owns(listen) == 0 && is_taken(doctor, settings)) {
         health_fix(fix, sizeof fix, HEALTH_LISTENER, &(struct health_about){.address = listen});
@@ -197,7 +198,7 @@ static void examine_own_address(struct doctor *doctor, const struct config_chann
         doctor_find(doctor, DOCTOR_OK, "listen", NULL, "%s is an address of this host", text);
         return;
     }
-    choose_interface(chosen, settings->interface, listen->family);
+    choose_interface(chosen, interface, listen->family);
     health_fix(fix, sizeof fix, HEALTH_LINK_ADDRESS,
                &(struct health_about){.interface = chosen, .address = listen});
     doctor_find(doctor, DOCTOR_PROBLEM, "listen", fix, "%s: no interface of this host has it",
@@ -210,6 +211,9 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
                            uint64_t packet)
 {
     const struct channel_settings *settings = &channel->settings;
+    const char *interface = address == &settings->listen
+                                ? settings_listen_interface(settings)
+                                : settings_send_interface(settings, address);
     bool receives = address == &settings->listen, group = address_is_multicast(address);
     char text[NET_ADDRESS_TEXT_BYTES], found[NET_INTERFACE_BYTES], fix[FIX_BYTES];
     if (address->family == 0)
@@ -219,13 +223,13 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
         return;
     }
     net_write_address(text, address);
-    bool named = settings->interface[0] != '\0';
+    bool named = interface[0] != '\0';
     if (named)
-        note_use(uses, settings->interface, channel, address, receives, packet);
-    if (named && net_interface_index(settings->interface) < 0)
+        note_use(uses, interface, channel, address, receives, packet);
+    if (named && net_interface_index(interface) < 0)
         return; /* told of the interface */
-    int status = health_route(address, settings->interface, found);
-    struct health_about way = {.interface = named         ? settings->interface
+    int status = health_route(address, interface, found);
+    struct health_about way = {.interface = named         ? interface
                                             : status == 0 ? found
                                                           : "",
                                .address = address};
@@ -242,16 +246,15 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
     if (status < 0 && named && group && (receives || address->family == 4))
         status = 0;
     if (status < 0) {
-        choose_interface(found, settings->interface, address->family);
+        choose_interface(found, interface, address->family);
         way.interface = found;
         health_fix(fix, sizeof fix, HEALTH_ROUTE, &way);
         doctor_find(doctor, DOCTOR_PROBLEM, check, fix, "%s: no route leads there%s%s: %s", text,
-                    named ? " by " : "", settings->interface, strerror(-status));
+                    named ? " by " : "", interface, strerror(-status));
         return;
     }
     if (named) {
-        doctor_find(doctor, DOCTOR_OK, check, NULL, "%s on %s, as configured", text,
-                    settings->interface);
+        doctor_find(doctor, DOCTOR_OK, check, NULL, "%s on %s, as configured", text, interface);
     } else {
         note_use(uses, found, channel, address, receives, packet);
         doctor_find(doctor, DOCTOR_OK, check, NULL,
@@ -268,6 +271,7 @@ static void examine_membership(struct doctor *doctor, const struct channel_setti
     const json_t *status = doctor_status(doctor, settings->name);
     const char *state = json_string_value(json_object_get(status, "state"));
     char found[NET_INTERFACE_BYTES];
+    const char *interface = settings_listen_interface(settings);
     bool works = false;
     if (state == NULL || !address_is_multicast(&settings->listen) || !doctor->same_network)
         return;
@@ -275,8 +279,8 @@ static void examine_membership(struct doctor *doctor, const struct channel_setti
         works = works || strcmp(state, at_work[i]) == 0;
     if (!works)
         return; /* told with its state */
-    if (settings->interface[0] != '\0')
-        snprintf(found, sizeof found, "%s", settings->interface);
+    if (interface[0] != '\0')
+        snprintf(found, sizeof found, "%s", interface);
     else if (health_route(&settings->listen, "", found) < 0)
         return; /* told of the route */
     int joined = health_joined(&settings->listen, found);
@@ -393,6 +397,7 @@ static void examine_sources(struct doctor *doctor, const struct channel_settings
     uint64_t limit;
     char fix[FIX_BYTES], found[NET_INTERFACE_BYTES], text[NET_ADDRESS_TEXT_BYTES];
     const struct address *listen = &settings->listen;
+    const char *interface = settings_listen_interface(settings);
     bool single = settings->source_count > 0;
     for (uint32_t i = 0; i < settings->source_count; i++)
         single = single && settings->sources[i].bits == (listen->family == 4 ? 32 : 128);
@@ -405,18 +410,17 @@ static void examine_sources(struct doctor *doctor, const struct channel_settings
                     ": the group is joined for all senders, and others are turned away here",
                     settings->source_count, limit);
     }
-    if (listen->family != 4 || settings->interface[0] == '\0' ||
-        health_path_filter(settings->interface) != 1)
+    if (listen->family != 4 || interface[0] == '\0' || health_path_filter(interface) != 1)
         return;
     for (uint32_t i = 0; i < settings->source_count; i++) {
         const struct address *source = &settings->sources[i].address;
-        if (health_route(source, "", found) == 0 && strcmp(found, settings->interface) == 0)
+        if (health_route(source, "", found) == 0 && strcmp(found, interface) == 0)
             continue;
         health_fix(fix, sizeof fix, HEALTH_PATH_FILTER,
-                   &(struct health_about){.interface = settings->interface});
+                   &(struct health_about){.interface = interface});
         doctor_find(doctor, DOCTOR_PROBLEM, "sources", fix,
                     "%s: the way back is not by %s, so its strict rp_filter drops what it sends",
-                    net_write_prefix(text, &settings->sources[i]), settings->interface);
+                    net_write_prefix(text, &settings->sources[i]), interface);
     }
 }
 

@@ -195,9 +195,11 @@ static int open_stream(const struct config_channel *channel, const char *stream)
         fprintf(stderr, "flotilla listen: channel %s has no %s stream\n", settings->name, stream);
         return -ENOENT;
     }
+    const char *interface =
+        input ? settings_listen_interface(settings) : settings_send_interface(settings, address);
     const struct net_receive_options options = {
         .listen = *address,
-        .interface = settings->interface,
+        .interface = interface,
         .sources = settings->sources,
         .source_count = input ? settings->source_count : 0,
         .queue_bytes = LISTEN_QUEUE_BYTES,
@@ -218,7 +220,7 @@ static int open_stream(const struct config_channel *channel, const char *stream)
         fprintf(stderr, "flotilla listen: %s is not an address of this machine\n", text);
     else if (descriptor < 0)
         fprintf(stderr, "flotilla listen: cannot receive from %s on interface %s: %s\n", text,
-                settings->interface[0] ? settings->interface : "(any)", strerror(-descriptor));
+                interface[0] ? interface : "(any)", strerror(-descriptor));
     return descriptor;
 }
 

@@ -348,10 +348,10 @@ static int open_target(struct sender *sender, const struct subject *subject,
                        const struct send_options *options)
 {
     char text[NET_ADDRESS_TEXT_BYTES];
-    const char *interface = options->interface ? options->interface : "";
+    const char *interface = options->interface ? options->interface : sender->outbox.to.zone;
     uint32_t ttl = 1;
     if (subject->channel != NULL) {
-        interface = subject->channel->settings.interface;
+        interface = settings_listen_interface(&subject->channel->settings);
         ttl = subject->channel->settings.ttl;
         sender->outbox.to = subject->channel->settings.listen;
     }
@@ -392,6 +392,16 @@ static int check_options(const struct send_options *options, int words, const ch
         return verb_usage(verb,
                           "--to needs ADDRESS:PORT or [v6]:PORT, or a time (" TIMESTAMP_FORMS
                           "), not \"%s\"",
+                          options->to);
+    if (options->to != NULL && options->interface != NULL && to->zone[0] != '\0' &&
+        strcmp(to->zone, options->interface) != 0)
+        return verb_usage(verb, "--to %s and --interface %s name two interfaces", options->to,
+                          options->interface);
+    if (options->to != NULL && options->interface == NULL && to->zone[0] == '\0' &&
+        address_is_link_local(to))
+        return verb_usage(verb,
+                          "%s is link-local, every link has such an address: name the interface "
+                          "with --interface, or behind the address (%%eth0)",
                           options->to);
     if (options->rate_hz > SEND_RATE_MAX ||
         (options->rate_hz > 0 && options->rate_hz < SEND_RATE_MIN))

@@ -103,29 +103,24 @@ static void write_mark(const struct units *units, struct text *out)
     text_add(out, "\n");
 }
 
-static bool is_link_local(const struct address *address)
-{
-    return address->family == 6 &&
-           ((address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80) ||
-            (address->bytes[0] == 0xff && (address->bytes[1] & 0x0f) == 2));
-}
-
 static void write_socket(const struct units *units, const struct channel_settings *settings,
                          struct text *out)
 {
     char text[NET_ADDRESS_TEXT_BYTES];
-    net_write_address(text, &settings->listen);
+    const char *interface = settings_listen_interface(settings);
+    struct address bare = settings->listen;
+    bare.zone[0] = '\0';
+    net_write_address(text, &bare);
     write_mark(units, out);
     text_add(out, "[Socket]\nListenDatagram=%s", text);
     /* An address of a link means something only together with the link: "[x]:port%link". */
-    if (is_link_local(&settings->listen) && settings->interface[0] != '\0')
-        text_add(out, "%%%%%s", settings->interface);
+    if (address_is_link_local(&settings->listen) && interface[0] != '\0')
+        text_add(out, "%%%%%s", interface);
     text_add(out, "\n");
     text_add(out, "ReceiveBuffer=%" PRIu64 "\n", settings->receive_bytes);
     /* The relay joins the group; named here, so that a change of it is one of the socket. */
     if (address_is_multicast(&settings->listen))
-        text_add(out, "# joined on %s\n",
-                 settings->interface[0] ? settings->interface : "the route's interface");
+        text_add(out, "# joined on %s\n", interface[0] ? interface : "the route's interface");
 }
 
 static bool is_below(const char *path, const char *folder)

@@ -162,6 +162,94 @@ static void check_limits(struct loader *loader, struct draft *draft)
                    why);
 }
 
+/* Whether there is such an interface; `id` is where it was named. */
+static void check_interface(struct loader *loader, const struct draft *draft, const char *name,
+                            enum config_key_id id)
+{
+    int index = name[0] != '\0' ? net_interface_index(name) : 0;
+    if (index == -ENODEV && !loader->anywhere)
+        config_error(&loader->faults, place_of(draft, id),
+                     "there is no interface \"%s\" on this machine", name);
+    else if (index < 0 && index != -ENODEV)
+        config_error(&loader->faults, place_of(draft, id), "cannot look for interface \"%s\": %s",
+                     name, strerror(-index));
+}
+
+/* An address, `said` under `id` as `key`, and the interface that `by` names for it: what is but
+ * one link's needs one, and there are not two. */
+static void check_address(struct loader *loader, const struct draft *draft,
+                          const struct address *address, enum config_key_id id, const char *key,
+                          enum config_key_id by)
+{
+    const struct channel_settings *settings = &draft->values.settings;
+    const char *direction = by == ID_LISTEN_INTERFACE ? "listen_interface" : "send_interface";
+    const char *named =
+        by == ID_LISTEN_INTERFACE ? settings->listen_interface : settings->send_interface;
+    char text[NET_ADDRESS_TEXT_BYTES];
+    if (address->family == 0)
+        return;
+    net_write_address(text, address);
+    check_interface(loader, draft, address->zone, id);
+    if (address->zone[0] == '\0' && named[0] == '\0' && settings->interface[0] == '\0' &&
+        address_is_link_local(address))
+        config_error(&loader->faults, place_of(draft, id),
+                     "%s: %s is link-local, every link has such an address: name the interface "
+                     "behind it (%%eth0), or say %s",
+                     key, text, direction);
+    else if (address->zone[0] != '\0' && says_itself(loader, draft, by) &&
+             strcmp(address->zone, named) != 0)
+        config_error(&loader->faults, place_of(draft, id), "%s: %s, but %s is %s", key, text,
+                     direction, named);
+}
+
+/* Senders are on the link that is listened to. */
+static void check_source_zones(struct loader *loader, const struct draft *draft)
+{
+    const struct channel_settings *settings = &draft->values.settings;
+    const char *interface = settings_listen_interface(settings);
+    char text[NET_ADDRESS_TEXT_BYTES];
+    for (uint32_t i = 0; i < settings->source_count; i++) {
+        const char *zone = settings->sources[i].address.zone;
+        if (zone[0] == '\0' || strcmp(zone, interface) == 0)
+            continue;
+        net_write_prefix(text, &settings->sources[i]);
+        if (interface[0] == '\0')
+            config_error(&loader->faults, place_of(draft, ID_SOURCES),
+                         "sources: %s is heard on %s only: say listen_interface: %s", text, zone,
+                         zone);
+        else
+            config_error(&loader->faults, place_of(draft, ID_SOURCES),
+                         "sources: %s, but the channel listens on %s", text, interface);
+    }
+}
+
+static void check_interfaces(struct loader *loader, struct draft *draft)
+{
+    struct channel_settings *settings = &draft->values.settings;
+    /* A channel's own word for both comes before the defaults' for one. */
+    if (says_itself(loader, draft, ID_INTERFACE)) {
+        if (!says_itself(loader, draft, ID_LISTEN_INTERFACE))
+            settings->listen_interface[0] = '\0';
+        if (!says_itself(loader, draft, ID_SEND_INTERFACE))
+            settings->send_interface[0] = '\0';
+    }
+    check_interface(loader, draft, settings->interface, ID_INTERFACE);
+    check_interface(loader, draft, settings->listen_interface, ID_LISTEN_INTERFACE);
+    check_interface(loader, draft, settings->send_interface, ID_SEND_INTERFACE);
+    check_address(loader, draft, &settings->listen, ID_LISTEN, "listen", ID_LISTEN_INTERFACE);
+    check_address(loader, draft, &settings->full, ID_FULL, "full", ID_SEND_INTERFACE);
+    check_address(loader, draft, &settings->decimated, ID_TO, "to", ID_SEND_INTERFACE);
+    check_source_zones(loader, draft);
+    if (address_is_source_specific(&settings->listen) &&
+        net_joins_everybody(settings->sources, settings->source_count)) {
+        char text[NET_ADDRESS_TEXT_BYTES];
+        config_warning(&loader->faults, place_of(draft, ID_LISTEN),
+                       "listen: %s is of the source-specific range, which routers and switches "
+                       "forward for single senders only: name them in sources, at most %d",
+                       net_write_address(text, &settings->listen), NET_JOINED_SOURCES_MAX);
+    }
+}
+
 static void check_values(struct loader *loader, struct draft *draft)
 {
     struct config_channel *values = &draft->values;
@@ -171,13 +259,7 @@ static void check_values(struct loader *loader, struct draft *draft)
             config_error(&loader->faults, draft->node->key->place, "%s is missing: %s",
                          config_channel_keys[i].name, config_key_help(&config_channel_keys[i]));
     check_decimated(loader, draft);
-    int index = settings->interface[0] != '\0' ? net_interface_index(settings->interface) : 0;
-    if (index == -ENODEV && !loader->anywhere)
-        config_error(&loader->faults, place_of(draft, ID_INTERFACE),
-                     "there is no interface \"%s\" on this machine", settings->interface);
-    else if (index < 0 && index != -ENODEV)
-        config_error(&loader->faults, place_of(draft, ID_INTERFACE),
-                     "cannot look for interface \"%s\": %s", settings->interface, strerror(-index));
+    check_interfaces(loader, draft);
     check_encoding(loader, draft);
     check_limits(loader, draft);
     if (settings->listen.family == 0)

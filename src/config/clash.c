@@ -43,36 +43,57 @@ static void check_names(struct loader *loader)
     free(sorted);
 }
 
+/* Whether each interface may have a place of its own at this address. */
+static bool is_of_interface(const struct address *address)
+{
+    return address_is_multicast(address) || address_is_link_local(address);
+}
+
+/* Whether one address is two places, as they are listened to on two interfaces. */
+static bool may_differ_by_interface(const struct channel_settings *a,
+                                    const struct channel_settings *b)
+{
+    const char *at = settings_listen_interface(a), *other = settings_listen_interface(b);
+    if (strcmp(at, other) == 0)
+        return false;
+    return is_of_interface(&a->listen) ||
+           ((address_is_wildcard(&a->listen) || address_is_limited_broadcast(&a->listen)) &&
+            at[0] != '\0' && other[0] != '\0');
+}
+
 /* Whether two inputs would take each other's datagrams, or the second could not be opened. */
 static bool same_input(const struct channel_settings *a, const struct channel_settings *b)
 {
     if (a->listen.family != b->listen.family || a->listen.port != b->listen.port)
         return false;
     if (address_equal(&a->listen, &b->listen))
-        return !address_is_multicast(&a->listen) || strcmp(a->interface, b->interface) == 0;
+        return !may_differ_by_interface(a, b);
     return !address_is_multicast(&a->listen) && !address_is_multicast(&b->listen) &&
            (address_is_wildcard(&a->listen) || address_is_wildcard(&b->listen));
 }
 
-/* Groups on different interfaces are different places. */
 static bool same_output(const struct address *a, const char *a_interface, const struct address *b,
                         const char *b_interface)
 {
     return a->family != 0 && address_equal(a, b) &&
-           (!address_is_multicast(a) || a_interface[0] == '\0' || b_interface[0] == '\0' ||
+           (!is_of_interface(a) || a_interface[0] == '\0' || b_interface[0] == '\0' ||
             strcmp(a_interface, b_interface) == 0);
 }
 
 struct output {
     const char *name;
     const struct address *address;
+    const char *interface;
     enum config_key_id id;
 };
 
 static void outputs_of(const struct draft *draft, struct output outputs[2])
 {
-    outputs[0] = (struct output){"full", &draft->values.settings.full, ID_FULL};
-    outputs[1] = (struct output){"decimated", &draft->values.settings.decimated, ID_TO};
+    const struct channel_settings *settings = &draft->values.settings;
+    const struct address *full = &settings->full, *decimated = &settings->decimated;
+    outputs[0] = (struct output){"full", full, settings_send_interface(settings, full), ID_FULL};
+    outputs[1] = (struct output){"decimated", decimated,
+                                 settings_send_interface(settings, decimated), ID_TO};
 }
 
 __attribute__((format(printf, 4, 5))) static void clash(struct loader *loader,
@@ -92,12 +113,13 @@ __attribute__((format(printf, 4, 5))) static void clash(struct loader *loader,
 /* What the outputs of `a` do to the input of `b`, which may be `a` itself. */
 static void check_feeding(struct loader *loader, const struct draft *a, const struct draft *b)
 {
-    const struct channel_settings *from = &a->values.settings, *to = &b->values.settings;
+    const struct channel_settings *to = &b->values.settings;
     char text[NET_ADDRESS_TEXT_BYTES];
     struct output outputs[2];
     outputs_of(a, outputs);
     for (size_t i = 0; i < ARRAY_COUNT(outputs); i++) {
-        if (!settings_feeds(outputs[i].address, from->interface, &to->listen, to->interface))
+        if (!settings_feeds(outputs[i].address, outputs[i].interface, &to->listen,
+                            settings_listen_interface(to)))
             continue;
         net_write_address(text, outputs[i].address);
         if (a == b)
@@ -123,8 +145,8 @@ static void check_sharing(struct loader *loader, const struct draft *a, const st
               net_write_address(text, &second->listen), first->name);
     for (size_t i = 0; i < ARRAY_COUNT(wanted); i++)
         for (size_t k = 0; k < (a == b ? i : ARRAY_COUNT(taken)); k++)
-            if (same_output(taken[k].address, first->interface, wanted[i].address,
-                            second->interface)) {
+            if (same_output(taken[k].address, taken[k].interface, wanted[i].address,
+                            wanted[i].interface)) {
                 clash(loader, place_of(b, wanted[i].id), place_of(a, taken[k].id),
                       "%s: channel \"%s\" sends to %s already", wanted[i].name, first->name,
                       net_write_address(text, wanted[i].address));

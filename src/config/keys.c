@@ -131,6 +131,8 @@ static const struct config_key limits_keys[] = {
 const struct config_key config_channel_keys[] = {
     {.name = "listen", .id = ID_LISTEN, .setting = SETTING(LISTEN), .required = true},
     {.name = "interface", .id = ID_INTERFACE, .setting = SETTING(INTERFACE)},
+    {.name = "listen_interface", .id = ID_LISTEN_INTERFACE, .setting = SETTING(LISTEN_INTERFACE)},
+    {.name = "send_interface", .id = ID_SEND_INTERFACE, .setting = SETTING(SEND_INTERFACE)},
     {.name = "sources", .kind = KEY_SOURCES, .id = ID_SOURCES, .setting = SETTING(SOURCES)},
     {.name = "schema",
      .kind = KEY_PATH,

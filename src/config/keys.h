@@ -22,6 +22,8 @@ enum config_key_id {
     ID_NONE,
     ID_LISTEN,
     ID_INTERFACE,
+    ID_LISTEN_INTERFACE,
+    ID_SEND_INTERFACE,
     ID_SOURCES,
     ID_SCHEMA,
     ID_ENCODING,

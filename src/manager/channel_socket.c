@@ -23,7 +23,7 @@ void channel_close_one(descriptor_t *descriptor)
 static struct net_receive_options receive_options(const struct channel_settings *settings)
 {
     return (struct net_receive_options){.listen = settings->listen,
-                                        .interface = settings->interface,
+                                        .interface = settings_listen_interface(settings),
                                         .sources = settings->sources,
                                         .source_count = settings->source_count,
                                         .queue_bytes = settings->receive_bytes};
@@ -89,18 +89,10 @@ static bool same_joins(const struct channel_settings *a, const struct channel_se
     return same;
 }
 
-/* Whether `interface` says anything of a receiver: for a group, and for an address that is but one
- * link's. */
-static bool is_of_interface(const struct address *listen)
-{
-    return address_is_multicast(listen) ||
-           (listen->family == 6 && listen->bytes[0] == 0xfe && (listen->bytes[1] & 0xc0) == 0x80);
-}
-
 static bool same_receiver(const struct channel_settings *a, const struct channel_settings *b)
 {
     return address_equal(&a->listen, &b->listen) &&
-           (!is_of_interface(&a->listen) || strcmp(a->interface, b->interface) == 0) &&
+           strcmp(settings_listen_interface(a), settings_listen_interface(b)) == 0 &&
            same_joins(a, b);
 }
 
@@ -110,9 +102,11 @@ bool receiver_moves(const struct channel *channel)
         return false;
     const struct channel_settings *current = &channel->config.settings,
                                   *next = &channel->pending->settings;
-    /* A group's socket changes what it has joined. */
+    /* A socket changes what it has joined and which interface it is bound to; whether a link has
+     * the address of a link shows only when it is opened there. */
+    bool rejoins = address_is_multicast(&next->listen) || !address_is_link_local(&next->listen);
     return !same_receiver(current, next) &&
-           !(address_is_multicast(&next->listen) && address_equal(&current->listen, &next->listen));
+           !(rejoins && address_equal(&current->listen, &next->listen));
 }
 
 /* ---- one socket ---- */
@@ -245,10 +239,12 @@ int receiver_prepare(struct channel *channel)
     descriptor_t opened = net_open_receiver(&options);
     if (opened < 0) {
         char text[NET_ADDRESS_TEXT_BYTES];
+        const char *interface =
+            settings->listen.zone[0] == '\0' ? settings_listen_interface(settings) : "";
         channel_hold(channel, TAKEOVER_RECEIVE, -1);
-        channel_explain(
-            channel, "cannot listen at %s%s%s: %s", net_write_address(text, &settings->listen),
-            settings->interface[0] ? " on " : "", settings->interface, strerror(-opened));
+        channel_explain(channel, "cannot listen at %s%s%s: %s",
+                        net_write_address(text, &settings->listen), interface[0] ? " on " : "",
+                        interface, strerror(-opened));
         return opened;
     }
     channel->receive = opened;

@@ -13,13 +13,15 @@
 #include "base/span.h"
 #include "os/descriptor.h"
 
-#define NET_INTERFACE_BYTES    16
-#define NET_ADDRESS_TEXT_BYTES 64
+#define NET_INTERFACE_BYTES    ADDRESS_ZONE_BYTES
+#define NET_ADDRESS_TEXT_BYTES (56 + ADDRESS_ZONE_BYTES)
 #define NET_DATAGRAM_BYTES_MAX 65536 /* a receive buffer; a UDP payload is at most 65,507 */
 
-/* "239.10.0.1:26000", "[ff15::1]:6000". 0 or -EINVAL. The port is 1 to 65535. */
+/* "239.10.0.1:26000", "[ff15::1]:6000", "[fe80::1%eth0]:6000". 0 or -EINVAL. The port is 1 to
+ * 65535. Whether there is such an interface is not looked at. */
 int net_read_address(const char *text, struct address *address);
-/* "10.0.0.7", "10.0.0.0/24", "fd00::/8". 0 or -EINVAL (also for bits set behind the prefix). */
+/* "10.0.0.7", "10.0.0.0/24", "fd00::/8", "fe80::%eth0/10". 0 or -EINVAL (also for bits set behind
+ * the prefix). */
 int net_read_prefix(const char *text, struct prefix *prefix);
 /* What the readers read; returns `text`. */
 char *net_write_address(char text[NET_ADDRESS_TEXT_BYTES], const struct address *address);
@@ -37,7 +39,7 @@ bool net_joins_everybody(const struct prefix *sources, uint32_t source_count);
 
 struct net_receive_options {
     struct address listen;
-    const char *interface;        /* "" lets the routing table choose */
+    const char *interface;        /* "" lets the routing table choose; see net_open_receiver */
     const struct prefix *sources; /* single addresses are joined source-specifically on a group */
     uint32_t source_count;
     uint64_t queue_bytes; /* SO_RCVBUF to ask for; forced past the system's limit where allowed */
@@ -49,7 +51,15 @@ struct net_receive_options {
 
 /* Opens a non-blocking receiver bound to exactly `listen` (a group is bound to the group's address,
  * with delivery of other groups off), joined, with drop counts and arrival times switched on.
- * Returns the descriptor, which the caller closes, or a negative errno. */
+ * Returns the descriptor, which the caller closes, or a negative errno.
+ *
+ * What came in by another interface than the one named is not received, whoever else has joined
+ * there, but at a single address: that is one interface's, and is received at whichever way it
+ * comes. A group without a name for it is of the interface that the routing table chose when the
+ * receiver was opened. What holds a receiver to its interface (for IPv4 groups the membership
+ * itself, else SO_BINDTOIFINDEX, which unlike a filter drops nothing that would count as lost) can
+ * be set again without privileges on a socket that is at work: net_adopt_receiver and net_rejoin
+ * do, for an interface that was made anew. */
 descriptor_t net_open_receiver(const struct net_receive_options *options);
 /* The same where `other`, of this process, may hold the port for the address or for all: both are
  * bound then, and what comes goes to the one with the single address, until that hears nobody.
@@ -61,7 +71,8 @@ descriptor_t net_open_receiver_overlapping(const struct net_receive_options *opt
 void net_set_exclusive(descriptor_t descriptor);
 
 /* Has a receiver of a group, opened with `was`, joined as `is` says: another interface, other
- * senders. The group's address must be the same. Who was joined for and still is misses nothing:
+ * senders; one of all addresses or of broadcasts takes what comes in by the other interface. The
+ * address must be the same. Who was joined for and still is misses nothing:
  * the kernel exchanges the list as a whole, an interface is joined before the other is left. But
  * from single senders to everybody, or back, it exchanges the list first and then what that means
  * (ip_mc_msfilter), and passes over what comes in between: 1 or 2 datagrams in 100 changes at
@@ -81,7 +92,8 @@ int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options
 int net_check_receiver(descriptor_t descriptor, const struct address *listen);
 
 /* Opens a non-blocking sender for `to`'s family, leaving by `interface` with `ttl`; multicast is
- * looped back to listeners on this host. Returns the descriptor or a negative errno. */
+ * looped back to listeners on this host; broadcasts may be sent. Returns the descriptor or a
+ * negative errno. */
 descriptor_t net_open_sender(const struct address *to, const char *interface, uint32_t ttl);
 
 /* What the kernel granted for the receive queue, in bytes of its own accounting; 0 if unknown. */

@@ -49,7 +49,7 @@ static int open_receivers(struct relay *relay)
     struct receiver *receiver = &relay->receiver;
     char text[NET_ADDRESS_TEXT_BYTES];
     struct net_receive_options options = {.listen = settings->listen,
-                                          .interface = settings->interface,
+                                          .interface = settings_listen_interface(settings),
                                           .sources = settings->sources,
                                           .source_count = settings->source_count,
                                           .queue_bytes = settings->receive_bytes};
@@ -86,7 +86,8 @@ static int open_senders(struct relay *relay)
         outbox->descriptor = -1;
         if (outbox->to.family == 0)
             continue;
-        outbox->descriptor = net_open_sender(&outbox->to, settings->interface, settings->ttl);
+        outbox->descriptor = net_open_sender(
+            &outbox->to, settings_send_interface(settings, &outbox->to), settings->ttl);
         if (outbox->descriptor < 0) {
             log_line("cannot send to %s: %s", net_write_address(text, &outbox->to),
                      strerror(-outbox->descriptor));

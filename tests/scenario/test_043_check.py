@@ -38,7 +38,8 @@ channels:
     schema: s.avsc
     colour: blue
 """, """\
-fleet.yaml:6:5: unknown key "colour"; known here: listen, interface, sources, schema, encoding, \
+fleet.yaml:6:5: unknown key "colour"; known here: listen, interface, \
+listen_interface, send_interface, sources, schema, encoding, \
 schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, \
 offload, latency, limits
     colour: blue
@@ -286,7 +287,8 @@ channels:
     schema: s.avsc
     <<: {ttl: 3}
 """, """\
-fleet.yaml:6:5: unknown key "<<"; known here: listen, interface, sources, schema, encoding, \
+fleet.yaml:6:5: unknown key "<<"; known here: listen, interface, \
+listen_interface, send_interface, sources, schema, encoding, \
 schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, \
 offload, latency, limits
     <<: {ttl: 3}
@@ -629,13 +631,15 @@ schema: s.avsc, xyzzy: 1}, c2: {listen: 239.10.0.1:3, schema: s.avsc, xyzzy: 1},
 239.10.0.1:4, schema: s.avsc, xyzzy: 1}, c4: {listen: 239.10.0.1:5, schema: s.avsc, xyzzy: 1}, \
 c5: {listen: 239.10.0.1:6, schema: s.avsc, xyzzy: 1}}
 """, """\
-fleet.yaml:2:55: unknown key "xyzzy"; known here: listen, interface, sources, schema, encoding, \
+fleet.yaml:2:55: unknown key "xyzzy"; known here: listen, interface, \
+listen_interface, send_interface, sources, schema, encoding, \
 schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, receive_queue, \
 offload, latency, limits
 channels: {c0: {listen: 239.10.0.1:1, schema: s.avsc, xyzzy: 1}, c1: {listen: 239.10.0.1:2, \
 schema: s.avsc, xyzzy: 1}, c2: {listen: 23...
                                                       ^
-fleet.yaml:2:109: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
+fleet.yaml:2:109: unknown key "xyzzy"; known here: listen, interface, \
+listen_interface, send_interface, sources, schema, \
 encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
 receive_queue, offload, latency, limits
 channels: {c0: {listen: 239.10.0.1:1, schema: s.avsc, xyzzy: 1}, c1: {listen: 239.10.0.1:2, \
@@ -643,28 +647,32 @@ schema: s.avsc, xyzzy: 1}, c2: {listen: 239.10.0.1:3, schema: s.avsc, xyzzy: 1},
 23...
                                                                                                 \
             ^
-fleet.yaml:2:163: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
+fleet.yaml:2:163: unknown key "xyzzy"; known here: listen, interface, \
+listen_interface, send_interface, sources, schema, \
 encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
 receive_queue, offload, latency, limits
 ...}, c1: {listen: 239.10.0.1:2, schema: s.avsc, xyzzy: 1}, c2: {listen: 239.10.0.1:3, schema: \
 s.avsc, xyzzy: 1}, c3: {listen: 239.10.0.1:4, schema: s.avsc, xyzzy: 1}, c4: {listen: 23...
                                                                                                 \
        ^
-fleet.yaml:2:217: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
+fleet.yaml:2:217: unknown key "xyzzy"; known here: listen, interface, \
+listen_interface, send_interface, sources, schema, \
 encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
 receive_queue, offload, latency, limits
 ...}, c2: {listen: 239.10.0.1:3, schema: s.avsc, xyzzy: 1}, c3: {listen: 239.10.0.1:4, schema: \
 s.avsc, xyzzy: 1}, c4: {listen: 239.10.0.1:5, schema: s.avsc, xyzzy: 1}, c5: {listen: 23...
                                                                                                 \
        ^
-fleet.yaml:2:271: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
+fleet.yaml:2:271: unknown key "xyzzy"; known here: listen, interface, \
+listen_interface, send_interface, sources, schema, \
 encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
 receive_queue, offload, latency, limits
 ...}, c3: {listen: 239.10.0.1:4, schema: s.avsc, xyzzy: 1}, c4: {listen: 239.10.0.1:5, schema: \
 s.avsc, xyzzy: 1}, c5: {listen: 239.10.0.1:6, schema: s.avsc, xyzzy: 1}}
                                                                                                 \
        ^
-fleet.yaml:2:325: unknown key "xyzzy"; known here: listen, interface, sources, schema, \
+fleet.yaml:2:325: unknown key "xyzzy"; known here: listen, interface, \
+listen_interface, send_interface, sources, schema, \
 encoding, schema_id, time, sequence, full, decimated, ttl, record, on_invalid, buffer, \
 receive_queue, offload, latency, limits
 ...}, c4: {listen: 239.10.0.1:5, schema: s.avsc, xyzzy: 1}, c5: {listen: 239.10.0.1:6, schema: \

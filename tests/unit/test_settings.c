@@ -34,6 +34,9 @@ static void assert_same(const struct channel_settings *a, const struct channel_s
     assert_string_equal(a->layout, b->layout);
     assert_string_equal(a->directory, b->directory);
     assert_string_equal(a->interface, b->interface);
+    assert_string_equal(a->listen_interface, b->listen_interface);
+    assert_string_equal(a->send_interface, b->send_interface);
+    assert_string_equal(a->decimated.zone, b->decimated.zone);
     assert_true(address_equal(&a->listen, &b->listen));
     assert_true(address_equal(&a->full, &b->full));
     assert_true(address_equal(&a->decimated, &b->decimated));
@@ -84,13 +87,17 @@ static const char *const all_flags[] = {
     "239.10.0.1:26000",
     "--interface",
     "lo",
+    "--listen-interface",
+    "eth0",
+    "--send-interface",
+    "eth1",
     "--source",
     "10.0.0.0/24",
     "--source",
     "127.0.0.1",
     "--full",
     "239.11.0.1:6000",
-    "--decimated=[ff15::1]:6001",
+    "--decimated=[ff15::1%eth2]:6001",
     "--factor",
     "50",
     "--algorithm",
@@ -125,6 +132,14 @@ static void test_every_flag(void **state)
     assert_string_equal(settings.layout, "/run/a b/engine.layout");
     assert_string_equal(settings.directory, "/data/engine");
     assert_string_equal(settings.interface, "lo");
+    assert_string_equal(settings_listen_interface(&settings), "eth0");
+    assert_string_equal(settings_send_interface(&settings, &settings.full), "eth1");
+    assert_string_equal(settings_send_interface(&settings, &settings.decimated), "eth2");
+    settings.listen_interface[0] = settings.send_interface[0] = '\0';
+    assert_string_equal(settings_listen_interface(&settings), "lo");
+    assert_string_equal(settings_send_interface(&settings, &settings.full), "lo");
+    snprintf(settings.listen_interface, sizeof settings.listen_interface, "eth0");
+    snprintf(settings.send_interface, sizeof settings.send_interface, "eth1");
     assert_int_equal(settings.listen.family, 4);
     assert_int_equal(settings.listen.port, 26000);
     assert_memory_equal(settings.listen.bytes, "\xef\x0a\x00\x01", 4);
@@ -147,9 +162,9 @@ static void test_every_flag(void **state)
     assert_int_equal(settings_validate(&settings, error, sizeof error), 0);
 
     int count = settings_write_flags(&settings, text, sizeof text, words, WORDS_MAX);
-    assert_int_equal(count, 20);
+    assert_int_equal(count, 22);
     assert_string_equal(words[1], "--layout=/run/a b/engine.layout");
-    assert_string_equal(words[9], "--factor=50");
+    assert_string_equal(words[11], "--factor=50");
     settings_defaults(&again);
     assert_int_equal(settings_read_flags(&again, count, words, error, sizeof error), 0);
     assert_same(&settings, &again);
@@ -324,6 +339,9 @@ static void test_feeds(void **state)
         {"239.1.1.1:7", "eth0", "239.1.1.1:8", "eth0", false},
         {"239.1.1.1:7", "eth0", "239.1.1.2:7", "eth0", false},
         {"10.0.0.1:7", "eth1", "10.0.0.1:7", "eth0", true},
+        {"[fe80::1]:7", "eth1", "[fe80::1]:7", "eth0", false},
+        {"[fe80::1]:7", "eth0", "[fe80::1]:7", "eth0", true},
+        {"255.255.255.255:7", "eth0", "0.0.0.0:7", "", true},
         {"[::1]:7", "", "[::]:7", "", true},
         {"[::1]:7", "", "0.0.0.0:7", "", false},
     };

@@ -348,8 +348,11 @@ int health_owns(const struct address *address)
     struct route_answer answer;
     if (memcmp(address->bytes, zero, address->family == 4 ? 4 : 16) == 0)
         return 0;
+    if (address_is_limited_broadcast(address))
+        return 0;
     int status = ask_route(address, 0, &answer);
-    return status == 0 && answer.type == RTN_LOCAL ? 0 : -EADDRNOTAVAIL;
+    bool owns = answer.type == RTN_LOCAL || answer.type == RTN_BROADCAST;
+    return status == 0 && owns ? 0 : -EADDRNOTAVAIL;
 }
 
 /* ---- memberships ---- */

@@ -14,6 +14,7 @@ static char *bare_address(const struct address *address, char text[NET_ADDRESS_T
 {
     struct prefix prefix = {.address = *address, .bits = address->family == 4 ? 32 : 128};
     prefix.address.port = 0;
+    prefix.address.zone[0] = '\0';
     net_write_prefix(text, &prefix);
     text[strcspn(text, "/")] = '\0';
     return text;

@@ -24,6 +24,7 @@
 #include "base/units.h"
 #include "os/clock.h"
 #include "os/interrupt.h"
+#include "os/linux/route.h"
 #include "os/memory.h"
 
 enum {
@@ -146,17 +147,6 @@ bool net_joins_everybody(const struct prefix *sources, uint32_t source_count)
     return everybody;
 }
 
-static int join_all(descriptor_t descriptor, const struct net_receive_options *options,
-                    unsigned interface)
-{
-    if (net_joins_everybody(options->sources, options->source_count))
-        return join(descriptor, &options->listen, interface, NULL);
-    int status = 0;
-    for (uint32_t i = 0; i < options->source_count && status == 0; i++)
-        status = join(descriptor, &options->listen, interface, &options->sources[i].address);
-    return status;
-}
-
 /* 0 for none. */
 static int find_interface(const char *name, unsigned *index)
 {
@@ -166,6 +156,81 @@ static int find_interface(const char *name, unsigned *index)
     int found = net_interface_index(name);
     *index = found < 0 ? 0 : (unsigned)found;
     return found < 0 ? found : 0;
+}
+
+/* What the socket is bound to but for the address: an interface's index, 0: none. */
+static unsigned bound_interface(descriptor_t descriptor)
+{
+    int index = 0;
+    socklen_t bytes = sizeof(index);
+    return getsockopt(descriptor, SOL_SOCKET, NET_BINDTOIFINDEX, &index, &bytes) < 0 || index < 0
+               ? 0
+               : (unsigned)index;
+}
+
+/* The index of the interface that is listened on; 0: of any, or, for an IPv4 group, of the one that
+ * the kernel chooses and holds to. For an IPv6 group it is chosen here (see binds_interface): the
+ * one that `chosen` is bound to, if that is a socket for which it was done before. 0 or a negative
+ * errno. */
+static int receive_interface(descriptor_t chosen, const struct net_receive_options *options,
+                             unsigned *index)
+{
+    char name[IF_NAMESIZE];
+    int status = find_interface(options->interface, index);
+    if (status < 0 || *index != 0 || options->listen.family == 4 ||
+        !address_is_multicast(&options->listen))
+        return status;
+    *index = bound_interface(chosen);
+    if (*index == 0 || if_indextoname(*index, name) == NULL)
+        *index = route_interface(&options->listen);
+    return 0;
+}
+
+/* Whether a receiver has to be bound to its interface, lest it gets other networks' datagrams. An
+ * IPv4 group's does not: without IP_MULTICAST_ALL Linux compares the interface of a membership
+ * (ip_mc_sf_allow). For IPv6 it does not (inet6_mc_check), and nothing else but the binding asks
+ * where a datagram to all addresses, or a broadcast one, came in. A single address is not bound: it
+ * is one interface's anyway, and what this host sends to itself comes by the loopback interface. */
+static bool binds_interface(const struct address *listen, unsigned interface)
+{
+    return interface != 0 && ((listen->family == 6 && address_is_multicast(listen)) ||
+                              address_is_link_local(listen) || address_is_wildcard(listen) ||
+                              route_is_broadcast(listen));
+}
+
+static bool is_connected(descriptor_t descriptor)
+{
+    struct sockaddr_storage peer;
+    socklen_t bytes = sizeof(peer);
+    return getpeername(descriptor, (struct sockaddr *)&peer, &bytes) == 0;
+}
+
+/* Binds to an interface in place of the one before, if it was another: also where one of the same
+ * name was made anew, which has another index. What is queued stays. Everybody may do so once
+ * (Linux 5.7), and is free to again when a connect to nobody has undone it (__udp_disconnect);
+ * between the two, which takes a microsecond, the socket is nobody's. Where it is forbidden, the
+ * receiver does without: see docs/internals/limits.md. */
+static void bind_interface(descriptor_t descriptor, unsigned index)
+{
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    unsigned bound = bound_interface(descriptor);
+    if (bound == index)
+        return;
+    int status = set_option(descriptor, SOL_SOCKET, NET_BINDTOIFINDEX, (int)index);
+    if (status == -EPERM && bound != 0 && !is_connected(descriptor) &&
+        connect(descriptor, &nobody, sizeof(nobody)) == 0)
+        set_option(descriptor, SOL_SOCKET, NET_BINDTOIFINDEX, (int)index);
+}
+
+static int join_all(descriptor_t descriptor, const struct net_receive_options *options,
+                    unsigned interface)
+{
+    if (net_joins_everybody(options->sources, options->source_count))
+        return join(descriptor, &options->listen, interface, NULL);
+    int status = 0;
+    for (uint32_t i = 0; i < options->source_count && status == 0; i++)
+        status = join(descriptor, &options->listen, interface, &options->sources[i].address);
+    return status;
 }
 
 /* Sets for whom a group that is joined on an interface is joined, all at once. */
@@ -192,21 +257,33 @@ static int set_sources(descriptor_t descriptor, const struct net_receive_options
                : 0;
 }
 
+static bool is_named(const struct net_receive_options *options)
+{
+    return options->interface != NULL && options->interface[0] != '\0';
+}
+
 int net_rejoin(descriptor_t descriptor, const struct net_receive_options *was,
                const struct net_receive_options *is)
 {
     unsigned from, to;
     int level = is->listen.family == 4 ? IPPROTO_IP : IPPROTO_IPV6;
-    int status = find_interface(is->interface, &to);
+    /* One that has gone took its memberships with it. */
+    bool gone = receive_interface(descriptor, was, &from) < 0;
+    int status = receive_interface(is_named(was) ? DESCRIPTOR_NONE : descriptor, is, &to);
     if (status < 0)
         return status;
-    /* One that has gone took its memberships with it. */
-    bool gone = find_interface(was->interface, &from) < 0;
+    bool binds = binds_interface(&is->listen, to);
+    if (!address_is_multicast(&is->listen)) {
+        bind_interface(descriptor, binds ? to : 0);
+        return 0;
+    }
     if (!gone && from == to)
         return set_sources(descriptor, is, to);
     status = join_all(descriptor, is, to);
     if (status == -EADDRINUSE) /* it was joined before somebody was killed here */
         status = set_sources(descriptor, is, to);
+    if (status == 0 && binds)
+        bind_interface(descriptor, to);
     if (status == 0 && !gone) {
         struct group_req request = {.gr_interface = from};
         struct address bare = is->listen;
@@ -223,13 +300,11 @@ static void set_receiver_options(descriptor_t descriptor, const struct address *
 {
     set_option(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, 1);
     set_option(descriptor, SOL_SOCKET, SO_RXQ_OVFL, 1);
-    bool group = address_is_multicast(listen);
+    /* A unicast address is ours alone: where the option stayed on, the next to bind it would get
+     * all datagrams. */
+    set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, address_is_multicast(listen));
     /* Two groups on one port: bound to the group's address, and told not to deliver what others
-     * on this host have joined (ip(7), IP_MULTICAST_ALL). A unicast address is ours alone: where
-     * the option stayed on, the next to bind it would get all datagrams. */
-    set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, group);
-    if (!group)
-        return;
+     * on this host have joined (ip(7), IP_MULTICAST_ALL); also to who listens at all addresses. */
     if (listen->family == 4)
         set_option(descriptor, IPPROTO_IP, NET_IP_MULTICAST_ALL, 0);
     else
@@ -241,11 +316,13 @@ static int configure_receiver(descriptor_t descriptor, const struct net_receive_
 {
     const struct address *listen = &options->listen;
     unsigned interface;
-    int status = find_interface(options->interface, &interface);
+    int status = receive_interface(DESCRIPTOR_NONE, options, &interface);
     if (status < 0)
         return status;
     net_set_queue(descriptor, options->queue_bytes);
     set_receiver_options(descriptor, listen);
+    if (binds_interface(listen, interface))
+        bind_interface(descriptor, interface);
     if (shares)
         set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
     struct sockaddr_storage address;
@@ -264,13 +341,6 @@ static int read_bound(descriptor_t descriptor, struct address *bound)
         return -errno;
     from_system((const struct sockaddr_in6 *)(const void *)&name, bound);
     return 0;
-}
-
-static bool is_connected(descriptor_t descriptor)
-{
-    struct sockaddr_storage peer;
-    socklen_t bytes = sizeof(peer);
-    return getpeername(descriptor, (struct sockaddr *)&peer, &bytes) == 0;
 }
 
 /* Whether the socket is UDP and bound to that address: 0 or a negative errno. One that was bound to
@@ -306,7 +376,7 @@ int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options
     unsigned interface = 0;
     int status = check_bound(descriptor, &options->listen);
     if (status == 0)
-        status = find_interface(options->interface, &interface);
+        status = receive_interface(descriptor, options, &interface);
     if (status < 0)
         return status;
     int flags = fcntl(descriptor, F_GETFL);
@@ -319,6 +389,8 @@ int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options
         queue_bytes < net_queue_grant(options->queue_bytes))
         net_set_queue(descriptor, options->queue_bytes);
     set_receiver_options(descriptor, &options->listen);
+    if (binds_interface(&options->listen, interface))
+        bind_interface(descriptor, interface);
     if (!address_is_multicast(&options->listen))
         return 0;
     status = join_all(descriptor, options, interface);
@@ -327,7 +399,7 @@ int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options
     if (status != 0 && status != -EADDRINUSE && status != -EADDRNOTAVAIL && status != -EINVAL)
         return status;
     if (options->listen.family == 6 && interface == 0)
-        return 0; /* the kernel compares with the interface that it chose, which we do not know */
+        return 0; /* the kernel compares with the interface that it chose, which is not known */
     return set_sources(descriptor, options, interface);
 }
 
@@ -390,6 +462,7 @@ static int configure_sender(descriptor_t descriptor, const struct address *to, u
     if (set_option(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, SEND_QUEUE_BYTES) < 0)
         set_option(descriptor, SOL_SOCKET, SO_SNDBUF, SEND_QUEUE_BYTES);
     if (to->family == 4) {
+        set_option(descriptor, SOL_SOCKET, SO_BROADCAST, 1); /* refused without; else no effect */
         status = set_option(descriptor, IPPROTO_IP, IP_MULTICAST_TTL, hops);
         if (status == 0 && hops > 0)
             status = set_option(descriptor, IPPROTO_IP, IP_TTL, hops);
@@ -654,22 +727,27 @@ void net_quiesce(descriptor_t descriptor)
     to6.sin6_addr = in6addr_loopback;
     if (getsockname(descriptor, (struct sockaddr *)&bound, &bytes) < 0)
         return;
-    if (bound.ss_family == AF_INET)
+    if (bound.ss_family == AF_INET) {
         connect(descriptor, (const struct sockaddr *)&to4, sizeof(to4));
-    else
+    } else if (connect(descriptor, (const struct sockaddr *)&to6, sizeof(to6)) < 0) {
+        /* It is bound to an interface by which no way leads there; nor does a group ever send. */
+        to6.sin6_addr = (struct in6_addr)IN6ADDR_ANY_INIT;
+        to6.sin6_addr.s6_addr[0] = 0xff;
+        to6.sin6_addr.s6_addr[1] = 0x02;
+        to6.sin6_addr.s6_addr[15] = 1;
+        to6.sin6_scope_id = bound_interface(descriptor);
         connect(descriptor, (const struct sockaddr *)&to6, sizeof(to6));
+    }
 }
 
 int net_resume(descriptor_t descriptor)
 {
     const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-    int interface = 0; /* a link-local address is bound to its own; the kernel forgets that, too */
-    socklen_t bytes = sizeof(interface);
-    if (getsockopt(descriptor, SOL_SOCKET, NET_BINDTOIFINDEX, &interface, &bytes) < 0)
-        interface = 0;
+    unsigned interface = bound_interface(descriptor); /* the kernel forgets that, too */
     if (connect(descriptor, &nobody, sizeof(nobody)) < 0)
         return -errno;
-    return interface == 0 ? 0 : set_option(descriptor, SOL_SOCKET, NET_BINDTOIFINDEX, interface);
+    return interface == 0 ? 0
+                          : set_option(descriptor, SOL_SOCKET, NET_BINDTOIFINDEX, (int)interface);
 }
 
 uint64_t net_drain(descriptor_t descriptor)

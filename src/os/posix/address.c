@@ -10,14 +10,31 @@
 
 #include "os/net.h"
 
+/* "eth0", the name of an interface as systems allow it. */
+static int read_zone(const char *text, size_t bytes, char zone[ADDRESS_ZONE_BYTES])
+{
+    if (bytes == 0 || bytes >= ADDRESS_ZONE_BYTES)
+        return -EINVAL;
+    for (size_t i = 0; i < bytes; i++)
+        if ((unsigned char)text[i] <= ' ' || text[i] == 0x7f || strchr("/:%[]", text[i]) != NULL)
+            return -EINVAL;
+    memcpy(zone, text, bytes);
+    zone[bytes] = '\0';
+    return 0;
+}
+
 static int read_host(const char *text, size_t bytes, struct address *address)
 {
     char host[INET6_ADDRSTRLEN];
-    if (bytes == 0 || bytes >= sizeof(host))
+    const char *mark = memchr(text, '%', bytes);
+    size_t host_bytes = mark != NULL ? (size_t)(mark - text) : bytes;
+    if (host_bytes == 0 || host_bytes >= sizeof(host))
         return -EINVAL;
-    memcpy(host, text, bytes);
-    host[bytes] = '\0';
+    memcpy(host, text, host_bytes);
+    host[host_bytes] = '\0';
     memset(address, 0, sizeof(*address));
+    if (mark != NULL && read_zone(mark + 1, bytes - host_bytes - 1, address->zone) < 0)
+        return -EINVAL;
     if (inet_pton(AF_INET, host, address->bytes) == 1)
         address->family = 4;
     else if (inet_pton(AF_INET6, host, address->bytes) == 1)
@@ -70,15 +87,21 @@ int net_read_prefix(const char *text, struct prefix *prefix)
     return 0;
 }
 
-static void write_host(char text[INET6_ADDRSTRLEN], const struct address *address)
+#define HOST_TEXT_BYTES (INET6_ADDRSTRLEN + ADDRESS_ZONE_BYTES)
+_Static_assert(HOST_TEXT_BYTES + sizeof("[]:65535") <= NET_ADDRESS_TEXT_BYTES, "an address fits");
+
+static void write_host(char text[HOST_TEXT_BYTES], const struct address *address)
 {
     text[0] = '\0';
     inet_ntop(address->family == 4 ? AF_INET : AF_INET6, address->bytes, text, INET6_ADDRSTRLEN);
+    size_t used = strlen(text);
+    if (address->zone[0] != '\0')
+        snprintf(text + used, HOST_TEXT_BYTES - used, "%%%s", address->zone);
 }
 
 char *net_write_address(char text[NET_ADDRESS_TEXT_BYTES], const struct address *address)
 {
-    char host[INET6_ADDRSTRLEN];
+    char host[HOST_TEXT_BYTES];
     if (address->family == 0) {
         text[0] = '\0';
         return text;
@@ -91,7 +114,7 @@ char *net_write_address(char text[NET_ADDRESS_TEXT_BYTES], const struct address 
 
 char *net_write_prefix(char text[NET_ADDRESS_TEXT_BYTES], const struct prefix *prefix)
 {
-    char host[INET6_ADDRSTRLEN];
+    char host[HOST_TEXT_BYTES];
     write_host(host, &prefix->address);
     if (prefix->bits == (prefix->address.family == 4 ? 32 : 128))
         snprintf(text, NET_ADDRESS_TEXT_BYTES, "%s", host);
