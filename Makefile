@@ -8,6 +8,7 @@
 #   make test             everything, in minutes; WORKERS=6 tests side by side
 #   make test-long        the same for longer
 #   make test-offload     the scenarios with offload off, and where each segmented send is refused
+#   make soak             a world that changes at random, for SECONDS=3600; SEED=n repeats one
 #   make fuzz             each fuzzer for FUZZ_SECONDS=60; what it finds is left in build/fuzz
 #   make interop          recordings read by every Avro reader that could be had: the table
 #   make bench            what the relay costs beside bare floors, in minutes; BENCH="cpu rate" for
@@ -26,13 +27,15 @@ FUZZ_SECONDS ?= 60
 BENCH ?=
 WHY ?=
 WORKERS ?= 6
+SECONDS ?= 3600
+SEED ?=
 PYTEST_FLAGS ?=
 comma := ,
 share = $(DESTDIR)$(PREFIX)/share
 units = $(DESTDIR)$(PREFIX)/lib/systemd/system
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
-.PHONY: all demo quick test test-long test-offload unit-programs test-programs fuzz \
+.PHONY: all demo quick test test-long test-offload soak unit-programs test-programs fuzz \
     fuzz-programs bench bench-programs budget setup install deb clean
 
 # Quiet while all goes well; a failure shows everything that was said.
@@ -77,10 +80,15 @@ test-programs: unit-programs
 	@$(call compile,build/next/relay)
 	@$(call compile,build/next/programs)
 	@$(call compile,build/trap)
-	@$(call compile,build/relay flotilla-relay-refused flotilla-relay-symbols)
-	@mkdir -p build/refused
+	@$(call compile,build/relay flotilla-relay-refused flotilla-relay-stepped \
+	    flotilla-relay-symbols)
+	@$(call compile,build/programs flotilla-stepped)
+	@mkdir -p build/refused build/stepped
 	@install -C -m 755 build/flotilla build/flotilla-keeper build/refused/
 	@install -C -m 755 build/relay/flotilla-relay-refused build/refused/flotilla-relay
+	@install -C -m 755 build/flotilla-keeper build/stepped/
+	@install -C -m 755 build/programs/flotilla-stepped build/stepped/flotilla
+	@install -C -m 755 build/relay/flotilla-relay-stepped build/stepped/flotilla-relay
 
 # The rules of the house, the units, a little of the simulation, the first dozen scenarios.
 quick: setup
@@ -97,6 +105,10 @@ test-offload: setup
 	@$(MAKE) --no-print-directory test-programs
 	@set -e; for offload in off refused; do echo "offload: $$offload"; \
 	    FLOTILLA_TEST_OFFLOAD=$$offload $(pytest) tests/scenario; done
+
+soak: setup
+	@$(MAKE) --no-print-directory test-programs
+	@build/venv/bin/python tests/world/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 # The fuzzers, and files that the units make for them to begin with.
 fuzz-programs:

@@ -1,13 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""067-world: a machine that changes under its fleets, at random."""
+"""067-world: a machine that changes under its fleets, at random, for a little while; `make soak` is
+the same for an hour (tests/world)."""
 import mmap
 import os
+import subprocess
+import sys
 import time
 
 import pytest
 from harness import disks
+from harness.fleet import LONG, ROOT
 
 BLOCK = 1 << 20
+EVENTS = "kill,hang,command,disk"
+
+
+@pytest.mark.parametrize("turn", range(6) if LONG else range(1))
+def test_067_a_world_that_changes(rng, turn, tmp_path):
+    """Here a channel has long to be back, as others keep the processors busy; no law is laxer."""
+    folder = tmp_path / "world"
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/world/run.py", "--seconds", "20", "--pace", "0.7", "--rate",
+         "400", "--back", "20", "--seed", str(rng.getrandbits(32)), "--events", EVENTS,
+         "--folder", folder], capture_output=True, text=True, timeout=400)
+    if done.returncode == 77:
+        pytest.skip(done.stdout.strip().removeprefix("skipped: "))
+    log = folder / "world.log"
+    assert done.returncode == 0, (done.stdout + done.stderr
+                                  + (log.read_text() if log.exists() else ""))
 
 
 def write(path, blocks):

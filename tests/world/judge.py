@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: MIT
+"""Reads every recording as soon as it is finished, as an archive does: by fastavro, by `flotilla
+verify`, one in twenty by `flotilla cat`; then removes it, unless retention is to do that. At the
+end it tells each datagram's fate.
+
+Commands by line on standard input: `look` (everything is read once more, then answered with a line
+of JSON: per channel how many datums are in finished files), and `judge` with a line of JSON, the
+causes and counters. All violations are printed as lines of JSON that begin with {"violation":."""
+import json
+import os
+import random
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fastavro
+import numpy
+
+import plan
+from sender import NOTE
+
+LOOK_S = 1.0
+BEFORE_NS = 100_000_000  # what was sent so shortly before a cause may still have been on its way
+OVERSTAY_S = 600
+
+
+def say(**about):
+    print(json.dumps(about), flush=True)
+
+
+class Seen:
+    """How often each number was found."""
+
+    def __init__(self):
+        self.times = numpy.zeros(1 << 16, numpy.uint8)
+
+    def add(self, numbers):
+        if not len(numbers):
+            return 0
+        top = int(numbers.max()) + 1
+        while top > len(self.times):
+            self.times = numpy.concatenate([self.times, numpy.zeros_like(self.times)])
+        before = self.times[numbers].astype(bool).sum() + len(numbers) - len(numpy.unique(numbers))
+        numpy.add.at(self.times, numbers, 1)
+        return int(before)
+
+
+class Kept:
+    """A file that retention is to remove."""
+
+    def __init__(self, path, newest_us):
+        self.path, self.newest_us, self.told = path, newest_us, False
+
+
+class Judge:
+    def __init__(self, folder, program, pools, seed):
+        self.folder, self.program = Path(folder), program
+        self.pools = [Path(pool) for pool in pools]
+        self.channels = {one.name: one for one in plan.channels()}
+        self.datums = {name: Seen() for name in self.channels}
+        self.rejects = {name: Seen() for name in self.channels}
+        self.reads = {}  # what was read already, by device, inode and name
+        self.kept, self.overstay = {}, {}
+        self.files = self.catted = 0
+        self.rng = random.Random(seed)
+
+    def wrong(self, what, **about):
+        say(violation=what, **about)
+
+    # ---- files ----
+
+    def look(self):
+        found = {}
+        for pool in self.pools:
+            for folder, _, names in os.walk(pool):
+                for name in names:
+                    if name.endswith((".avro", ".damaged")):
+                        path = Path(folder, name)
+                        try:
+                            about = path.stat()
+                        except FileNotFoundError:
+                            continue
+                        found.setdefault((about.st_dev, about.st_ino, name), path)
+        for key, path in found.items():
+            if key not in self.reads:
+                self.reads[key] = True
+                self.read(key, path)
+        for key in [key for key in self.reads if key not in found]:
+            del self.reads[key]  # its number may be another file's from now on
+            if key in self.kept:
+                self.gone(self.kept.pop(key))
+        self.look_at_age()
+
+    def look_at_age(self):
+        """How long beyond its age a file has stayed where retention looks."""
+        for kept in self.kept.values():
+            over_s = time.time() - kept.newest_us / 1e6 - plan.RETAIN_S
+            name = kept.path.parent.name
+            if kept.path.parent.parent.name != "rec" or name not in self.channels:
+                continue
+            self.overstay[name] = max(self.overstay.get(name, 0), over_s)
+            if over_s > OVERSTAY_S and not kept.told:
+                kept.told = True
+                self.wrong("not removed by age", file=str(kept.path), over_s=round(over_s))
+
+    def gone(self, kept):
+        age_s = time.time() - kept.newest_us / 1e6
+        if age_s < plan.RETAIN_S:
+            self.wrong("removed too young", file=str(kept.path), age_s=round(age_s, 1))
+
+    def read(self, key, path):
+        if path.suffix == ".damaged":
+            self.wrong("a damaged file", file=str(path))
+            return
+        name = path.name.partition("-2")[0].partition("-1")[0]
+        channel = self.channels.get(name)
+        if channel is None:
+            self.wrong("a file of no channel", file=str(path))
+            return
+        self.files += 1
+        verified = subprocess.run([self.program, "verify", path], capture_output=True, text=True)
+        if verified.returncode:
+            self.wrong("verify", file=str(path), said=(verified.stdout + verified.stderr)[-500:])
+        try:
+            newest_us = self.take(channel, path)
+        except Exception as error:  # whatever a library says of it, it is not a sound file
+            self.wrong("unreadable", file=str(path), error=repr(error))
+            return
+        if channel.fleet in plan.RETAINED:
+            self.kept[key] = Kept(path, newest_us)
+        elif not verified.returncode:
+            path.unlink()
+
+    def take(self, channel, path):
+        """Counts what is in it; the time of its newest datum."""
+        with open(path, "rb") as file:
+            rows = list(fastavro.reader(file))
+        if path.name.endswith("-rejects.avro"):
+            numbers = [int.from_bytes(row["bytes"][len(plan.INVALID):], "little")
+                       for row in rows]
+            again = self.rejects[channel.name].add(numpy.array(numbers, numpy.int64))
+            if any(not row["bytes"].startswith(plan.INVALID) for row in rows):
+                self.wrong("a good datagram among the rejects", file=str(path))
+            newest_us = time.time() * 1e6
+        else:
+            strange = [row for row in rows if row["channel"] != channel.number
+                       or len(row["pad"]) != channel.pad]
+            if strange:
+                self.wrong("another channel's datums", file=str(path), count=len(strange),
+                           first=repr(strange[0])[:200])
+            numbers = numpy.array([row["number"] for row in rows
+                                   if row["channel"] == channel.number], numpy.int64)
+            again = self.datums[channel.name].add(numbers)
+            newest_us = max(row["time"] for row in rows).timestamp() * 1e6
+            if self.rng.random() < 0.05:
+                self.cat(path, numbers)
+        if again:
+            self.wrong("recorded twice", file=str(path), count=again)
+        return newest_us
+
+    def cat(self, path, numbers):
+        self.catted += 1
+        done = subprocess.run([self.program, "cat", path], capture_output=True, text=True)
+        told = [json.loads(line)["number"] for line in done.stdout.splitlines()]
+        if done.returncode or told != numbers.tolist():
+            self.wrong("cat tells something else", file=str(path), said=done.stderr[-300:])
+
+    # ---- fates ----
+
+    def sent(self, channel):
+        """The notes, as columns: first, count, before, after."""
+        data = (self.folder / f"sent.{channel.name}").read_bytes()
+        whole = len(data) // NOTE.size * NOTE.size
+        return numpy.frombuffer(data[:whole], "<i8").reshape(-1, 4).T
+
+    def excused(self, channel, causes, back_ns):
+        """[(begin, end, cause)]: when what is sent may be lost. A cause's end is followed by
+        `back_ns`; where another cause hits the same channel in that time, by as much behind it."""
+        mine = [one for one in causes if channel.name in one["concerns"]]
+        spans = []
+        for loses in (one for one in mine if channel.name in one["loses"]):
+            until, grown = loses["end_ns"] + back_ns, True
+            while grown:
+                grown = False
+                for other in mine:
+                    if other["begin_ns"] < until < other["end_ns"] + back_ns and \
+                            other["hampers"]:
+                        until, grown = other["end_ns"] + back_ns, True
+            spans.append((loses["begin_ns"] - BEFORE_NS, until, loses))
+        return spans
+
+    def fate(self, channel, about):
+        """Every datagram of a channel: recorded, rejected, or lost while a cause lasted."""
+        first, count, before, after = self.sent(channel)
+        total = int(count.sum())
+        if not (first[1:] == (first + count)[:-1]).all():
+            self.wrong("the sender's notes have gaps", channel=channel.name)
+        if channel.recorded:
+            times = self.datums[channel.name].times
+            size = total * channel.packs
+            times = numpy.concatenate([times, numpy.zeros(max(0, size - len(times)), numpy.uint8)])
+            if times[size:].any():
+                self.wrong("datums that nobody sent", channel=channel.name)
+            grouped = times[:size].reshape(-1, channel.packs)
+            if (grouped != grouped[:, :1]).any():
+                self.wrong("parts of datagrams", channel=channel.name)
+            got = grouped[:, 0].astype(bool)
+            rejects = self.rejects[channel.name].times[:total]
+            got[:len(rejects)] |= rejects.astype(bool)
+        else:
+            got = self.came(channel, total).astype(bool)
+        lost = numpy.flatnonzero(~got)
+        result = {"sent": total, "got": int(got.sum()), "lost": len(lost)}
+        spans = self.excused(channel, about["causes"], about["back_ns"])
+        burst = numpy.searchsorted(first, lost, "right") - 1
+        excused = numpy.zeros(len(lost), bool)
+        for begin, end, _ in spans:
+            excused |= (after[burst] >= begin) & (before[burst] <= end)
+        for one in self.runs(lost[~excused])[:20]:
+            at = int(before[numpy.searchsorted(first, one[0], "right") - 1])
+            last = int(after[numpy.searchsorted(first, one[-1], "right") - 1])
+            self.wrong("lost without a cause", channel=channel.name, first=int(one[0]),
+                       count=len(one), from_s=self.since(at, about), to_s=self.since(last, about))
+        result["lost_without_a_cause"] = int((~excused).sum())
+        result["worst_back_s"] = self.worst_back(lost, burst, before, spans)
+        return result, got
+
+    @staticmethod
+    def runs(numbers):
+        if not len(numbers):
+            return []
+        return numpy.split(numbers, numpy.flatnonzero(numpy.diff(numbers) > 1) + 1)
+
+    @staticmethod
+    def since(at_ns, about):
+        return round((at_ns - about["begun_ns"]) / 1e9, 2)
+
+    @staticmethod
+    def worst_back(lost, burst, before, spans):
+        """How long behind a cause's end the last datagram was lost that is excused by it."""
+        worst = 0.0
+        for begin, end, cause in spans:
+            mine = before[burst][(before[burst] >= cause["end_ns"]) & (before[burst] <= end)]
+            if len(mine):
+                worst = max(worst, float(mine.max() - cause["end_ns"]) / 1e9)
+        return round(worst, 2)
+
+    def came(self, channel, total):
+        times = numpy.frombuffer((self.folder / f"came.{channel.name}").read_bytes(), numpy.uint8)
+        return numpy.concatenate([times, numpy.zeros(max(0, total - len(times)),
+                                                     numpy.uint8)])[:total]
+
+    def live(self, channel, got, about):
+        """The full stream: what was accepted has come to the sink, but for what was sent while the
+        way out was away; twice only what was in a batch of a relay that was killed."""
+        times = self.came(channel, len(got))
+        if channel.recorded and (times.astype(bool) & ~got).any():
+            self.wrong("relayed, but not recorded", channel=channel.name,
+                       count=int((times.astype(bool) & ~got).sum()))
+        first, _, before, after = self.sent(channel)
+        missing = numpy.flatnonzero(got & (times == 0))
+        burst = numpy.searchsorted(first, missing, "right") - 1
+        excused = numpy.zeros(len(missing), bool)
+        for begin, end, _ in self.excused(channel, about["causes"], about["back_ns"]):
+            excused |= (after[burst] >= begin) & (before[burst] <= end)
+        for one in self.runs(missing[~excused])[:20]:
+            at = int(before[numpy.searchsorted(first, one[0], "right") - 1])
+            self.wrong("accepted, but not relayed", channel=channel.name, first=int(one[0]),
+                       count=len(one), from_s=self.since(at, about))
+        twice = int((times > 1).sum())
+        deaths = about["relay_deaths"][channel.name]
+        if twice > about["batch"] * deaths:
+            self.wrong("relayed twice", channel=channel.name, count=twice, deaths=deaths)
+        return {"relayed_twice": twice, "not_relayed": len(missing), "relay_deaths": deaths}
+
+    def judge(self, about):
+        table = {}
+        for name, channel in self.channels.items():
+            row, got = self.fate(channel, about)
+            counters = about["counters"][name]
+            row["received"] = counters["datagrams_received"]
+            if row["received"] != row["got"]:
+                self.wrong("received is not what is in the files", channel=name, **row)
+            recorded = int(self.datums[name].times.sum())
+            if channel.recorded and counters["datums_recorded"] != recorded:
+                self.wrong("datums_recorded is not what is in the files", channel=name,
+                           counted=counters["datums_recorded"], found=recorded)
+            if channel.recorded and counters["datums_unrecorded"]:
+                self.wrong("unrecorded", channel=name, count=counters["datums_unrecorded"])
+            if channel.full:
+                row.update(self.live(channel, got, about))
+            table[name] = row
+        say(table=table, files=self.files, catted=self.catted,
+            overstay_s={name: round(value, 1) for name, value in self.overstay.items()})
+
+
+def main():
+    folder, program, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    judge = Judge(folder, program, sys.argv[4:], seed)
+    while True:
+        if select.select([0], [], [], LOOK_S)[0]:
+            word, _, rest = sys.stdin.readline().strip().partition(" ")
+            if word == "":
+                return
+            judge.look()
+            if word == "look":
+                say(found={name: int(seen.times.sum()) for name, seen in judge.datums.items()})
+            elif word == "judge":
+                judge.judge(json.loads(Path(rest).read_text()))
+        else:
+            judge.look()
+
+
+if __name__ == "__main__":
+    main()
