@@ -116,11 +116,22 @@ static inline void walk_note_leaf(struct walk *walk, const struct layout_node *n
     leaf->offset = (uint32_t)(first - walk->start);
     leaf->bytes = (uint8_t)(walk->at - first);
     leaf->kind = node->kind;
-    leaf->flags = node->flags;
     if (node->kind == LAYOUT_INT || node->kind == LAYOUT_LONG)
         leaf->value.integer = integer;
     else
         leaf->value.real = real;
+}
+
+static void walk_note_missing(struct walk *walk, const struct layout_node *node, uint32_t first,
+                              const uint8_t *branch)
+{
+    walk->leaves[walk->leaf_count++] = (struct leaf){
+        .index = LEAF_MISSING,
+        .offset = (uint32_t)(branch - walk->start),
+        .bytes = (uint8_t)(walk->at - branch),
+        .kind = LAYOUT_NULL,
+        .value.missing = {(uint32_t)(node - walk->layout->nodes), first},
+    };
 }
 
 static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t depth, uint32_t leaf,
@@ -128,7 +139,7 @@ static enum reject walk_node(struct walk *walk, uint32_t node_index, uint32_t de
 
 static enum reject walk_items(struct walk *walk, const struct layout_node *node, uint32_t depth)
 {
-    uint32_t item = walk->layout->links[node->first] & ~LAYOUT_LINK_REENTRY;
+    uint32_t item = walk->layout->links[node->first] & ~LAYOUT_LINK_UNNUMBERED;
     uint64_t item_bytes = (node->kind == LAYOUT_MAP ? 1 : 0) + walk->layout->nodes[item].min_bytes;
     for (;;) {
         const uint8_t *first = walk->at, *block_end = NULL;
@@ -209,20 +220,25 @@ static enum reject walk_inside(struct walk *walk, const struct layout_node *node
             walk->at = first;
             return REJECT_UNION;
         }
+        uint32_t link = layout->links[node->first + integer];
+        if (listing && node->leaves > 0 &&
+            layout->nodes[link & ~LAYOUT_LINK_UNNUMBERED].kind == LAYOUT_NULL) {
+            walk_note_missing(walk, node, leaf, first);
+            return REJECT_NONE;
+        }
         if (listing)
             for (int64_t i = 0; i < integer; i++) {
                 uint32_t before = layout->links[node->first + i];
-                if (!(before & LAYOUT_LINK_REENTRY))
+                if (!(before & LAYOUT_LINK_UNNUMBERED))
                     leaf += layout->nodes[before].leaves;
             }
-        uint32_t link = layout->links[node->first + integer];
-        return walk_node(walk, link & ~LAYOUT_LINK_REENTRY, depth + 1, leaf,
-                         listing && !(link & LAYOUT_LINK_REENTRY));
+        return walk_node(walk, link & ~LAYOUT_LINK_UNNUMBERED, depth + 1, leaf,
+                         listing && !(link & LAYOUT_LINK_UNNUMBERED));
     }
     default: /* LAYOUT_RECORD */
         for (uint32_t i = 0; i < node->count; i++) {
             uint32_t link = layout->links[node->first + i];
-            bool inner = listing && !(link & LAYOUT_LINK_REENTRY);
+            bool inner = listing && !(link & LAYOUT_LINK_UNNUMBERED);
             if (inner && layout->nodes[link].kind == LAYOUT_DOUBLE && walk->end - walk->at >= 8) {
                 double value; /* the most common leaf, without a call */
                 memcpy(&value, walk->at, 8);
@@ -230,7 +246,7 @@ static enum reject walk_inside(struct walk *walk, const struct layout_node *node
                 walk_note_leaf(walk, &layout->nodes[link], leaf++, walk->at - 8, 0, value);
                 continue;
             }
-            reason = walk_node(walk, link & ~LAYOUT_LINK_REENTRY, depth + 1, leaf, inner);
+            reason = walk_node(walk, link & ~LAYOUT_LINK_UNNUMBERED, depth + 1, leaf, inner);
             if (reason != REJECT_NONE)
                 return reason;
             if (inner)

@@ -36,18 +36,24 @@ enum reject {
 /* The reason in a word fit for a metric's label: "truncated", "utf8" ... */
 const char *datum_reject_name(enum reject reason);
 
-/* One number of a datum. */
+/* One number of a datum; or the branch number of a union that has null here and could have had
+ * numbers. */
 struct leaf {
-    uint32_t index;  /* its number in the layout */
+    uint32_t index;  /* its number in the layout, or LEAF_MISSING */
     uint32_t offset; /* of its encoding, from the datum's first byte */
     uint8_t bytes;   /* of its encoding: 1 to 10 */
-    uint8_t kind;    /* LAYOUT_INT, LAYOUT_LONG, LAYOUT_FLOAT or LAYOUT_DOUBLE */
-    uint8_t flags;   /* of its node: LAYOUT_NODE_PLAIN_VALUE */
+    uint8_t kind;    /* LAYOUT_INT, LAYOUT_LONG, LAYOUT_FLOAT or LAYOUT_DOUBLE; LAYOUT_NULL */
     union {
         int64_t integer; /* INT, LONG */
         double real;     /* FLOAT, DOUBLE */
+        struct {
+            uint32_t node, first; /* of the union, and its first leaf */
+        } missing;                /* NULL */
     } value;
 };
+
+/* The index of what is no number, but a null in the place of some. */
+#define LEAF_MISSING 0xfffffffeu
 
 /* Checks the datum at the start of `bytes` and sets `*datum_bytes` to its length. On a fault
  * returns the reason and sets `*datum_bytes` to the fault's offset. */
@@ -57,9 +63,9 @@ enum reject datum_check(const struct layout *layout, struct span bytes, size_t *
  * that datum_check has passed. Reads no further. */
 int64_t datum_sequence(const struct layout *layout, struct span datum);
 
-/* As datum_check, and lists the numeric leaves that are present, in the order of their bytes, into
- * `leaves` (room for layout->leaf_count); `*leaf_count` says how many. Numbers inside arrays, maps
- * and recursive re-entries are not listed. */
+/* As datum_check, and lists the numeric leaves that are present, and the nulls in the place of
+ * some, in the order of their bytes, into `leaves` (room for layout->leaf_count); `*leaf_count`
+ * says how many. Numbers inside arrays, maps and recursive re-entries are not listed. */
 enum reject datum_leaves(const struct layout *layout, struct span bytes, size_t *datum_bytes,
                          struct leaf *leaves, uint32_t *leaf_count);
 

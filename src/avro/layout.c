@@ -9,13 +9,15 @@
 
 #include "base/crc32c.h"
 
+#define SKIP_BYTES_MAX (1u << 20) /* more than a datagram has */
+
 static int layout_check_links(const struct layout *layout, const struct layout_node *node,
                               uint32_t count)
 {
     if (node->first > layout->link_count || count > layout->link_count - node->first)
         return -EINVAL;
     for (uint32_t i = 0; i < count; i++)
-        if ((layout->links[node->first + i] & ~LAYOUT_LINK_REENTRY) >= layout->node_count)
+        if ((layout->links[node->first + i] & ~LAYOUT_LINK_UNNUMBERED) >= layout->node_count)
             return -EINVAL;
     return 0;
 }
@@ -46,7 +48,7 @@ static int layout_check_node(const struct layout *layout, const struct layout_no
         uint64_t leaves = 0;
         for (uint32_t i = 0; i < node->count; i++) {
             uint32_t link = layout->links[node->first + i];
-            if (!(link & LAYOUT_LINK_REENTRY))
+            if (!(link & LAYOUT_LINK_UNNUMBERED))
                 leaves += layout->nodes[link].leaves;
         }
         return leaves == node->leaves ? 0 : -EINVAL;
@@ -56,13 +58,25 @@ static int layout_check_node(const struct layout *layout, const struct layout_no
     }
 }
 
+/* Whether a number may be missing here, where there is null. */
+static bool is_optional(const struct layout *layout, const struct layout_node *node)
+{
+    for (uint32_t i = 0; node->kind == LAYOUT_UNION && node->leaves > 0 && i < node->count; i++)
+        if (layout->nodes[layout->links[node->first + i] & ~LAYOUT_LINK_UNNUMBERED].kind ==
+            LAYOUT_NULL)
+            return true;
+    return false;
+}
+
 static bool add_step(struct layout *layout, enum layout_step_kind kind, uint32_t value,
                      uint32_t depth)
 {
     struct layout_step *last =
         layout->step_count > 0 ? &layout->steps[layout->step_count - 1] : NULL;
-    if (kind == LAYOUT_STEP_SKIP && last != NULL && last->kind == LAYOUT_STEP_SKIP &&
-        value <= UINT32_MAX - last->value) {
+    if (kind == LAYOUT_STEP_SKIP && last != NULL && last->kind == LAYOUT_STEP_SKIP) {
+        /* A short schema can have any number of bytes in a row. */
+        if (value > SKIP_BYTES_MAX || last->value > SKIP_BYTES_MAX - value)
+            return false;
         last->value += value;
         return true;
     }
@@ -108,8 +122,8 @@ static bool add_steps(struct layout *layout, uint32_t index, uint32_t depth, uin
             return false;
         for (uint32_t i = 0; i < node->count; i++) {
             uint32_t link = layout->links[node->first + i];
-            if (link & LAYOUT_LINK_REENTRY
-                    ? !add_step(layout, LAYOUT_STEP_NODE, link & ~LAYOUT_LINK_REENTRY, depth + 1)
+            if (link & LAYOUT_LINK_UNNUMBERED
+                    ? !add_step(layout, LAYOUT_STEP_NODE, link & ~LAYOUT_LINK_UNNUMBERED, depth + 1)
                     : !add_steps(layout, link, depth + 1, leaf))
                 return false;
         }
@@ -150,9 +164,10 @@ int layout_load(struct layout *layout, struct span image)
         return -EINVAL;
     size_t nodes_bytes = header.node_count * sizeof(struct layout_node);
     size_t links_bytes = header.link_count * sizeof(uint32_t);
+    size_t kept_bytes = layout_kept_words(header.leaf_count) * sizeof(uint32_t);
     if (header.image_bytes != image.bytes ||
-        image.bytes != sizeof(header) + nodes_bytes + links_bytes + header.schema_bytes +
-                           header.time_bytes + header.sequence_bytes)
+        image.bytes != sizeof(header) + nodes_bytes + links_bytes + kept_bytes +
+                           header.schema_bytes + header.time_bytes + header.sequence_bytes)
         return -EINVAL;
 
     struct layout_header blank = header;
@@ -163,7 +178,7 @@ int layout_load(struct layout *layout, struct span image)
         return -EINVAL;
 
     const uint8_t *nodes = image.at + sizeof(header);
-    const uint8_t *texts = nodes + nodes_bytes + links_bytes;
+    const uint8_t *kept = nodes + nodes_bytes + links_bytes, *texts = kept + kept_bytes;
     const uint8_t *time = texts + header.schema_bytes;
     *layout = (struct layout){
         .nodes = (const struct layout_node *)(const void *)nodes,
@@ -178,6 +193,7 @@ int layout_load(struct layout *layout, struct span image)
         .time_leaf = header.time_leaf,
         .sequence_leaf = header.sequence_leaf,
         .checksum = header.checksum,
+        .kept = (const uint32_t *)(const void *)kept,
         .fingerprint = (uint64_t)header.fingerprint_high << 32 | header.fingerprint_low,
     };
     if ((header.time_leaf != LAYOUT_NO_LEAF && header.time_leaf >= header.leaf_count) ||
@@ -190,6 +206,7 @@ int layout_load(struct layout *layout, struct span image)
         int status = layout_check_node(layout, &layout->nodes[i]);
         if (status < 0)
             return status;
+        layout->has_optional |= is_optional(layout, &layout->nodes[i]);
     }
     make_steps(layout);
     return 0;

@@ -4,7 +4,8 @@
  * it. Relies on nothing but the bytes. Source of the encoding: Avro 1.11 specification.
  *
  * The image of a layout, all numbers little-endian, as `struct layout_header` followed by
- *     struct layout_node nodes[node_count]; uint32_t links[link_count]; char schema[schema_bytes];
+ *     struct layout_node nodes[node_count]; uint32_t links[link_count];
+ *     uint32_t kept[layout_kept_words(leaf_count)]; char schema[schema_bytes];
  *     char time[time_bytes]; char sequence[sequence_bytes];
  * It is both the file that `flotilla compile` writes and what the relay maps. */
 #ifndef FLOTILLA_AVRO_LAYOUT_H
@@ -16,7 +17,7 @@
 #include "base/span.h"
 
 #define LAYOUT_MAGIC            0x594c4c46u /* "FLLY" */
-#define LAYOUT_VERSION          2u
+#define LAYOUT_VERSION          3u
 #define LAYOUT_NODES_MAX        65536u
 #define LAYOUT_LEAVES_MAX       65536u
 #define LAYOUT_SCHEMA_BYTES_MAX (4u << 20)
@@ -46,24 +47,20 @@ enum layout_kind {
     LAYOUT_KINDS
 };
 
-/* A numeric leaf of this node is never aggregated (it has a logical type). */
-#define LAYOUT_NODE_PLAIN_VALUE 1u
-
 struct layout_node {
     uint8_t kind;
-    uint8_t flags;
-    uint16_t zero; /* 0 */
+    uint8_t zero[3]; /* 0 */
     uint32_t count;
     uint32_t first;
     /* Numeric leaves below, counted along paths: int, long, float and double are 1; a record or a
-     * union is the sum of its links that are not reentries; arrays, maps and the rest are 0. */
+     * union is the sum of its links that are numbered; arrays, maps and the rest are 0. */
     uint32_t leaves;
     uint32_t min_bytes; /* smallest encoding of this node, saturating; a reentry counts as 0 */
 };
 
-/* A link is a node's index; with this bit it leads back into a type that is still open (recursion).
- * Leaves below a reentry are not numbered. */
-#define LAYOUT_LINK_REENTRY 0x80000000u
+/* A link is a node's index; with this bit the leaves below it are not numbered: it leads back into
+ * a type that is still open (a reentry, of recursion), or there would be too many. */
+#define LAYOUT_LINK_UNNUMBERED 0x80000000u
 
 struct layout_header {
     uint32_t magic, version;
@@ -108,15 +105,29 @@ struct layout {
     uint32_t root, node_count, link_count, leaf_count, time_leaf, sequence_leaf;
     uint32_t checksum;
     uint64_t fingerprint;
+    const uint32_t *kept; /* see layout_is_kept */
 
     /* Made when it is loaded. */
-    bool is_fixed; /* every datum has `fixed_bytes`, and any such bytes are one */
+    bool has_optional; /* numbers in a union with null */
+    bool is_fixed;     /* every datum has `fixed_bytes`, and any such bytes are one */
     uint32_t fixed_bytes;
     uint32_t step_count;    /* 0 also if there would be too many */
     uint32_t sequence_step; /* the step that is the sequence leaf, or LAYOUT_NO_STEP */
     struct layout_step steps[LAYOUT_STEPS_MAX];
 };
 #define LAYOUT_NO_STEP 0xffffffffu
+
+static inline uint32_t layout_kept_words(uint32_t leaf_count)
+{
+    return (leaf_count + 31) / 32;
+}
+
+/* Whether decimation leaves the leaf as it is: it has a logical type, is the `time` or `sequence`
+ * field, or was named to be kept. */
+static inline bool layout_is_kept(const struct layout *layout, uint32_t leaf)
+{
+    return layout->kept[leaf / 32] >> leaf % 32 & 1;
+}
 
 /* Opens `image` (4-byte aligned) after checking every index, count and the checksum in it, so that
  * a walk can trust it. `layout` points into `image`, which must outlive it. -EINVAL if anything is

@@ -149,10 +149,15 @@ struct accumulator {
         struct {
             double low, high;
         } reals;
+        union {
+            int64_t integer;
+            double real;
+        } last; /* of a number that is not aggregated */
     } of;
     uint32_t count;
-    uint32_t kind; /* the leaf's */
-    uint64_t padding;
+    uint32_t kind;   /* the leaf's */
+    uint32_t newest; /* the datum of the window that had it last, from 0 */
+    int32_t scale;   /* of `sum`: it is that of numbers times 2^-scale, or of squares of these */
 };
 
 struct lane {

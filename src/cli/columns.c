@@ -36,6 +36,7 @@ static void column_cells(const struct column *column, char cells[CELLS][CELL_BYT
     if (column->nullable)
         snprintf(kind + strlen(kind), CELL_BYTES - strlen(kind), "?");
     snprintf(cells[2], CELL_BYTES, "%s", column->unit != NULL ? column->unit : "");
+    report_clean(cells[0]);
     report_clean(cells[2]);
 }
 

@@ -17,13 +17,14 @@
 #include "os/file.h"
 #include "os/health.h"
 
-#define FIX_BYTES       320
-#define STREAMS         3     /* a channel's: input, full, decimated */
-#define PACKET_BYTES    1500u /* what senders rely on where a datum has no largest size */
-#define HEADERS4_BYTES  28u   /* IPv4 and UDP */
-#define HEADERS6_BYTES  48u
-#define BUDGET_SECONDS  0.1 /* a relay is replaced in less, also on a busy machine */
-#define BYTES_UNBOUNDED UINT64_MAX
+#define FIX_BYTES           320
+#define STREAMS             3     /* a channel's: input, full, decimated */
+#define PACKET_BYTES        1500u /* what senders rely on where a datum has no largest size */
+#define HEADERS4_BYTES      28u   /* IPv4 and UDP */
+#define HEADERS6_BYTES      48u
+#define BUDGET_SECONDS      0.1 /* a relay is replaced in less, also on a busy machine */
+#define BYTES_UNBOUNDED     UINT64_MAX
+#define NODES_LOOKED_AT_MAX (1u << 20)
 
 /* What is asked of an interface by all channels that use it. */
 struct use {
@@ -47,14 +48,16 @@ static uint64_t add_sizes(uint64_t a, uint64_t b)
     return a == BYTES_UNBOUNDED || b == BYTES_UNBOUNDED ? BYTES_UNBOUNDED : a + b;
 }
 
-/* The longest encoding of a node; BYTES_UNBOUNDED where the schema sets no limit. A layout is a
- * tree but for its reentries, where this stops. */
-static uint64_t node_bytes_max(const struct layout *layout, uint32_t index, uint32_t depth)
+/* The longest encoding of a node; BYTES_UNBOUNDED where the schema sets no limit, and where it
+ * takes more than `*left` nodes to tell: a type may be used in many places. */
+static uint64_t node_bytes_max(const struct layout *layout, uint32_t index, uint32_t depth,
+                               uint32_t *left)
 {
     const struct layout_node *node = &layout->nodes[index];
     uint64_t bytes = 0, longest = 0;
-    if (depth > LAYOUT_DEPTH_MAX)
+    if (depth > LAYOUT_DEPTH_MAX || *left == 0)
         return BYTES_UNBOUNDED;
+    --*left;
     switch ((enum layout_kind)node->kind) {
     case LAYOUT_NULL:
         return 0;
@@ -76,9 +79,9 @@ static uint64_t node_bytes_max(const struct layout *layout, uint32_t index, uint
     case LAYOUT_RECORD:
         for (uint32_t i = 0; i < node->count; i++) {
             uint32_t link = layout->links[node->first + i];
-            uint64_t part = (link & LAYOUT_LINK_REENTRY) != 0
+            uint64_t part = (link & LAYOUT_LINK_UNNUMBERED) != 0
                                 ? BYTES_UNBOUNDED
-                                : node_bytes_max(layout, link, depth + 1);
+                                : node_bytes_max(layout, link, depth + 1, left);
             longest = part > longest ? part : longest;
             bytes = add_sizes(bytes, part);
         }
@@ -107,7 +110,8 @@ static uint64_t packet_bytes(const struct doctor *doctor, const struct config_ch
     /* Flotilla compiled it a moment ago. */
     CHECK(layout_load(&layout, (struct span){channel->layout_image, channel->layout_bytes}) == 0);
     if (settings->encoding != ENCODING_OPAQUE) {
-        uint64_t datum = node_bytes_max(&layout, layout.root, 0);
+        uint32_t left = NODES_LOOKED_AT_MAX;
+        uint64_t datum = node_bytes_max(&layout, layout.root, 0, &left);
         framing_set(&framing, settings->encoding, layout.fingerprint, settings->schema_id);
         if (datum != BYTES_UNBOUNDED)
             bytes = datum + framing.prefix_bytes + headers;

@@ -48,7 +48,7 @@ struct subject {
     uint8_t *text, *image;
     size_t text_bytes, image_bytes;
     struct schema_findings findings;
-    char refusal[512]; /* by the compiler; "" if it took the schema */
+    struct schema_refusal refusal; /* by the compiler; no message if it took the schema */
     struct schema_file *file;
     struct layout layout;
     const struct columns *columns; /* NULL: there would be too many */
@@ -69,6 +69,10 @@ static void print_findings(const struct subject *subject)
         (one->warning ? config_warning : config_error)(&faults, place, "%s%s%s", one->path,
                                                        one->path[0] ? ": " : "", one->message);
     }
+    if (subject->refusal.message[0] != '\0')
+        config_error(&faults,
+                     (struct config_place){&file, subject->refusal.line, subject->refusal.column},
+                     "%s", subject->refusal.message);
     config_faults_write(&faults, &messages);
     text_print(&messages, stderr);
     config_faults_free(&faults);
@@ -76,8 +80,6 @@ static void print_findings(const struct subject *subject)
         fprintf(stderr, "%s: ... and %zu more\n", subject->path, subject->findings.more);
     if (subject->findings.errors > 0 && subject->findings.list == NULL)
         fprintf(stderr, "%s: %s\n", subject->path, strerror(ENOMEM));
-    if (subject->refusal[0] != '\0')
-        fprintf(stderr, "%s: %s\n", subject->path, subject->refusal);
 }
 
 /* ---- for people ---- */
@@ -105,15 +107,15 @@ static uint32_t node_links(const struct layout_node *node)
 
 static void print_layout(const struct layout *layout)
 {
-    printf("\n    NODE  KIND     COUNT  BYTES>=  LINKS (~ leads back into an open type)\n");
+    printf("\n    NODE  KIND     COUNT  BYTES>=  LINKS (~ to numbers that are not counted)\n");
     for (uint32_t i = 0; i < layout->node_count; i++) {
         const struct layout_node *node = &layout->nodes[i];
         printf("%8" PRIu32 "  %-7s  %5" PRIu32 "  %7" PRIu32, i, schema_kind_name(node->kind),
                node->count, node->min_bytes);
         for (uint32_t k = 0; k < node_links(node); k++) {
             uint32_t link = layout->links[node->first + k];
-            printf("%s%s%" PRIu32, k == 0 ? "  " : " ", link & LAYOUT_LINK_REENTRY ? "~" : "",
-                   link & ~LAYOUT_LINK_REENTRY);
+            printf("%s%s%" PRIu32, k == 0 ? "  " : " ", link & LAYOUT_LINK_UNNUMBERED ? "~" : "",
+                   link & ~LAYOUT_LINK_UNNUMBERED);
         }
         printf("\n");
     }
@@ -161,9 +163,8 @@ static void add_leaf(void *context, uint32_t index, const char *path, const stru
         leaves->list, json_pack("{s:I, s:s, s:s, s:s?, s:b, s:b, s:b}", "number", (json_int_t)index,
                                 "field", path, "type", schema_kind_name(type->kind), "logical",
                                 type->logical_holds ? type->logical : NULL, "aggregated",
-                                !type->logical_holds && index != leaves->layout->time_leaf &&
-                                    index != leaves->layout->sequence_leaf,
-                                "time", index == leaves->layout->time_leaf, "sequence",
+                                !layout_is_kept(leaves->layout, index), "time",
+                                index == leaves->layout->time_leaf, "sequence",
                                 index == leaves->layout->sequence_leaf));
 }
 
@@ -176,8 +177,8 @@ static json_t *layout_json(const struct subject *subject)
         json_t *links = json_array(), *reentries = json_array();
         for (uint32_t k = 0; k < node_links(node); k++) {
             uint32_t link = layout->links[node->first + k];
-            json_array_append_new(links, json_integer(link & ~LAYOUT_LINK_REENTRY));
-            if (link & LAYOUT_LINK_REENTRY)
+            json_array_append_new(links, json_integer(link & ~LAYOUT_LINK_UNNUMBERED));
+            if (link & LAYOUT_LINK_UNNUMBERED)
                 json_array_append_new(reentries, json_integer(k));
         }
         json_array_append_new(
@@ -200,9 +201,11 @@ static json_t *findings_json(const struct subject *subject, bool warnings)
                                 (json_int_t)one->column, "path", json_of_text(one->path), "message",
                                 json_of_text(one->message)));
     }
-    if (!warnings && subject->refusal[0] != '\0')
-        json_array_append_new(list, json_pack("{s:n, s:n, s:s, s:o}", "line", "column", "path", "",
-                                              "message", json_of_text(subject->refusal)));
+    if (!warnings && subject->refusal.message[0] != '\0')
+        json_array_append_new(list, json_pack("{s:I, s:I, s:s, s:o}", "line",
+                                              (json_int_t)subject->refusal.line, "column",
+                                              (json_int_t)subject->refusal.column, "path", "",
+                                              "message", json_of_text(subject->refusal.message)));
     return list;
 }
 
@@ -236,15 +239,23 @@ static int print_json(const struct subject *subject, bool good)
     return status;
 }
 
+/* Of what has no place: memory. */
+static struct schema_refusal refusal_of(int status)
+{
+    struct schema_refusal refusal = {.line = 1, .column = 1};
+    snprintf(refusal.message, sizeof(refusal.message), "%s", strerror(-status));
+    return refusal;
+}
+
 /* 0, or -1 with findings or a refusal. */
 static int compile(struct subject *subject, const char *time, const char *sequence)
 {
     size_t canonical_bytes;
     subject->file =
         schema_read((struct span){subject->text, subject->text_bytes}, &subject->findings);
-    if (subject->file == NULL ||
-        schema_compile(subject->file, time, sequence, &subject->image, &subject->image_bytes,
-                       subject->refusal, sizeof(subject->refusal)) < 0)
+    const struct schema_use use = {.time = time, .sequence = sequence};
+    if (subject->file == NULL || schema_compile_for(subject->file, &use, &subject->image,
+                                                    &subject->image_bytes, &subject->refusal) < 0)
         return -1;
     int status = layout_load(&subject->layout, (struct span){subject->image, subject->image_bytes});
     CHECK(status == 0);
@@ -256,7 +267,7 @@ static int compile(struct subject *subject, const char *time, const char *sequen
                                       sizeof(subject->too_many)) == -ENOMEM)
         status = -ENOMEM;
     if (status < 0)
-        snprintf(subject->refusal, sizeof(subject->refusal), "%s", strerror(-status));
+        subject->refusal = refusal_of(status);
     return status;
 }
 

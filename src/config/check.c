@@ -92,12 +92,16 @@ static void check_opaque(struct loader *loader, struct draft *draft)
     if (says_itself(loader, draft, ID_SEQUENCE))
         config_error(&loader->faults, place_of(draft, ID_SEQUENCE),
                      "encoding: opaque has no fields to count by");
+    if (values->keep[0] != '\0' && draft->said[ID_DECIMATED] != NULL &&
+        draft->said[ID_DECIMATED] != loader->defaults.said[ID_DECIMATED])
+        config_error(&loader->faults, place_of(draft, ID_KEEP),
+                     "encoding: opaque has no fields to keep");
     if (values->settings.decimated.family != 0 &&
         values->settings.algorithm != ALGORITHM_DOWNSAMPLE)
         config_error(&loader->faults, draft->said[ID_DECIMATED]->key->place,
                      "algorithm: %s needs numbers, and encoding: opaque has none; use downsample",
                      algorithm_name(values->settings.algorithm));
-    values->schema[0] = values->time[0] = values->sequence[0] = '\0';
+    values->schema[0] = values->time[0] = values->sequence[0] = values->keep[0] = '\0';
 }
 
 static void check_encoding(struct loader *loader, struct draft *draft)
@@ -318,6 +322,47 @@ static struct schema_file *read_schema(struct loader *loader, const struct confi
     return schema;
 }
 
+/* Takes names that are joined by commas apart, in `names`; returns how many. */
+static size_t split_fields(const char *joined, char names[CONFIG_KEEP_BYTES_MAX],
+                           const char *list[CONFIG_KEEP_BYTES_MAX / 2])
+{
+    size_t count = 0;
+    snprintf(names, CONFIG_KEEP_BYTES_MAX, "%s", joined);
+    for (char *at = names; *at != '\0';) {
+        list[count++] = at;
+        at += strcspn(at, ",");
+        if (*at == ',')
+            *at++ = '\0';
+    }
+    return count;
+}
+
+/* At the value that it comes from. */
+static void tell_refusal(struct loader *loader, struct draft *draft,
+                         const struct schema_refusal *refusal, const char *const *kept)
+{
+    const struct config_node *keep = draft->said[ID_KEEP];
+    struct config_place place = place_of(draft, ID_SCHEMA);
+    if (refusal->of == SCHEMA_OF_TIME)
+        place = place_of(draft, ID_TIME);
+    else if (refusal->of == SCHEMA_OF_SEQUENCE)
+        place = place_of(draft, ID_SEQUENCE);
+    else if (refusal->of == SCHEMA_OF_AVERAGES)
+        place = draft->said[ID_DECIMATED]->key->place;
+    else if (refusal->of == SCHEMA_OF_KEEP && keep != NULL) {
+        place = keep->place;
+        for (const struct config_node *item = keep->first; item != NULL; item = item->next)
+            if (item->kind == NODE_TEXT && strcmp(item->text, kept[refusal->index]) == 0)
+                place = item->place;
+    }
+    if (refusal->of == SCHEMA_OF_ITSELF || refusal->of == SCHEMA_OF_AVERAGES)
+        config_error(&loader->faults, place, "%s:%lu:%lu: %s", draft->said[ID_SCHEMA]->text,
+                     (unsigned long)refusal->line, (unsigned long)refusal->column,
+                     refusal->message);
+    else
+        config_error(&loader->faults, place, "%s", refusal->message);
+}
+
 static void compile_channel(struct loader *loader, struct draft *draft)
 {
     struct config_channel *values = &draft->values;
@@ -331,35 +376,35 @@ static void compile_channel(struct loader *loader, struct draft *draft)
     struct schema_file *schema = read_schema(loader, said, values->schema);
     if (schema == NULL)
         return;
-    /* Each of them compiled alone first, so that the error can point at the value it comes from. */
-    const struct {
-        const char *time, *sequence;
-        enum config_key_id id;
-    } steps[] = {
-        {"", "", ID_SCHEMA},
-        {values->time, "", ID_TIME},
-        {"", values->sequence, ID_SEQUENCE},
-        {values->time, values->sequence, ID_SCHEMA},
-    };
-    char message[CONFIG_MESSAGE_BYTES] = "";
+    struct schema_refusal refusal;
+    const char *kept[CONFIG_KEEP_BYTES_MAX / 2];
+    char names[CONFIG_KEEP_BYTES_MAX];
+    struct schema_use use = {.time = values->time, .sequence = values->sequence};
+    if (values->settings.decimated.family != 0) {
+        use.keep = kept;
+        use.keep_count = split_fields(values->keep, names, kept);
+        use.averages = values->settings.algorithm != ALGORITHM_DOWNSAMPLE;
+    }
     bool good = true;
-    for (size_t i = 0; i < ARRAY_COUNT(steps) && (good || steps[i].id != ID_SCHEMA); i++) {
-        if ((steps[i].id == ID_TIME && values->time[0] == '\0') ||
-            (steps[i].id == ID_SEQUENCE && values->sequence[0] == '\0'))
-            continue;
+    while (schema_compile_for(schema, &use, &values->layout_image, &values->layout_bytes,
+                              &refusal) < 0) {
+        good = false;
+        tell_refusal(loader, draft, &refusal, kept);
+        /* On without it, so that all are told at once. */
+        if (refusal.of == SCHEMA_OF_TIME)
+            use.time = NULL;
+        else if (refusal.of == SCHEMA_OF_SEQUENCE)
+            use.sequence = NULL;
+        else if (refusal.of == SCHEMA_OF_AVERAGES)
+            use.averages = false;
+        else if (refusal.of == SCHEMA_OF_KEEP)
+            kept[refusal.index] = kept[--use.keep_count];
+        else
+            break;
+    }
+    if (!good) {
         free(values->layout_image);
         values->layout_image = NULL;
-        if (schema_compile(schema, steps[i].time, steps[i].sequence, &values->layout_image,
-                           &values->layout_bytes, message, sizeof message) == 0)
-            continue;
-        values->layout_image = NULL;
-        good = false;
-        if (steps[i].id == ID_SCHEMA)
-            config_error(&loader->faults, said->place, "%s: %s", said->text, message);
-        else
-            config_error(&loader->faults, place_of(draft, steps[i].id), "%s", message);
-        if (i == 0)
-            break;
     }
     schema_free(schema);
 }

@@ -14,10 +14,14 @@
 #include "base/text.h"
 #include "channel/settings.h"
 
+#define CONFIG_FIELD_BYTES_MAX 256u
+#define CONFIG_KEEP_BYTES_MAX  2048u
+
 struct config_channel {
     struct channel_settings settings;    /* layout and directory are resolved paths */
     char schema[CHANNEL_PATH_BYTES_MAX]; /* resolved path of the .avsc */
     char time[256], sequence[256];       /* field names, dotted for nested records; "" for none */
+    char keep[CONFIG_KEEP_BYTES_MAX];    /* field names like those, joined by commas */
     bool record;
     uint64_t limit_memory_bytes; /* 0: none */
     double limit_cpu_percent;    /* 0: none */

@@ -111,6 +111,14 @@ static const struct config_key decimated_keys[] = {
     {.name = "to", .id = ID_TO, .setting = SETTING(DECIMATED)},
     {.name = "factor", .setting = SETTING(FACTOR), .with_first = true},
     {.name = "algorithm", .setting = SETTING(ALGORITHM), .with_first = true},
+    {.name = "keep",
+     .kind = KEY_FIELDS,
+     .id = ID_KEEP,
+     .form = FIELD,
+     .offset = CHANNEL(keep),
+     .with_first = true,
+     .help = "numbers that are not aggregated, such as flags, headings and counters: the window's "
+             "last is taken"},
 };
 
 static const struct config_key limits_keys[] = {

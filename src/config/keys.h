@@ -11,6 +11,7 @@ enum config_key_kind {
     KEY_VALUE,    /* one value, of `form` */
     KEY_PATH,     /* a path, from the folder of the file it stands in [char array] */
     KEY_SOURCES,  /* one prefix or a list of them */
+    KEY_FIELDS,   /* one field or a list of them [char array: joined by commas] */
     KEY_MAP,      /* a map with keys of its own, read into the same struct */
     KEY_INCLUDE,  /* a pattern of further files */
     KEY_DEFAULTS, /* channel keys for all channels */
@@ -33,6 +34,7 @@ enum config_key_id {
     ID_FULL,
     ID_DECIMATED,
     ID_TO,
+    ID_KEEP,
     ID_RUNTIME,
     ID_STORAGE_DIRECTORY,
     ID_CHANNELS,

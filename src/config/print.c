@@ -62,6 +62,8 @@ static bool is_set(const struct config_key *key, const void *base)
                !(key->hide_zero && is_zero(config_key_form(key), value));
     case KEY_SOURCES:
         return ((const struct config_channel *)base)->settings.source_count > 0;
+    case KEY_FIELDS:
+        return ((const char *)value)[0] != '\0';
     case KEY_MAP:
         for (size_t i = 0; i < key->key_count; i++)
             if (is_set(&key->keys[i], base) && !key->keys[i].with_first)
@@ -86,6 +88,19 @@ static void print_sources(const struct config_key *key, const struct channel_set
     fputs("]\n", out);
 }
 
+static void print_fields(const char *fields, FILE *out)
+{
+    char name[CONFIG_FIELD_BYTES_MAX];
+    for (const char *at = fields; *at != '\0';) {
+        size_t bytes = strcspn(at, ",");
+        fputs(at == fields ? " [" : ", ", out);
+        snprintf(name, sizeof name, "%.*s", (int)bytes, at);
+        print_text(name, out);
+        at += bytes + (at[bytes] == ',');
+    }
+    fputs("]\n", out);
+}
+
 static void print_map(const struct config_key *keys, size_t key_count, const void *base, int indent,
                       FILE *out)
 {
@@ -100,6 +115,8 @@ static void print_map(const struct config_key *keys, size_t key_count, const voi
             print_map(key->keys, key->key_count, base, indent + INDENT, out);
         } else if (key->kind == KEY_SOURCES) {
             print_sources(key, &((const struct config_channel *)base)->settings, out);
+        } else if (key->kind == KEY_FIELDS) {
+            print_fields((const char *)base + config_key_offset(key), out);
         } else {
             fputc(' ', out);
             print_text(value_write(config_key_form(key),
@@ -143,6 +160,9 @@ static void print_keys(const struct config_key *keys, size_t key_count, const ch
             continue;
         case KEY_SOURCES:
             snprintf(what, sizeof what, "[ADDRESS[/BITS], ...]");
+            break;
+        case KEY_FIELDS:
+            snprintf(what, sizeof what, "[FIELD, ...]");
             break;
         case KEY_PATH:
         case KEY_INCLUDE:

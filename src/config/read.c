@@ -150,6 +150,35 @@ static void read_sources(struct loader *loader, const struct config_node *node,
     }
 }
 
+/* Joins names by commas, which none of them has: a field's name may not. */
+static void read_fields(struct loader *loader, const struct config_node *node,
+                        const struct config_key *key, char *fields)
+{
+    char name[CONFIG_FIELD_BYTES_MAX];
+    size_t used = 0;
+    fields[0] = '\0';
+    if (node->kind == NODE_MAP) {
+        config_error(&loader->faults, node->place, "%s is a list of fields, found a map",
+                     key->name);
+        return;
+    }
+    const struct config_node *item = node->kind == NODE_LIST ? node->first : node;
+    for (; item != NULL; item = node->kind == NODE_LIST ? item->next : NULL) {
+        if (!read_value(loader, item, key->name, config_key_form(key), name))
+            continue;
+        size_t room = CONFIG_KEEP_BYTES_MAX - used;
+        if (strchr(name, ',') != NULL)
+            config_error(&loader->faults, item->place, "%s: one field each: [a, b]", key->name);
+        else if (strlen(name) + 2 > room)
+            config_error(&loader->faults, item->place,
+                         "%s: at most %u letters in all; a record's "
+                         "name stands for all numbers in it",
+                         key->name, CONFIG_KEEP_BYTES_MAX - 1);
+        else
+            used += (size_t)snprintf(fields + used, room, "%s%s", used > 0 ? "," : "", name);
+    }
+}
+
 /* Whether a node can be read as a map: nothing at all counts as an empty one, because that is what
  * a map looks like when all its lines are commented out. */
 static bool is_map(struct loader *loader, const struct config_node *node, const char *name)
@@ -176,6 +205,9 @@ static void read_key(struct loader *loader, const struct config_node *node,
         break;
     case KEY_SOURCES:
         read_sources(loader, node, key, &((struct config_channel *)base)->settings);
+        break;
+    case KEY_FIELDS:
+        read_fields(loader, node, key, into);
         break;
     case KEY_MAP:
         if (is_map(loader, node, key->name))

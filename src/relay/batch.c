@@ -10,6 +10,7 @@
 #include "avro/datum.h"
 #include "avro/envelope.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "os/clock.h"
 
 /* So much of a batch stays in the cache between being received, sent and staged. Measured with
@@ -42,6 +43,19 @@ static void count_gap(struct receiver *receiver, int64_t sequence)
     next->sequence_known = 1;
 }
 
+/* One that a datagram cannot hold: integers may have more digits than those they were made from. */
+static void count_oversize(struct receiver *receiver, size_t bytes)
+{
+    receiver->decimated.errors++;
+    if (receiver->oversize_told)
+        return;
+    receiver->oversize_told = true;
+    log_line(
+        "a decimated datum of %zu bytes is not sent: a datagram holds %u; the next ones are only "
+        "counted, as send_errors",
+        bytes, UDP_PAYLOAD_MAX);
+}
+
 static void decimate(struct receiver *receiver, struct span datum, uint32_t leaf_count)
 {
     struct receiver_state *next = receiver->next;
@@ -65,7 +79,7 @@ static void decimate(struct receiver *receiver, struct span datum, uint32_t leaf
         if (lengths[i] <= UDP_PAYLOAD_MAX)
             net_outbox_add(&receiver->decimated, (struct span){out, lengths[i]});
         else
-            receiver->decimated.errors++;
+            count_oversize(receiver, lengths[i]);
         out += lengths[i];
         receiver->decimated_used += lengths[i];
     }
@@ -258,7 +272,7 @@ static struct receiver_state *begin_state(struct receiver *receiver)
     struct receiver_state *next = staging_receiver_begin(staging);
     receiver->next = receiver->stage.next = next;
     if (receiver->decimated.descriptor >= 0 && next->window_fill > 0 &&
-        receiver->decimator.algorithm != ALGORITHM_DOWNSAMPLE)
+        decimator_wants_leaves(&receiver->decimator))
         memcpy(staging->accumulators[1 - next->window_copy],
                staging->accumulators[next->window_copy],
                receiver->layout->leaf_count * sizeof(struct accumulator));

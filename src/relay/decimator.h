@@ -2,12 +2,17 @@
  * Datums in, fewer datums of the same schema out: one (or two, for min-max) for each window of
  * `factor`. Pure arithmetic over the layout's numeric leaves; no I/O, no allocation.
  *
- * A leaf is aggregated over those datums of the window in which it is present; everything else, the
- * `time` and `sequence` fields and leaves with a logical type are the last datum's. Integers: sums
- * are exact, averages and rms round to the nearest, halves away from zero; rms is computed in
- * double precision. min-max passes over NaN unless there is nothing else; average and rms of a
- * window with a NaN are NaN; infinities are numbers like others (inf - inf is NaN). min-max gives
- * the minima with the window's first time, then the maxima with its last. */
+ * A leaf is aggregated over those datums of the window in which it is present; the `time` and
+ * `sequence` fields, leaves with a logical type and those that are to be kept are the last that the
+ * window had; everything else is the last datum's. Where that has null in a union that could hold
+ * numbers alone (or records and unions of these), and the window had some, the branch that was
+ * there last takes its place; with downsample as well. A record with anything else in it, such as a
+ * string, is null where the last datum has null.
+ * Integers: sums are exact, averages and rms round to the nearest, halves away from zero; rms is
+ * computed in double precision. Of finite numbers both are finite. min-max passes over NaN unless
+ * there is nothing else; average and rms of a window with a NaN are NaN; infinities are numbers
+ * like others (inf - inf is NaN). min-max gives the minima with the window's first time, then the
+ * maxima with its last. */
 #ifndef FLOTILLA_RELAY_DECIMATOR_H
 #define FLOTILLA_RELAY_DECIMATOR_H
 
@@ -24,10 +29,17 @@ struct decimator {
     struct span prefix; /* written before each decimated datum: the channel's framing */
 };
 
-/* The most bytes a decimated datum can have more than the one it is made from. */
+/* The most bytes a decimated datum can have more than the one it is made from: a varint for one
+ * byte; or, in the place of a null, that with the unions that it stands in. */
 static inline size_t decimator_growth(uint32_t leaf_count)
 {
-    return (size_t)leaf_count * 9;
+    return (size_t)leaf_count * 16;
+}
+
+/* Whether decimator_add is to be given the leaves of each datum. */
+static inline bool decimator_wants_leaves(const struct decimator *decimator)
+{
+    return decimator->algorithm != ALGORITHM_DOWNSAMPLE || decimator->layout->has_optional;
 }
 
 /* The window's state, kept by the caller: `fill` datums are in it, `accumulators` has room for the

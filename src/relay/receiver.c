@@ -49,7 +49,7 @@ int receiver_prepare(struct receiver *receiver)
                                              .prefix = {framing->prefix, framing->prefix_bytes}};
     bool decimates = receiver->decimated.descriptor >= 0;
     receiver->wants_leaves =
-        (decimates && receiver->settings->algorithm != ALGORITHM_DOWNSAMPLE) ||
+        (decimates && decimator_wants_leaves(&receiver->decimator)) ||
         (layout->sequence_leaf != LAYOUT_NO_LEAF && layout->sequence_step == LAYOUT_NO_STEP);
     if (receiver->wants_leaves) {
         receiver->leaves = private_memory_map((layout->leaf_count + 1) * sizeof(struct leaf));

@@ -44,6 +44,7 @@ struct receiver {
     uint8_t *decimated_out; /* an arena for the decimated datums of a batch */
     size_t decimated_room, decimated_used;
     bool wants_leaves;
+    bool oversize_told;       /* that a decimated datum was too long for a datagram: once */
     uint32_t messages_wanted; /* in the next batch */
     uint32_t largest_batch;   /* pages touched in the batch's buffers since memory was given back */
     bool touched;             /* there has been work since memory was last given back */

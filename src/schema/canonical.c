@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "schema/json.h"
 
 #define CRC64_EMPTY 0xc15d213aa4d7a795u
 
@@ -31,12 +32,16 @@ static void add(struct writer *writer, const char *text)
         writer->status = -ENOMEM;
 }
 
-/* Names and symbols are letters, digits, _ and dots: nothing in them needs an escape. */
+/* A foreign file's names and symbols may be any text. */
 static void add_quoted(struct writer *writer, const char *text)
 {
-    add(writer, "\"");
-    add(writer, text);
-    add(writer, "\"");
+    size_t bytes = strlen(text);
+    if (writer->status == 0 && bytes > CANONICAL_BYTES_MAX - writer->text.bytes)
+        writer->status = -EFBIG;
+    if (writer->status == 0)
+        json_add_string(&writer->text, (struct span){(const uint8_t *)text, bytes});
+    if (writer->text.failed)
+        writer->status = -ENOMEM;
 }
 
 static void add_type(struct writer *writer, const struct schema *type);

@@ -14,6 +14,7 @@
 
 #include "base/nearest.h"
 #include "schema/columns_plan.h"
+#include "schema/report.h"
 
 #define COLUMNS_PLACES_MAX (1u << 20) /* gone through, so that no short schema takes for ever */
 
@@ -62,6 +63,7 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct builder *builder,
     va_start(arguments, format);
     vsnprintf(builder->error, builder->error_bytes, format, arguments);
     va_end(arguments);
+    report_clean(builder->error);
     return status;
 }
 

@@ -101,9 +101,10 @@ static void print_place(struct printer *printer, uint32_t index)
         return;
     }
     for (uint32_t i = index + 1; i < place->next; i = places[i].next) {
-        text_add_string(printer->text, i == index + 1 ? "{\"" : ", \"");
-        text_add_string(printer->text, places[i].name); /* checked: nothing in it needs an escape */
-        text_add_string(printer->text, "\": ");
+        const char *name = places[i].name;
+        text_add_string(printer->text, i == index + 1 ? "{" : ", ");
+        json_add_string(printer->text, (struct span){(const uint8_t *)name, strlen(name)});
+        text_add_string(printer->text, ": ");
         print_place(printer, i);
     }
     text_add_string(printer->text, "}");

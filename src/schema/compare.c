@@ -40,9 +40,11 @@ __attribute__((format(printf, 2, 3))) static bool differ(struct comparison *comp
     return false;
 }
 
-static bool same_text(const char *a, const char *b)
+/* What the type means besides its kind, or NULL. One that is unknown or does not fit is none; one
+ * that only one side has may have been written to the schema later. */
+static const char *meaning_of(const struct schema *type)
 {
-    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+    return type->logical_holds ? type->logical : NULL;
 }
 
 static bool compare_types(struct comparison *comparison, const struct schema *a,
@@ -52,9 +54,9 @@ static bool compare_types(struct comparison *comparison, const struct schema *a,
     if (a->kind != b->kind)
         return differ(comparison, "%s, not %s", schema_kind_name(a->kind),
                       schema_kind_name(b->kind));
-    if (!same_text(a->logical, b->logical))
-        return differ(comparison, "logicalType %.60s, not %.60s", a->logical ? a->logical : "none",
-                      b->logical ? b->logical : "none");
+    const char *meant = meaning_of(a), *other = meaning_of(b);
+    if (meant != NULL && other != NULL && strcmp(meant, other) != 0)
+        return differ(comparison, "logicalType %.60s, not %.60s", meant, other);
     if (a->kind <= LAYOUT_STRING)
         return true;
     if (comparison->partner[a->node] == b->node + 1)

@@ -2,7 +2,8 @@
  * Compiles a schema's tree to a layout image: one node a type, links between them, leaves counted.
  * A link to a type that is still being compiled is a reentry, so every cycle of links has one.
  * Known limits: in mutual recursion a type compiled inside another keeps its reentry into that one
- * wherever it is used, so numbers below that link are never leaves. */
+ * wherever it is used, so numbers below that link are never leaves. A type with more numbers below
+ * it, along paths, than there are leaves for has none where it stands in another. */
 #include "schema/schema.h"
 
 #include <errno.h>
@@ -12,15 +13,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/crc32c.h"
+#include "base/nearest.h"
 #include "base/varint.h"
 #include "schema/canonical.h"
+#include "schema/compile.h"
+#include "schema/report.h"
 
 #define COMPILE_LINKS_MAX   (16u * LAYOUT_NODES_MAX) /* as layout_load */
 #define COMPILE_NESTING_MAX 1000u                    /* of types by reference; bounds the stack */
-/* Fields of a datum counted along paths. Without a bound a short schema (a record of two of a
- * record of two ...) could make the walk over a single datum endless in practice. */
-#define COMPILE_FIELDS_MAX (1u << 20)
+/* Fields without bytes that follow one another in a datum, counted along paths. All others cost the
+ * datum bytes; of these a short schema (a record of two of a record of two ...) could have so many
+ * that the walk over a single datum were endless in practice. */
+#define COMPILE_EMPTY_MAX (1u << 20)
 
 enum { NEW, OPEN, DONE };
 
@@ -28,20 +34,26 @@ struct compiler {
     struct layout_node *nodes; /* by schema.node */
     uint32_t *links;
     uint32_t link_count;
-    uint8_t *state;   /* NEW, OPEN or DONE, by node */
-    uint32_t *fields; /* along paths, by node */
+    uint8_t *state;    /* NEW, OPEN or DONE, by node */
+    uint32_t *empty;   /* fields without bytes along paths, by node */
+    uint64_t *numbers; /* along paths, by node: exact up to LAYOUT_LEAVES_MAX */
+    uint32_t *kept;    /* as in the image */
     uint32_t depth;
+    const struct schema *at;       /* the type that was refused */
+    const struct schema *numerous; /* the innermost type with too many numbers; NULL: none */
     char *error;
     size_t error_bytes;
 };
 
-__attribute__((format(printf, 2, 3))) static int refuse(struct compiler *compiler,
-                                                        const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int
+refuse(struct compiler *compiler, const struct schema *at, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(compiler->error, compiler->error_bytes, format, arguments);
     va_end(arguments);
+    report_clean(compiler->error);
+    compiler->at = at;
     return -EINVAL;
 }
 
@@ -91,32 +103,60 @@ static uint32_t own_min_bytes(const struct schema *type)
     }
 }
 
+/* "record "R"", or "a union" of what has no name. */
+static const char *type_text(const struct schema *type, char *text, size_t bytes)
+{
+    const char *kind = schema_kind_name(type->kind);
+    snprintf(text, bytes, type->name != NULL ? "%s \"%.100s\"" : "the %s", kind, type->name);
+    return text;
+}
+
+/* Adds the link to a child, and what it has of numbers: those of one that is not open, if all of
+ * them can be leaves here. */
+static void add_link(struct compiler *compiler, const struct schema *type, uint32_t i,
+                     const struct schema *child)
+{
+    struct layout_node *node = &compiler->nodes[type->node];
+    bool is_items = type->kind == LAYOUT_ARRAY || type->kind == LAYOUT_MAP;
+    bool reentry = compiler->state[child->node] == OPEN;
+    bool numbered = !reentry;
+    if (!is_items && !reentry) {
+        uint64_t *numbers = &compiler->numbers[type->node], more = compiler->numbers[child->node];
+        numbered = more <= LAYOUT_LEAVES_MAX &&
+                   node->leaves + compiler->nodes[child->node].leaves <= LAYOUT_LEAVES_MAX;
+        *numbers = *numbers + more < UINT32_MAX ? *numbers + more : UINT32_MAX;
+        if (numbered)
+            node->leaves += compiler->nodes[child->node].leaves;
+        else if (compiler->numerous == NULL)
+            compiler->numerous = type;
+    }
+    compiler->links[node->first + i] = child->node | (numbered ? 0 : LAYOUT_LINK_UNNUMBERED);
+}
+
 static int compile_type(struct compiler *compiler, const struct schema *type)
 {
     struct layout_node *node = &compiler->nodes[type->node];
     uint32_t count = link_count_of(type);
+    char text[120];
     if (compiler->depth >= COMPILE_NESTING_MAX)
-        return refuse(compiler, "the schema's types nest deeper than %u levels",
+        return refuse(compiler, type, "the schema's types nest deeper than %u levels",
                       COMPILE_NESTING_MAX);
-    if (type->kind == LAYOUT_UNION && count == 0)
-        return refuse(compiler, "a union needs at least one type");
     if (count > COMPILE_LINKS_MAX - compiler->link_count)
-        return refuse(compiler, "the schema has more than %u fields and branches",
+        return refuse(compiler, type, "the schema has more than %u fields and branches",
                       COMPILE_LINKS_MAX);
 
     compiler->state[type->node] = OPEN;
     compiler->depth++;
     *node = (struct layout_node){
         .kind = (uint8_t)type->kind,
-        .flags = is_plain_value(type) ? LAYOUT_NODE_PLAIN_VALUE : 0,
         .count = type->count,
         .first = count > 0 ? compiler->link_count : 0,
     };
     compiler->link_count += count;
 
-    bool is_array = type->kind == LAYOUT_ARRAY || type->kind == LAYOUT_MAP;
-    uint64_t leaves = type->kind >= LAYOUT_INT && type->kind <= LAYOUT_DOUBLE ? 1 : 0;
-    uint64_t fields = 1, min_bytes = own_min_bytes(type), least = UINT32_MAX;
+    if (type->kind >= LAYOUT_INT && type->kind <= LAYOUT_DOUBLE)
+        compiler->numbers[type->node] = node->leaves = 1;
+    uint64_t empty = 1, min_bytes = own_min_bytes(type), least = UINT32_MAX;
     for (uint32_t i = 0; i < count; i++) {
         const struct schema *child = child_of(type, i);
         bool reentry = compiler->state[child->node] == OPEN;
@@ -125,27 +165,22 @@ static int compile_type(struct compiler *compiler, const struct schema *type)
             if (status < 0)
                 return status;
         }
-        compiler->links[node->first + i] = child->node | (reentry ? LAYOUT_LINK_REENTRY : 0);
+        add_link(compiler, type, i, child);
         uint64_t child_bytes = reentry ? 0 : compiler->nodes[child->node].min_bytes;
-        if (!reentry) {
-            fields += compiler->fields[child->node];
-            if (!is_array)
-                leaves += compiler->nodes[child->node].leaves;
-        }
         if (type->kind == LAYOUT_RECORD)
             min_bytes += child_bytes;
         else if (type->kind == LAYOUT_UNION && child_bytes + varint_bytes(i) < least)
             least = child_bytes + varint_bytes(i);
-        if (leaves > LAYOUT_LEAVES_MAX)
-            return refuse(compiler, "a datum has more than %u numbers", LAYOUT_LEAVES_MAX);
-        if (fields > COMPILE_FIELDS_MAX)
-            return refuse(compiler, "a datum has more than %u fields", COMPILE_FIELDS_MAX);
+        if (!reentry && child_bytes == 0)
+            empty += compiler->empty[child->node];
+        if (empty > COMPILE_EMPTY_MAX)
+            return refuse(compiler, type, "%s has more than %u fields without a byte",
+                          type_text(type, text, sizeof(text)), COMPILE_EMPTY_MAX);
     }
     if (type->kind == LAYOUT_UNION)
-        min_bytes = least;
-    node->leaves = (uint32_t)leaves;
+        min_bytes = count > 0 ? least : 1;
     node->min_bytes = min_bytes < UINT32_MAX ? (uint32_t)min_bytes : UINT32_MAX;
-    compiler->fields[type->node] = (uint32_t)fields;
+    compiler->empty[type->node] = (uint32_t)empty;
     compiler->state[type->node] = DONE;
     compiler->depth--;
     return 0;
@@ -177,7 +212,7 @@ static int find_leaf(struct compiler *compiler, const struct schema *root, const
     if (path == NULL || path[0] == '\0')
         return 0;
     if (strlen(path) > LAYOUT_PATH_BYTES_MAX)
-        return refuse(compiler, "%s: more than %u bytes", key, LAYOUT_PATH_BYTES_MAX);
+        return refuse(compiler, type, "%s: more than %u bytes", key, LAYOUT_PATH_BYTES_MAX);
     *leaf = 0;
     *path_bytes = (uint32_t)strlen(path);
     for (;;) {
@@ -186,7 +221,7 @@ static int find_leaf(struct compiler *compiler, const struct schema *root, const
         if (type->kind == LAYOUT_UNION) {
             int branch = nullable_branch(type);
             if (branch < 0)
-                return refuse(compiler, "%s: \"%.*s\" is a union of several types", key,
+                return refuse(compiler, type, "%s: \"%.*s\" is a union of several types", key,
                               (int)(at - path), path);
             chosen = (uint32_t)branch;
         } else if (type->kind == LAYOUT_RECORD && *at != '\0') {
@@ -198,96 +233,311 @@ static int find_leaf(struct compiler *compiler, const struct schema *root, const
                     memcmp(type->fields[chosen].name, at, bytes) == 0)
                     break;
             if (chosen == type->count)
-                return refuse(compiler, "%s: record \"%.100s\" has no field \"%.*s\"", key,
+                return refuse(compiler, type, "%s: record \"%.100s\" has no field \"%.*s\"", key,
                               type->name, bytes > 100 ? 100 : (int)bytes, at);
             at += bytes;
         } else
             break;
         for (uint32_t i = 0; i < chosen; i++) {
             uint32_t link = compiler->links[node->first + i];
-            if (!(link & LAYOUT_LINK_REENTRY))
+            if (!(link & LAYOUT_LINK_UNNUMBERED))
                 *leaf += compiler->nodes[link].leaves;
         }
-        if (compiler->links[node->first + chosen] & LAYOUT_LINK_REENTRY)
-            return refuse(compiler, "%s: \"%.*s\" leads back into a type that contains it", key,
-                          (int)(at - path), path);
+        if (compiler->links[node->first + chosen] & LAYOUT_LINK_UNNUMBERED)
+            return refuse(compiler, type, "%s: \"%.*s\" leads %s that contains it", key,
+                          (int)(at - path), path,
+                          compiler->numbers[type->node] > LAYOUT_LEAVES_MAX
+                              ? "to more numbers than can be counted in the type"
+                              : "back into a type");
         type = child_of(type, chosen);
     }
     if (*at != '\0')
-        return refuse(compiler, "%s: \"%.*s\" is of type %s and has no fields", key,
+        return refuse(compiler, type, "%s: \"%.*s\" is of type %s and has no fields", key,
                       (int)(at - path), path, schema_kind_name(type->kind));
     bool integer = type->kind == LAYOUT_INT || type->kind == LAYOUT_LONG;
     bool real = type->kind == LAYOUT_FLOAT || type->kind == LAYOUT_DOUBLE;
     if (!integer && (whole || !real))
-        return refuse(compiler, "%s: field \"%.100s\" is of type %s, not %s", key, path,
+        return refuse(compiler, type, "%s: field \"%.100s\" is of type %s, not %s", key, path,
                       schema_kind_name(type->kind), whole ? "int or long" : "a number");
     return 0;
 }
 
+/* ---- leaves ---- */
+
+/* The way to where schema_visit_leaves is. */
+struct visit {
+    const struct layout_node *nodes;
+    const uint32_t *links;
+    void (*each)(void *context, uint32_t index, const char *path, const struct schema *type);
+    void *context;
+    uint32_t index;
+    char path[1024];
+};
+
+static void visit_type(struct visit *visit, const struct schema *type, size_t path_bytes)
+{
+    const struct layout_node *node = &visit->nodes[type->node];
+    if (node->leaves == 0)
+        return;
+    if (type->kind != LAYOUT_RECORD && type->kind != LAYOUT_UNION) {
+        visit->each(visit->context, visit->index++, visit->path, type);
+        return;
+    }
+    for (uint32_t i = 0; i < type->count; i++) {
+        const struct schema *child = child_of(type, i);
+        if (visit->links[node->first + i] & LAYOUT_LINK_UNNUMBERED)
+            continue;
+        size_t room = sizeof(visit->path) - path_bytes;
+        int added = 0;
+        if (type->kind == LAYOUT_RECORD)
+            added = snprintf(visit->path + path_bytes, room, "%s%s", path_bytes > 0 ? "." : "",
+                             type->fields[i].name);
+        else if (nullable_branch(type) < 0)
+            added = snprintf(visit->path + path_bytes, room, ":%s",
+                             child->name ? child->name : schema_kind_name(child->kind));
+        size_t longer = path_bytes + (added > 0 ? (size_t)added : 0);
+        visit_type(visit, child, longer < sizeof(visit->path) ? longer : sizeof(visit->path) - 1);
+        visit->path[path_bytes] = '\0';
+    }
+}
+
+void schema_visit_leaves(const struct schema_file *file, const struct layout *layout,
+                         void (*visit)(void *context, uint32_t index, const char *path,
+                                       const struct schema *type),
+                         void *context)
+{
+    struct visit state = {
+        .nodes = layout->nodes, .links = layout->links, .each = visit, .context = context};
+    visit_type(&state, schema_root(file), 0);
+}
+
+/* ---- which leaves are not aggregated ---- */
+
+struct keeping {
+    struct compiler *compiler;
+    const struct schema_use *use;
+    bool *found; /* by use->keep */
+    const char *nearest;
+    char nearest_text[64]; /* `nearest` */
+};
+
+static void keep_bit(struct compiler *compiler, uint32_t index)
+{
+    compiler->kept[index / 32] |= 1u << index % 32;
+}
+
+/* Whether the path is that of the field, or of something in it. */
+static bool is_within(const char *path, const char *field)
+{
+    size_t bytes = strlen(field);
+    return strncmp(path, field, bytes) == 0 &&
+           (path[bytes] == '\0' || path[bytes] == '.' || path[bytes] == ':');
+}
+
+static void keep_leaf(void *context, uint32_t index, const char *path, const struct schema *type)
+{
+    struct keeping *keeping = context;
+    bool keep = is_plain_value(type);
+    for (size_t i = 0; i < keeping->use->keep_count; i++)
+        if (is_within(path, keeping->use->keep[i]))
+            keep = keeping->found[i] = true;
+    if (keep)
+        keep_bit(keeping->compiler, index);
+}
+
+/* Offers the path, and those of the records around it, as what was meant by `wanted`. */
+static void offer_path(struct keeping *keeping, const char *wanted, const char *path)
+{
+    char part[sizeof(keeping->nearest_text)];
+    for (size_t bytes = strcspn(path, ".");; bytes += 1 + strcspn(path + bytes + 1, ".")) {
+        const char *best = keeping->nearest;
+        if (bytes >= sizeof(part))
+            return;
+        snprintf(part, sizeof(part), "%.*s", (int)bytes, path);
+        nearest_offer(wanted, part, &best);
+        if (best == part) {
+            memcpy(keeping->nearest_text, part, sizeof(part));
+            keeping->nearest = keeping->nearest_text;
+        }
+        if (path[bytes] == '\0')
+            return;
+    }
+}
+
+struct offering {
+    struct keeping *keeping;
+    const char *wanted;
+};
+
+static void offer_leaf(void *context, uint32_t index, const char *path, const struct schema *type)
+{
+    const struct offering *offering = context;
+    (void)index, (void)type;
+    offer_path(offering->keeping, offering->wanted, path);
+}
+
+/* Notes the leaves that keep a datum's own value. `*fault` is the field that is not there. */
+static int find_kept(struct compiler *compiler, const struct schema *root,
+                     const struct layout_header *header, const struct schema_use *use,
+                     size_t *fault)
+{
+    struct keeping keeping = {.compiler = compiler, .use = use};
+    struct visit visit = {.nodes = compiler->nodes, .links = compiler->links, .each = keep_leaf};
+    keeping.found = calloc(use->keep_count + 1, sizeof(bool));
+    if (keeping.found == NULL)
+        return refuse(compiler, root, "%s", strerror(ENOMEM)), -ENOMEM;
+    visit.context = &keeping;
+    visit_type(&visit, root, 0);
+    int status = 0;
+    for (*fault = 0; *fault < use->keep_count && keeping.found[*fault]; ++*fault)
+        ;
+    if (*fault < use->keep_count) {
+        struct offering offering = {&keeping, use->keep[*fault]};
+        visit = (struct visit){.nodes = compiler->nodes,
+                               .links = compiler->links,
+                               .each = offer_leaf,
+                               .context = &offering};
+        visit_type(&visit, root, 0);
+        status = refuse(compiler, root,
+                        "keep: no number \"%.100s\"%s%s%s (those in arrays and maps are never "
+                        "averaged)",
+                        use->keep[*fault], keeping.nearest ? "; did you mean \"" : "",
+                        keeping.nearest ? keeping.nearest : "", keeping.nearest ? "\"?" : "");
+    }
+    free(keeping.found);
+    if (header->time_leaf != LAYOUT_NO_LEAF)
+        keep_bit(compiler, header->time_leaf);
+    if (header->sequence_leaf != LAYOUT_NO_LEAF)
+        keep_bit(compiler, header->sequence_leaf);
+    return status;
+}
+
+/* ---- the image ---- */
+
 /* All parts in one piece of memory, from malloc; NULL without memory. Sets the header's size and
  * checksum. */
 static uint8_t *join(const struct compiler *compiler, struct layout_header *header,
-                     struct span text, const char *time, const char *sequence)
+                     struct span text, const struct schema_use *use)
 {
-    size_t nodes_bytes = header->node_count * sizeof(struct layout_node);
-    size_t links_bytes = header->link_count * sizeof(uint32_t);
-    size_t bytes = sizeof(*header) + nodes_bytes + links_bytes + text.bytes + header->time_bytes +
-                   header->sequence_bytes;
+    const struct {
+        const void *at;
+        size_t bytes;
+    } parts[] = {
+        {header, sizeof(*header)},
+        {compiler->nodes, header->node_count * sizeof(struct layout_node)},
+        {compiler->links, header->link_count * sizeof(uint32_t)},
+        {compiler->kept, layout_kept_words(header->leaf_count) * sizeof(uint32_t)},
+        {text.at, text.bytes},
+        {use->time, header->time_bytes},
+        {use->sequence, header->sequence_bytes},
+    };
+    size_t bytes = 0, used = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(parts); i++)
+        bytes += parts[i].bytes;
     uint8_t *image = malloc(bytes);
     if (image == NULL)
         return NULL;
     header->image_bytes = (uint32_t)bytes;
-    memcpy(image, header, sizeof(*header));
-    memcpy(image + sizeof(*header), compiler->nodes, nodes_bytes);
-    memcpy(image + sizeof(*header) + nodes_bytes, compiler->links, links_bytes);
-    uint8_t *texts = image + sizeof(*header) + nodes_bytes + links_bytes;
-    if (text.bytes > 0)
-        memcpy(texts, text.at, text.bytes);
-    if (header->time_bytes > 0)
-        memcpy(texts + text.bytes, time, header->time_bytes);
-    if (header->sequence_bytes > 0)
-        memcpy(texts + text.bytes + header->time_bytes, sequence, header->sequence_bytes);
+    for (size_t i = 0; i < ARRAY_COUNT(parts); used += parts[i++].bytes)
+        if (parts[i].bytes > 0)
+            memcpy(image + used, parts[i].at, parts[i].bytes);
     header->checksum = crc32c(0, image, bytes);
     memcpy(image, header, sizeof(*header));
     return image;
 }
 
-int schema_compile(const struct schema_file *file, const char *time, const char *sequence,
-                   uint8_t **image, size_t *image_bytes, char *error, size_t error_bytes)
+static void compiler_end(struct compiler *compiler)
+{
+    free(compiler->nodes);
+    free(compiler->links);
+    free(compiler->state);
+    free(compiler->empty);
+    free(compiler->numbers);
+    free(compiler->kept);
+}
+
+/* Compiles the types. To be ended in any case. */
+static int compiler_begin(struct compiler *compiler, const struct schema_file *file, char *error,
+                          size_t error_bytes)
+{
+    const struct schema *root = schema_root(file);
+    uint32_t count;
+    const struct schema *const *types = schema_types(file, &count);
+    size_t link_room = 1;
+    for (uint32_t i = 0; i < count; i++)
+        link_room += link_count_of(types[i]);
+    *compiler = (struct compiler){
+        .error = error,
+        .error_bytes = error_bytes,
+        .nodes = calloc(count, sizeof(struct layout_node)),
+        .links = calloc(link_room, sizeof(uint32_t)),
+        .state = calloc(count, 1),
+        .empty = calloc(count, sizeof(uint32_t)),
+        .numbers = calloc(count, sizeof(uint64_t)),
+        .kept = calloc(layout_kept_words(LAYOUT_LEAVES_MAX), sizeof(uint32_t)),
+    };
+    if (!compiler->nodes || !compiler->links || !compiler->state || !compiler->empty ||
+        !compiler->numbers || !compiler->kept)
+        return refuse(compiler, root, "%s", strerror(ENOMEM)), -ENOMEM;
+    if (root->levels > LAYOUT_DEPTH_MAX)
+        return refuse(compiler, root, "every datum nests deeper than %u levels, which none may",
+                      LAYOUT_DEPTH_MAX);
+    return compile_type(compiler, root);
+}
+
+const struct schema *compile_check(const struct schema_file *file, char *error, size_t error_bytes)
+{
+    struct compiler compiler;
+    compiler_begin(&compiler, file, error, error_bytes);
+    compiler_end(&compiler);
+    return compiler.at;
+}
+
+/* Finds the fields that the use names, and notes them. `refusal->use` and `index` tell of which the
+ * fault is. */
+static int find_fields(struct compiler *compiler, const struct schema *root,
+                       const struct schema_use *use, struct layout_header *header,
+                       struct schema_refusal *refusal)
+{
+    char text[120];
+    refusal->of = SCHEMA_OF_TIME;
+    int status = find_leaf(compiler, root, "time", use->time, false, &header->time_leaf,
+                           &header->time_bytes);
+    if (status < 0)
+        return status;
+    refusal->of = SCHEMA_OF_SEQUENCE;
+    status = find_leaf(compiler, root, "sequence", use->sequence, true, &header->sequence_leaf,
+                       &header->sequence_bytes);
+    if (status < 0)
+        return status;
+    refusal->of = SCHEMA_OF_AVERAGES;
+    if (use->averages && compiler->numerous != NULL)
+        return refuse(compiler, compiler->numerous,
+                      "%s has more than %u numbers along its paths, which is too many to be "
+                      "averaged; use algorithm: downsample",
+                      type_text(compiler->numerous, text, sizeof(text)), LAYOUT_LEAVES_MAX);
+    refusal->of = SCHEMA_OF_KEEP;
+    return find_kept(compiler, root, header, use, &refusal->index);
+}
+
+int schema_compile_for(const struct schema_file *file, const struct schema_use *use,
+                       uint8_t **image, size_t *image_bytes, struct schema_refusal *refusal)
 {
     const struct schema *root = schema_root(file);
     struct span text = schema_text(file);
+    struct compiler compiler;
     uint32_t count;
-    const struct schema *const *types = schema_types(file, &count);
-    struct compiler compiler = {.error = error, .error_bytes = error_bytes};
-    size_t link_room = 1;
-    int status = -ENOMEM;
-
-    for (uint32_t i = 0; i < count; i++)
-        link_room += link_count_of(types[i]);
-    compiler.nodes = calloc(count, sizeof(struct layout_node));
-    compiler.links = calloc(link_room, sizeof(uint32_t));
-    compiler.state = calloc(count, 1);
-    compiler.fields = calloc(count, sizeof(uint32_t));
-    if (!compiler.nodes || !compiler.links || !compiler.state || !compiler.fields) {
-        refuse(&compiler, "%s", strerror(ENOMEM));
-        goto out;
-    }
-    if (root->levels > LAYOUT_DEPTH_MAX) {
-        status = refuse(&compiler, "every datum nests deeper than %u levels, which none may",
-                        LAYOUT_DEPTH_MAX);
-        goto out;
-    }
-    status = compile_type(&compiler, root);
+    uint64_t fingerprint;
+    schema_types(file, &count);
+    *refusal = (struct schema_refusal){.of = SCHEMA_OF_ITSELF};
+    int status = compiler_begin(&compiler, file, refusal->message, sizeof(refusal->message));
     if (status < 0)
         goto out;
-    uint64_t fingerprint;
     status = schema_fingerprint(file, &fingerprint);
     if (status < 0) {
-        refuse(&compiler, "the schema's canonical form: %s", strerror(-status));
+        refuse(&compiler, root, "the schema's canonical form: %s", strerror(-status));
         goto out;
     }
-
     struct layout_header header = {
         .magic = LAYOUT_MAGIC,
         .version = LAYOUT_VERSION,
@@ -301,26 +551,33 @@ int schema_compile(const struct schema_file *file, const char *time, const char 
         .fingerprint_low = (uint32_t)fingerprint,
         .fingerprint_high = (uint32_t)(fingerprint >> 32),
     };
-    status = find_leaf(&compiler, root, "time", time, false, &header.time_leaf, &header.time_bytes);
-    if (status == 0)
-        status = find_leaf(&compiler, root, "sequence", sequence, true, &header.sequence_leaf,
-                           &header.sequence_bytes);
+    status = find_fields(&compiler, root, use, &header, refusal);
     if (status < 0)
         goto out;
-
-    uint8_t *made = join(&compiler, &header, text, time, sequence);
+    uint8_t *made = join(&compiler, &header, text, use);
     if (made == NULL) {
-        refuse(&compiler, "%s", strerror(ENOMEM));
+        refuse(&compiler, root, "%s", strerror(ENOMEM));
         status = -ENOMEM;
         goto out;
     }
     *image = made;
     *image_bytes = header.image_bytes;
 out:
-    free(compiler.nodes);
-    free(compiler.links);
-    free(compiler.state);
-    free(compiler.fields);
+    if (status < 0)
+        report_locate_place(&(struct report){.text = text}, compiler.at->place, &refusal->line,
+                            &refusal->column);
+    compiler_end(&compiler);
+    return status;
+}
+
+int schema_compile(const struct schema_file *file, const char *time, const char *sequence,
+                   uint8_t **image, size_t *image_bytes, char *error, size_t error_bytes)
+{
+    struct schema_refusal refusal;
+    struct schema_use use = {.time = time, .sequence = sequence};
+    int status = schema_compile_for(file, &use, image, image_bytes, &refusal);
+    if (status < 0)
+        snprintf(error, error_bytes, "%s", refusal.message);
     return status;
 }
 
@@ -334,7 +591,7 @@ static uint64_t sum(uint64_t a, uint64_t b)
 /* From what is known of its parts; UINT64_MAX: nothing yet. */
 static uint64_t least_bytes(const struct schema *type, const uint64_t *known)
 {
-    uint64_t bytes = own_min_bytes(type), least = UINT64_MAX;
+    uint64_t bytes = own_min_bytes(type), least = type->count > 0 ? UINT64_MAX : 1;
     if (type->kind == LAYOUT_RECORD)
         for (uint32_t i = 0; i < type->count; i++)
             bytes = sum(bytes, known[type->fields[i].type->node]);
@@ -368,9 +625,10 @@ static uint64_t most_bytes(const struct schema *type, uint64_t *known)
         most = 10;
         break;
     case LAYOUT_ENUM:
-        most = varint_bytes(type->count - 1);
+        most = varint_bytes(type->count > 0 ? (int64_t)type->count - 1 : 0);
         break;
     case LAYOUT_UNION:
+        most = type->count > 0 ? 0 : 1;
         for (uint32_t i = 0; i < type->count; i++) {
             uint64_t branch = sum(varint_bytes(i), most_bytes(type->branches[i], known));
             most = branch > most ? branch : most;
@@ -419,49 +677,4 @@ int schema_datum_bytes(const struct schema_file *file, uint64_t *least, uint64_t
     *most = most_bytes(root, known);
     free(known);
     return 0;
-}
-
-/* The way to where schema_visit_leaves is. */
-struct visit {
-    const struct layout *layout;
-    void (*each)(void *context, uint32_t index, const char *path, const struct schema *type);
-    void *context;
-    uint32_t index;
-    char path[1024];
-};
-
-static void visit_type(struct visit *visit, const struct schema *type, size_t path_bytes)
-{
-    const struct layout_node *node = &visit->layout->nodes[type->node];
-    if (node->leaves == 0)
-        return;
-    if (type->kind != LAYOUT_RECORD && type->kind != LAYOUT_UNION) {
-        visit->each(visit->context, visit->index++, visit->path, type);
-        return;
-    }
-    for (uint32_t i = 0; i < type->count; i++) {
-        const struct schema *child = child_of(type, i);
-        if (visit->layout->links[node->first + i] & LAYOUT_LINK_REENTRY)
-            continue;
-        size_t room = sizeof(visit->path) - path_bytes;
-        int added = 0;
-        if (type->kind == LAYOUT_RECORD)
-            added = snprintf(visit->path + path_bytes, room, "%s%s", path_bytes > 0 ? "." : "",
-                             type->fields[i].name);
-        else if (nullable_branch(type) < 0)
-            added = snprintf(visit->path + path_bytes, room, ":%s",
-                             child->name ? child->name : schema_kind_name(child->kind));
-        size_t longer = path_bytes + (added > 0 ? (size_t)added : 0);
-        visit_type(visit, child, longer < sizeof(visit->path) ? longer : sizeof(visit->path) - 1);
-        visit->path[path_bytes] = '\0';
-    }
-}
-
-void schema_visit_leaves(const struct schema_file *file, const struct layout *layout,
-                         void (*visit)(void *context, uint32_t index, const char *path,
-                                       const struct schema *type),
-                         void *context)
-{
-    struct visit state = {.layout = layout, .each = visit, .context = context};
-    visit_type(&state, schema_root(file), 0);
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Walks a default and its type side by side. A union's default is of its first type, as all readers
- * have it (Avro 1.12 would allow the others). Nests as deep as the JSON does.
+ * Walks a default and its type side by side. What newer specifications and some readers take, a
+ * union's default that is of a later type, and NaN and infinities as strings, is warned of: nothing
+ * here reads defaults, and schemas are shared. Nests as deep as the JSON does.
  * Relies on jansson. Known limit: the text of a string is taken as it is, also with NULs. */
 #include "schema/default.h"
 
 #include <inttypes.h>
 #include <string.h>
+
+#include "base/check.h"
 
 struct check {
     struct report *report; /* NULL: only the answer counts */
@@ -173,12 +176,31 @@ static bool check_record(struct check *check, const struct schema *type, const j
     return good;
 }
 
+static bool check_real(struct check *check, const struct schema *type, const json_t *value)
+{
+    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+    const char *text = json_string_value(value);
+    if (json_is_number(value))
+        return true;
+    for (size_t i = 0; text != NULL && i < ARRAY_COUNT(words); i++)
+        if (strcmp(text, words[i]) == 0) {
+            if (check->report != NULL)
+                report_warning(check->report,
+                               "the default of a %s is \"%s\": avsc, hamba, goavro and polars do "
+                               "not open files with it",
+                               schema_kind_name(type->kind), text);
+            return true;
+        }
+    return wrong(check, type, "a number", value);
+}
+
 static bool check_union(struct check *check, const struct schema *type, const json_t *value)
 {
     struct check quiet = {NULL, check->integers_are_real};
-    if (type->count == 0 || type->branches[0] == NULL ||
-        check_value(&quiet, type->branches[0], value))
+    if (type->count == 0 || type->branches[0] == NULL)
         return true;
+    if (check_value(&quiet, type->branches[0], value))
+        return check_value(check, type->branches[0], value); /* which may warn */
     if (check->report == NULL)
         return false;
     for (uint32_t i = 1; i < type->count; i++) {
@@ -186,11 +208,13 @@ static bool check_union(struct check *check, const struct schema *type, const js
         if (branch == NULL || !check_value(&quiet, branch, value))
             continue;
         const char *name = branch->name ? branch->name : schema_kind_name(branch->kind);
-        report_error(check->report,
-                     "the default of a union is of its first type, here %.100s; to have %.100s as "
-                     "the default, put it first",
-                     first->name ? first->name : schema_kind_name(first->kind), name);
-        return false;
+        report_warning(
+            check->report,
+            "the default of a union is of its first type, here %.100s; Java 1.11 refuses "
+            "the schema, and avsc, hamba and goavro do not open files with it: to have "
+            "%.100s as the default, put it first",
+            first->name ? first->name : schema_kind_name(first->kind), name);
+        return true;
     }
     return check_value(check, type->branches[0], value);
 }
@@ -212,7 +236,7 @@ static bool check_value(struct check *check, const struct schema *type, const js
                wrong(check, type, "a whole number of 64 bits", value);
     case LAYOUT_FLOAT:
     case LAYOUT_DOUBLE:
-        return json_is_number(value) || wrong(check, type, "a number", value);
+        return check_real(check, type, value);
     case LAYOUT_STRING:
         return json_is_string(value) || wrong(check, type, "a string", value);
     case LAYOUT_BYTES:

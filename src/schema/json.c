@@ -297,10 +297,9 @@ static enum reject print_type(struct printer *printer, const struct schema *type
     default: /* LAYOUT_RECORD */
         text_add_string(printer->text, "{");
         for (uint32_t i = 0; i < type->count; i++) {
-            const char *name = type->fields[i].name; /* checked: nothing in it needs an escape */
-            text_add_string(printer->text, i > 0 ? ", \"" : "\"");
-            text_add_string(printer->text, name);
-            text_add_string(printer->text, "\": ");
+            if (i > 0)
+                text_add_string(printer->text, ", ");
+            text_add_string(printer->text, type->fields[i].json);
             enum reject reason = print_type(printer, type->fields[i].type, depth + 1);
             if (reason != REJECT_NONE)
                 return reason;

@@ -16,9 +16,13 @@
 
 #include "base/check.h"
 #include "base/nearest.h"
+#include "schema/compile.h"
 #include "schema/default.h"
+#include "schema/json.h"
+#include "schema/mend.h"
 #include "schema/report.h"
 
+#define TYPE_NAME_READERS     "; avsc, hamba, goavro and Avro for Python do not open files with it"
 #define SCHEMA_NESTING_MAX    512u  /* of types written one in another */
 #define SCHEMA_NAME_BYTES_MAX 1000u /* of a full name */
 #define SCHEMA_PATH_BYTES     256u
@@ -68,9 +72,8 @@ struct parser {
     const json_t *json;                           /* all of it */
     struct schema *primitives[LAYOUT_STRING + 1]; /* the plain ones, made at their first use */
     json_t *names;                                /* full name -> index into file->types */
-    const struct report_place **places;           /* of named types, by index */
     struct pending *pending, **pending_end;
-    bool strict;            /* a person wrote it: see schema_read */
+    bool strict;            /* it goes into recordings: see schema_read */
     bool integers_are_real; /* in the JSON as read */
 };
 
@@ -121,21 +124,18 @@ static struct schema *type_add(struct parser *parser, enum layout_kind kind)
     if (file->type_count == file->type_room) {
         uint32_t room = file->type_room ? 2 * file->type_room : 64;
         const struct schema **types = realloc(file->types, room * sizeof(struct schema *));
-        if (types != NULL)
-            file->types = types;
-        const struct report_place **places =
-            types == NULL ? NULL : realloc(parser->places, room * sizeof(struct report_place *));
-        if (places == NULL)
+        if (types == NULL)
             return refuse_memory(parser);
-        parser->places = places;
+        file->types = types;
         file->type_room = room;
     }
     struct schema *type = arena_take(file, sizeof(*type));
-    if (type == NULL)
+    const struct report_place *place = report_keep(&parser->report, take_for_report, file);
+    if (type == NULL || place == NULL)
         return refuse_memory(parser);
     type->kind = kind;
     type->node = file->type_count;
-    parser->places[file->type_count] = NULL;
+    type->place = place;
     file->types[file->type_count++] = type;
     return type;
 }
@@ -258,7 +258,7 @@ static bool check_aliases(struct parser *parser, const json_t *json, bool dotted
 {
     const json_t *aliases = json_object_get(json, "aliases");
     bool good = true;
-    if (aliases == NULL)
+    if (aliases == NULL || !parser->strict)
         return true;
     report_into_key(&parser->report, "aliases");
     if (!json_is_array(aliases)) {
@@ -285,6 +285,8 @@ static bool check_aliases(struct parser *parser, const json_t *json, bool dotted
 /* ---- logical types ---- */
 
 #define ANY_SIZE 0u
+
+#define DECIMAL_READERS ", but fastavro and goavro do not open files with it"
 
 static const struct {
     const char *name;
@@ -328,11 +330,11 @@ static bool check_decimal(struct parser *parser, const json_t *json, struct sche
     bool good = false;
     if (precision < 1)
         report_warning(&parser->report, "logicalType decimal needs \"precision\", a whole number "
-                                        "from 1; it is ignored");
+                                        "from 1; it is ignored" DECIMAL_READERS);
     else if (scale < 0 || scale > precision)
         warn_at(parser, "scale",
                 "the scale of a decimal is a whole number from 0 to its precision, here %lld; "
-                "logicalType is ignored",
+                "logicalType is ignored" DECIMAL_READERS,
                 (long long)precision);
     else if (type->kind == LAYOUT_FIXED) {
         /* floor(log10(2^(8n-1) - 1)): the power is never a power of ten, so the 1 is no matter. */
@@ -341,7 +343,8 @@ static bool check_decimal(struct parser *parser, const json_t *json, struct sche
             good = true;
         else
             warn_at(parser, "precision",
-                    "a fixed of %lu bytes holds at most %lld digits; logicalType is ignored",
+                    "a fixed of %lu bytes holds at most %lld digits; logicalType is "
+                    "ignored" DECIMAL_READERS,
                     (unsigned long)type->count, (long long)most);
     } else
         good = true;
@@ -507,41 +510,76 @@ static const struct schema *parse_reference(struct parser *parser, const char *n
     return found != NULL ? found : refuse_unknown(parser, name);
 }
 
+/* The first of the names joined by dots that is none, in `part`; or NULL. Java to 1.11 and fastavro
+ * look at no namespace, so there are schemas with any in registries. */
+static const char *bad_part(const char *space, char *part, size_t part_bytes)
+{
+    for (const char *at = space;; at++) {
+        size_t bytes = strcspn(at, ".");
+        snprintf(part, part_bytes, "%.*s", (int)(bytes < part_bytes ? bytes : part_bytes - 1), at);
+        if (!is_name(part, false))
+            return part;
+        at += bytes;
+        if (*at == '\0')
+            return NULL;
+    }
+}
+
+/* Judges a type's "name" and "namespace". False behind an error. */
+static bool check_name(struct parser *parser, const json_t *json)
+{
+    const json_t *space_json = json_object_get(json, "namespace");
+    const char *name = string_of(json_object_get(json, "name")), *space = string_of(space_json);
+    const char *dot = strrchr(name, '.');
+    char part[100], inside[SCHEMA_NAME_BYTES_MAX + 1] = "";
+    bool good = true;
+    if (dot != NULL)
+        snprintf(inside, sizeof(inside), "%.*s", (int)(dot - name), name);
+    if (!is_name(dot != NULL ? dot + 1 : name, false))
+        good = (refuse_at(parser, "name",
+                          "bad name \"%.100s\": letters, digits and _, not starting with a "
+                          "digit" TYPE_NAME_READERS,
+                          name),
+                false);
+    else if (dot != NULL && bad_part(inside, part, sizeof(part)) != NULL)
+        warn_at(parser, "name",
+                "\"%.100s\" in a namespace: letters, digits and _, not starting with a "
+                "digit" TYPE_NAME_READERS,
+                part);
+    if (space_json != NULL && !json_is_null(space_json) && space == NULL)
+        good = (refuse_at(parser, "namespace", "a namespace is a string"), false);
+    else if (space != NULL && space[0] != '\0' && bad_part(space, part, sizeof(part)) != NULL)
+        warn_at(parser, "namespace",
+                "\"%.100s\" in a namespace: letters, digits and _, not starting with a "
+                "digit" TYPE_NAME_READERS,
+                part);
+    if (primitive_kind(dot != NULL ? dot + 1 : name) >= 0) {
+        refuse_at(parser, "name", "the name \"%.100s\" is that of a primitive type", name);
+        good = false;
+    }
+    return good;
+}
+
 /* The full name, or NULL behind an error. */
 static const char *full_name(struct parser *parser, const json_t *json, const char *space,
                              const char *what)
 {
     char needs[40], full[2 * SCHEMA_NAME_BYTES_MAX + 2];
     const json_t *name_json = json_object_get(json, "name");
-    const json_t *space_json = json_object_get(json, "namespace");
-    const char *name = string_of(name_json), *given = string_of(space_json);
-    bool good = true;
+    const char *name = string_of(name_json);
+    const char *given = string_of(json_object_get(json, "namespace"));
     snprintf(needs, sizeof(needs), "a type of kind %s", what);
     if (name_json == NULL)
-        good = refuse_missing(parser, json, "name", needs);
-    else if (name == NULL)
-        good = (refuse_at(parser, "name", "a name is a string"), false);
-    else if (!is_name(name, true))
-        good = (refuse_at(parser, "name",
-                          "bad name \"%.100s\": letters, digits and _, not starting with a digit",
-                          name),
-                false);
-    if (space_json != NULL && !json_is_null(space_json) && given == NULL)
-        good = (refuse_at(parser, "namespace", "a namespace is a string"), false);
-    else if (given != NULL && given[0] != '\0' && !is_name(given, true))
-        good = (refuse_at(parser, "namespace", "bad namespace \"%.100s\": names joined by dots",
-                          given),
-                false);
-    if (!good)
+        return refuse_missing(parser, json, "name", needs);
+    if (name == NULL) {
+        refuse_at(parser, "name", "a name is a string");
+        return NULL;
+    }
+    if (parser->strict && !check_name(parser, json))
         return NULL;
     if (given != NULL)
         space = given;
-    const char *last = strrchr(name, '.');
-    if (primitive_kind(last ? last + 1 : name) >= 0) {
-        refuse_at(parser, "name", "the name \"%.100s\" is that of a primitive type", name);
-        return NULL;
-    }
-    bool joined = last == NULL && space[0] != '\0';
+    bool joined = strchr(name, '.') == NULL && space[0] != '\0';
     int bytes =
         snprintf(full, sizeof(full), "%s%s%s", joined ? space : "", joined ? "." : "", name);
     if (bytes < 0 || (size_t)bytes > SCHEMA_NAME_BYTES_MAX) {
@@ -561,18 +599,15 @@ static bool parse_name(struct parser *parser, const json_t *json, const char *sp
     type->name = full_name(parser, json, space, kind_names[type->kind]);
     if (type->name == NULL)
         return false;
-    const struct schema *first = name_find(parser, type->name);
+    const struct schema *first = parser->strict ? name_find(parser, type->name) : NULL;
     if (first != NULL) {
-        uint32_t line = 0, column = 0;
-        if (parser->places[first->node] != NULL)
-            report_locate_place(&parser->report, parser->places[first->node], &line, &column);
+        uint32_t line, column;
+        report_locate_place(&parser->report, first->place, &line, &column);
         refuse(parser, "the name \"%.200s\" is defined twice; first at line %lu, column %lu",
                type->name, (unsigned long)line, (unsigned long)column);
         return false;
     }
-    parser->places[type->node] = report_keep(&parser->report, take_for_report, parser->file);
-    if (parser->places[type->node] == NULL ||
-        json_object_set_new(parser->names, type->name, json_integer(type->node)) != 0)
+    if (json_object_set_new(parser->names, type->name, json_integer(type->node)) != 0)
         return refuse_memory(parser);
     return good;
 }
@@ -636,6 +671,18 @@ static void check_field(struct parser *parser, const json_t *json)
                 "\"type\": {\"type\": ..., \"logicalType\": ...}");
 }
 
+/* Keeps the name, also as it stands in JSON. */
+static bool keep_field_name(struct parser *parser, const char *name, struct schema_field *field)
+{
+    struct text text = {0};
+    json_add_string(&text, (struct span){(const uint8_t *)name, strlen(name)});
+    text_add_string(&text, ": ");
+    bool kept = !text.failed && (field->name = text_keep(parser, name)) != NULL &&
+                (field->json = text_keep(parser, text.at)) != NULL;
+    text_free(&text);
+    return kept;
+}
+
 static bool parse_field(struct parser *parser, const json_t *json, const char *space,
                         uint32_t depth, json_t *seen, struct schema_field *field)
 {
@@ -649,14 +696,15 @@ static bool parse_field(struct parser *parser, const json_t *json, const char *s
         good = refuse_missing(parser, json, "name", "a field");
     else if (name == NULL)
         good = (refuse_at(parser, "name", "a name is a string"), false);
-    else if (!is_name(name, false))
+    else if (parser->strict && !is_name(name, false))
         good = (refuse_at(parser, "name",
-                          "bad name \"%.100s\": letters, digits and _, not starting with a digit",
+                          "bad name \"%.100s\": letters, digits and _, not starting with a "
+                          "digit; avsc, hamba and goavro do not open files with it",
                           name),
                 false);
-    else if (json_object_get(seen, name) != NULL)
+    else if (parser->strict && json_object_get(seen, name) != NULL)
         good = refuse(parser, "the record has two fields named \"%.100s\"", name);
-    else if ((field->name = text_keep(parser, name)) == NULL ||
+    else if (!keep_field_name(parser, name, field) ||
              json_object_set_new(seen, name, json_true()) != 0)
         return refuse_memory(parser);
     check_field(parser, json);
@@ -718,9 +766,10 @@ static bool parse_symbols(struct parser *parser, const json_t *list, struct sche
         const char *symbol = string_of(json_array_get(list, i)), *problem = NULL;
         if (symbol == NULL)
             problem = "a symbol is a string";
-        else if (!is_name(symbol, false))
-            problem = "a symbol has letters, digits and _, and does not start with a digit";
-        else if (json_object_get(seen, symbol) != NULL)
+        else if (parser->strict && !is_name(symbol, false))
+            problem = "a symbol has letters, digits and _, and does not start with a digit; but "
+                      "for Java's, no reader opens files with it";
+        else if (parser->strict && json_object_get(seen, symbol) != NULL)
             problem = "the symbol is there twice";
         else if ((type->symbols[i] = text_keep(parser, symbol)) == NULL ||
                  json_object_set_new(seen, symbol, json_true()) != 0)
@@ -753,11 +802,11 @@ static const struct schema *parse_enum(struct parser *parser, const json_t *json
     if (list == NULL)
         return NULL;
     size_t count = json_array_size(list);
-    if (count == 0) {
+    if (count == 0 && parser->strict) {
         refuse_at(parser, "symbols", "an enum needs at least one symbol");
         return NULL;
     }
-    type->symbols = arena_take(parser->file, count * sizeof(char *));
+    type->symbols = arena_take(parser->file, (count + 1) * sizeof(char *));
     if (type->symbols == NULL)
         return refuse_memory(parser);
     type->count = (uint32_t)count;
@@ -840,9 +889,9 @@ static const struct schema *parse_union(struct parser *parser, const json_t *jso
         const char *key = branch == NULL ? NULL
                           : branch->name ? branch->name
                                          : kind_names[branch->kind];
-        if (branch != NULL && branch->kind == LAYOUT_UNION)
+        if (parser->strict && branch != NULL && branch->kind == LAYOUT_UNION)
             branch = refuse(parser, "a union cannot stand directly in a union");
-        else if (branch != NULL && json_object_get(seen, key) != NULL)
+        else if (parser->strict && branch != NULL && json_object_get(seen, key) != NULL)
             branch = refuse(parser, "the union has type \"%.100s\" twice", key);
         else if (branch != NULL && json_object_set_new(seen, key, json_true()) != 0)
             branch = refuse_memory(parser);
@@ -854,7 +903,9 @@ static const struct schema *parse_union(struct parser *parser, const json_t *jso
     return good ? type : NULL;
 }
 
-/* A type that is the one its "type" says, as if it were written there alone. */
+/* A type that is the one its "type" says, as if it were written there alone. By the specification
+ * it is none, and few readers take it: an error in what goes into recordings, unless it is a name,
+ * which Java and hamba take as well. */
 static const struct schema *parse_inner(struct parser *parser, const json_t *json,
                                         const char *space, uint32_t depth)
 {
@@ -868,6 +919,13 @@ static const struct schema *parse_inner(struct parser *parser, const json_t *jso
     report_into_key(&parser->report, "type");
     const struct schema *type = name != NULL ? parse_reference(parser, name, space)
                                              : parse_type(parser, inner, space, depth);
+    if (parser->strict && name == NULL)
+        type = refuse(parser, "a type inside a type: write it without the outer {\"type\": ...}; "
+                              "Java, fastavro, avsc and polars do not open files with it");
+    else if (type != NULL)
+        report_warning(&parser->report,
+                       "the name of a type stands alone, not in {\"type\": ...}: fastavro, avsc, "
+                       "polars and Avro for Python do not open files with it");
     report_out(&parser->report);
     return type;
 }
@@ -882,6 +940,10 @@ static const struct schema *parse_object(struct parser *parser, const json_t *js
     const char *logical = string_of(logical_json);
     int primitive = name == NULL ? -1 : primitive_kind(name);
     const struct schema *type;
+    if (json_object_get(json, "type") == NULL && json_is_string(json_object_get(json, "protocol")))
+        return refuse(parser,
+                      "a protocol (.avpr), not a schema: save the record that the datums are "
+                      "of, out of its \"types\", in a file of its own");
     if (json_object_get(json, "type") == NULL)
         return refuse_missing(parser, json, "type", "a type written as an object");
     if (name == NULL)
@@ -996,7 +1058,7 @@ static void refuse_endless(struct parser *parser, const struct schema *type)
         if (type == first)
             break;
     }
-    report_go(&parser->report, parser->places[first->node]);
+    report_go(&parser->report, first->place);
     refuse(parser,
            "record \"%.100s\" contains itself by %s with nothing between that could be left out (a "
            "union, an array, a map): its datums would be endless",
@@ -1035,13 +1097,30 @@ static void find_levels(struct parser *parser)
     }
 }
 
+/* What schema_compile would refuse has a place here. */
+static void check_limits(struct parser *parser)
+{
+    char message[300];
+    const struct schema *at = compile_check(parser->file, message, sizeof(message));
+    if (at == NULL)
+        return;
+    report_go(&parser->report, at->place);
+    refuse(parser, "%s", message);
+}
+
 /* NULL behind an error. */
 static json_t *read_json(struct parser *parser, struct span text)
 {
-    const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
+    const size_t flags =
+        (parser->strict ? JSON_REJECT_DUPLICATES : 0) | JSON_DECODE_ANY | JSON_ALLOW_NUL;
     json_error_t fault;
     const char *at = (const char *)text.at;
     json_t *json;
+    if (text.bytes >= 2 && (memcmp(at, "\xff\xfe", 2) == 0 || memcmp(at, "\xfe\xff", 2) == 0 ||
+                            (at[0] == '\0') != (at[1] == '\0'))) {
+        report_error_at(&parser->report, 0, "the text is UTF-16; save it as UTF-8");
+        return NULL;
+    }
     if (text.bytes >= 3 && memcmp(at, "\xef\xbb\xbf", 3) == 0) {
         report_error_at(&parser->report, 0,
                         "not JSON: the text begins with a byte order mark; save it without one");
@@ -1072,6 +1151,25 @@ static json_t *read_json(struct parser *parser, struct span text)
     return NULL;
 }
 
+/* The schema's text, kept; a file's is mended beside it, where the report will look for places.
+ * False without memory. */
+static bool keep_schema(struct parser *parser, struct span text)
+{
+    uint8_t *kept = arena_take(parser->file, text.bytes + 1);
+    uint8_t *read = parser->strict ? kept : arena_take(parser->file, text.bytes + 1);
+    if (kept == NULL || read == NULL)
+        return false;
+    if (text.bytes > 0) {
+        memcpy(kept, text.at, text.bytes);
+        memcpy(read, text.at, text.bytes);
+    }
+    if (!parser->strict)
+        mend_json(read, text.bytes);
+    parser->file->text = (struct span){kept, text.bytes};
+    parser->report.text = (struct span){read, text.bytes};
+    return true;
+}
+
 static struct schema_file *read_schema(struct span text, bool strict,
                                        struct schema_findings *findings)
 {
@@ -1092,15 +1190,11 @@ static struct schema_file *read_schema(struct span text, bool strict,
     file = calloc(1, sizeof(*file));
     parser.names = json_object();
     parser.file = file;
-    uint8_t *copy = file == NULL ? NULL : arena_take(file, text.bytes + 1);
-    if (copy == NULL || parser.names == NULL) {
+    if (file == NULL || parser.names == NULL || !keep_schema(&parser, text)) {
         refuse_memory(&parser);
         goto out;
     }
-    if (text.bytes > 0)
-        memcpy(copy, text.at, text.bytes);
-    file->text = parser.report.text = (struct span){copy, text.bytes};
-    parser.json = json = read_json(&parser, file->text);
+    parser.json = json = read_json(&parser, parser.report.text);
     if (json == NULL)
         goto out;
     file->root = parse_type(&parser, json, "", 0);
@@ -1110,10 +1204,11 @@ static struct schema_file *read_schema(struct span text, bool strict,
         report_go(&parser.report, one->place);
         schema_check_default(&parser.report, one->type, one->value, parser.integers_are_real);
     }
+    if (strict && findings->errors == 0)
+        check_limits(&parser);
 out:
     json_decref(json);
     json_decref(parser.names);
-    free(parser.places);
     report_end(&parser.report);
     report_sort(findings);
     if (findings->errors > 0) {

@@ -13,9 +13,11 @@
 #include "base/span.h"
 
 struct schema; /* one type; children may point back to it (recursion) */
+struct report_place;
 
 struct schema_field {
     const char *name;
+    const char *json; /* the name as a key in JSON, with what stands behind it: "lat":  */
     const struct schema *type;
     const char *doc, *unit; /* as beside the type's below; NULL: none */
     bool has_default;
@@ -41,6 +43,7 @@ struct schema {
     /* The fewest records, unions, arrays and maps that stand one in another in a datum of this
      * type; SCHEMA_LEVELS_MAX + 1 for more. */
     uint32_t levels;
+    const struct report_place *place; /* where it is written; of schema_read's alone */
 };
 
 #define SCHEMA_LEVELS_MAX LAYOUT_DEPTH_MAX
@@ -65,16 +68,21 @@ struct schema_findings {
     size_t more;                 /* found beyond SCHEMA_FINDINGS_MAX and not in the list */
 };
 
-/* Reads a schema as a person wrote it, and judges all of it: also defaults, order, docs, aliases,
- * logical types and attributes that nobody knows. Everything that is wrong or doubtful goes to
- * `findings`, which the caller frees with schema_findings_free in any case. Returns NULL if there
- * was an error (an empty `findings->list` then means no memory). Free with schema_free. */
+/* Reads a schema that a person wrote and that goes into recordings, and judges all of it: also
+ * defaults, order, docs, aliases, logical types, attributes that nobody knows, and what some
+ * readers of Avro files would not open. Everything that is wrong or doubtful goes to `findings`,
+ * which the caller frees with schema_findings_free in any case. Returns NULL if there was an error
+ * (an empty `findings->list` then means no memory); else schema_compile refuses only what its other
+ * arguments ask for. Free with schema_free. */
 struct schema_file *schema_read(struct span text, struct schema_findings *findings);
 void schema_findings_free(struct schema_findings *findings);
 
-/* Reads the schema that came with data: as schema_read, but what does not change a datum's bytes
- * is not judged. On failure returns NULL and the first error in `error`: "line 3, column 14:
- * fields[2].type: unknown type ...". Free with schema_free. */
+/* Reads the schema that came with data, as leniently as any of Java, fastavro and hamba does: what
+ * does not change a datum's bytes is not judged. Names and symbols may be any text and stand there
+ * twice, keys too (the last one counts), a union may stand in a union, a type in a type; of JSON is
+ * taken what mend_json mends. Names are UTF-8, fit for no terminal. On failure returns NULL and the
+ * first error in `error`: "line 3, column 14: fields[2].type: unknown type ...". Free with
+ * schema_free. */
 struct schema_file *schema_parse(struct span text, char *error, size_t error_bytes);
 const struct schema *schema_root(const struct schema_file *file);
 struct span schema_text(const struct schema_file *file); /* verbatim */
@@ -82,9 +90,10 @@ struct span schema_text(const struct schema_file *file); /* verbatim */
 const struct schema *const *schema_types(const struct schema_file *file, uint32_t *count);
 /* How the schema language calls the kind: "record", "long" ... */
 const char *schema_kind_name(enum layout_kind kind);
-/* 0 if datums of both are the same bytes with the same meaning: kinds, fields, symbols and logical
- * types agree (names of records, docs, defaults do not count). Else -EINVAL, and the first
- * difference in `difference`: "position.lat: float, not double" where `a` has the float. */
+/* 0 if datums of both are the same bytes with the same meaning: kinds, fields and symbols agree,
+ * and logical types where both have one (names of records, docs, defaults do not count). Else
+ * -EINVAL, and the first difference in `difference`: "position.lat: float, not double" where `a`
+ * has the float. */
 int schema_compare(const struct schema_file *a, const struct schema_file *b, char *difference,
                    size_t difference_bytes);
 void schema_free(struct schema_file *file);
@@ -94,6 +103,33 @@ void schema_free(struct schema_file *file);
  * with a message (no such field, not a numeric field, too many nodes or leaves). */
 int schema_compile(const struct schema_file *file, const char *time, const char *sequence,
                    uint8_t **image, size_t *image_bytes, char *error, size_t error_bytes);
+
+/* What a channel asks of its schema. All zero: nothing. */
+struct schema_use {
+    const char *time, *sequence; /* as of schema_compile */
+    /* Numbers that decimation leaves as they are, also those in a record or a union so named. */
+    const char *const *keep;
+    size_t keep_count;
+    bool averages; /* all others are aggregated, so there must not be too many */
+};
+
+/* Why, and what of the use, or of the schema, it was that was refused. */
+struct schema_refusal {
+    enum schema_part {
+        SCHEMA_OF_ITSELF,
+        SCHEMA_OF_TIME,
+        SCHEMA_OF_SEQUENCE,
+        SCHEMA_OF_AVERAGES,
+        SCHEMA_OF_KEEP
+    } of;
+    size_t index;          /* of SCHEMA_OF_KEEP: which */
+    uint32_t line, column; /* of the type in the schema, from 1 */
+    char message[512];
+};
+
+/* As schema_compile, for a channel. */
+int schema_compile_for(const struct schema_file *file, const struct schema_use *use,
+                       uint8_t **image, size_t *image_bytes, struct schema_refusal *refusal);
 
 /* The bytes of the smallest and of the largest datum, as writers encode them. UINT64_MAX as the
  * largest: there is none (strings, bytes, arrays, maps, recursion). 0 or -ENOMEM. */

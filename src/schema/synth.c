@@ -213,7 +213,7 @@ static bool is_frugal(const struct synth *synth, uint32_t depth)
 static uint32_t leaves_of(const struct synth *synth, const struct schema *type, uint32_t i)
 {
     uint32_t link = synth->layout->links[synth->layout->nodes[type->node].first + i];
-    return link & LAYOUT_LINK_REENTRY ? 0 : synth->layout->nodes[link].leaves;
+    return link & LAYOUT_LINK_UNNUMBERED ? 0 : synth->layout->nodes[link].leaves;
 }
 
 /* The branch that leads to the time or the sequence, or -1: a null there would look like a gap. */
@@ -284,7 +284,7 @@ static int put_child(struct synth *synth, const struct schema *type, uint32_t i,
                      const struct schema *child, uint64_t place, uint32_t leaf, uint32_t depth)
 {
     uint32_t link = synth->layout->links[synth->layout->nodes[type->node].first + i];
-    if (link & LAYOUT_LINK_REENTRY)
+    if (link & LAYOUT_LINK_UNNUMBERED)
         leaf = LAYOUT_NO_LEAF;
     return put_type(synth, child, mix(place, i), leaf, depth + 1);
 }

@@ -385,6 +385,17 @@ static void check_leaves(struct judged *by, struct span rest, enum reject reason
     size_t listed;
     CHECK(datum_leaves(&by->layout, rest, &listed, by->found, &count) == reason);
     CHECK(listed == bytes && count <= by->layout.leaf_count);
+    uint32_t there = 0;
+    for (uint32_t i = 0; i < count; i++) { /* nulls in the place of numbers are listed as well */
+        const struct leaf *one = &by->found[i];
+        if (one->index != LEAF_MISSING) {
+            by->found[there++] = *one;
+            continue;
+        }
+        CHECK(one->kind == LAYOUT_NULL && one->bytes > 0 && one->offset + one->bytes <= bytes);
+        CHECK(by->layout.nodes[one->value.missing.node].kind == LAYOUT_UNION);
+    }
+    count = there;
     for (uint32_t i = 0; i < count; i++) {
         CHECK(by->found[i].index < by->layout.leaf_count);
         CHECK(i == 0 || by->found[i].index > by->found[i - 1].index);

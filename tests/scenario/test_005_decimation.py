@@ -58,6 +58,10 @@ def extreme(values, high):
     return int(max(values) if high else min(values))
 
 
+class Unknown(Exception):
+    """Not of numbers alone, or one of its numbers was never there."""
+
+
 class Reference:
     def __init__(self, schema, algorithm, time=None, sequence=None):
         self.schema, self.algorithm = schema, algorithm
@@ -75,8 +79,6 @@ class Reference:
                     if self.time and not high:
                         wanted[self.time] = window[0][self.time]
                     out.append((wanted, window))
-            elif self.algorithm == "downsample":
-                out.append((window[-1], window))
             else:
                 out.append((self.merge(None, "", window, window[-1], (), (), False), window))
         return out
@@ -93,16 +95,75 @@ class Reference:
                                               enclosing + (name,), high)
                     for field in part["fields"]}
         if kind == "union":  # over the datums that have the branch of the last one
+            if self.schema.resolve(part[last.index], space)[0] == "null":
+                try:
+                    return self.fill(part, space, present, path, enclosing, high)
+                except Unknown:
+                    return last
             same = [value.value for value in present if value.index == last.index]
             return Branch(last.index, self.merge(part[last.index], space, same, last.value, path,
                                                  enclosing, high))
-        if kind not in NUMBERS or "logicalType" in part or ".".join(path) in self.kept:
-            return last
+        return self.number(kind, part, present, path, high) if kind in NUMBERS else last
+
+    def number(self, kind, part, present, path, high):
+        if self.algorithm == "downsample" or "logicalType" in part or ".".join(path) in self.kept:
+            return present[-1]
         if self.algorithm == "min-max":
             return extreme(present, high)
         if kind in ("int", "long"):
             return of_integers(self.algorithm, present, kind)
         return of_reals(self.algorithm, present, kind)
+
+    def fill(self, part, space, present, path, enclosing, high):
+        """A value made of what the window has, where its last datum has none."""
+        kind, part, space = self.schema.resolve(part, space)
+        if kind == "null":
+            return None
+        if kind in NUMBERS and present:
+            return self.number(kind, part, present, path, high)
+        if kind == "union":  # the branch that was there last
+            numbered = [value for value in present
+                        if self.has_number(part[value.index], space, enclosing, value.value)]
+            if numbered:
+                index = numbered[-1].index
+                same = [value.value for value in present if value.index == index]
+                return Branch(index, self.fill(part[index], space, same, path, enclosing, high))
+            kinds = [self.schema.resolve(branch, space)[0] for branch in part]
+            if "null" in kinds and all(kind == "null" or self.may_have_number(branch, space,
+                                                                              enclosing)
+                                       for kind, branch in zip(kinds, part)):
+                return Branch(kinds.index("null"), None)
+        if kind == "record":
+            name = self.schema.full_name(part, space)[0]
+            if name not in enclosing:
+                return {field["name"]: self.fill(field["type"], space,
+                                                 [value[field["name"]] for value in present],
+                                                 path + (field["name"],), enclosing + (name,),
+                                                 high)
+                        for field in part["fields"]}
+        raise Unknown
+
+    def has_number(self, part, space, enclosing, value):
+        kind, part, space = self.schema.resolve(part, space)
+        if kind == "union":
+            return self.has_number(part[value.index], space, enclosing, value.value)
+        if kind == "record":
+            name = self.schema.full_name(part, space)[0]
+            return name not in enclosing and any(
+                self.has_number(field["type"], space, enclosing + (name,), value[field["name"]])
+                for field in part["fields"])
+        return kind in NUMBERS
+
+    def may_have_number(self, part, space, enclosing):
+        kind, part, space = self.schema.resolve(part, space)
+        if kind == "union":
+            return any(self.may_have_number(branch, space, enclosing) for branch in part)
+        if kind == "record":
+            name = self.schema.full_name(part, space)[0]
+            return name not in enclosing and any(
+                self.may_have_number(field["type"], space, enclosing + (name,))
+                for field in part["fields"])
+        return kind in NUMBERS
 
 
 def is_root(got, values, kind):

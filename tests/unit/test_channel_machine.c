@@ -171,12 +171,9 @@ static void test_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hand_over),
-        cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_blocked),
-        cmocka_unit_test(test_change_of_the_change),
-        cmocka_unit_test(test_remove),
-        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_hand_over), cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_blocked),   cmocka_unit_test(test_change_of_the_change),
+        cmocka_unit_test(test_remove),    cmocka_unit_test(test_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

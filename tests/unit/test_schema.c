@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Schemas: what is accepted, what is refused and where, and what they compile to. Expected numbers
  * were worked out by hand from the Avro 1.11 specification. Relies on cmocka. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -111,6 +112,26 @@ static void test_accepts(void **state)
     }
 }
 
+/* As what goes into recordings. `warnings` gets them all, one a line; NULL and the first error. */
+static struct schema_file *read_strictly(const char *text, char error[512], char warnings[2000])
+{
+    struct schema_findings findings = {0};
+    struct schema_file *file =
+        schema_read((struct span){(const uint8_t *)text, strlen(text)}, &findings);
+    error[0] = warnings[0] = '\0';
+    for (size_t i = 0; i < findings.count; i++) {
+        const struct schema_finding *one = &findings.list[i];
+        size_t used = strlen(warnings);
+        if (one->warning)
+            snprintf(warnings + used, 2000 - used, "%s: %s\n", one->path, one->message);
+        else if (error[0] == '\0')
+            snprintf(error, 512, "line %lu, column %lu: %s%s%s", (unsigned long)one->line,
+                     (unsigned long)one->column, one->path, one->path[0] ? ": " : "", one->message);
+    }
+    schema_findings_free(&findings);
+    return file;
+}
+
 static void test_refuses_with_the_place(void **state)
 {
     static const struct {
@@ -140,8 +161,6 @@ static void test_refuses_with_the_place(void **state)
         {"{\"type\":\"record\",\"fields\":[]}", "needs \"name\""},
         {"{\"type\":\"record\",\"name\":\"1A\",\"fields\":[]}", "name: bad name \"1A\""},
         {"{\"type\":\"record\",\"name\":\"A.\",\"fields\":[]}", "name: bad name \"A.\""},
-        {"{\"type\":\"record\",\"name\":\"A\",\"namespace\":\"a..b\",\"fields\":[]}",
-         "namespace: bad namespace"},
         {"{\"type\":\"record\",\"name\":\"A\",\"aliases\":\"B\",\"fields\":[]}", "\"aliases\""},
         {"{\"type\":\"record\",\"name\":\"int\",\"fields\":[]}", "that of a primitive type"},
         {RECORD(FIELD("a", "{\"type\":\"fixed\",\"name\":\"R\",\"size\":1}")),
@@ -168,14 +187,106 @@ static void test_refuses_with_the_place(void **state)
         {RECORD(FIELD("z", "\"int\"") "," FIELD(
              "b", "{\"type\":\"record\",\"name\":\"B\",\"fields\":[" FIELD("a", "\"R\"") "]}")),
          "record \"R\" contains itself by b.a "},
+        {"{\"type\":{\"type\":\"string\"}}",
+         "column 9: type: a type inside a type: write it without"},
+        {"{\"type\":[\"null\",\"double\"]}",
+         "column 9: type: a type inside a type: write it without"},
+        {RECORD(FIELD("a", "{\"type\":{\"type\":\"map\",\"values\":\"int\"}}")),
+         "fields[0].type.type: a type inside a type"},
+        {"{\"protocol\":\"P\",\"types\":[]}", "column 1: a protocol (.avpr), not a schema"},
+        {"\xff\xfe{", "column 1: the text is UTF-16"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-        struct compiled compiled;
-        if (compile(&compiled, cases[i].text, NULL, NULL) == 0)
+        char error[512], warnings[2000];
+        if (read_strictly(cases[i].text, error, warnings) != NULL)
             fail_msg("accepted: %s", cases[i].text);
-        if (strstr(compiled.error, cases[i].error) == NULL)
-            fail_msg("%s\n  says: %s\n  not:  %s", cases[i].text, compiled.error, cases[i].error);
+        if (strstr(error, cases[i].error) == NULL)
+            fail_msg("%s\n  says: %s\n  not:  %s", cases[i].text, error, cases[i].error);
+    }
+}
+
+/* What some readers of recordings would not open. */
+static void test_warns_of_readers(void **state)
+{
+    static const struct {
+        const char *text, *warning;
+    } cases[] = {
+        {RECORD(FIELD("a", "{\"type\":\"fixed\",\"name\":\"F\",\"size\":1}") "," FIELD(
+             "b", "{\"type\":\"F\"}")),
+         "fields[1].type.type: the name of a type stands alone, not in {\"type\": ...}: fastavro, "
+         "avsc, polars and Avro for Python do not open files with it\n"},
+        {RECORD("{\"name\":\"a\",\"type\":\"float\",\"default\":\"-Infinity\"}"),
+         "fields[0].default: the default of a float is \"-Infinity\": avsc, hamba, goavro and "
+         "polars do not open files with it\n"},
+        {RECORD("{\"name\":\"a\",\"type\":[\"double\",\"null\"],\"default\":\"NaN\"}"),
+         "fields[0].default: the default of a double is \"NaN\": avsc, hamba, goavro and polars do "
+         "not open files with it\n"},
+        {RECORD("{\"name\":\"a\",\"type\":[\"double\",\"null\"],\"default\":null}"),
+         "fields[0].default: the default of a union is of its first type, here double; Java 1.11 "
+         "refuses the schema, and avsc, hamba and goavro do not open files with it: to have null "
+         "as the default, put it first\n"},
+        {"{\"type\":\"record\",\"name\":\"A\",\"namespace\":\"my-db.t\",\"fields\":[]}",
+         "namespace: \"my-db\" in a namespace: letters, digits and _, not starting with a digit; "
+         "avsc, hamba, goavro and Avro for Python do not open files with it\n"},
+        {"{\"type\":\"record\",\"name\":\"O$.A\",\"fields\":[]}",
+         "name: \"O$\" in a namespace: letters, digits and _, not starting with a digit; avsc, "
+         "hamba, goavro and Avro for Python do not open files with it\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char error[512], warnings[2000];
+        struct schema_file *file = read_strictly(cases[i].text, error, warnings);
+        if (file == NULL)
+            fail_msg("%s\n  refused: %s", cases[i].text, error);
+        assert_string_equal(warnings, cases[i].warning);
+        schema_free(file);
+    }
+}
+
+/* What stands in headers of files that Java, fastavro or hamba read. */
+static void test_files_hold(void **state)
+{
+#define NAMED(name, more)                                                                          \
+    "{\"type\":\"record\",\"name\":\"" name "\"" more ",\"fields\":[" FIELD("x", "\"double\"") "]" \
+                                                                                               "}"
+    static const char *const texts[] = {
+        NAMED("Gr\xc3\xb6\xc3\x9f"
+              "e",
+              ""),
+        NAMED("my type", ""),
+        NAMED("", ""),
+        NAMED("int", ""),
+        NAMED("n.long", ""),
+        NAMED("1$-\\\"", ""),
+        NAMED("A", ",\"namespace\":\"org.apache.avro.mapred.TestReflectJob$\""),
+        NAMED("A", ",\"namespace\":\"..\""),
+        NAMED("A", ",\"namespace\":7,\"doc\":7,\"aliases\":\"b c\""),
+        NAMED("A", ",\"doc\":\"1\",\"doc\":\"2\",\"k\\u0000\":1"),
+        NAMED("A", ",\"doc\":\"\\ud83d \\uDe00 \\ud83d\\ude00 \xb0"
+                   "C \xed\xa0\x80\",\"n\":[1e400,"
+                   "-1E+999,99999999999999999999,NaN,-Infinity,Infinity,-0.0,true,12e3]"),
+        "/* c \"*/" NAMED("A", "// \n") "//",
+        RECORD(FIELD("Engine speed (rpm)", "\"int\"") "," FIELD("a.b", "\"int\"") "," FIELD(
+            "", "\"int\"") "," FIELD("", "\"int\"")),
+        RECORD(FIELD("a", "[\"int\",\"int\",[\"null\",[\"int\"]],{\"type\":\"array\",\"items\":[]},"
+                          "{\"type\":\"array\",\"items\":\"int\"}]")),
+        RECORD(FIELD(
+            "a", "{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[\"N/"
+                 "A\",\"1\",\"1\"]}") "," FIELD("b", "{\"type\":\"enum\",\"name\":\"E\","
+                                                     "\"symbols\":[]}") "," FIELD("c", "\"E\"")),
+        RECORD("{\"name\":\"a\",\"type\":{\"type\":{\"type\":[\"null\",\"R\"]}},\"order\":"
+               "\"desc\","
+               "\"default\":{}}"),
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+        struct compiled compiled;
+        uint64_t least, most;
+        compile_well(&compiled, texts[i]);
+        assert_memory_equal(schema_text(compiled.file).at, texts[i], strlen(texts[i]));
+        assert_int_equal(schema_datum_bytes(compiled.file, &least, &most), 0);
+        assert_true(least <= most);
         release(&compiled);
     }
 }
@@ -206,6 +317,12 @@ static void refuses(char *text, const char *error)
         fail_msg("says: %s\n  not:  %s", compiled.error, error);
     release(&compiled);
     free(text);
+}
+
+/* The link from field or branch `i` of the type at `node`. */
+static uint32_t link_at(const struct layout *layout, uint32_t node, uint32_t i)
+{
+    return layout->links[layout->nodes[node & ~LAYOUT_LINK_UNNUMBERED].first + i];
 }
 
 static void test_bounds(void **state)
@@ -241,14 +358,81 @@ static void test_bounds(void **state)
                 "{\"name\":\"a\",\"type\":\"R%d\"},{\"name\":\"b\",\"type\":\"R%d\"}]}}",
                 i, i, i - 1, i - 1);
         snprintf(at, 10, "]}");
-        refuses(text, numbers ? "more than 65536 numbers" : "more than 1048576 fields");
+        if (!numbers) {
+            refuses(text, "record \"A\" has more than 1048576 fields without a byte");
+            continue;
+        }
+        /* R0 to R15 have 65,535 numbers together; those of the others have no number. */
+        struct compiled compiled;
+        compile_well(&compiled, text);
+        assert_int_equal(compiled.layout.leaf_count, 65535);
+        assert_false(link_at(&compiled.layout, compiled.layout.root, 15) & LAYOUT_LINK_UNNUMBERED);
+        for (uint32_t i = 16; i <= 40; i++)
+            assert_true(link_at(&compiled.layout, compiled.layout.root, i) &
+                        LAYOUT_LINK_UNNUMBERED);
+        struct schema_use use = {.averages = true};
+        struct schema_refusal refusal;
+        uint8_t *image;
+        size_t bytes;
+        assert_int_equal(schema_compile_for(compiled.file, &use, &image, &bytes, &refusal),
+                         -EINVAL);
+        assert_int_equal(refusal.of, SCHEMA_OF_AVERAGES);
+        assert_non_null(strstr(refusal.message, "record \"A\" has more than 65536 numbers"));
+        release(&compiled);
+        free(text);
     }
 }
 
-/* The link from field or branch `i` of the type at `node`. */
-static uint32_t link_at(const struct layout *layout, uint32_t node, uint32_t i)
+static void test_keep(void **state)
 {
-    return layout->links[layout->nodes[node & ~LAYOUT_LINK_REENTRY].first + i];
+    static const char schema[] =
+        RECORD(FIELD("flags", "\"int\"") "," FIELD("speed", "\"double\"") "," FIELD(
+            "nav",
+            "[\"null\",{\"type\":\"record\",\"name\":\"N\",\"fields\":[" FIELD(
+                "heading",
+                "\"float\"") "," FIELD("turn",
+                                       "\"float\"") "]}]") "," FIELD("v", "[\"int\",\"double\"]"));
+    static const struct {
+        const char *keep[3];
+        uint32_t bits;     /* by leaf: flags, speed, nav.heading, nav.turn, v:int, v:double */
+        const char *error; /* NULL: none */
+    } cases[] = {
+        {{NULL}, 0, NULL},
+        {{"flags", "nav.heading"}, 1 | 4, NULL},
+        {{"nav"}, 4 | 8, NULL},
+        {{"v"}, 16 | 32, NULL},
+        {{"v:int", "speed"}, 2 | 16, NULL},
+        {{"flags", "nav.headign"}, 0, "no number \"nav.headign\"; did you mean \"nav.heading\"?"},
+        {{"nva"}, 0, "no number \"nva\"; did you mean \"nav\"?"},
+        {{"xyz"}, 0, "no number \"xyz\" ("},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct compiled compiled;
+        struct schema_use use = {.keep = cases[i].keep};
+        struct schema_refusal refusal;
+        uint8_t *image;
+        size_t bytes;
+        while (use.keep_count < 3 && cases[i].keep[use.keep_count] != NULL)
+            use.keep_count++;
+        compile_well(&compiled, schema);
+        int status = schema_compile_for(compiled.file, &use, &image, &bytes, &refusal);
+        assert_int_equal(status, cases[i].error == NULL ? 0 : -EINVAL);
+        if (status == 0) {
+            struct layout layout;
+            assert_int_equal(layout_load(&layout, (struct span){image, bytes}), 0);
+            assert_int_equal(layout.leaf_count, 6);
+            for (uint32_t leaf = 0; leaf < 6; leaf++)
+                assert_int_equal(layout_is_kept(&layout, leaf), cases[i].bits >> leaf & 1);
+            free(image);
+        } else {
+            assert_int_equal(refusal.of, SCHEMA_OF_KEEP);
+            assert_int_equal(refusal.index, use.keep_count - 1);
+            if (strstr(refusal.message, cases[i].error) == NULL)
+                fail_msg("%s\n  not: %s", refusal.message, cases[i].error);
+        }
+        release(&compiled);
+    }
 }
 
 static void test_mutual_recursion(void **state)
@@ -264,10 +448,10 @@ static void test_mutual_recursion(void **state)
         "{\"name\":\"again\",\"type\":\"B\"},{\"name\":\"x\",\"type\":\"int\"}]}");
     const struct layout *layout = &compiled.layout;
     uint32_t b = link_at(layout, layout->root, 0);
-    assert_false(b & LAYOUT_LINK_REENTRY);
+    assert_false(b & LAYOUT_LINK_UNNUMBERED);
     assert_int_equal(link_at(layout, layout->root, 1), b); /* a named type is one node */
     uint32_t back = link_at(layout, link_at(layout, b, 0), 1);
-    assert_int_equal(back, layout->root | LAYOUT_LINK_REENTRY);
+    assert_int_equal(back, layout->root | LAYOUT_LINK_UNNUMBERED);
     assert_int_equal(layout->leaf_count, 3); /* b.y, again.y, x */
     /* b: null a (0), y; again: the same; x: and back into A once. */
     static const uint8_t null_datum[] = {0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 2, 2, 2, 2, 2, 2, 2, 2, 6};
@@ -378,8 +562,7 @@ static void test_plain_values(void **state)
                  cases[i].logical);
         compile_well(&compiled, text);
         assert_string_equal(schema_root(compiled.file)->logical, cases[i].logical);
-        assert_int_equal(compiled.layout.nodes[compiled.layout.root].flags,
-                         cases[i].plain ? LAYOUT_NODE_PLAIN_VALUE : 0);
+        assert_int_equal(layout_is_kept(&compiled.layout, 0), cases[i].plain);
         release(&compiled);
     }
 }
@@ -408,8 +591,13 @@ static void test_compare(void **state)
     } cases[] = {
         {"\"int\"", "{\"type\":\"int\"}", NULL},
         {"\"int\"", "\"long\"", "int, not long"},
-        {"\"long\"", "{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}",
-         "logicalType none, not timestamp-millis"},
+        /* One that was written to the schema later, or that says nothing, is none. */
+        {"\"long\"", "{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}", NULL},
+        {"{\"type\":\"long\",\"logicalType\":\"foo\"}",
+         "{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}", NULL},
+        {"{\"type\":\"long\",\"logicalType\":\"timestamp-micros\"}",
+         "{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}",
+         "logicalType timestamp-micros, not timestamp-millis"},
         {RECORD(FIELD("a", "[\"null\",\"R\"]")),
          "{\"type\":\"record\",\"name\":\"ns.Other\",\"doc\":\"x\",\"fields\":[" FIELD(
              "a", "[\"null\",\"Other\"]") "]}",
@@ -444,15 +632,12 @@ static void test_compare(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepts),
-        cmocka_unit_test(test_refuses_with_the_place),
-        cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_mutual_recursion),
-        cmocka_unit_test(test_time_and_sequence),
-        cmocka_unit_test(test_visit_leaves),
-        cmocka_unit_test(test_plain_values),
-        cmocka_unit_test(test_damaged_image),
-        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_accepts),          cmocka_unit_test(test_refuses_with_the_place),
+        cmocka_unit_test(test_warns_of_readers), cmocka_unit_test(test_files_hold),
+        cmocka_unit_test(test_bounds),           cmocka_unit_test(test_keep),
+        cmocka_unit_test(test_mutual_recursion), cmocka_unit_test(test_time_and_sequence),
+        cmocka_unit_test(test_visit_leaves),     cmocka_unit_test(test_plain_values),
+        cmocka_unit_test(test_damaged_image),    cmocka_unit_test(test_compare),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
