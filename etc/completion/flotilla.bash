@@ -103,7 +103,7 @@ _flotilla_relay()
     shopt -s extglob
     case $before in
     --layout) _flotilla_files '*.layout' "$current" ;;
-    --directory) _flotilla_files '' "$current" ;;
+    --directory | --mounted) _flotilla_files '' "$current" ;;
     --interface) _flotilla_words "$(cd /sys/class/net 2>/dev/null && echo *)" "$current" ;;
     --algorithm) _flotilla_words 'downsample average min-max rms' "$current" ;;
     --encoding) _flotilla_words 'datum single-object confluent opaque' "$current" ;;

@@ -72,6 +72,8 @@ const struct setting settings_table[SETTING_COUNT] = {
                         "the compiled schema, made by `flotilla schema -o`"},
     [SETTING_DIRECTORY] = {"directory", FLAG(directory), PATH,
                            "folder of the recordings; without it nothing is recorded"},
+    [SETTING_MOUNTED] = {"mounted", FLAG(mounted), PATH,
+                         "record only while this is mounted; true: the directory, or one above"},
     [SETTING_LISTEN] = {"listen",
                         FLAG(listen),
                         {.kind = VALUE_ADDRESS},

@@ -27,6 +27,7 @@ struct channel_settings {
     char name[CHANNEL_NAME_BYTES_MAX + 1];
     char layout[CHANNEL_PATH_BYTES_MAX];    /* the compiled schema's file */
     char directory[CHANNEL_PATH_BYTES_MAX]; /* the channel's own folder; "" records nothing */
+    char mounted[CHANNEL_PATH_BYTES_MAX];   /* what must be, see channel/mounted.h; "": nothing */
     struct address listen;
     /* As they were said; what holds for an address is told by settings_listen_interface and
      * settings_send_interface. "": not said. */
@@ -64,6 +65,7 @@ enum setting_id {
     SETTING_NAME,
     SETTING_LAYOUT,
     SETTING_DIRECTORY,
+    SETTING_MOUNTED,
     SETTING_LISTEN,
     SETTING_INTERFACE,
     SETTING_LISTEN_INTERFACE,

@@ -8,6 +8,7 @@
 
 #include "avro/layout.h"
 #include "base/check.h"
+#include "channel/mounted.h"
 #include "cli/options.h"
 #include "cli/subject.h"
 #include "cli/verb.h"
@@ -104,9 +105,14 @@ static void print_table(const struct config *config)
         }
         printf("%lu ms\n", budget_ms(&config->channels[i].settings));
     }
-    printf("\n%s: %lu channel%s. Recordings: %s. State: %s.\n", config->file,
+    char found[CHANNEL_PATH_BYTES_MAX], mounted[CHANNEL_PATH_BYTES_MAX + 40] = "";
+    if (!mounted_is(config->mounted, config->directory, found))
+        mounted_explain(config->mounted, config->directory, mounted, sizeof mounted);
+    else if (config->mounted[0] != '\0')
+        snprintf(mounted, sizeof mounted, "%s is mounted", found);
+    printf("\n%s: %lu channel%s. Recordings: %s%s%s. State: %s.\n", config->file,
            (unsigned long)config->channel_count, config->channel_count == 1 ? "" : "s",
-           config->directory, config->runtime);
+           config->directory, mounted[0] != '\0' ? "; " : "", mounted, config->runtime);
     printf(
         "BUDGET is how long the receive queue holds 100 Mbit/s in datagrams of 1,400 bytes while a "
         "relay is replaced.\n");
@@ -121,9 +127,12 @@ static json_t *address_json(const struct address *address)
 static int print_json(const struct config *config)
 {
     json_t *channels = json_array();
-    json_t *all = json_pack("{s:o, s:o, s:o, s:o}", "file", json_of_text(config->file), "runtime",
-                            json_of_text(config->runtime), "directory",
-                            json_of_text(config->directory), "channels", channels);
+    json_t *all = json_pack("{s:o, s:o, s:o, s:o, s:o}", "file", json_of_text(config->file),
+                            "runtime", json_of_text(config->runtime), "directory",
+                            json_of_text(config->directory), "mounted",
+                            config->mounted[0] != '\0' ? json_of_text(config->mounted)
+                                                       : json_null(),
+                            "channels", channels);
     for (uint32_t i = 0; i < config->channel_count; i++) {
         const struct config_channel *channel = &config->channels[i];
         const struct channel_settings *settings = &channel->settings;

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/units.h"
+#include "channel/mounted.h"
 #include "channel/recording_name.h"
 #include "cli/options.h"
 #include "cli/subject.h"
@@ -492,6 +493,24 @@ static void examine_room(struct doctor *doctor, int folder, const char *path)
     }
 }
 
+/* False where nothing is recorded for now: what is at the path is not what is meant. */
+static bool examine_mount(struct doctor *doctor)
+{
+    const struct config *config = doctor->config;
+    char found[CHANNEL_PATH_BYTES_MAX], text[CHANNEL_PATH_BYTES_MAX + 40], fix[FOLDER_FIX_BYTES];
+    if (config->mounted[0] == '\0')
+        return true;
+    if (mounted_is(config->mounted, config->directory, found)) {
+        doctor_find(doctor, DOCTOR_OK, "mounted", NULL, "%s is", found);
+        return true;
+    }
+    snprintf(fix, sizeof fix, "mount %s",
+             strcmp(config->mounted, MOUNTED_ANY) == 0 ? config->directory : config->mounted);
+    doctor_find(doctor, DOCTOR_PROBLEM, "mounted", fix, "%s: nothing is recorded until it is",
+                mounted_explain(config->mounted, config->directory, text, sizeof text));
+    return false;
+}
+
 static void examine_storage(struct doctor *doctor)
 {
     char path[CHANNEL_PATH_BYTES_MAX], fix[FOLDER_FIX_BYTES];
@@ -501,6 +520,8 @@ static void examine_storage(struct doctor *doctor)
     if (!records)
         return;
     doctor_examine(doctor, "storage", doctor->config->directory);
+    if (!examine_mount(doctor))
+        return;
     find_existing(doctor->config->directory, path);
     /* It is there, so nothing is made. */
     int folder = folder_open(path);

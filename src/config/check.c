@@ -12,6 +12,7 @@
 #include "avro/envelope.h"
 #include "base/check.h"
 #include "base/units.h"
+#include "channel/mounted.h"
 #include "channel/staging.h"
 #include "os/cgroup.h"
 #include "os/file.h"
@@ -21,6 +22,35 @@
 /* Of a relay besides its shared memory: program, stacks, header image, page tables, and the page
  * cache that it writes through where there is no direct I/O. */
 #define RELAY_BYTES (8ull << 20)
+
+/* Whether `path` is `folder`, or leads through it, as both are written. */
+static bool is_below(const char *path, const char *folder)
+{
+    size_t bytes = strlen(folder);
+    while (bytes > 1 && folder[bytes - 1] == '/')
+        bytes--;
+    return strncmp(path, folder, bytes) == 0 &&
+           (path[bytes] == '\0' || path[bytes] == '/' || folder[bytes - 1] == '/');
+}
+
+/* true, or a path from the folder of the file it stands in. */
+static void check_mounted(struct loader *loader)
+{
+    struct config *config = loader->config;
+    const struct config_node *said = loader->said[ID_STORAGE_MOUNTED];
+    char given[CHANNEL_PATH_BYTES_MAX];
+    memcpy(given, config->mounted, sizeof given);
+    if (strcmp(given, "false") == 0)
+        config->mounted[0] = '\0';
+    if (given[0] == '\0' || strcmp(given, "false") == 0 || strcmp(given, MOUNTED_ANY) == 0)
+        return;
+    if (path_join(said->place.file->folder, given, config->mounted, sizeof config->mounted) < 0)
+        config_error(&loader->faults, said->place, "mounted: the path is too long");
+    else if (!is_below(config->directory, config->mounted))
+        config_error(&loader->faults, said->place,
+                     "mounted: %s is not above the directory of the recordings, %s",
+                     config->mounted, config->directory);
+}
 
 void check_fleet(struct loader *loader)
 {
@@ -35,6 +65,7 @@ void check_fleet(struct loader *loader)
         path_join(whole_file.file->folder, "recordings", config->directory,
                   sizeof config->directory) < 0)
         config_error(&loader->faults, whole_file, "storage.directory: the path is too long");
+    check_mounted(loader);
 }
 
 static void resolve_channel(struct loader *loader, struct draft *draft)
@@ -51,6 +82,9 @@ static void resolve_channel(struct loader *loader, struct draft *draft)
     if (layout >= (int)sizeof settings->layout || directory >= (int)sizeof settings->directory)
         config_error(&loader->faults, draft->node->key->place,
                      "the paths of this channel's files are too long");
+    settings->mounted[0] = '\0';
+    if (draft->values.record)
+        memcpy(settings->mounted, config->mounted, sizeof settings->mounted);
     settings->direct_io = config->direct_io;
     settings->sync_ms = config->sync_ms;
     settings->rotate_bytes = config->rotate_bytes;

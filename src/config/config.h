@@ -37,6 +37,7 @@ struct config {
     char file[CHANNEL_PATH_BYTES_MAX];      /* fleet.yaml as found */
     char runtime[CHANNEL_PATH_BYTES_MAX];   /* resolved */
     char directory[CHANNEL_PATH_BYTES_MAX]; /* of recordings, resolved */
+    char mounted[CHANNEL_PATH_BYTES_MAX];   /* see channel/mounted.h */
     enum direct_mode direct_io; /* this and the next three are in every channel's settings */
     uint64_t sync_ms;
     uint64_t rotate_bytes, rotate_age_ms; /* 0: never */

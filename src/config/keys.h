@@ -37,6 +37,7 @@ enum config_key_id {
     ID_KEEP,
     ID_RUNTIME,
     ID_STORAGE_DIRECTORY,
+    ID_STORAGE_MOUNTED,
     ID_CHANNELS,
     ID_INCLUDE,
     ID_LIMITS,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What status shows of a channel, from its memory alone. */
+#include "channel/mounted.h"
 #include "manager/fleet_parts.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,15 +48,19 @@ static void explain_state(const struct channel *channel, struct channel_view *vi
 {
     const struct channel_machine *machine = &channel->machine;
     const size_t bytes = sizeof view->reason;
-    char rejects[160];
+    char rejects[160], why[CHANNEL_PATH_BYTES_MAX + 40];
     bool at_work = child_alive(&machine->child) && !channel_machine_ends(machine);
     if (at_work && signs->quiet_ms >= CHILD_QUIET_MS && signs->alive_ms >= CHILD_QUIET_MS &&
         process_suspended(view->pid)) {
         snprintf(view->reason, bytes, "relay %ld is suspended (SIGSTOP or a debugger)%s%s",
                  view->pid, machine->blocked ? "; " : "", machine->blocked ? channel->blocked : "");
     } else if (strcmp(view->state, "not_recording") == 0) {
-        snprintf(view->reason, bytes, "cannot record in %.160s: %s; %llu datums wait in the buffer",
-                 channel->config.settings.directory, strerror(view->counters.write_errno),
+        const struct channel_settings *settings = &channel->config.settings;
+        snprintf(view->reason, bytes,
+                 "cannot record in %.100s: %.100s; %llu datums wait in the buffer",
+                 settings->directory,
+                 mounted_error_text(view->counters.write_errno, settings->mounted,
+                                    settings->directory, why, sizeof why),
                  (unsigned long long)view->counters.unsynced_datums);
     } else if (strcmp(view->state, "schema_mismatch") == 0) {
         write_rejects(channel, &view->counters, rejects, sizeof rejects);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/units.h"
+#include "channel/mounted.h"
 #include "channel/recording_name.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -127,7 +128,7 @@ int retention_choose(struct retention_file *files, size_t file_count, uint32_t c
 
 struct policy {
     struct retention_limits limits;
-    char directory[CHANNEL_PATH_BYTES_MAX];
+    char directory[CHANNEL_PATH_BYTES_MAX], mounted[CHANNEL_PATH_BYTES_MAX];
     uint32_t channel_count;
     char (*channels)[CHANNEL_NAME_BYTES_MAX + 1]; /* as configured */
 };
@@ -299,6 +300,10 @@ static void look_through(struct retention *retention)
     struct survey survey = {.retention = retention, .folder = folder_open(policy->directory)};
     if (survey.folder < 0)
         return;
+    if (!mounted_is(policy->mounted, policy->directory, NULL)) {
+        descriptor_close(survey.folder); /* whatever is there is not what is to be made room in */
+        return;
+    }
     uint64_t free_bytes = 0, total_bytes = 0;
     int error = prepare_survey(&survey);
     if (error == 0)
@@ -367,6 +372,7 @@ int retention_set(struct retention *retention, const struct config *config)
                                                .bytes = config->retain_bytes,
                                                .free_percent = config->retain_free_percent};
     snprintf(policy->directory, sizeof policy->directory, "%s", config->directory);
+    snprintf(policy->mounted, sizeof policy->mounted, "%s", config->mounted);
     policy->channel_count = config->channel_count;
     policy->channels =
         calloc(config->channel_count ? config->channel_count : 1, sizeof *policy->channels);

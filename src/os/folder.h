@@ -14,6 +14,13 @@ descriptor_t folder_open(const char *path);
 /* A number that tells this folder from every other one, also from one under the same path on a file
  * system that has taken the place of this one's; 0 where it cannot be told. */
 uint64_t folder_identity(descriptor_t folder);
+/* Which of the folders that are there at one time one is. */
+struct folder_place {
+    uint64_t device, inode;
+};
+/* Of an open folder, and of the one that a path leads to. 0 or a negative errno. */
+int folder_place(descriptor_t folder, struct folder_place *place);
+int folder_place_at(const char *path, struct folder_place *place);
 /* Whether folder_open may work on a folder that could not be opened, or has gone: 0, or the
  * negative errno that stands against it. Opens and makes nothing: for one that cannot any more. */
 int folder_possible(const char *path);

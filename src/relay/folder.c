@@ -8,14 +8,16 @@
 #include <string.h>
 
 #include "avro/block.h"
+#include "base/check.h"
 #include "base/log.h"
+#include "channel/mounted.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/storage.h"
 
 #define LOCK_NAME       ".lock"
 #define PROBE_NAME      ".probe"
-#define LOOK_NS         NS_PER_S
+#define LOOK_NS         (NS_PER_S / 2) /* what has changed is noticed within a second */
 #define LOOK_REFUSED_NS (10 * NS_PER_S)
 
 /* A file system of which not even this much can be one file is none to record on. */
@@ -86,10 +88,43 @@ static int examine(struct channel_folder *folder, struct staging *staging)
     return 0;
 }
 
+static bool is_mounted(const struct channel_settings *settings)
+{
+    return mounted_is(settings->mounted, settings->directory, NULL);
+}
+
+/* As far as can be told. */
+static bool is_at_path(const struct channel_folder *folder)
+{
+    struct folder_place place;
+    int status = folder_place_at(folder->settings->directory, &place);
+    if (status < 0)
+        return status != -ENOENT && status != -ENOTDIR;
+    return place.device == folder->place.device && place.inode == folder->place.inode;
+}
+
+/* Opens what is at the path by now: something may be mounted there in between. */
+static int open_path(struct channel_folder *folder)
+{
+    const struct channel_settings *settings = folder->settings;
+    enum { TRIES = 3 };
+    for (int i = 0; i < TRIES && !folder->followed; i++) {
+        descriptor_close(folder->descriptor);
+        if (!is_mounted(settings)) /* before a folder is made there */
+            return folder->descriptor = -MOUNTED_ERROR;
+        folder->descriptor = folder_open(settings->directory);
+        if (folder->descriptor < 0)
+            return folder->descriptor;
+        folder->followed = folder_place(folder->descriptor, &folder->place) == 0 &&
+                           is_at_path(folder);
+    }
+    return is_mounted(settings) ? 0 : -MOUNTED_ERROR;
+}
+
 /* Opens and locks the folder and decides how to write there. */
 static int open_folder(struct channel_folder *folder, struct staging *staging)
 {
-    int status = folder->descriptor = folder_open(folder->settings->directory);
+    int status = open_path(folder);
     if (status >= 0)
         status = folder->lock = folder_lock(folder->descriptor, LOCK_NAME); /* until the end */
     if (status >= 0)
@@ -116,6 +151,9 @@ int channel_folder_open(struct channel_folder *folder, const struct channel_sett
     bool refused = status < 0 && folder_possible(settings->directory) == 0;
     folder->status = status;
     folder->look_from_ns = clock_monotonic_ns() + (refused ? LOOK_REFUSED_NS : LOOK_NS);
+    folder->renew_from_ns = clock_monotonic_ns() + LOOK_REFUSED_NS;
+    if (status == 0 && !folder->followed)
+        folder->look_from_ns = UINT64_MAX;
     if (status == -EWOULDBLOCK) {
         snprintf(why, why_bytes, "another relay records in %s", settings->directory);
         return status;
@@ -127,7 +165,7 @@ int channel_folder_open(struct channel_folder *folder, const struct channel_sett
                  settings->directory);
         return status;
     }
-    if (status < 0)
+    if (status < 0 && status != -MOUNTED_ERROR) /* which the writing thread tells */
         log_line("cannot use the folder %s: %s; relaying without recording until it can be",
                  settings->directory, strerror(-status));
     return 0;
@@ -140,12 +178,20 @@ void channel_folder_close(struct channel_folder *folder)
     folder->lock = folder->descriptor = -1;
 }
 
+/* Whether the next relay can open what is at the path: 0, or why not. */
+static int look_at_path(const struct channel_settings *settings)
+{
+    return is_mounted(settings) ? folder_possible(settings->directory) : -MOUNTED_ERROR;
+}
+
 int channel_folder_look(struct channel_folder *folder)
 {
     const char *directory = folder->settings->directory;
-    if (clock_monotonic_ns() < folder->look_from_ns)
+    uint64_t now_ns = clock_monotonic_ns();
+    if (now_ns < folder->look_from_ns)
         return folder->status;
-    int status = folder_possible(directory);
+    folder->look_from_ns = now_ns + LOOK_NS;
+    int status = look_at_path(folder->settings);
     if (status < 0) {
         folder->status = status;
     } else if (folder->outlived) {
@@ -156,4 +202,41 @@ int channel_folder_look(struct channel_folder *folder)
         folder->look_from_ns = UINT64_MAX;
     }
     return folder->status;
+}
+
+void channel_folder_fails(struct channel_folder *folder, int error)
+{
+    static const int stale[] = {ESTALE, ENOTCONN, ENODEV, ENXIO, EBADF, EINVAL, EOPNOTSUPP};
+    bool may_help = false;
+    for (size_t i = 0; i < ARRAY_COUNT(stale); i++)
+        may_help = may_help || error == stale[i];
+    if (may_help && folder->outlived && folder->descriptor >= 0 &&
+        clock_monotonic_ns() >= folder->renew_from_ns)
+        folder->wants_successor = true;
+}
+
+bool channel_folder_moved(struct channel_folder *folder)
+{
+    const char *directory = folder->settings->directory;
+    uint64_t now_ns = clock_monotonic_ns();
+    if (!folder->followed || now_ns < folder->look_from_ns)
+        return false;
+    folder->look_from_ns = now_ns + LOOK_NS;
+    if (is_at_path(folder))
+        return false;
+    int status = look_at_path(folder->settings);
+    if (status < 0 && status != -MOUNTED_ERROR) {
+        return false; /* there is nothing to go on in */
+    } else if (!folder->outlived && status == 0) {
+        log_line("%s is another folder by now: still recording in the one before; start this relay "
+                 "anew to record there",
+                 directory);
+        folder->look_from_ns = UINT64_MAX;
+        return false;
+    }
+    log_line("%s is another folder by now (mounted, unmounted or moved): leaving the one before",
+             directory);
+    folder->look_from_ns = now_ns; /* the other one is looked at again at once */
+    folder->status = status < 0 ? status : -ENOENT;
+    return true;
 }

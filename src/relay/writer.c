@@ -16,6 +16,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "channel/lanes.h"
+#include "channel/mounted.h"
 #include "os/clock.h"
 #include "os/interrupt.h"
 #include "os/memory.h"
@@ -115,9 +116,12 @@ static void note_error(struct writer *writer, int error)
 {
     const struct writer_state *state = lane_writer(writer->lane);
     if (state->write_errno != (uint32_t)error) {
+        const struct channel_settings *settings = writer->settings;
+        char why[CHANNEL_PATH_BYTES_MAX + 40];
         if (error != 0)
-            log_line("cannot record in %s: %s; trying again every second",
-                     writer->settings->directory, strerror(error));
+            log_line("cannot record in %s: %s; trying again every second", settings->directory,
+                     mounted_error_text(error, settings->mounted, settings->directory, why,
+                                        sizeof(why)));
         else
             log_line("recording again in %s", writer->settings->directory);
         struct writer_state *next = lane_writer_begin(writer->lane);
@@ -126,6 +130,8 @@ static void note_error(struct writer *writer, int error)
     }
     if (error == EINVAL || error == EOPNOTSUPP) /* direct I/O was taken once, but not for good */
         staging_note_direct(writer->lane->staging, 0, 0);
+    if (error != 0)
+        channel_folder_fails(writer->segment->folder, error);
     writer->retry_at_ns = error == 0 ? 0 : clock_monotonic_ns() + RETRY_NS;
 }
 
@@ -628,16 +634,22 @@ void lane_discard_blocks(struct lane *lane)
     abandon_until(lane, lane_receiver(lane)->closed);
 }
 
-/* What could not be written is discarded. */
-static void finish(struct writer *writer)
+/* Ends what is open in the folder. */
+static void finish_files(struct writer *writer)
 {
-    lane_discard_blocks(writer->lane);
     if (is_open(writer))
         segment_end(writer->segment, 0);
     segment_drop_ahead(writer->segment);
     int status = segment_sync_folder(writer->segment);
     if (status < 0)
         log_line("cannot sync the folder %s: %s", writer->settings->directory, strerror(-status));
+}
+
+/* What could not be written is discarded. */
+static void finish(struct writer *writer)
+{
+    lane_discard_blocks(writer->lane);
+    finish_files(writer);
 }
 
 void writer_finish_file(struct writer *writer)
@@ -670,6 +682,25 @@ static void drain(struct writer *writer)
     finish(writer);
 }
 
+/* Looks whether the path still leads to the folder, and leaves one that it does not lead to: its
+ * files are ended there, and what waits goes to the other one. While there is none, looks for one.
+ */
+static void follow_folder(struct writer_thread *thread)
+{
+    struct writer *writer = &thread->writers[LANE_DATUMS];
+    struct channel_folder *folder = writer->segment->folder;
+    if (folder->descriptor >= 0 && channel_folder_moved(folder)) {
+        for (int i = 0; i < LANES; i++)
+            finish_files(&thread->writers[i]);
+        channel_folder_close(folder);
+    }
+    if (folder->descriptor < 0 && !folder->wants_successor) {
+        int status = channel_folder_look(folder);
+        if (!folder->wants_successor)
+            note_error(writer, -status);
+    }
+}
+
 /* Once the folder could be opened by a relay that starts. */
 static void ask_for_successor(struct writer_thread *thread)
 {
@@ -690,8 +721,14 @@ static void writer_thread_run(void *context)
          !atomic_load_explicit(&thread->begun, memory_order_acquire);
          seen = wake_seen(&thread->wake))
         wake_wait(&thread->wake, seen, -1);
-    for (int i = 0; i < LANES; i++)
-        resume(&thread->writers[i]);
+    for (int i = 0; i < LANES; i++) {
+        struct writer *writer = &thread->writers[i];
+        resume(writer);
+        /* Nothing need be written to know that it can be. */
+        if (writer->segment->folder->descriptor >= 0 &&
+            lane_writer(writer->lane)->write_errno == MOUNTED_ERROR)
+            note_error(writer, 0);
+    }
     for (int i = 0; i < LANES; i++) {
         leftovers_finish(thread->writers[i].segment);
         const struct writer_state *state = lane_writer(thread->writers[i].lane);
@@ -711,8 +748,11 @@ static void writer_thread_run(void *context)
             worked = writer_step(&thread->writers[i], &known[i], &lane_due) || worked;
             due = lane_due < due ? lane_due : due;
         }
+        follow_folder(thread);
         ask_for_successor(thread);
         uint64_t now_ns = clock_monotonic_ns();
+        uint64_t look_ns = thread->writers[LANE_DATUMS].segment->folder->look_from_ns;
+        due = look_ns < due ? look_ns : due;
         if (!worked && due > now_ns)
             wait_for_more(thread, known, seen, due == UINT64_MAX ? -1 : (int64_t)(due - now_ns));
     }

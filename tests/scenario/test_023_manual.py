@@ -242,6 +242,7 @@ CHANNEL = "channels: {{a: {{listen: '127.0.0.1:26000', interface: lo, schema: s.
 ALIKE = {  # one line each, and whether it is good
     "storage: {sync: 1s}": True, "storage: {sync: 0.5s}": True, "storage: {sync: 1}": False,
     "storage: {sync: 1 s}": False, "storage: {sync: 5m}": False, "storage: {sink: 1s}": False,
+    "storage: {mounted: true}": True, "storage: {mounted: [a]}": False,
     "storage: {direct_io: off}": True, "storage: {direct_io: maybe}": False,
     "storage: {rotate: {size: 64MiB}}": True, "storage: {rotate: {size: 64M}}": False,
     "storage: {rotate: {size: 0}}": True, "storage: {rotate: {size: 1.5GiB, age: 0}}": True,

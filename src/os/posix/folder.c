@@ -36,6 +36,28 @@ descriptor_t folder_open(const char *path)
     return folder < 0 ? -errno : folder;
 }
 
+static int take_place(int status, const struct stat *about, struct folder_place *place)
+{
+    if (status < 0)
+        return -errno;
+    *place = (struct folder_place){about->st_dev, about->st_ino};
+    return S_ISDIR(about->st_mode) ? 0 : -ENOTDIR;
+}
+
+int folder_place(descriptor_t folder, struct folder_place *place)
+{
+    struct stat about;
+    int status = fstat(folder, &about);
+    return take_place(status, &about, place);
+}
+
+int folder_place_at(const char *path, struct folder_place *place)
+{
+    struct stat about;
+    int status = stat(path, &about);
+    return take_place(status, &about, place);
+}
+
 /* What keeps us off now need not keep off a superuser that has not dropped its capabilities yet. */
 static int unless_superuser(int error)
 {
