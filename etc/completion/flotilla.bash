@@ -44,7 +44,7 @@ _flotilla()
     fi
     case $verb in
     run) options='-c --config --renew' ;;
-    check) options='-c --config --print --json --keys' ;;
+    check) options='-c --config --offline --print --json --keys' ;;
     doctor | reload | stop) options='-c --config --json' ;;
     restart) options='-c --config --all --json' ;;
     status) options='-c --config --watch --json' ;;

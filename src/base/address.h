@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define ADDRESS_ZONE_BYTES 16
+#define ADDRESS_ZONE_BYTES 128 /* alternative names of an interface have up to 127 */
 
 struct address {
     uint8_t family; /* 4, 6, or 0 for none */

@@ -28,6 +28,7 @@ struct ledger_shared {
     uint32_t magic, padding;
     _Atomic uint64_t version; /* the current copy is this & 1; 0: none */
     _Atomic uint64_t layout;  /* of the current copy; 0 while that changes, and of older versions */
+    _Atomic uint64_t ways;    /* two indices of interfaces, the full stream's in the lower half */
 
     _Alignas(64) _Atomic uint64_t beats;
     _Atomic uint64_t ready;  /* id of the relay */
@@ -121,6 +122,19 @@ void ledger_write(struct ledger_shared *ledger, const struct ledger_notes *notes
         atomic_store(&ledger->layout, 0);
     atomic_store(&ledger->version, version);
     atomic_store(&ledger->layout, notes->layout);
+}
+
+void ledger_note_ways(struct ledger_shared *ledger, const struct ledger_ways *ways)
+{
+    atomic_store(&ledger->ways,
+                 (uint64_t)ways->index[LEDGER_DECIMATED] << 32 | ways->index[LEDGER_FULL]);
+}
+
+struct ledger_ways ledger_ways(const struct ledger_shared *ledger)
+{
+    uint64_t ways = atomic_load_explicit(&ledger->ways, memory_order_relaxed);
+    return (struct ledger_ways){
+        .index = {[LEDGER_FULL] = (uint32_t)ways, [LEDGER_DECIMATED] = (uint32_t)(ways >> 32)}};
 }
 
 int ledger_read(const struct ledger_shared *ledger, struct ledger_notes *notes)

@@ -42,6 +42,17 @@ void ledger_write(struct ledger_shared *ledger, const struct ledger_notes *notes
 /* The current notes. 0, or -EBADMSG if there are none that can be trusted. */
 int ledger_read(const struct ledger_shared *ledger, struct ledger_notes *notes);
 
+/* The manager's: the numbers that the interfaces have now which the relay is to send by. Until it
+ * says so the first time, what the relay has found by itself holds. */
+enum ledger_stream { LEDGER_FULL, LEDGER_DECIMATED, LEDGER_STREAMS };
+#define LEDGER_AWAY UINT32_MAX /* there is none of that name */
+struct ledger_ways {
+    uint32_t index[LEDGER_STREAMS]; /* 0: whichever the routing table chooses, or nobody has said */
+};
+void ledger_note_ways(struct ledger_shared *ledger, const struct ledger_ways *ways);
+/* What was noted; one load. */
+struct ledger_ways ledger_ways(const struct ledger_shared *ledger);
+
 /* The relay's: it has opened everything; its id. Forgets what the last one had left. */
 void ledger_note_ready(struct ledger_shared *ledger, long id);
 /* The id of the relay that was ready last; 0: none was. */

@@ -16,7 +16,7 @@
 #include "control/json_text.h"
 
 const char verb_check_help[] =
-    "usage: flotilla check [-c FILE] [--print | --json | --keys]\n"
+    "usage: flotilla check [-c FILE] [--offline] [--print | --json | --keys]\n"
     "\n"
     "Checks fleet.yaml, its includes and schemas, and tells everything that is wrong at once.\n"
     "\n"
@@ -24,6 +24,7 @@ const char verb_check_help[] =
     "  flotilla check -c fleet.yaml --print\n"
     "\n"
     "  -c, --config FILE  the configuration; else ./fleet.yaml, else /etc/flotilla/fleet.yaml\n"
+    "  --offline          for another machine: what this one has is not looked at\n"
     "  --print            every resolved value, as YAML that reads back to the same\n"
     "  --json             the summary for machines\n"
     "  --keys             all keys that a configuration can have, with their defaults\n"
@@ -33,11 +34,13 @@ const char verb_check_help[] =
 enum column { COLUMN_NAME, COLUMN_INPUT, COLUMN_FULL, COLUMN_DECIMATED, COLUMN_LEAVES, COLUMNS };
 
 /* How long the receive queue bridges when nobody reads, in milliseconds; of what this machine
- * grants whoever asks now. */
-static unsigned long budget_ms(const struct channel_settings *settings)
+ * grants whoever asks now. Of another machine: of all that is asked for, which the kernel doubles.
+ */
+static unsigned long budget_ms(const struct channel_settings *settings, bool offline)
 {
-    return (unsigned long)(net_queue_seconds(net_queue_grant(settings->receive_bytes)) * 1000 +
-                           0.5);
+    uint64_t granted =
+        offline ? 2 * settings->receive_bytes : net_queue_grant(settings->receive_bytes);
+    return (unsigned long)(net_queue_seconds(granted) * 1000 + 0.5);
 }
 
 static struct layout layout_of(const struct config_channel *channel)
@@ -82,7 +85,7 @@ static void write_cell(char *cell, size_t cell_bytes, const struct config_channe
     }
 }
 
-static void print_table(const struct config *config)
+static void print_table(const struct config *config, bool offline)
 {
     static const char *const titles[COLUMNS] = {"CHANNEL", "INPUT", "FULL", "DECIMATED", "NUMBERS"};
     char cell[160];
@@ -103,7 +106,7 @@ static void print_table(const struct config *config)
             write_cell(cell, sizeof cell, &config->channels[i], (enum column)column);
             printf("%*s  ", column == COLUMN_LEAVES ? widths[column] : -widths[column], cell);
         }
-        printf("%lu ms\n", budget_ms(&config->channels[i].settings));
+        printf("%lu ms\n", budget_ms(&config->channels[i].settings, offline));
     }
     char found[CHANNEL_PATH_BYTES_MAX], mounted[CHANNEL_PATH_BYTES_MAX + 40] = "";
     if (!mounted_is(config->mounted, config->directory, found))
@@ -124,7 +127,7 @@ static json_t *address_json(const struct address *address)
     return address->family != 0 ? json_string(net_write_address(text, address)) : json_null();
 }
 
-static int print_json(const struct config *config)
+static int print_json(const struct config *config, bool offline)
 {
     json_t *channels = json_array();
     json_t *all = json_pack("{s:o, s:o, s:o, s:o, s:o}", "file", json_of_text(config->file),
@@ -153,7 +156,7 @@ static int print_json(const struct config *config)
                       json_of_text(channel->schema), "leaves", (json_int_t)layout.leaf_count,
                       "record", channel->record, "directory", json_of_text(settings->directory),
                       "receive_queue_bytes", (json_int_t)settings->receive_bytes,
-                      "receive_budget_seconds", (double)budget_ms(settings) / 1000));
+                      "receive_budget_seconds", (double)budget_ms(settings, offline) / 1000));
     }
     bool good = all != NULL && json_array_size(channels) == config->channel_count &&
                 json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) == 0;
@@ -167,9 +170,10 @@ static int print_json(const struct config *config)
 int verb_check(int argc, char **argv)
 {
     const char *given = NULL;
-    bool print = false, json = false, keys = false;
+    bool offline = false, print = false, json = false, keys = false;
     const struct option_rule rules[] = {
         {.name = "config", .letter = 'c', .kind = OPTION_TEXT, .into = &given},
+        {.name = "offline", .kind = OPTION_FLAG, .into = &offline},
         {.name = "print", .kind = OPTION_FLAG, .into = &print},
         {.name = "json", .kind = OPTION_FLAG, .into = &json},
         {.name = "keys", .kind = OPTION_FLAG, .into = &keys},
@@ -186,14 +190,15 @@ int verb_check(int argc, char **argv)
         config_print_keys(stdout);
     } else {
         struct config *config;
-        if (subject_read_config(given, false, &config) < 0)
+        enum config_machine machine = offline ? CONFIG_ANY_MACHINE : CONFIG_JUDGES_MACHINE;
+        if (subject_read_config(given, machine, &config) < 0)
             return EXIT_CONFIG;
         if (print)
             config_print(config, stdout);
         else if (json)
-            result = print_json(config);
+            result = print_json(config, offline);
         else
-            print_table(config);
+            print_table(config, offline);
         config_free(config);
     }
     return result;

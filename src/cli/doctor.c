@@ -602,7 +602,7 @@ int verb_doctor(int argc, char **argv)
     if (words > 0)
         return verb_usage(argv[0], "unexpected argument \"%s\"; a file is given with -c", argv[1]);
     struct config *config;
-    if (subject_read_config(given, true, &config) < 0)
+    if (subject_read_config(given, CONFIG_ANY_MACHINE, &config) < 0)
         return EXIT_CONFIG;
     struct doctor doctor = {.config = config, .findings = json_array()};
     examine_host(&doctor);

@@ -43,11 +43,11 @@ int subject_open_schema(struct subject *subject, const char *verb, const char *p
     return code;
 }
 
-int subject_read_config(const char *given, bool anywhere, struct config **config)
+int subject_read_config(const char *given, enum config_machine machine, struct config **config)
 {
     struct text messages = {0};
     const char *path = config_find(given);
-    int status = config_read(path, anywhere, config, &messages);
+    int status = config_read(path, machine, config, &messages);
     text_print(&messages, stderr);
     return status;
 }
@@ -56,7 +56,7 @@ int subject_open_channel(struct subject *subject, const char *verb, const char *
                          const char *name)
 {
     const char *path = config_find(given);
-    if (subject_read_config(given, false, &subject->config) < 0)
+    if (subject_read_config(given, CONFIG_RUNS_HERE, &subject->config) < 0)
         return EXIT_CONFIG;
     subject->channel = config_channel(subject->config, name);
     if (subject->channel == NULL) {

@@ -19,8 +19,8 @@ struct subject {
 };
 
 /* Reads the fleet file (`given` from -c, or NULL to look for it); what is to be said of it goes to
- * stderr. With `anywhere`, for another host. As config_read. */
-int subject_read_config(const char *given, bool anywhere, struct config **config);
+ * stderr. As config_read. */
+int subject_read_config(const char *given, enum config_machine machine, struct config **config);
 
 /* Reads the fleet file and takes its channel `name`. Messages go to stderr, led by `verb`. Returns
  * an exit code (verb.h). subject_close in any case.

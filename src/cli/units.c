@@ -455,7 +455,7 @@ int verb_units(int argc, char **argv)
         return verb_usage(argv[0], "unexpected argument \"%s\"; a folder is given with -o",
                           argv[1]);
     struct config *config;
-    if (subject_read_config(given, false, &config) < 0)
+    if (subject_read_config(given, CONFIG_RUNS_HERE, &config) < 0)
         return EXIT_CONFIG;
     struct units units = {.config = config, .write = output != NULL};
     units.changes = calloc(config->channel_count + 1, sizeof *units.changes);

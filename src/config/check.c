@@ -186,7 +186,8 @@ static void check_limits(struct loader *loader, struct draft *draft)
     bool memory, cpu, wants_memory = values->limit_memory_bytes != 0;
     bool wants_cpu = values->limit_cpu_percent > 0;
     char why[CGROUP_WHY_BYTES] = "";
-    if (loader->anywhere || loader->limits_told || (!wants_memory && !wants_cpu))
+    if (loader->machine == CONFIG_ANY_MACHINE || loader->limits_told ||
+        (!wants_memory && !wants_cpu))
         return;
     int status = cgroup_supported(cgroup_find(), &memory, &cpu, why);
     if ((!wants_memory || memory) && (!wants_cpu || cpu))
@@ -204,11 +205,13 @@ static void check_limits(struct loader *loader, struct draft *draft)
 static void check_interface(struct loader *loader, const struct draft *draft, const char *name,
                             enum config_key_id id)
 {
-    int index = name[0] != '\0' ? net_interface_index(name) : 0;
-    if (index == -ENODEV && !loader->anywhere)
+    if (loader->machine != CONFIG_JUDGES_MACHINE || name[0] == '\0')
+        return;
+    int index = net_interface_index(name);
+    if (index == -ENODEV)
         config_error(&loader->faults, place_of(draft, id),
                      "there is no interface \"%s\" on this machine", name);
-    else if (index < 0 && index != -ENODEV)
+    else if (index < 0)
         config_error(&loader->faults, place_of(draft, id), "cannot look for interface \"%s\": %s",
                      name, strerror(-index));
 }

@@ -43,6 +43,17 @@ static void check_names(struct loader *loader)
     free(sorted);
 }
 
+/* One interface may have several names. */
+static bool same_interface(const struct loader *loader, const char *a, const char *b)
+{
+    if (strcmp(a, b) == 0)
+        return true;
+    if (loader->machine == CONFIG_ANY_MACHINE || a[0] == '\0' || b[0] == '\0')
+        return false;
+    int index = net_interface_index(a);
+    return index > 0 && index == net_interface_index(b);
+}
+
 /* Whether each interface may have a place of its own at this address. */
 static bool is_of_interface(const struct address *address)
 {
@@ -50,11 +61,11 @@ static bool is_of_interface(const struct address *address)
 }
 
 /* Whether one address is two places, as they are listened to on two interfaces. */
-static bool may_differ_by_interface(const struct channel_settings *a,
+static bool may_differ_by_interface(const struct loader *loader, const struct channel_settings *a,
                                     const struct channel_settings *b)
 {
     const char *at = settings_listen_interface(a), *other = settings_listen_interface(b);
-    if (strcmp(at, other) == 0)
+    if (same_interface(loader, at, other))
         return false;
     return is_of_interface(&a->listen) ||
            ((address_is_wildcard(&a->listen) || address_is_limited_broadcast(&a->listen)) &&
@@ -62,22 +73,23 @@ static bool may_differ_by_interface(const struct channel_settings *a,
 }
 
 /* Whether two inputs would take each other's datagrams, or the second could not be opened. */
-static bool same_input(const struct channel_settings *a, const struct channel_settings *b)
+static bool same_input(const struct loader *loader, const struct channel_settings *a,
+                       const struct channel_settings *b)
 {
     if (a->listen.family != b->listen.family || a->listen.port != b->listen.port)
         return false;
     if (address_equal(&a->listen, &b->listen))
-        return !may_differ_by_interface(a, b);
+        return !may_differ_by_interface(loader, a, b);
     return !address_is_multicast(&a->listen) && !address_is_multicast(&b->listen) &&
            (address_is_wildcard(&a->listen) || address_is_wildcard(&b->listen));
 }
 
-static bool same_output(const struct address *a, const char *a_interface, const struct address *b,
-                        const char *b_interface)
+static bool same_output(const struct loader *loader, const struct address *a,
+                        const char *a_interface, const struct address *b, const char *b_interface)
 {
     return a->family != 0 && address_equal(a, b) &&
            (!is_of_interface(a) || a_interface[0] == '\0' || b_interface[0] == '\0' ||
-            strcmp(a_interface, b_interface) == 0);
+            same_interface(loader, a_interface, b_interface));
 }
 
 struct output {
@@ -118,8 +130,10 @@ static void check_feeding(struct loader *loader, const struct draft *a, const st
     struct output outputs[2];
     outputs_of(a, outputs);
     for (size_t i = 0; i < ARRAY_COUNT(outputs); i++) {
-        if (!settings_feeds(outputs[i].address, outputs[i].interface, &to->listen,
-                            settings_listen_interface(to)))
+        /* Told of one interface by two names, nobody takes them for two. */
+        const char *by = outputs[i].interface, *at = settings_listen_interface(to);
+        if (!settings_feeds(outputs[i].address, by, &to->listen,
+                            same_interface(loader, by, at) ? by : at))
             continue;
         net_write_address(text, outputs[i].address);
         if (a == b)
@@ -139,13 +153,13 @@ static void check_sharing(struct loader *loader, const struct draft *a, const st
     struct output taken[2], wanted[2];
     outputs_of(a, taken);
     outputs_of(b, wanted);
-    if (a != b && first->listen.family != 0 && same_input(first, second))
+    if (a != b && first->listen.family != 0 && same_input(loader, first, second))
         clash(loader, place_of(b, ID_LISTEN), place_of(a, ID_LISTEN),
               "listen: %s is the input of channel \"%s\" already",
               net_write_address(text, &second->listen), first->name);
     for (size_t i = 0; i < ARRAY_COUNT(wanted); i++)
         for (size_t k = 0; k < (a == b ? i : ARRAY_COUNT(taken)); k++)
-            if (same_output(taken[k].address, taken[k].interface, wanted[i].address,
+            if (same_output(loader, taken[k].address, taken[k].interface, wanted[i].address,
                             wanted[i].interface)) {
                 clash(loader, place_of(b, wanted[i].id), place_of(a, taken[k].id),
                       "%s: channel \"%s\" sends to %s already", wanted[i].name, first->name,

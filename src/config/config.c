@@ -62,9 +62,10 @@ const char *config_find(const char *given)
     return given != NULL ? given : path_exists("fleet.yaml") ? "fleet.yaml" : SYSTEM_FILE;
 }
 
-int config_read(const char *path, bool anywhere, struct config **config, struct text *messages)
+int config_read(const char *path, enum config_machine machine, struct config **config,
+                struct text *messages)
 {
-    struct loader loader = {.config = calloc(1, sizeof *loader.config), .anywhere = anywhere};
+    struct loader loader = {.config = calloc(1, sizeof *loader.config), .machine = machine};
     int error = loader.config != NULL ? load(&loader, path) : -ENOMEM;
     config_faults_write(&loader.faults, messages);
     if (error == -ENOMEM)

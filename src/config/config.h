@@ -52,14 +52,18 @@ struct config {
  * /etc/flotilla/fleet.yaml. Returns the path to use. */
 const char *config_find(const char *given);
 
+/* What is said of what this machine lacks, such as an interface: it is an error to who checks; to
+ * who runs, it is that channel's matter, and may come later; or it is another machine's, and not
+ * looked for. */
+enum config_machine { CONFIG_JUDGES_MACHINE, CONFIG_RUNS_HERE, CONFIG_ANY_MACHINE };
+
 /* Reads and checks `path` and its includes, compiles every schema, and looks for clashes between
  * channels (duplicate names, an output that is another channel's input, two with the same input).
  * Every error is added to `messages` as "FILE:LINE:COLUMN: message", the line and a caret; warnings
  * the same with "warning: ". Returns 0 and the config, or -EINVAL after all errors were told (also
- * when the file cannot be read). The caller frees with config_free in the first case. With
- * `anywhere`, an interface that is not on this machine is no error: for those who look what the
- * machine lacks. */
-int config_read(const char *path, bool anywhere, struct config **config, struct text *messages);
+ * when the file cannot be read). The caller frees with config_free in the first case. */
+int config_read(const char *path, enum config_machine machine, struct config **config,
+                struct text *messages);
 
 /* Reads only where the fleet keeps its state, for those who talk to a manager and must not fail
  * over an error elsewhere in the file: `runtime` of `path` as config_read resolves it, or the

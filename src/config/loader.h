@@ -27,7 +27,7 @@ struct loader {
     size_t draft_count, draft_room;
     const struct config_node *said[ID_COUNT]; /* of the fleet */
     bool limits_told;                         /* that this machine has none */
-    bool anywhere; /* the interfaces are those of another machine, or not there yet */
+    enum config_machine machine;
     bool no_memory;
 };
 

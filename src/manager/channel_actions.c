@@ -90,9 +90,12 @@ static void spawn(struct channel *channel)
     receiver_close_drained(channel);
     /* Each is tried, so that the socket collects while the rest is waited for. Before the relay can
      * change it: what the memory counts is what it has to exceed to have worked. */
+    channel->awaits = false;
     int error = receiver_prepare(channel);
     if (error == 0)
         error = channel_prepare_memory(channel);
+    if (error == 0)
+        channel_follow(channel);
     if (error == 0)
         error = channel_prepare_layout(channel);
     if (error == 0) {
@@ -102,7 +105,7 @@ static void spawn(struct channel *channel)
         error = channel_spawn_relay(channel);
     }
     if (error == 0) {
-        channel->reason[0] = '\0';
+        channel->reason[0] = channel->told[0] = '\0';
         channel_watch_life(channel);
         log_line("%s: relay %ld started", channel_name(channel), channel->process.id);
         channel_step(channel, CHANNEL_SPAWNED, 0);
@@ -113,10 +116,15 @@ static void spawn(struct channel *channel)
         snprintf(why, sizeof why, "%s", channel->reason);
         channel_explain(channel, "removed, and not all it has received is recorded: %s", why);
     }
+    if (process_lacks(error))
+        fleet_follow_less(channel->fleet);
     channel_step(channel, CHANNEL_UNABLE, process_lacks(error) || error == -EAGAIN);
-    if (fleet_settled(channel->fleet)) /* else it is tried again then, which may be all it takes */
-        log_line("%s: %s; trying again in %u s", channel_name(channel), channel->reason,
-                 channel->machine.child.wait_ms / 1000);
+    /* Once; and not what is tried again in a moment, which may be all it takes. */
+    if (fleet_settled(channel->fleet) && strcmp(channel->told, channel->reason) != 0) {
+        log_line("%s: %s; trying again %s", channel_name(channel), channel->reason,
+                 channel->awaits ? "as soon as that changes" : "every second");
+        snprintf(channel->told, sizeof channel->told, "%s", channel->reason);
+    }
 }
 
 /* Tells what nobody could finish, and counts what waits in sockets that go. */

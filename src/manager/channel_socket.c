@@ -96,6 +96,16 @@ static bool same_receiver(const struct channel_settings *a, const struct channel
            same_joins(a, b);
 }
 
+/* Whether the same interfaces are listened on and sent by. */
+static bool same_ways(const struct channel_settings *a, const struct channel_settings *b)
+{
+    return strcmp(settings_listen_interface(a), settings_listen_interface(b)) == 0 &&
+           strcmp(settings_send_interface(a, &a->full), settings_send_interface(b, &b->full)) ==
+               0 &&
+           strcmp(settings_send_interface(a, &a->decimated),
+                  settings_send_interface(b, &b->decimated)) == 0;
+}
+
 bool receiver_moves(const struct channel *channel)
 {
     if (!channel->pending)
@@ -148,6 +158,7 @@ void receiver_resume(struct channel *channel)
     if (channel->receive >= 0 &&
         net_check_receiver(channel->receive, &channel->config.settings.listen) == -EISCONN)
         error = net_resume(channel->receive);
+    channel->joined = 0; /* what it is bound to may have changed meanwhile */
     if (error < 0)
         log_line("%s: cannot have its socket listen again: %s; stop the fleet, and start it",
                  channel_name(channel), strerror(-error));
@@ -195,6 +206,9 @@ void receiver_adopt(struct channel *channel, const struct channel_settings *next
 {
     const struct channel_settings *current = &channel->config.settings;
     struct net_receive_options from = receive_options(current), to = receive_options(next);
+    channel->joined = 0; /* looked for anew before the next relay starts */
+    if (!same_ways(current, next))
+        channel->away = channel->was_there = 0;
     if (channel->next_receive >= 0) {
         channel->draining = channel->receive;
         channel->receive = channel->next_receive;
@@ -228,6 +242,26 @@ static void hold_first(void *context, descriptor_t made)
     channel_hold(context, TAKEOVER_RECEIVE, made);
 }
 
+static void explain_refusal(struct channel *channel, int error)
+{
+    const struct channel_settings *settings = &channel->config.settings;
+    const char *interface = settings_listen_interface(settings);
+    const char *behind = settings->listen.zone[0] == '\0' ? interface : "";
+    char text[NET_ADDRESS_TEXT_BYTES];
+    net_write_address(text, &settings->listen);
+    if (error == -ENODEV && interface[0])
+        channel_explain(channel, "there is no interface %s", interface);
+    else if (error == -ENODEV)
+        channel_explain(channel, "no interface leads to %s: name one (interface)", text);
+    else if (error == -EADDRNOTAVAIL)
+        channel_explain(channel, "cannot listen at %s%s%s: no interface has the address", text,
+                        behind[0] ? " on " : "", behind);
+    else
+        channel_explain(channel, "cannot listen at %s%s%s: %s", text, behind[0] ? " on " : "",
+                        behind, strerror(-error));
+    channel->awaits = error == -ENODEV || error == -EADDRNOTAVAIL;
+}
+
 int receiver_prepare(struct channel *channel)
 {
     const struct channel_settings *settings = &channel->config.settings;
@@ -238,17 +272,19 @@ int receiver_prepare(struct channel *channel)
     options.context = channel;
     descriptor_t opened = net_open_receiver(&options);
     if (opened < 0) {
-        char text[NET_ADDRESS_TEXT_BYTES];
-        const char *interface =
-            settings->listen.zone[0] == '\0' ? settings_listen_interface(settings) : "";
         channel_hold(channel, TAKEOVER_RECEIVE, -1);
-        channel_explain(channel, "cannot listen at %s%s%s: %s",
-                        net_write_address(text, &settings->listen), interface[0] ? " on " : "",
-                        interface, strerror(-opened));
+        explain_refusal(channel, opened);
         return opened;
     }
     channel->receive = opened;
+    channel->joined = 0;
     return 0;
+}
+
+int receiver_follow(struct channel *channel, unsigned index)
+{
+    struct net_receive_options options = receive_options(&channel->config.settings);
+    return net_follow(channel->receive, &options, channel->joined, index);
 }
 
 bool receiver_waits(const struct channel *channel, bool moves)

@@ -118,7 +118,9 @@ unsigned child_step(struct child *child, enum child_event event, long detail, ui
         return 0;
     case CHILD_UNABLE:
         CHECK(child->state == CHILD_STARTING);
-        return wait_longer(child, CHILD_FAILED);
+        child->state = CHILD_FAILED;
+        child->wait_ms = CHILD_WAIT_FIRST_MS;
+        return CHILD_ARM;
     case CHILD_WORKED:
         if (child->state == CHILD_STARTING)
             child->state = CHILD_RUNNING;
@@ -156,6 +158,8 @@ const char *child_public_state(const struct child *child, const struct child_sig
     case CHILD_RUNNING:
         break;
     }
+    if (signs->deaf)
+        return "failed";
     if (signs->recording && signs->write_errno)
         return "not_recording";
     if (signs->rejected_in_a_row >= CHILD_MISMATCH_STREAK)

@@ -8,7 +8,8 @@
  * - one that works, but ends within a blink ten times in a row, waits a tenth of a second;
  * - exit code 78 (bad configuration) is final until it is wanted anew; nothing else ever is;
  * - exit code 79 (a fresh relay can do what it cannot) is followed at once, whatever it had done;
- * - what could not even be started (a port in use) is tried again with the same waits. */
+ * - what could not even be started (a port in use, an interface that is not there) is tried again
+ *   every second: that costs little, and there is no telling when its cause ends. */
 #ifndef FLOTILLA_MANAGER_CHILD_H
 #define FLOTILLA_MANAGER_CHILD_H
 
@@ -86,6 +87,7 @@ struct child_signs {
     uint64_t alive_ms; /* since it was spawned */
     uint64_t quiet_ms; /* since the newest datagram; UINT64_MAX: none ever came */
     bool ready;        /* it is known to have opened everything */
+    bool deaf;         /* nothing can come: its interface or address is not there */
     bool recording;    /* the channel records */
     int write_errno;   /* of the newest write, while writing fails; else 0 */
     uint64_t rejected_in_a_row;

@@ -392,6 +392,7 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options)
     made->tick = (struct loop_timer){.due = fleet_tick_due, .context = made};
     made->pulse = (struct loop_timer){.due = fleet_pulse_due, .context = made};
     made->restart = (struct loop_timer){.due = fleet_restart_due, .context = made};
+    made->links.descriptor = -1;
     *fleet = made;
     if (!made->runtime || !made->relay)
         return -ENOMEM;
@@ -409,6 +410,7 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options)
     uint64_t now_ns = clock_monotonic_ns();
     loop_arm(options->loop, &made->tick, now_ns + FLEET_TICK_MS * NS_PER_MS);
     loop_arm(options->loop, &made->pulse, now_ns + FLEET_PULSE_MS * NS_PER_MS);
+    fleet_follow_begin(made);
     return 0;
 }
 
@@ -424,6 +426,7 @@ void fleet_close(struct fleet *fleet)
     loop_disarm(&fleet->tick);
     loop_disarm(&fleet->pulse);
     loop_disarm(&fleet->restart);
+    fleet_follow_end(fleet);
     while (fleet->first)
         fleet_forget(fleet->first);
     takeover_close(&fleet->left);

@@ -18,6 +18,9 @@
 
 #define FLEET_RELAY_WORDS_MAX 64 /* of a relay's command line */
 
+/* What a channel waits for, of interfaces and addresses that were or are to be there. */
+enum away { AWAY_INPUT = 1, AWAY_OUTPUT = 2 };
+
 /* How far a relay that hangs was told to end. */
 enum hang { HANG_NONE, HANG_ABORTED, HANG_KILLED };
 
@@ -59,6 +62,17 @@ struct channel {
     uint64_t stuck_ns; /* monotonic: since when datagrams wait and it has not; 0: all is well */
     enum hang hang;
 
+    /* See follow.c. */
+    unsigned joined; /* number of the interface that `receive` listens on; 0: none, or not known */
+    bool left;       /* it has gone, and was joined before */
+    unsigned away;   /* enum away */
+    enum ledger_stream away_stream; /* whose interface is, or was, away */
+    unsigned was_there;             /* the same, of what was there at any time */
+    uint64_t away_ns;               /* monotonic: since when */
+    uint64_t unsent_before;         /* datagrams that could not be sent, before anything was away */
+
+    bool awaits;                      /* `reason` is an interface or address, whose coming shows */
+    char told[FLEET_REASON_BYTES];    /* the reason for not starting that was logged last */
     char reason[FLEET_REASON_BYTES];  /* why it is not at work, or not as it is to be */
     char blocked[FLEET_REASON_BYTES]; /* why its relay could not be replaced yet; "": it need not */
 };
@@ -70,6 +84,9 @@ struct fleet {
     struct holder *holder;
     struct takeover left; /* what an earlier manager left, until a configuration was applied */
     struct loop_timer tick, pulse, restart;
+    struct loop_watch links; /* tells of changes to interfaces; not watched: nobody does */
+    struct loop_timer look;  /* at them */
+    uint64_t looked_ns;
     struct channel *restarting; /* of a restart of all: whose new relay has not come up yet */
     uint64_t restarting_ns;     /* monotonic: since when */
     char restart_failed[CHANNEL_NAME_BYTES_MAX + 1]; /* whose new relay did not come up; "" */
@@ -175,6 +192,9 @@ void receiver_quiesce(struct channel *channel);
 void receiver_resume(struct channel *channel);
 /* To be called before the pending settings become the current ones. */
 void receiver_adopt(struct channel *channel, const struct channel_settings *next);
+/* Has the socket listen on the interface of that number (0: on none) in place of `joined`. 0 or a
+ * negative errno. */
+int receiver_follow(struct channel *channel, unsigned index);
 /* Opens the socket if there is none. 0, or a negative errno with the reason noted. */
 int receiver_prepare(struct channel *channel);
 /* Closes the old socket, if the relay has drained it. Whether it did. */
@@ -216,6 +236,19 @@ bool channel_is_ready(const struct channel *channel);
 void channel_watch_life(struct channel *channel);
 /* Looks for relays that hang, and for old sockets that are drained; arms itself again. */
 void fleet_pulse_due(void *context);
+
+/* ---- follow.c ---- */
+
+/* Looks where the channel's interfaces and addresses are. */
+void channel_follow(struct channel *channel);
+/* What is away; "" if all is there. */
+void channel_write_away(const struct channel *channel, char *text, size_t text_bytes);
+/* From now on changes are noticed; what does not show by itself, by the tick. */
+void fleet_follow_begin(struct fleet *fleet);
+void fleet_follow_tick(struct fleet *fleet);
+/* Gives its descriptor back: a channel is short of one. */
+void fleet_follow_less(struct fleet *fleet);
+void fleet_follow_end(struct fleet *fleet);
 
 /* ---- fleet_takeover.c ---- */
 

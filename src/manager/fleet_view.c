@@ -54,6 +54,8 @@ static void explain_state(const struct channel *channel, struct channel_view *vi
         process_suspended(view->pid)) {
         snprintf(view->reason, bytes, "relay %ld is suspended (SIGSTOP or a debugger)%s%s",
                  view->pid, machine->blocked ? "; " : "", machine->blocked ? channel->blocked : "");
+    } else if (at_work && channel->away) {
+        channel_write_away(channel, view->reason, bytes);
     } else if (strcmp(view->state, "not_recording") == 0) {
         const struct channel_settings *settings = &channel->config.settings;
         snprintf(view->reason, bytes,
@@ -68,7 +70,7 @@ static void explain_state(const struct channel *channel, struct channel_view *vi
                  (unsigned long long)view->counters.rejected_in_a_row, rejects);
     } else if (child_alive(&machine->child)) {
         snprintf(view->reason, bytes, "%s", machine->blocked ? channel->blocked : "");
-    } else if (channel_has_failed(channel) && channel->timer.link_from) {
+    } else if (channel_has_failed(channel) && channel->timer.link_from && !channel->awaits) {
         uint64_t now_ns = clock_monotonic_ns(), due_ns = channel->timer.deadline_ns;
         snprintf(view->reason, bytes, "%s%snext try in %llu s", channel->reason,
                  channel->reason[0] ? "; " : "",
@@ -109,6 +111,7 @@ void fleet_view(const struct channel *channel, struct channel_view *view)
         .alive_ms = fleet_now_ms() - channel->machine.child.spawned_ms,
         .quiet_ms = quiet_ms(channel, counters),
         .ready = channel_is_ready(channel),
+        .deaf = channel->away & AWAY_INPUT,
         .recording = counters->recording,
         .write_errno = counters->write_errno,
         .rejected_in_a_row = counters->rejected_in_a_row,

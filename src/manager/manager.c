@@ -37,7 +37,7 @@ static struct config *read_configuration(const char *path, char **text)
     if (status == -ESPIPE || status == -EISDIR)
         text_add(&messages, "%s: %s; it is read again at every reload\n", path,
                  file_error_text(status));
-    else if (config_read(path, false, &config, &messages) < 0)
+    else if (config_read(path, CONFIG_RUNS_HERE, &config, &messages) < 0)
         config = NULL;
     *text = text_take(&messages);
     if (!*text) {

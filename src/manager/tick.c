@@ -66,6 +66,8 @@ void fleet_tick_due(void *context)
         channel_note_work(channel);
         channel_read_memory(channel, &now);
         note_activity(channel, &now);
+        if (!(channel->away & AWAY_OUTPUT))
+            channel->unsent_before = channel->carried.send_errors + now.send_errors;
         if (rates)
             note_rate(channel);
         wanting = wants_room(channel, &now) || wanting;
@@ -74,6 +76,7 @@ void fleet_tick_due(void *context)
         fleet->rates_ns = clock_monotonic_ns() + (FLEET_SAMPLE_MS - FLEET_TICK_MS / 2) * NS_PER_MS;
     loop_arm(fleet->options.loop, &fleet->tick, clock_monotonic_ns() + FLEET_TICK_MS * NS_PER_MS);
     holder_tick(fleet->holder);
+    fleet_follow_tick(fleet);
     if (wanting)
         fleet->options.rotated(fleet->options.context);
 }

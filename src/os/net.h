@@ -26,7 +26,8 @@ int net_read_prefix(const char *text, struct prefix *prefix);
 /* What the readers read; returns `text`. */
 char *net_write_address(char text[NET_ADDRESS_TEXT_BYTES], const struct address *address);
 char *net_write_prefix(char text[NET_ADDRESS_TEXT_BYTES], const struct prefix *prefix);
-/* The interface's index, or a negative errno: -ENODEV if there is none of that name. */
+/* The interface's index, or a negative errno: -ENODEV if there is none of that name, which may be
+ * one of its alternative ones. An interface that is made anew has another index. */
 int net_interface_index(const char *name);
 /* The name of the interface to this host itself. */
 const char *net_loopback_name(void);
@@ -71,20 +72,30 @@ descriptor_t net_open_receiver_overlapping(const struct net_receive_options *opt
 void net_set_exclusive(descriptor_t descriptor);
 
 /* Has a receiver of a group, opened with `was`, joined as `is` says: another interface, other
- * senders; one of all addresses or of broadcasts takes what comes in by the other interface. The
- * address must be the same. Who was joined for and still is misses nothing:
- * the kernel exchanges the list as a whole, an interface is joined before the other is left. But
- * from single senders to everybody, or back, it exchanges the list first and then what that means
+ * senders; one of all addresses or of broadcasts takes what comes in by the other interface. Where
+ * there is no such interface, a group is joined on none, and that is no error. The address must be
+ * the same. Who was joined for and still is misses nothing: the kernel exchanges the list as a
+ * whole, an interface is joined before the other is left. But from single senders to everybody, or
+ * back, it exchanges the list first and then what that means
  * (ip_mc_msfilter), and passes over what comes in between: 1 or 2 datagrams in 100 changes at
- * 300,000 a second. 0 or a negative errno, and then it may be joined for both. Source: RFC
- * 3678, 4.2 (full-state). */
+ * 300,000 a second. 0 or a negative errno, and then it may be joined for both. Source: RFC 3678,
+ * 4.2 (full-state). */
 int net_rejoin(descriptor_t descriptor, const struct net_receive_options *was,
                const struct net_receive_options *is);
+/* Whether a receiver there listens on an interface, named or chosen by the routing table, and not
+ * only at an address, which may be any interface's. `interface`: "" if none is named. */
+bool net_listens_by_interface(const struct address *listen, const char *interface);
+/* The interface that a receiver was opened on, `was`, is not the one of that name any more: it is
+ * `is`, with another number (where it was made anew: the same), or none (0). A group is joined
+ * there, and on the other no more; what waits in the socket stays. `was` 0: it is not known. 0 or a
+ * negative errno; to be tried again then. */
+int net_follow(descriptor_t descriptor, const struct net_receive_options *options, unsigned was,
+               unsigned is);
 /* Makes of a bound socket that was handed down what net_open_receiver would have opened: whatever
  * of it is missing is set, what is there already stays (a longer queue, what is queued). A group is
- * joined, and for exactly the senders that the options name. To be called as often as one likes;
- * before any sandbox, as it may make a socket. 0, -EPROTOTYPE if it is no UDP socket,
- * -EADDRNOTAVAIL if it is bound to another address, or another negative errno. */
+ * joined, if its interface is there, and for exactly the senders that the options name. To be
+ * called as often as one likes; before any sandbox, as it may make a socket. 0, -EPROTOTYPE if it
+ * is no UDP socket, -EADDRNOTAVAIL if it is bound to another address, or another negative errno. */
 int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options *options);
 
 /* Whether what comes to `listen` comes to that socket: 0; -EADDRNOTAVAIL if it is bound to another
@@ -95,6 +106,9 @@ int net_check_receiver(descriptor_t descriptor, const struct address *listen);
  * looped back to listeners on this host; broadcasts may be sent. Returns the descriptor or a
  * negative errno. */
 descriptor_t net_open_sender(const struct address *to, const char *interface, uint32_t ttl);
+
+/* Has a sender leave by the interface `index` from now on. 0 or a negative errno. */
+int net_turn_sender(descriptor_t descriptor, const struct address *to, unsigned index);
 
 /* What the kernel granted for the receive queue, in bytes of its own accounting; 0 if unknown. */
 uint64_t net_queue_bytes(descriptor_t descriptor);
@@ -210,6 +224,7 @@ struct net_outbox_run {
 struct net_outbox {
     descriptor_t descriptor; /* -1: nothing is ever sent */
     struct address to;
+    int away; /* positive errno: there is no interface to send by, which is an error each; else 0 */
     bool segments;
     uint32_t count, part_count;
     struct net_outbox_run runs[NET_OUTBOX_MAX];

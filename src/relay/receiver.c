@@ -155,12 +155,27 @@ static void rest(struct receiver *receiver)
     }
 }
 
+/* A sender leaves by the interface of its name, whichever number that has now. */
+static void follow_way(struct net_outbox *outbox, uint32_t *way, uint32_t told)
+{
+    if (told == *way || told == 0 || outbox->descriptor < 0)
+        return;
+    int status =
+        told == LEDGER_AWAY ? -ENODEV : net_turn_sender(outbox->descriptor, &outbox->to, told);
+    outbox->away = -status;
+    *way = told;
+}
+
 /* Takes one batch. How many messages, 0 if none waits, -EAGAIN if the kernel would not tell for
  * now, or another negative errno if the descriptor is none. `*full` says that there may be more. */
 static int take_batch(struct receiver *receiver, int descriptor, bool *full)
 {
     ledger_beat(receiver->staging->ledger);
+    const struct ledger_ways told = ledger_ways(receiver->staging->ledger);
     uint32_t wanted = receiver->messages_wanted;
+    follow_way(&receiver->full, &receiver->ways.index[LEDGER_FULL], told.index[LEDGER_FULL]);
+    follow_way(&receiver->decimated, &receiver->ways.index[LEDGER_DECIMATED],
+               told.index[LEDGER_DECIMATED]);
     net_batch_clear(receiver->batch);
     staging_flight_begin(receiver->staging);
     int taken = net_batch_receive(receiver->batch, descriptor, wanted);

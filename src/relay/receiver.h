@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "avro/layout.h"
+#include "channel/ledger.h"
 #include "channel/settings.h"
 #include "channel/staging.h"
 #include "os/net.h"
@@ -49,6 +50,7 @@ struct receiver {
     uint32_t largest_batch;   /* pages touched in the batch's buffers since memory was given back */
     bool touched;             /* there has been work since memory was last given back */
     uint64_t beat_due_ns;     /* monotonic */
+    struct ledger_ways ways;  /* as the senders were last turned */
     bool handed_over;         /* receiver_run has left everything to a successor */
     struct receiver_state *next; /* the state being made, during a batch */
 };

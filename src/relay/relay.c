@@ -22,6 +22,12 @@
 
 #define KEEP_WAIT_MS 1000u /* to have the memory kept, while systemd is busy */
 
+/* Whether a manager is there, which does for this relay what it cannot do itself. */
+static bool is_managed(const struct relay *relay)
+{
+    return inherit_descriptor(INHERIT_MEMORY) >= 0 && relay->notify.descriptor < 0;
+}
+
 static int load_layout(struct relay *relay)
 {
     uint8_t *bytes;
@@ -29,9 +35,9 @@ static int load_layout(struct relay *relay)
     int status = file_read_whole(relay->settings.layout, LAYOUT_IMAGE_BYTES_MAX, &bytes, &count);
     if (status < 0) {
         log_line("cannot read %s: %s", relay->settings.layout, strerror(-status));
-        /* A manager whose runtime folder was removed makes it again; elsewhere somebody has to. */
-        bool managed = inherit_descriptor(INHERIT_MEMORY) >= 0 && relay->notify.descriptor < 0;
-        return status == -ENOENT && managed ? EXIT_BROKEN : EXIT_SETTINGS;
+        /* A manager whose runtime folder was removed makes it again, and what the system is short
+         * of for now is no fault of the settings; elsewhere somebody has to. */
+        return is_managed(relay) ? EXIT_BROKEN : EXIT_SETTINGS;
     }
     status = layout_load(&relay->layout, (struct span){bytes, count}); /* kept until the end */
     if (status < 0) {
@@ -70,11 +76,31 @@ static int open_receivers(struct relay *relay)
     return 0;
 }
 
+/* Without its interface a sender is open all the same, and what it is given counts as errors:
+ * receiving and recording do not wait for a way out. The manager tells when it is there. */
+static int open_sender(const struct relay *relay, struct net_outbox *outbox)
+{
+    const struct channel_settings *settings = &relay->settings;
+    char text[NET_ADDRESS_TEXT_BYTES];
+    const char *interface = settings_send_interface(settings, &outbox->to);
+    outbox->descriptor = net_open_sender(&outbox->to, interface, settings->ttl);
+    if (outbox->descriptor == -ENODEV && interface[0] != '\0' && is_managed(relay)) {
+        outbox->away = ENODEV;
+        outbox->descriptor = net_open_sender(&outbox->to, "", settings->ttl);
+        log_line("there is no interface %s: nothing is sent to %s until it is there", interface,
+                 net_write_address(text, &outbox->to));
+    }
+    if (outbox->descriptor >= 0)
+        return 0;
+    log_line("cannot send to %s: %s", net_write_address(text, &outbox->to),
+             strerror(-outbox->descriptor));
+    return EXIT_BROKEN;
+}
+
 static int open_senders(struct relay *relay)
 {
     const struct channel_settings *settings = &relay->settings;
     struct receiver *receiver = &relay->receiver;
-    char text[NET_ADDRESS_TEXT_BYTES];
     struct {
         struct net_outbox *outbox;
         const struct address *to;
@@ -84,15 +110,8 @@ static int open_senders(struct relay *relay)
         struct net_outbox *outbox = streams[i].outbox;
         outbox->to = *streams[i].to;
         outbox->descriptor = -1;
-        if (outbox->to.family == 0)
-            continue;
-        outbox->descriptor = net_open_sender(
-            &outbox->to, settings_send_interface(settings, &outbox->to), settings->ttl);
-        if (outbox->descriptor < 0) {
-            log_line("cannot send to %s: %s", net_write_address(text, &outbox->to),
-                     strerror(-outbox->descriptor));
+        if (outbox->to.family != 0 && open_sender(relay, outbox) != 0)
             return EXIT_BROKEN;
-        }
     }
     return 0;
 }
@@ -141,7 +160,7 @@ static int open_memory(struct relay *relay)
 {
     int descriptor = inherit_descriptor(INHERIT_MEMORY);
     relay->memory_outlives = descriptor >= 0;
-    if (descriptor >= 0 && relay->notify.descriptor < 0)
+    if (is_managed(relay))
         inherit_share(); /* with a manager that may find nobody else who has it */
     size_t wanted = staging_bytes(&relay->settings);
     if (descriptor >= 0 && shared_memory_bytes(descriptor) != (int64_t)wanted)

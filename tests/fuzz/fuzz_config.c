@@ -82,7 +82,7 @@ static struct config *read_config(unsigned file)
     struct config *config = NULL;
     struct text messages = {0};
     size_t errors = 0, warnings = 0;
-    int status = config_read(path_of(file), false, &config, &messages);
+    int status = config_read(path_of(file), CONFIG_JUDGES_MACHINE, &config, &messages);
     size_t bytes = messages.bytes;
     char *said = text_take(&messages);
     CHECK(said != NULL && (status == 0 || status == -EINVAL));

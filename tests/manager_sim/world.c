@@ -18,6 +18,8 @@
 #include "config/config.h"
 #include "manager/fleet_parts.h"
 #include "os/file.h"
+#include "os/health.h"
+#include "os/links.h"
 #include "os/memory.h"
 #include "os/net.h"
 #include "os/path.h"
@@ -614,6 +616,56 @@ int net_rejoin(int descriptor, const struct net_receive_options *was,
     (void)was;
     (void)is;
     return -EINVAL;
+}
+
+int net_follow(int descriptor, const struct net_receive_options *options, unsigned was,
+               unsigned is)
+{
+    (void)descriptor;
+    (void)options;
+    (void)was;
+    (void)is;
+    return 0;
+}
+
+bool net_listens_by_interface(const struct address *listen, const char *interface)
+{
+    (void)interface;
+    return address_is_multicast(listen);
+}
+
+int net_interface_index(const char *name)
+{
+    (void)name;
+    return 1;
+}
+
+int health_route(const struct address *to, const char *interface, char found[NET_INTERFACE_BYTES])
+{
+    (void)to;
+    (void)interface;
+    snprintf(found, NET_INTERFACE_BYTES, "eth0");
+    return 0;
+}
+
+int links_open(void)
+{
+    return -EAFNOSUPPORT;
+}
+
+bool links_read(int links, void (*gone)(void *context, unsigned index), void *context)
+{
+    (void)links;
+    (void)gone;
+    (void)context;
+    return false;
+}
+
+int links_has_address(const struct address *address, const char *interface)
+{
+    (void)address;
+    (void)interface;
+    return 0;
 }
 
 void net_set_queue(int descriptor, uint64_t bytes)

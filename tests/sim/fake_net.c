@@ -422,6 +422,12 @@ descriptor_t net_open_sender(const struct address *to, const char *interface, ui
     return full ? DESCRIPTOR_FULL : DESCRIPTOR_DECIMATED;
 }
 
+int net_turn_sender(descriptor_t descriptor, const struct address *to, unsigned index)
+{
+    (void)descriptor, (void)to, (void)index;
+    fail("a relay turns a sender, though nobody told it to");
+}
+
 /* ---- offload ---- */
 
 void net_probe_offload(struct net_offload *offload)

@@ -220,9 +220,8 @@ static void test_refused(void **state)
         {{"--source", "10.0.0.1/24"},
          "--source: \"10.0.0.1/24\" is not ADDRESS or NETWORK/BITS, such as 10.0.0.7 or "
          "10.0.0.0/24"},
-        {{"--interface", "a-name-of-sixteen"},
-         "--interface: \"a-name-of-sixteen\" is not an interface name, such as eth0: 1 to 15 "
-         "bytes"},
+        {{"--interface", "a/name"},
+         "--interface: \"a/name\" is not an interface name, such as eth0: 1 to 127 bytes"},
         {{"--factor", "0"}, "--factor: \"0\" is not a whole number from 1 to 1000000000"},
         {{"--ttl", "256"}, "--ttl: \"256\" is not a whole number from 0 to 255"},
         {{"--algorithm", "min_max"},

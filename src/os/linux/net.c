@@ -39,6 +39,9 @@ enum {
     NET_UDP_SEGMENT = 103,
     NET_UDP_GRO = 104,
     NET_BINDTOIFINDEX = 62,
+    NET_NEWLINK = 16,
+    NET_GETLINK = 18,
+    NET_ALT_IFNAME = 53,
     SEND_QUEUE_BYTES = 4 << 20,
     CONTROL_BYTES = 128,
     /* Buffers begin an odd number of cache lines apart. With 64 KiB between them, the first lines
@@ -55,8 +58,55 @@ enum {
 };
 #define MESSAGE_NOT_TAKEN 0xffffffffu
 
+/* A question to the kernel and its answer, of <linux/rtnetlink.h>, which musl's headers are
+ * without.
+ */
+struct link_message {
+    uint32_t bytes;
+    uint16_t type, flags;
+    uint32_t sequence, port;
+    union {
+        struct {
+            uint16_t family, device;
+            int32_t index;
+            uint32_t link_flags, change;
+        } link;
+        int32_t error;
+    };
+    struct {
+        uint16_t bytes, type;
+    } attribute;
+    char name[NET_INTERFACE_BYTES];
+};
+
+/* Alternative names may be longer than the older calls take. */
+static int long_name_index(const char *name)
+{
+    struct link_message message = {.type = NET_GETLINK, .flags = 1 /* NLM_F_REQUEST */};
+    size_t bytes = strlen(name) + 1, front = offsetof(struct link_message, name);
+    if (bytes > sizeof(message.name))
+        return -ENODEV;
+    message.attribute.bytes = (uint16_t)(sizeof(message.attribute) + bytes);
+    message.attribute.type = NET_ALT_IFNAME;
+    message.bytes = (uint32_t)(front + (bytes + 3) / 4 * 4);
+    memcpy(message.name, name, bytes);
+    int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (descriptor < 0)
+        return -errno;
+    int status = send(descriptor, &message, message.bytes, 0) < 0 ||
+                         recv(descriptor, &message, sizeof(message), 0) < 0
+                     ? -errno
+                     : 0;
+    close(descriptor);
+    if (status < 0 || message.type == NET_NEWLINK)
+        return status < 0 ? status : message.link.index;
+    return message.error == -EINVAL ? -ENODEV : message.error; /* older than such names */
+}
+
 int net_interface_index(const char *name)
 {
+    if (strlen(name) >= IF_NAMESIZE)
+        return long_name_index(name);
     unsigned index = if_nametoindex(name);
     return index == 0 ? -errno : (int)index; /* asking takes a descriptor: there may be none left */
 }
@@ -87,7 +137,7 @@ static socklen_t to_system(const struct address *address, unsigned scope,
 
 static void from_system(const struct sockaddr_in6 *in6, struct address *address)
 {
-    memset(address, 0, sizeof(*address));
+    memset(address, 0, offsetof(struct address, zone) + 1);
     if (in6->sin6_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)in6;
         address->family = 4;
@@ -257,41 +307,79 @@ static int set_sources(descriptor_t descriptor, const struct net_receive_options
                : 0;
 }
 
+bool net_listens_by_interface(const struct address *listen, const char *interface)
+{
+    return address_is_multicast(listen) || address_is_link_local(listen) ||
+           (interface[0] != '\0' && (address_is_wildcard(listen) || route_is_broadcast(listen)));
+}
+
 static bool is_named(const struct net_receive_options *options)
 {
     return options->interface != NULL && options->interface[0] != '\0';
+}
+
+/* One that has gone has left its membership with the socket. */
+static int leave(descriptor_t descriptor, const struct address *group, unsigned interface)
+{
+    struct group_req request = {.gr_interface = interface};
+    struct address bare = *group;
+    bare.port = 0;
+    to_system(&bare, 0, &request.gr_group);
+    return setsockopt(descriptor, bare.family == 4 ? IPPROTO_IP : IPPROTO_IPV6, MCAST_LEAVE_GROUP,
+                      &request, sizeof(request)) < 0
+               ? -errno
+               : 0;
+}
+
+/* Joined already, it is joined as the options say all the same. */
+static int join_once(descriptor_t descriptor, const struct net_receive_options *options,
+                     unsigned interface)
+{
+    int status = join_all(descriptor, options, interface);
+    /* Refused where it is joined already: for everybody, or for such a sender. */
+    if (status == -EADDRINUSE || status == -EADDRNOTAVAIL || status == -EINVAL)
+        status = set_sources(descriptor, options, interface);
+    return status;
 }
 
 int net_rejoin(descriptor_t descriptor, const struct net_receive_options *was,
                const struct net_receive_options *is)
 {
     unsigned from, to;
-    int level = is->listen.family == 4 ? IPPROTO_IP : IPPROTO_IPV6;
     /* One that has gone took its memberships with it. */
     bool gone = receive_interface(descriptor, was, &from) < 0;
     int status = receive_interface(is_named(was) ? DESCRIPTOR_NONE : descriptor, is, &to);
-    if (status < 0)
+    bool none = status == -ENODEV;
+    if (status < 0 && !none)
         return status;
-    bool binds = binds_interface(&is->listen, to);
+    bool binds = !none && binds_interface(&is->listen, to);
     if (!address_is_multicast(&is->listen)) {
-        bind_interface(descriptor, binds ? to : 0);
+        if (!none)
+            bind_interface(descriptor, binds ? to : 0);
         return 0;
     }
-    if (!gone && from == to)
+    if (!gone && !none && from == to)
         return set_sources(descriptor, is, to);
-    status = join_all(descriptor, is, to);
-    if (status == -EADDRINUSE) /* it was joined before somebody was killed here */
-        status = set_sources(descriptor, is, to);
+    status = none ? 0 : join_once(descriptor, is, to);
     if (status == 0 && binds)
         bind_interface(descriptor, to);
-    if (status == 0 && !gone) {
-        struct group_req request = {.gr_interface = from};
-        struct address bare = is->listen;
-        bare.port = 0;
-        to_system(&bare, 0, &request.gr_group);
-        if (setsockopt(descriptor, level, MCAST_LEAVE_GROUP, &request, sizeof(request)) < 0)
-            status = -errno;
-    }
+    return status == 0 && !gone ? leave(descriptor, &is->listen, from) : status;
+}
+
+int net_follow(descriptor_t descriptor, const struct net_receive_options *options, unsigned was,
+               unsigned is)
+{
+    const struct address *listen = &options->listen;
+    bool group = address_is_multicast(listen);
+    int status = 0;
+    if (group && was == is && was != 0)
+        leave(descriptor, listen, was);
+    if (group && is != 0)
+        status = join_once(descriptor, options, is);
+    if (status == 0 && binds_interface(listen, is))
+        bind_interface(descriptor, is);
+    if (group && status == 0 && was != 0 && was != is)
+        leave(descriptor, listen, was);
     return status;
 }
 
@@ -317,7 +405,8 @@ static int configure_receiver(descriptor_t descriptor, const struct net_receive_
     const struct address *listen = &options->listen;
     unsigned interface;
     int status = receive_interface(DESCRIPTOR_NONE, options, &interface);
-    if (status < 0)
+    bool needed = net_listens_by_interface(listen, options->interface);
+    if (status < 0 && (status != -ENODEV || needed))
         return status;
     net_set_queue(descriptor, options->queue_bytes);
     set_receiver_options(descriptor, listen);
@@ -375,9 +464,11 @@ int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options
 {
     unsigned interface = 0;
     int status = check_bound(descriptor, &options->listen);
-    if (status == 0)
-        status = receive_interface(descriptor, options, &interface);
     if (status < 0)
+        return status;
+    status = receive_interface(descriptor, options, &interface);
+    bool away = status == -ENODEV; /* joined by whoever follows it, once it is there */
+    if (status < 0 && !away)
         return status;
     int flags = fcntl(descriptor, F_GETFL);
     if (flags < 0 || fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0)
@@ -391,13 +482,13 @@ int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options
     set_receiver_options(descriptor, &options->listen);
     if (binds_interface(&options->listen, interface))
         bind_interface(descriptor, interface);
-    if (!address_is_multicast(&options->listen))
+    if (away || !address_is_multicast(&options->listen))
         return 0;
     status = join_all(descriptor, options, interface);
     /* Refused where it is joined already: for everybody, or for such a sender. Taken, it may be
      * joined for others beside. */
     if (status != 0 && status != -EADDRINUSE && status != -EADDRNOTAVAIL && status != -EINVAL)
-        return status;
+        return status == -ENODEV ? 0 : status; /* no interface leads there for now */
     if (options->listen.family == 6 && interface == 0)
         return 0; /* the kernel compares with the interface that it chose, which is not known */
     return set_sources(descriptor, options, interface);
@@ -453,42 +544,44 @@ descriptor_t net_open_receiver_overlapping(const struct net_receive_options *opt
     return descriptor;
 }
 
+int net_turn_sender(descriptor_t descriptor, const struct address *to, unsigned index)
+{
+    int status;
+    bool unicast = !address_is_multicast(to);
+    if (to->family == 4) {
+        struct ip_mreqn request = {.imr_ifindex = (int)index};
+        status = setsockopt(descriptor, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof(request)) < 0
+                     ? -errno
+                     : 0;
+        if (status == 0 && unicast)
+            status = set_option(descriptor, IPPROTO_IP, NET_IP_UNICAST_IF, (int)htonl(index));
+        return status;
+    }
+    status = set_option(descriptor, IPPROTO_IPV6, IPV6_MULTICAST_IF, (int)index);
+    if (status == 0 && unicast)
+        status = set_option(descriptor, IPPROTO_IPV6, NET_IPV6_UNICAST_IF, (int)htonl(index));
+    return status;
+}
+
 static int configure_sender(descriptor_t descriptor, const struct address *to, unsigned interface,
                             uint32_t ttl)
 {
     int status = 0, hops = (int)ttl;
+    bool ipv4 = to->family == 4;
+    int level = ipv4 ? IPPROTO_IP : IPPROTO_IPV6;
     /* Past the system's limit where allowed: what does not fit is lost, and a segmented message
      * takes 64 KiB of it at once. */
     if (set_option(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, SEND_QUEUE_BYTES) < 0)
         set_option(descriptor, SOL_SOCKET, SO_SNDBUF, SEND_QUEUE_BYTES);
-    if (to->family == 4) {
+    if (ipv4)
         set_option(descriptor, SOL_SOCKET, SO_BROADCAST, 1); /* refused without; else no effect */
-        status = set_option(descriptor, IPPROTO_IP, IP_MULTICAST_TTL, hops);
-        if (status == 0 && hops > 0)
-            status = set_option(descriptor, IPPROTO_IP, IP_TTL, hops);
-        if (status == 0)
-            status = set_option(descriptor, IPPROTO_IP, IP_MULTICAST_LOOP, 1);
-        if (status == 0 && interface != 0) {
-            struct ip_mreqn request = {.imr_ifindex = (int)interface};
-            if (setsockopt(descriptor, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof(request)) < 0)
-                status = -errno;
-            else if (!address_is_multicast(to))
-                status =
-                    set_option(descriptor, IPPROTO_IP, NET_IP_UNICAST_IF, (int)htonl(interface));
-        }
-        return status;
-    }
-    status = set_option(descriptor, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, hops);
+    status = set_option(descriptor, level, ipv4 ? IP_MULTICAST_TTL : IPV6_MULTICAST_HOPS, hops);
     if (status == 0 && hops > 0)
-        status = set_option(descriptor, IPPROTO_IPV6, IPV6_UNICAST_HOPS, hops);
+        status = set_option(descriptor, level, ipv4 ? IP_TTL : IPV6_UNICAST_HOPS, hops);
     if (status == 0)
-        status = set_option(descriptor, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 1);
-    if (status == 0 && interface != 0) {
-        status = set_option(descriptor, IPPROTO_IPV6, IPV6_MULTICAST_IF, (int)interface);
-        if (status == 0 && !address_is_multicast(to))
-            status =
-                set_option(descriptor, IPPROTO_IPV6, NET_IPV6_UNICAST_IF, (int)htonl(interface));
-    }
+        status = set_option(descriptor, level, ipv4 ? IP_MULTICAST_LOOP : IPV6_MULTICAST_LOOP, 1);
+    if (status == 0 && interface != 0)
+        status = net_turn_sender(descriptor, to, interface);
     return status;
 }
 
@@ -989,6 +1082,12 @@ void net_outbox_flush(struct net_outbox *outbox)
     outbox->part_count = 0;
     if (count == 0 || outbox->descriptor < 0)
         return;
+    if (outbox->away != 0) {
+        for (uint32_t i = 0; i < count; i++)
+            outbox->errors += outbox->runs[i].datagrams;
+        outbox->last_errno = outbox->away;
+        return;
+    }
     struct outgoing outgoing;
     outgoing_start(&outgoing, outbox);
     for (uint32_t i = 0; i < count; i++) {

@@ -208,6 +208,12 @@ static const struct call_rule call_rules[] = {
     {SYS_sendto, CALL_IF_NULL, 4, 0}, /* send(2) on what is connected */
     {SYS_getsockopt, CALL_ALLOW, 0, 0},
     {SYS_setsockopt, CALL_IF, 2, 104}, /* UDP_GRO: switched off once a queue is empty */
+    /* IP_MULTICAST_IF, IP_UNICAST_IF, IPV6_MULTICAST_IF, IPV6_UNICAST_IF: an interface was made
+     * anew. What these numbers mean at other levels takes a capability or another call. */
+    {SYS_setsockopt, CALL_IF, 2, 32},
+    {SYS_setsockopt, CALL_IF, 2, 50},
+    {SYS_setsockopt, CALL_IF, 2, 17},
+    {SYS_setsockopt, CALL_IF, 2, 76},
 #ifdef SYS_poll
     {SYS_poll, CALL_ALLOW, 0, 0},
 #endif
@@ -227,7 +233,7 @@ static const struct call_rule call_rules[] = {
     {SYS_ftruncate, CALL_ALLOW, 0, 0},
     {SYS_fsync, CALL_ALLOW, 0, 0},
     {SYS_renameat2, CALL_ALLOW, 0, 0},
-    {SYS_linkat, CALL_IF, 4, 0}, /* where renameat2 cannot keep from replacing */
+    {SYS_linkat, CALL_IF, 4, 0},      /* where renameat2 cannot keep from replacing */
     {SYS_renameat, CALL_ALLOW, 0, 0}, /* and where there are no links */
     {SYS_unlinkat, CALL_IF, 2, 0},
     {SYS_getdents64, CALL_ALLOW, 0, 0},

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""050-a-part-of-the-machine-is-missing: an interface, an address or a program that is not there
+stops its own channel, which says so and comes back at once; never the fleet, at no start, reload,
+restart or takeover. `check` calls it an error of this machine."""
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from harness import container, signals
+from harness.fleet import Addresses, Fleet, copy_programs, flotilla, new_folder, wait_until
+from harness.network import Network
+
+
+@pytest.fixture
+def network(needs_root):
+    with Network() as one:
+        yield one
+
+
+def failed(fleet, name, words):
+    channels = {one["name"]: one for one in fleet.status(missing={}).get("channels", [])}
+    channel = channels.get(name)
+    return (channel and channel["state"] == "failed" and words in channel["reason"]) and channel
+
+
+def works(network, fleet, name="engine", number=1):
+    """Each datum that is sent from now on is recorded."""
+    before = fleet.channel(name)
+    network.send(fleet.address(name), number, signals.samples(50, start=5000))
+    after = wait_until(lambda: (fleet.channel(name)["datums_recorded"]
+                                >= before["datums_recorded"] + 50 and fleet.channel(name)))
+    assert after["datagrams_received"] == before["datagrams_received"] + 50
+    assert after["state"] == "running", after
+
+
+def kinds(addresses):
+    """What can be missing, and what a channel on it says of it."""
+    return {
+        "group": ({"listen": addresses.group(), "interface": "usb0"}, "there is no interface usb0"),
+        "group6": ({"listen": addresses.group6(), "interface": "usb0"},
+                   "there is no interface usb0"),
+        "address": ({"listen": f"10.9.2.1:{addresses.port()}", "interface": "usb0"},
+                    "no interface has the address"),
+        "address6": ({"listen": f"[fd09:2::1]:{addresses.port()}", "interface": "usb0"},
+                     "no interface has the address"),
+    }
+
+
+@pytest.mark.parametrize("direct_io", ["auto", "off"])
+def test_050_what_is_missing_stops_its_own_channel(network, seed, direct_io):
+    addresses = Addresses()
+    missing = kinds(addresses)
+    channels = {"engine": {"schema": signals.SCHEMA, "interface": "eth0"},
+                **{name: {"schema": signals.SCHEMA, **keys}
+                   for name, (keys, _) in missing.items()}}
+    network.link("eth0", 1)
+    with Fleet(channels, addresses=addresses, inside=network.inside, run=False,
+               storage={"direct_io": direct_io}) as fleet:
+        checked = flotilla("check", "-c", fleet.file)
+        assert checked.returncode == 78 and "there is no interface \"usb0\" on this machine" in \
+            checked.stderr
+        assert flotilla("check", "--offline", "-c", fleet.file, check=0).stderr == ""
+
+        def all_say_so():
+            return all(failed(fleet, name, words) for name, (_, words) in missing.items())
+        # At the start.
+        fleet.start(wait=False)
+        fleet.wait_running(["engine"])
+        wait_until(all_say_so, what="the reasons")
+        works(network, fleet)
+        # At a reload that changes the others, and what is missing itself.
+        for name in channels:
+            fleet.channels[name]["ttl"] = 3
+        fleet.write()
+        reloaded = fleet.reload(check=None)
+        assert reloaded.returncode == 1 and "there is no interface usb0" in reloaded.stderr
+        works(network, fleet)
+        # At a restart.
+        flotilla("restart", "engine", "-c", fleet.file, check=0)
+        restarted = flotilla("restart", "group", "-c", fleet.file)
+        assert restarted.returncode == 1 and "there is no interface usb0" in restarted.stderr
+        works(network, fleet)
+        # For a manager that takes over, and the relay that dies under it.
+        fleet.kill_manager()
+        fleet.start(wait=False)
+        fleet.wait_running(["engine"])
+        wait_until(all_say_so, what="the reasons")
+        relay = fleet.relays()["engine"]
+        os.kill(relay, signal.SIGKILL)
+        wait_until(lambda: fleet.relays().get("engine", relay) != relay)
+        fleet.wait_running(["engine"])
+        works(network, fleet)
+        # The verbs that read the file.
+        done = subprocess.run([*network.inside, str(fleet.program), "send", "engine", "-c",
+                               str(fleet.file), "--count", "1"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        done = subprocess.run([*network.inside, str(fleet.program), "send", "group", "-c",
+                               str(fleet.file), "--count", "1"], capture_output=True, text=True)
+        assert done.returncode == 1 and "there is no such interface" in done.stderr
+        done = subprocess.run([*network.inside, str(fleet.program), "listen", "engine", "--input",
+                               "-c", str(fleet.file), "--timeout", "100ms"], capture_output=True,
+                              text=True)
+        assert done.returncode == 0, done.stderr
+        # It was said once, not every second.
+        time.sleep(2.5)
+        said = fleet.log()
+        assert said.count("group: there is no interface usb0; trying again") <= 4, said
+        # It comes.
+        network.link("usb0", 2)
+        begun = time.monotonic()
+        sent = {}
+        for name in missing:
+            sent[name], took = network.until_heard(fleet, name, 2)
+        assert time.monotonic() - begun < 2, fleet.log()
+        assert all(fleet.channel(name)["state"] == "running" for name in missing)
+        fleet.settle()
+        for name in missing:
+            works(network, fleet, name, 2)
+        assert {name: c["datagrams_dropped"] for name, c in fleet.by_name().items()} == \
+            dict.fromkeys(channels, 0)
+
+
+def test_050_it_goes_and_the_manager_dies(network, seed):
+    """What waited in the socket of a channel whose interface has gone is taken, whoever dies."""
+    network.link("eth0", 1)
+    network.link("usb0", 2)
+    addresses = Addresses()
+    with Fleet({"engine": {"schema": signals.SCHEMA, "interface": "eth0"},
+                "radio": {"schema": signals.SCHEMA, "interface": "usb0"}}, addresses=addresses,
+               inside=network.inside) as fleet:
+        relay = fleet.relays()["radio"]
+        fleet.kill_manager()
+        os.kill(relay, signal.SIGSTOP)
+        network.send(fleet.address("radio"), 2, signals.samples(200))
+        network.remove("usb0")
+        fleet.start(wait=False)
+        os.kill(relay, signal.SIGCONT)
+        fleet.wait_running(["engine"])
+        wait_until(lambda: failed(fleet, "radio", "there is no interface usb0"))
+        assert fleet.settle({"radio": 200})["radio"]["datums_recorded"] == 200
+        # Another manager, another relay: the socket stays.
+        fleet.kill_manager()
+        os.kill(fleet.relays()["radio"], signal.SIGKILL)
+        fleet.start(wait=False)
+        wait_until(lambda: failed(fleet, "radio", "usb0"))
+        network.link("usb0", 2)
+        sent, took = network.until_heard(fleet, "radio", 2)
+        assert took < 2, fleet.log()
+        radio = fleet.settle()["radio"]
+        assert 200 < radio["datums_recorded"] <= 200 + sent and radio["datagrams_dropped"] == 0
+        works(network, fleet)
+
+
+def test_050_the_interface_of_a_change_is_missing(network, seed):
+    """A reload to an interface that is not there yet: only that channel waits for it, and nothing
+    of what waits in its socket is lost."""
+    network.link("eth0", 1)
+    with Fleet({"engine": {"schema": signals.SCHEMA, "interface": "eth0"},
+                "radio": {"schema": signals.SCHEMA, "interface": "eth0"}},
+               inside=network.inside) as fleet:
+        network.send(fleet.address("radio"), 1, signals.samples(100))
+        fleet.channels["radio"]["interface"] = "usb0"
+        fleet.write()
+        fleet.reload(check=None)
+        wait_until(lambda: failed(fleet, "radio", "there is no interface usb0"))
+        works(network, fleet)
+        network.link("usb0", 2)
+        sent, took = network.until_heard(fleet, "radio", 2)
+        assert took < 2, fleet.log()
+        radio = fleet.settle()["radio"]
+        assert radio["datagrams_received"] <= 100 + sent and radio["datagrams_dropped"] == 0
+        # And of the other one it hears nothing any more.
+        network.send(fleet.address("radio"), 1, signals.samples(50))
+        works(network, fleet)
+        assert fleet.channel("radio")["datagrams_received"] == radio["datagrams_received"]
+
+
+def test_050_a_program_that_is_missing(seed):
+    """The relay's program goes: what is at work goes on; one that dies is followed once the program
+    is back, within two seconds, and the datagrams have waited."""
+    folder = new_folder()
+    try:
+        copy_programs(folder)
+        with Fleet({"engine": {"schema": signals.SCHEMA}, "other": {"schema": signals.SCHEMA}},
+                   prefix=folder) as fleet:
+            os.rename(folder / "flotilla-relay", folder / "away")
+            os.kill(fleet.relays()["engine"], signal.SIGKILL)
+            wait_until(lambda: failed(fleet, "engine", "cannot run"))
+            fleet.source("engine", signals.samples(100)).finish()
+            fleet.source("other", signals.samples(100)).finish()
+            assert fleet.settle({"other": 100})["other"]["datums_recorded"] == 100
+            time.sleep(5)  # the waits used to grow
+            os.rename(folder / "away", folder / "flotilla-relay")
+            begun = time.monotonic()
+            wait_until(lambda: fleet.channel("engine")["datagrams_received"] == 100)
+            assert time.monotonic() - begun < 2
+            fleet.settle({"engine": 100})
+            fleet.stop()
+            assert container.payload(fleet.files("engine"))[1] == 100
+    finally:
+        shutil.rmtree(folder)
