@@ -113,7 +113,7 @@ long catalog_add(struct catalog *catalog, const char *path, enum catalog_lanes l
 {
     struct storage_entry entry;
     size_t before = catalog->count;
-    int status = storage_look_at(path, &entry);
+    int status = strcmp(path, "-") == 0 ? -ENOENT : storage_look_at(path, &entry);
     if (status < 0 || !entry.folder) {
         struct recording_name name;
         const char *slash = strrchr(path, '/');

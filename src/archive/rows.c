@@ -21,6 +21,7 @@ struct rows {
     struct scan_event block;
     uint64_t next;    /* the next row of `block` */
     bool fault_waits; /* `block` is a fault that is told behind its rows */
+    bool codec_told;  /* that the codec of the header at hand is not known */
     bool seek;        /* to this, in the next file */
     struct row_position to;
     uint8_t *schema; /* the text of the last file's */
@@ -48,7 +49,7 @@ static void close_file(struct rows *rows)
     rows->scan = NULL;
     rows->block = (struct scan_event){.kind = SCAN_END};
     rows->next = 0;
-    rows->fault_waits = false;
+    rows->fault_waits = rows->codec_told = false;
 }
 
 void rows_close(struct rows *rows)
@@ -104,12 +105,15 @@ static void tell_failure(struct rows *rows, struct rows_event *event, int status
 static void tell_fault(struct rows *rows, struct rows_event *event)
 {
     const struct scan_event *fault = &rows->block;
+    bool unread = fault->kind == SCAN_UNREAD;
     snprintf(rows->what, sizeof(rows->what), "offset %" PRIu64 ": %s", fault->offset, fault->what);
     *event = (struct rows_event){.kind = ROWS_FAULT,
                                  .at = {rows->file - 1, fault->offset, 0},
-                                 .status = -EBADMSG,
+                                 .status = !unread            ? -EBADMSG
+                                           : rows->codec_told ? -ENOTSUP
+                                                              : -EFBIG,
                                  .readable = rows->damage == ROWS_SHOW && fault->shown > 0,
-                                 .bytes = fault->bytes,
+                                 .bytes = unread ? 0 : fault->bytes,
                                  .what = clean(rows)};
     rows->fault_waits = false;
 }
@@ -170,12 +174,18 @@ static int take_block(struct rows *rows, struct rows_event *event)
         return 1;
     }
     rows->next = 0;
-    rows->fault_waits = rows->block.kind == SCAN_FAULT;
+    rows->fault_waits = rows->block.kind == SCAN_FAULT || rows->block.kind == SCAN_UNREAD;
+    if (rows->block.kind == SCAN_HEADER)
+        rows->codec_told = false;
+    if (rows->block.kind == SCAN_UNREAD && scan_header(rows->scan)->codec == CODEC_UNKNOWN) {
+        rows->fault_waits = !rows->codec_told; /* once is enough */
+        rows->codec_told = true;
+    }
     if (rows->block.kind == SCAN_END)
         close_file(rows);
     if (rows->block.kind == SCAN_HEADER)
         status = tell_file(rows, event, rows->block.offset);
-    if (rows->damage == ROWS_SKIP && rows->block.kind == SCAN_FAULT)
+    if (rows->damage == ROWS_SKIP && rows->fault_waits)
         rows->block.shown = 0;
     if (rows->to.index > 0 && rows->block.kind == SCAN_BLOCK) {
         if (rows->block.offset == rows->to.block)
@@ -190,10 +200,9 @@ int rows_next(struct rows *rows, struct rows_event *event)
     for (;;) {
         struct scan_event *block = &rows->block;
         if (rows->next < block->shown) {
-            uint32_t from = rows->next == 0 ? 0 : block->ends[rows->next - 1];
             event->kind = ROWS_DATUM;
             event->at = (struct row_position){rows->file - 1, block->offset, rows->next};
-            event->datum = (struct span){block->data.at + from, block->ends[rows->next] - from};
+            event->datum = scan_datum(rows->scan, block, rows->next);
             event->arrival_ns = block->arrival_ns;
             event->doubtful = rows->fault_waits;
             rows->next++;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The rows (datums) of files, one file after the other, each checked: its block's checksum where
  * the file is Flotilla's own, and the datum against the schema in the file. One way through files
- * for cat, send, export and all that read more than one: null and deflate, whoever wrote them,
- * finished or being written, pipes as well (forward only).
+ * for cat, send, export and all that read more than one: whoever wrote them, in any codec, finished
+ * or being written, pipes as well (forward only).
  * Memory is one block. Relies on archive/scan, archive/catalog and os/file. */
 #ifndef FLOTILLA_ARCHIVE_ROWS_H
 #define FLOTILLA_ARCHIVE_ROWS_H
@@ -42,7 +42,8 @@ struct rows_event {
     uint64_t arrival_ns; /* of the block's first datum (index 0); 0 where the file does not say */
     bool doubtful;       /* its block does not match its checksum: a fault follows behind it */
     /* ROWS_FAULT */
-    int status;       /* -EBADMSG: damage. Else the negative errno of opening or reading */
+    int status;       /* -EBADMSG: damage. -EFBIG: over a limit of this program, -ENOTSUP: in a codec
+                         that is not known here. Else the negative errno of opening or reading */
     bool readable;    /* the datums of the block are handed out nevertheless (it is doubtful) */
     uint64_t bytes;   /* that are lost from its offset on; 0 where none is, or it is not known */
     const char *what; /* for people: "offset N: ...", or why a file cannot be opened. Until the next

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Walks a container file of any origin block by block, judges each, and goes on behind damage: what
- * verify, recover and info see of a file. Memory is one window of the file, at most a block.
- * Pure bytes: reads through a source. Relies on zlib, the schema and avro/block for our own format.
+ * verify, recover and info see of a file. Memory is one window of the file and one block, unpacked.
+ * Pure bytes: reads through a source. Relies on archive/codec, the schema and avro/block for our own
+ * format.
  * Known faults: a file cut exactly between two of its blocks is a shorter file that is sound. */
 #ifndef FLOTILLA_ARCHIVE_SCAN_H
 #define FLOTILLA_ARCHIVE_SCAN_H
@@ -9,13 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "archive/header.h"
 #include "avro/layout.h"
 #include "base/span.h"
 #include "schema/schema.h"
 
-#define SCAN_SYNC_BYTES      16u
-#define SCAN_BLOCK_BYTES_MAX (64u << 20) /* of a block, as stored and as decoded */
-#define SCAN_BYTES_UNKNOWN   (1ull << 62)
+#define SCAN_BYTES_UNKNOWN (1ull << 62)
 
 /* Where the bytes come from. */
 struct scan_source {
@@ -34,25 +34,13 @@ struct scan_source {
     bool forward;
 };
 
-enum scan_codec { SCAN_CODEC_UNKNOWN, SCAN_CODEC_NULL, SCAN_CODEC_DEFLATE };
-
-/* What the header says. The spans point into the scan; `at` is NULL for what is not there. */
-struct scan_header {
-    struct span image; /* the whole header; empty where it was searched around */
-    struct span schema, codec_name, channel, host, started, version, format;
-    struct span time, sequence; /* the paths of those fields */
-    enum scan_codec codec;
-    uint8_t sync[SCAN_SYNC_BYTES];
-    bool ours;         /* Flotilla's own format, in the form known here */
-    bool sound;        /* as far as can be told: our own have a checksum */
-    const char *fault; /* what is wrong with it where it is not sound; else NULL */
-};
-
 enum scan_kind {
     SCAN_END,
     SCAN_BLOCK,
     SCAN_FAULT,
-    SCAN_HEADER /* another container file begins here, joined behind: its header holds now */
+    SCAN_UNREAD, /* a block that stands whole, as its front and its end say, and cannot be judged
+                    here: `what` names the limit of this program that it is over, or the codec */
+    SCAN_HEADER  /* another container file begins here, joined behind: its header holds now */
 };
 
 struct scan_event {
@@ -60,8 +48,10 @@ struct scan_event {
     uint64_t offset;
     /* Of the block. Of a fault: what is lost from `offset` on; 0 where nothing is. */
     uint64_t bytes;
-    /* Of the block. Of a fault: what the lost bytes claim to be, 0 where they make no claim. */
-    uint64_t count;
+    /* Of the block. Of a fault: what the lost bytes claim to be, 0 where they make no claim; of
+     * these `lost` are, the others are in `data`. */
+    uint64_t count, lost;
+    uint64_t kept_bytes; /* of a fault: of its `bytes` those that `data` is made from */
     /* Of a fault: bytes that once stood in front of this offset and do not any more; negative:
      * bytes that stand there and did not. */
     int64_t missing_bytes;
@@ -71,9 +61,10 @@ struct scan_event {
     uint16_t place;        /* block_place when it was written, 0: does not say */
     struct span image;     /* the block as it stands; until the next call */
     struct span data;      /* its datums; until the next call */
-    /* Where in `data` each of its datums ends, `shown` of them: all `count` of a block; of a fault,
-     * with scan_show, those that are valid up to the first that is not. Until the next call. */
-    const uint32_t *ends;
+    /* How many scan_datum gives: all `count` of a block; of one that is unread those in front of
+     * what is over the limit. Of a fault: in a block of others without a packed form, or one that
+     * the file's end cuts off, those from its first byte on up to the fault; nothing proves them.
+     * With scan_show: all that decode. */
     uint64_t shown;
     char what[160]; /* the fault, for people, without its place */
 };
@@ -81,7 +72,8 @@ struct scan_event {
 struct scan;
 
 /* Reads the header and its schema. 0, or a negative errno with a message for people in `error`,
- * beginning with the offset (-EBADMSG: no header that can be read). A header whose checksum is
+ * beginning with the offset (-EBADMSG: no header that can be read; -ENOMSG: a file of another kind,
+ * known by its first bytes; -EFBIG: over a limit of this program). A header whose checksum is
  * wrong is no failure: see scan_header.sound. The scan is freed with scan_close. */
 int scan_open(struct scan **scan, const struct scan_source *source, char *error,
               size_t error_bytes);
@@ -97,7 +89,8 @@ int scan_search(struct scan **scan, const struct scan_source *source, struct spa
  * block where its end is where it says, else it ends. Faults do not tell what is lost then. */
 void scan_show(struct scan *scan);
 
-/* Goes by another schema than the header's. 0, or -EINVAL with a message. */
+/* Goes by another schema than the header's. 0, or -EINVAL or -EFBIG (over a limit) with a message.
+ */
 int scan_use_schema(struct scan *scan, struct span schema, char *error, size_t error_bytes);
 
 const struct scan_header *scan_header(const struct scan *scan);
@@ -128,18 +121,25 @@ int scan_front_before(struct scan *scan, uint64_t end, struct scan_event *event)
  * is no block of Flotilla's own, or in a pipe. Moves nothing. */
 bool scan_peek_arrival(const struct scan *scan, uint64_t *arrival_ns);
 
+/* Datum `index` < shown of the newest event that has any; until the next call of scan_next. Costs
+ * little in order. */
+struct span scan_datum(struct scan *scan, const struct scan_event *event, uint64_t index);
+
 void scan_close(struct scan *scan);
 
 /* What a scan came upon. All zero to begin with. */
 struct scan_totals {
     uint64_t blocks, datums, block_bytes, data_bytes;
+    uint64_t unread_blocks, unread_datums, unread_bytes; /* by their fronts */
+    uint64_t partial_blocks, partial_datums;             /* what faults have left of blocks */
     uint64_t faults, lost_bytes;
+    uint64_t joined; /* of the faults: files that were joined behind */
     int64_t missing_bytes; /* what is not there any more, less what is there twice */
     uint64_t first_ns, last_ns;
     uint64_t times_back, back_ns_max, back_offset; /* arrival times that go back, and where first */
     double lost_datums;                            /* estimated; final at SCAN_END */
-    /* For the estimate: what is lost since the last intact block, and that block's density. */
-    double open_bytes, density;
+    /* For the estimate: what is lost since the last block, and that block. */
+    double open_bytes, last_count, last_bytes;
     uint64_t missing_header_bytes;
 };
 

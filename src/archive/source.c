@@ -99,7 +99,7 @@ static long read_stream(void *context, uint8_t *into, size_t bytes, uint64_t off
     if (offset < source->stream_at)
         return -ESPIPE;
     while (source->stream_at < offset) {
-        uint8_t skipped[4096];
+        uint8_t skipped[16384];
         uint64_t left = offset - source->stream_at;
         long got =
             read_on(source, skipped, left < sizeof(skipped) ? (size_t)left : sizeof(skipped));

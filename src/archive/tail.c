@@ -214,11 +214,12 @@ static void note_taken(struct tail *tail)
         return;
     if (tail->taken_count == 0 || last->offset != block->offset)
         last = &tail->taken[tail->taken_count++ % TAKEN_BLOCKS];
-    uint32_t bytes = block->ends[tail->index - 1];
+    struct span latest = scan_datum(tail->scan, block, tail->index - 1);
+    size_t bytes = (size_t)(latest.at - block->data.at) + latest.bytes;
     *last = (struct taken){.offset = block->offset,
                            .arrival_ns = block->arrival_ns,
                            .count = tail->index,
-                           .bytes = bytes,
+                           .bytes = (uint32_t)bytes,
                            .checksum = crc32c(0, block->data.at, bytes)};
 }
 
@@ -424,9 +425,8 @@ int tail_next(struct tail *tail, struct tail_event *event)
         }
         const struct scan_event *block = &tail->block;
         if (has_block(tail) && tail->index < block->count) {
-            uint32_t from = tail->index == 0 ? 0 : block->ends[tail->index - 1];
             event->kind = TAIL_DATUM;
-            event->datum = (struct span){block->data.at + from, block->ends[tail->index] - from};
+            event->datum = scan_datum(tail->scan, block, tail->index);
             event->arrival_ns = block->arrival_ns;
             event->index = tail->index++;
             if (tail->number <= tail->from_until &&

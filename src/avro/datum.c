@@ -165,7 +165,7 @@ static enum reject walk_items(struct walk *walk, const struct layout_node *node,
             block_end = walk->at + bytes;
         }
         if (item_bytes == 0) {
-            if ((uint64_t)count > LAYOUT_EMPTY_ITEMS_MAX - walk->empty_items) {
+            if ((uint64_t)count > walk->layout->empty_items_max - walk->empty_items) {
                 walk->at = first;
                 return REJECT_COUNT;
             }
@@ -185,7 +185,7 @@ static enum reject walk_items(struct walk *walk, const struct layout_node *node,
                 return reason;
             if (walk->at == before) { /* as will all that follow be, from the same place */
                 walk->empty_items += (uint64_t)(count - i);
-                if (walk->empty_items > LAYOUT_EMPTY_ITEMS_MAX)
+                if (walk->empty_items > walk->layout->empty_items_max)
                     return REJECT_COUNT;
                 break;
             }

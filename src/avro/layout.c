@@ -195,6 +195,7 @@ int layout_load(struct layout *layout, struct span image)
         .checksum = header.checksum,
         .kept = (const uint32_t *)(const void *)kept,
         .fingerprint = (uint64_t)header.fingerprint_high << 32 | header.fingerprint_low,
+        .empty_items_max = LAYOUT_EMPTY_ITEMS_MAX,
     };
     if ((header.time_leaf != LAYOUT_NO_LEAF && header.time_leaf >= header.leaf_count) ||
         (header.sequence_leaf != LAYOUT_NO_LEAF && header.sequence_leaf >= header.leaf_count) ||

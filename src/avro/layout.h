@@ -108,6 +108,7 @@ struct layout {
     const uint32_t *kept; /* see layout_is_kept */
 
     /* Made when it is loaded. */
+    uint64_t empty_items_max; /* LAYOUT_EMPTY_ITEMS_MAX, but for who asks whether a datum is over it */
     bool has_optional; /* numbers in a union with null */
     bool is_fixed;     /* every datum has `fixed_bytes`, and any such bytes are one */
     uint32_t fixed_bytes;

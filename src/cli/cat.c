@@ -3,6 +3,7 @@
  * still open. What can be read is printed; where it cannot be, the offset and the reason follow.
  * Relies on archive/history, archive/tail and cli/fields. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,7 +29,8 @@ const char verb_cat_help[] =
     "       flotilla cat --follow FILE|FOLDER [--from T] [--count N] [--fields PATH,...]\n"
     "\n"
     "Prints the datums of Avro container files, one JSON object a line. Reads files that are\n"
-    "still being written (.avro.part) and files of other programs (codecs null and deflate).\n"
+    "still being written (.avro.part) and files of other programs (codecs null, deflate, snappy,\n"
+    "zstandard, bzip2 and xz). FILE is - for standard input.\n"
     "\n"
     "  flotilla cat recordings/engine/*.avro\n"
     "  flotilla cat recordings/engine/*.avro.part --count 10\n"
@@ -54,7 +56,8 @@ const char verb_cat_help[] =
     "A damaged file: what is readable, then FILE: offset N: reason on stderr, and exit 1. So it "
     "is\n"
     "with a header or a block that can be read and does not match its checksum ('flotilla verify'\n"
-    "tells more).\n";
+    "tells more). Exit 4: nothing is damaged, but something is over a limit of this program or in a\n"
+    "codec that it does not know.\n";
 
 struct cat {
     uint64_t left; /* datums still to print */
@@ -85,6 +88,22 @@ static int tell(const struct cat *cat, size_t file, const char *what)
     fflush(stdout); /* so that the reason stands behind what was read */
     fprintf(stderr, "%s: %s\n", cat->catalog.files[file].path, what);
     return EXIT_FAILED;
+}
+
+/* What is behind the end of a file, for most other readers, and is read here all the same. */
+static void tell_joined(const struct cat *cat, const struct row_position *at)
+{
+    char what[128];
+    snprintf(what, sizeof(what),
+             "note: another Avro file begins at offset %" PRIu64 ", joined behind this one",
+             at->block);
+    tell(cat, at->file, what);
+}
+
+/* Of two exit codes the one to end with. */
+static int worse(int code, int other)
+{
+    return code == EXIT_OK || other == EXIT_FAILED ? other : code;
 }
 
 /* Prints the schema of the file that begins, and goes to the next one. */
@@ -130,8 +149,13 @@ static int cat_rows(struct cat *cat)
         }
         if (event.kind == ROWS_END)
             break;
-        if (event.kind == ROWS_FAULT)
-            code = tell(cat, event.at.file, event.what);
+        if (event.kind == ROWS_FAULT) {
+            tell(cat, event.at.file, event.what);
+            code = worse(code, event.status == -EFBIG || event.status == -ENOTSUP ? EXIT_BEYOND
+                                                                                  : EXIT_FAILED);
+        }
+        if (event.kind == ROWS_FILE && event.at.block > 0)
+            tell_joined(cat, &event.at);
         if (event.kind == ROWS_FILE && begin_file(cat, event.at.file) != EXIT_OK)
             code = EXIT_FAILED;
         if (event.kind != ROWS_DATUM)
@@ -148,8 +172,9 @@ static int cat_past(struct cat *cat, int files, char **paths)
     int status = history_open(&cat->history, &cat->catalog, &cat->span, ROWS_SHOW);
     if (status < 0)
         fprintf(stderr, "flotilla cat: %s\n", strerror(-status));
-    if (status < 0 || cat_rows(cat) != EXIT_OK)
-        code = EXIT_FAILED;
+    int read = status < 0 ? EXIT_FAILED : cat_rows(cat);
+    if (read != EXIT_OK)
+        code = worse(code, read);
     if (status == 0)
         history_close(cat->history);
     catalog_free(&cat->catalog);

@@ -36,9 +36,9 @@ const char verb_info_help[] =
     "  --count     read and check every datum, and count those that pass\n"
     "  --json      one JSON object a file and line; null is what the file does not say\n"
     "\n"
-    "Files of other programs say less: no arrival times, no channel. Exit: 0; 1 if a file cannot "
-    "be\n"
-    "read to its end (see flotilla verify); 2 usage.\n";
+    "Files of other programs say less: no arrival times, no channel. FILE is - for standard input.\n"
+    "Exit: 0; 1 if a file cannot be read to its end (see flotilla verify); 2 usage; 4 if something\n"
+    "in it is over a limit of this program, or, with --count, in a codec that it does not know.\n";
 
 struct info {
     bool count, json, all;
@@ -52,14 +52,21 @@ struct info {
 
 /* What the blocks amount to. */
 struct blocks {
+    const struct scan *scan;
     struct scan_totals totals;
-    uint64_t fault_offset;
+    uint64_t fault_offset, unread_offset, joined_offset;
     char fault[192]; /* "" for none */
+    struct recording_unread unread;
 };
 
 static void note(void *context, const struct scan_event *event)
 {
     struct blocks *blocks = context;
+    if (event->kind == SCAN_HEADER && blocks->joined_offset == 0)
+        blocks->joined_offset = event->offset;
+    if (event->kind == SCAN_UNREAD && blocks->unread.what[0] == '\0')
+        blocks->unread_offset = event->offset;
+    recording_is_unread(&blocks->unread, blocks->scan, event);
     if (event->kind == SCAN_FAULT && blocks->fault[0] == '\0') {
         blocks->fault_offset = event->offset;
         snprintf(blocks->fault, sizeof(blocks->fault), "%s", event->what);
@@ -126,14 +133,21 @@ static struct span span_of(const char *text)
     return (struct span){text[0] == '\0' ? NULL : (const uint8_t *)text, strlen(text)};
 }
 
+static struct span codec_text(const struct scan_header *header)
+{
+    return header->codec_name.bytes > 0 ? header->codec_name : span_of("null");
+}
+
 static void print(const struct facts *facts, const struct scan *scan, const struct blocks *blocks)
 {
     const struct scan_header *header = scan_header(scan);
-    struct span null_codec = span_of("null");
+    char codec[128];
+    recording_text(codec, sizeof(codec), codec_text(header));
     printf("%s\n", facts->path);
     print_text("state", span_of(facts->state));
     printf("  %-12s %s, fingerprint %s\n", "schema", facts->schema_name, facts->fingerprint);
-    print_text("codec", header->codec_name.bytes > 0 ? header->codec_name : null_codec);
+    printf("  %-12s %s%s\n", "codec", codec,
+           header->codec == CODEC_UNKNOWN ? " (not known here: its datums cannot be read)" : "");
     print_text("channel", header->channel);
     print_text("host", header->host);
     print_text("started", header->started);
@@ -146,6 +160,9 @@ static void print(const struct facts *facts, const struct scan *scan, const stru
     print_text("first", span_of(facts->first));
     print_text("last block", span_of(facts->last));
     print_text("sync marker", span_of(facts->sync));
+    if (blocks->totals.joined > 0)
+        printf("  %-12s %" PRIu64 " more files, from offset %" PRIu64 " on\n", "joined",
+               blocks->totals.joined, blocks->joined_offset);
 }
 
 static void print_json(const struct facts *facts, const struct scan *scan,
@@ -153,17 +170,19 @@ static void print_json(const struct facts *facts, const struct scan *scan,
 {
     const struct scan_header *header = scan_header(scan);
     recording_print_json(json_pack(
-        "{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:s,s:o}", "file",
+        "{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:s,s:I,s:o,s:o}", "file",
         recording_text_json(span_of(facts->path)), "state", facts->state, "schema",
         facts->schema_name, "fingerprint", facts->fingerprint, "codec",
-        recording_text_json(header->codec_name.bytes > 0 ? header->codec_name : span_of("null")),
+        recording_text_json(codec_text(header)),
         "channel", recording_text_json(header->channel), "host", recording_text_json(header->host),
         "started", recording_text_json(header->started), "version",
         recording_text_json(header->version), "time", recording_text_json(header->time), "sequence",
         recording_text_json(header->sequence), "bytes", (json_int_t)scan_bytes(scan), "blocks",
         (json_int_t)blocks->totals.blocks, "datums", (json_int_t)blocks->totals.datums,
         "first_arrival", recording_text_json(span_of(facts->first)), "last_block_arrival",
-        recording_text_json(span_of(facts->last)), "sync", facts->sync, "fault",
+        recording_text_json(span_of(facts->last)), "sync", facts->sync, "joined",
+        (json_int_t)blocks->totals.joined, "unread",
+        recording_text_json(span_of(blocks->unread.what)), "fault",
         recording_text_json(span_of(blocks->fault))));
 }
 
@@ -221,27 +240,32 @@ static void print_sum(const struct sum *sum)
     putchar('\n');
 }
 
-static int info_file(struct info *info, const char *path, const struct search_hit *hit)
+/* Says on stderr what is to be known of the file besides. Its exit code. */
+static int tell_besides(const char *path, const struct blocks *blocks)
 {
-    struct source source;
-    struct scan *scan;
-    struct blocks blocks = {.fault = ""};
-    char error[512];
-    int code = EXIT_FAILED;
-    int status = source_scan(&source, &scan, path, SOURCE_FILES, error, sizeof(error));
-    if (status == 0 && (status = walk(info, hit, scan, &blocks)) < 0)
-        snprintf(error, sizeof(error), "%s", strerror(-status));
-    if (status < 0) {
-        fprintf(stderr, "%s: %s\n", path, error);
-        goto out;
+    int code = EXIT_OK;
+    fflush(stdout);
+    if (blocks->totals.joined > 0)
+        fprintf(stderr, "%s: note: another Avro file begins at offset %" PRIu64
+                        ", joined behind this one\n",
+                path, blocks->joined_offset);
+    if (blocks->unread.what[0] != '\0') {
+        fprintf(stderr, "%s: offset %" PRIu64 ": %s\n", path, blocks->unread_offset,
+                blocks->unread.what);
+        code = EXIT_BEYOND;
     }
+    if (blocks->fault[0] != '\0') {
+        fprintf(stderr, "%s: offset %" PRIu64 ": %s; see flotilla verify\n", path,
+                blocks->fault_offset, blocks->fault);
+        code = EXIT_FAILED;
+    }
+    return code;
+}
+
+static void print_file(struct info *info, const char *path, const struct scan *scan,
+                       const struct blocks *blocks)
+{
     const struct scan_header *header = scan_header(scan);
-    if (!info->all && blocks.totals.blocks == 0 && blocks.fault[0] == '\0') {
-        code = header->ours ? EXIT_OK : EXIT_FAILED;
-        if (!header->ours)
-            fprintf(stderr, "%s: does not say when its datums came in: it is left out\n", path);
-        goto out;
-    }
     const struct schema *root = schema_root(scan_schema(scan));
     struct facts facts = {
         .path = path,
@@ -252,24 +276,52 @@ static int info_file(struct info *info, const char *path, const struct search_hi
              scan_layout(scan)->fingerprint);
     for (size_t i = 0; i < SCAN_SYNC_BYTES; i++)
         snprintf(facts.sync + 2 * i, 3, "%02x", header->sync[i]);
-    if (header->ours && blocks.totals.blocks > 0) {
-        calendar_write(facts.first, blocks.totals.first_ns, 9);
-        calendar_write(facts.last, blocks.totals.last_ns, 9);
+    if (header->ours && blocks->totals.blocks > 0) {
+        calendar_write(facts.first, blocks->totals.first_ns, 9);
+        calendar_write(facts.last, blocks->totals.last_ns, 9);
     }
-    add_up(&info->sum, scan, &blocks);
+    add_up(&info->sum, scan, blocks);
     if (info->json)
-        print_json(&facts, scan, &blocks);
+        print_json(&facts, scan, blocks);
     else if (info->brief)
-        print_line(&facts, scan, &blocks);
+        print_line(&facts, scan, blocks);
     else
-        print(&facts, scan, &blocks);
-    code = EXIT_OK;
-    if (blocks.fault[0] != '\0') {
-        fflush(stdout);
-        fprintf(stderr, "%s: offset %" PRIu64 ": %s; see flotilla verify\n", path,
-                blocks.fault_offset, blocks.fault);
-        code = EXIT_FAILED;
+        print(&facts, scan, blocks);
+}
+
+static int info_file(struct info *info, const char *path, const struct search_hit *hit)
+{
+    struct source source;
+    struct scan *scan;
+    struct blocks blocks = {.fault = ""};
+    char error[512];
+    int code = EXIT_FAILED;
+    enum source_kinds kinds = strcmp(path, "-") == 0 ? SOURCE_STREAMS : SOURCE_FILES;
+    int status = source_scan(&source, &scan, path, kinds, error, sizeof(error));
+    blocks.scan = scan;
+    if (status == 0 && (status = walk(info, hit, scan, &blocks)) < 0)
+        snprintf(error, sizeof(error), "%s", strerror(-status));
+    if (status < 0) {
+        fprintf(stderr, "%s: %s\n", path, error);
+        code = status == -EFBIG ? EXIT_BEYOND : EXIT_FAILED;
+        goto out;
     }
+    if (!info->all && blocks.totals.blocks == 0 && blocks.fault[0] == '\0') {
+        code = scan_header(scan)->ours ? EXIT_OK : EXIT_FAILED;
+        if (code != EXIT_OK)
+            fprintf(stderr, "%s: does not say when its datums came in: it is left out\n", path);
+        goto out;
+    }
+    if (blocks.totals.joined > 0 && kinds == SOURCE_FILES) { /* what is told is the first one */
+        scan_close(scan);
+        source_close(&source);
+        if (source_scan(&source, &scan, path, kinds, error, sizeof(error)) < 0) {
+            fprintf(stderr, "%s: %s\n", path, error);
+            goto out;
+        }
+    }
+    print_file(info, path, scan, &blocks);
+    code = tell_besides(path, &blocks);
 out:
     scan_close(scan);
     source_close(&source);
@@ -314,9 +366,11 @@ int verb_info(int argc, char **argv)
     info.brief = recording_any_folder(files, argv + 1);
     int code = recording_list(&catalog, files, argv + 1, CATALOG_ALL);
     int status = find_files(&info, &catalog, &hits, &hit_count);
-    for (size_t i = 0; status == 0 && i < hit_count; i++)
-        if (info_file(&info, catalog.files[hits[i].file].path, &hits[i]) != EXIT_OK)
-            code = EXIT_FAILED;
+    for (size_t i = 0; status == 0 && i < hit_count; i++) {
+        int one = info_file(&info, catalog.files[hits[i].file].path, &hits[i]);
+        if (one != EXIT_OK && code != EXIT_FAILED)
+            code = one;
+    }
     if (info.brief && !info.json && info.sum.files > 0)
         print_sum(&info.sum);
     free(hits);

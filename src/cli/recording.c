@@ -59,10 +59,25 @@ bool recording_is_fault(const struct scan_event *event)
     return event->kind == SCAN_FAULT || event->kind == SCAN_HEADER;
 }
 
+bool recording_is_unread(struct recording_unread *unread, const struct scan *scan,
+                         const struct scan_event *event)
+{
+    if (event->kind == SCAN_HEADER)
+        unread->codec_told = false;
+    if (event->kind != SCAN_UNREAD)
+        return false;
+    if (unread->what[0] == '\0')
+        snprintf(unread->what, sizeof(unread->what), "%s", event->what);
+    bool tell = !unread->codec_told;
+    unread->codec_told = scan_header(scan)->codec == CODEC_UNKNOWN;
+    return tell;
+}
+
 static const char *fault_text(const struct scan_event *event)
 {
-    return event->kind == SCAN_FAULT ? event->what
-                                     : "another Avro file begins here, joined behind this one";
+    return event->kind != SCAN_HEADER ? event->what
+                                      : "another Avro file begins here, joined behind this one; most"
+                                        " other readers end here";
 }
 
 void recording_tell_fault(const char *path, const struct scan_event *event)
@@ -73,6 +88,10 @@ void recording_tell_fault(const char *path, const struct scan_event *event)
                 event->offset + event->bytes, event->bytes);
     if (event->kind == SCAN_FAULT && event->bytes > 0 && event->count > 0)
         fprintf(stderr, " that claim to be %" PRIu64 " datums", event->count);
+    if (event->kind == SCAN_FAULT && event->shown > 0)
+        fprintf(stderr,
+                ", but for the first %" PRIu64 ", which decode (nothing proves the last of them)",
+                event->shown);
     fputc('\n', stderr);
 }
 
@@ -88,9 +107,11 @@ void recording_tell_order(const char *path, const struct scan_totals *totals)
 
 json_t *recording_fault_json(const struct scan_event *event)
 {
-    return json_pack("{s:I,s:I,s:I,s:o}", "offset", (json_int_t)event->offset, "bytes",
+    return json_pack("{s:I,s:I,s:I,s:I,s:o}", "offset", (json_int_t)event->offset, "bytes",
                      (json_int_t)(event->kind == SCAN_FAULT ? event->bytes : 0), "missing_bytes",
-                     (json_int_t)event->missing_bytes, "what", json_of_text(fault_text(event)));
+                     (json_int_t)event->missing_bytes, "partial_datums",
+                     (json_int_t)(event->kind == SCAN_FAULT ? event->shown : 0), "what",
+                     json_of_text(fault_text(event)));
 }
 
 char *recording_text(char *out, size_t out_bytes, struct span text)

@@ -27,11 +27,21 @@ int recording_scan(struct scan *scan, void (*tell)(void *context, const struct s
 
 /* Whether the event is one to tell: a fault, or a file that was joined behind. */
 bool recording_is_fault(const struct scan_event *event);
+
+/* What of a file cannot be judged here, and is no fault. All zero to begin with. */
+struct recording_unread {
+    char what[160];  /* of the first block; "" for none */
+    bool codec_told; /* of the part at hand */
+};
+/* Whether the event is such a block and to be told: of a codec that is not known the first one. */
+bool recording_is_unread(struct recording_unread *unread, const struct scan *scan,
+                         const struct scan_event *event);
+
 /* Prints "PATH: offset N: what" of it to stderr, with the bytes that are lost. */
 void recording_tell_fault(const char *path, const struct scan_event *event);
 /* Prints what arrival times that go back tell, if they do, to stderr. */
 void recording_tell_order(const char *path, const struct scan_totals *totals);
-/* {"offset": ..., "bytes": ..., "missing_bytes": ..., "what": ...}. */
+/* {"offset": ..., "bytes": ..., "missing_bytes": ..., "partial_datums": ..., "what": ...}. */
 json_t *recording_fault_json(const struct scan_event *event);
 /* A JSON string of bytes, as json_of_bytes has it; JSON's null if there is no text. */
 json_t *recording_text_json(struct span text);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * flotilla recover: salvages every intact block of a damaged file into a new one. The new file has
- * another name until it was read again and found to be what was meant; the old one is only read.
- * Relies on avro/recover, and on recordings beside the file where its header is lost. */
+ * flotilla recover: salvages every intact block of a damaged file into a new one, or several where
+ * files of several kinds were joined. They have other names until they were read again and found to
+ * be what was meant; the old one is only read.
+ * Relies on archive/recover, and on recordings beside the file where its header is lost. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,7 +41,10 @@ const char verb_recover_help[] =
     "\n"
     "Each range of bytes that is lost is told on stderr as FILE: offset N: what; datums lost are\n"
     "estimated from the blocks around. Intact blocks are kept as they stand, in the order of the\n"
-    "file. OUT is read again and checked as by flotilla verify before it gets its name.\n"
+    "file; so are blocks over a limit of this program, or in a codec that it does not know. Of a\n"
+    "broken block of another program, not packed, the datums in front of the fault are kept. Files\n"
+    "joined end to end become one, or one for each schema, codec and channel: OUT, then OUT-2 ...\n"
+    "OUT is read again and checked as by flotilla verify before it gets its name.\n"
     "\n"
     "Exit: 0 nothing was lost, 1 failed (then there is no OUT), 2 usage, 3 done with loss.\n";
 
@@ -51,6 +55,7 @@ struct task {
     const char *path, *output, *schema_path;
     bool json;
     json_t *faults;
+    struct recording_unread unread;
     struct source source;
     struct scan *scan;
 
@@ -63,11 +68,15 @@ struct task {
     char schema_from[PATH_BYTES_MAX];
 
     int folder;
-    char name[NAME_BYTES_MAX], temporary[NAME_BYTES_MAX + 16];
-    struct direct_file file;
-    uint8_t *pending;
-    size_t pending_bytes;
-    uint64_t written;
+    char folder_path[PATH_BYTES_MAX];
+    struct target {
+        char path[PATH_BYTES_MAX], name[NAME_BYTES_MAX], temporary[NAME_BYTES_MAX + 16];
+        struct direct_file file;
+        uint8_t *pending;
+        size_t pending_bytes;
+        uint64_t written;
+    } * targets[RECOVER_OUTPUTS_MAX]; /* one for each output, the first is task->output */
+    struct recover_result result;
 };
 
 static int complain(const struct task *task, const char *what, const char *why)
@@ -216,7 +225,8 @@ static int open_scan(struct task *task, const char *folder, const char *self)
 {
     char error[512];
     int status = scan_open(&task->scan, &task->source.of_scan, error, sizeof(error));
-    if (status < 0 && status != -EBADMSG)
+    bool other_kind = status == -ENOMSG;
+    if (status < 0 && status != -EBADMSG && !other_kind)
         return complain(task, error, "");
     if (status == 0 && scan_header(task->scan)->sound && task->schema_path == NULL)
         return EXIT_OK;
@@ -244,6 +254,8 @@ static int open_scan(struct task *task, const char *folder, const char *self)
         if (use_given_schema(task) != EXIT_OK)
             return EXIT_FAILED;
     } else if (!ask_siblings(task, folder, self)) {
+        if (task->scan == NULL && other_kind)
+            return EXIT_FAILED; /* what it is has been told */
         if (task->scan == NULL)
             return complain(task,
                             "no recording of the same channel lies beside it whose schema fits;"
@@ -264,70 +276,7 @@ static int open_scan(struct task *task, const char *folder, const char *self)
     return EXIT_OK;
 }
 
-/* ---- the new file ---- */
-
-static int flush(struct task *task)
-{
-    struct span part = {task->pending, task->pending_bytes};
-    int status = part.bytes == 0 ? 0 : direct_file_write(&task->file, &part, 1, task->written);
-    task->written += part.bytes;
-    task->pending_bytes = 0;
-    return status;
-}
-
-static int write_out(void *context, struct span bytes, uint64_t offset)
-{
-    struct task *task = context;
-    int status = 0;
-    CHECK(offset == task->written + task->pending_bytes);
-    if (task->pending_bytes + bytes.bytes > OUTPUT_BYTES)
-        status = flush(task);
-    if (status == 0 && bytes.bytes > OUTPUT_BYTES) {
-        status = direct_file_write(&task->file, &bytes, 1, offset);
-        task->written += bytes.bytes;
-    } else if (status == 0) {
-        memcpy(task->pending + task->pending_bytes, bytes.at, bytes.bytes);
-        task->pending_bytes += bytes.bytes;
-    }
-    return status;
-}
-
-static void tell(void *context, const struct scan_event *event)
-{
-    struct task *task = context;
-    if (!recording_is_fault(event))
-        return;
-    recording_tell_fault(task->path, event);
-    json_array_append_new(task->faults, recording_fault_json(event));
-}
-
-static void tell_nothing(void *context, const struct scan_event *event)
-{
-    (void)context, (void)event;
-}
-
-/* Reads the new file as verify does. */
-static int check_output(struct task *task, const char *folder, const struct scan_totals *meant)
-{
-    char path[PATH_BYTES_MAX], error[512] = "";
-    struct source source = {.descriptor = -1};
-    struct scan *scan = NULL;
-    struct scan_totals totals = {0};
-    int status = path_join(folder, task->temporary, path, sizeof(path));
-    if (status == 0)
-        status = source_scan(&source, &scan, path, SOURCE_FILES, error, sizeof(error));
-    if (status == 0)
-        status = recording_scan(scan, tell_nothing, NULL, &totals);
-    if (status == 0 && (totals.faults > 0 || totals.blocks != meant->blocks ||
-                        totals.datums != meant->datums || totals.data_bytes != meant->data_bytes))
-        status = -EIO;
-    scan_close(scan);
-    source_close(&source);
-    if (status < 0)
-        return complain(task, "the new file is not what was written",
-                        error[0] != '\0' ? error : strerror(-status));
-    return EXIT_OK;
-}
+/* ---- the new files ---- */
 
 /* "DIR/NAME" as the folder it is in and the name. */
 static const char *base_name(const char *path)
@@ -358,89 +307,249 @@ static int choose_output(struct task *task, char *chosen, size_t chosen_bytes)
             return complain(task, strerror(ENAMETOOLONG), "");
         task->output = chosen;
     }
-    if (path_exists(task->output)) {
-        fprintf(stderr, "%s: is there already; name another file with -o\n", task->output);
-        return EXIT_FAILED;
-    }
-    const char *name = base_name(task->output);
-    uint32_t random;
-    if (name[0] == '\0' || strlen(name) >= sizeof(task->name) ||
-        host_random(&random, sizeof(random)) < 0) {
+    if (base_name(task->output)[0] == '\0' || strlen(base_name(task->output)) >= NAME_BYTES_MAX) {
         fprintf(stderr, "%s: is no name for a file\n", task->output);
         return EXIT_FAILED;
     }
-    snprintf(task->name, sizeof(task->name), "%s", name);
-    snprintf(task->temporary, sizeof(task->temporary), ".%.200s.%08" PRIx32 "~", name, random);
+    if (!path_exists(task->output))
+        return EXIT_OK;
+    fprintf(stderr, "%s: is there already; name another file with -o\n", task->output);
+    return EXIT_FAILED;
+}
+
+/* Names the target: the first as it was chosen, the others "STEM-2.avro", "STEM-3.avro" ... */
+static int name_target(const struct task *task, struct target *target, unsigned output)
+{
+    uint32_t random;
+    char stem[PATH_BYTES_MAX];
+    if ((size_t)snprintf(stem, sizeof(stem), "%s", task->output) >= sizeof(stem))
+        return -ENAMETOOLONG;
+    const char *suffix = output > 0 && ends_in(stem, ".avro") ? ".avro" : "";
+    int bytes = output == 0 ? snprintf(target->path, sizeof(target->path), "%s", stem)
+                            : snprintf(target->path, sizeof(target->path), "%s-%u%s", stem,
+                                       output + 1, suffix);
+    const char *name = base_name(target->path);
+    if ((size_t)bytes >= sizeof(target->path) || strlen(name) >= sizeof(target->name))
+        return -ENAMETOOLONG;
+    if (path_exists(target->path))
+        return -EEXIST;
+    int status = host_random(&random, sizeof(random));
+    snprintf(target->name, sizeof(target->name), "%s", name);
+    snprintf(target->temporary, sizeof(target->temporary), ".%.200s.%08" PRIx32 "~", name, random);
+    return status;
+}
+
+static int begin_target(void *context, unsigned output)
+{
+    struct task *task = context;
+    struct target *target = calloc(1, sizeof(*target));
+    if (target == NULL)
+        return -ENOMEM;
+    task->targets[output] = target;
+    target->file.descriptor = -1;
+    int status = name_target(task, target, output);
+    target->pending = malloc(OUTPUT_BYTES);
+    if (status == 0 && target->pending == NULL)
+        status = -ENOMEM;
+    if (status == 0)
+        status =
+            direct_file_open(&target->file, task->folder, target->temporary, FILE_CREATE, false);
+    if (status < 0)
+        fprintf(stderr, "%s: %s\n", target->path, strerror(-status));
+    return status;
+}
+
+static int flush(struct target *target)
+{
+    struct span part = {target->pending, target->pending_bytes};
+    int status = part.bytes == 0 ? 0 : direct_file_write(&target->file, &part, 1, target->written);
+    target->written += part.bytes;
+    target->pending_bytes = 0;
+    return status;
+}
+
+static int write_out(void *context, unsigned output, struct span bytes, uint64_t offset)
+{
+    struct target *target = ((struct task *)context)->targets[output];
+    int status = 0;
+    CHECK(offset == target->written + target->pending_bytes);
+    if (target->pending_bytes + bytes.bytes > OUTPUT_BYTES)
+        status = flush(target);
+    if (status == 0 && bytes.bytes > OUTPUT_BYTES) {
+        status = direct_file_write(&target->file, &bytes, 1, offset);
+        target->written += bytes.bytes;
+    } else if (status == 0 && bytes.bytes > 0) {
+        memcpy(target->pending + target->pending_bytes, bytes.at, bytes.bytes);
+        target->pending_bytes += bytes.bytes;
+    }
+    return status;
+}
+
+static void tell(void *context, const struct scan_event *event)
+{
+    struct task *task = context;
+    if (recording_is_unread(&task->unread, task->scan, event))
+        recording_tell_fault(task->path, event);
+    if (!recording_is_fault(event))
+        return;
+    recording_tell_fault(task->path, event);
+    json_array_append_new(task->faults, recording_fault_json(event));
+}
+
+static void tell_nothing(void *context, const struct scan_event *event)
+{
+    (void)context, (void)event;
+}
+
+/* Reads a new file as verify does. */
+static int check_output(struct task *task, unsigned output)
+{
+    const struct recover_output *meant = &task->result.outputs[output];
+    char path[PATH_BYTES_MAX], error[512] = "";
+    struct source source = {.descriptor = -1};
+    struct scan *scan = NULL;
+    struct scan_totals totals = {0};
+    int status =
+        path_join(task->folder_path, task->targets[output]->temporary, path, sizeof(path));
+    if (status == 0)
+        status = source_scan(&source, &scan, path, SOURCE_FILES, error, sizeof(error));
+    if (status == 0)
+        status = recording_scan(scan, tell_nothing, NULL, &totals);
+    if (status == 0 && (totals.faults > 0 || totals.unread_blocks != meant->unread_blocks ||
+                        totals.blocks + totals.unread_blocks != meant->blocks ||
+                        totals.datums + totals.unread_datums != meant->datums ||
+                        totals.data_bytes != meant->data_bytes))
+        status = -EIO;
+    scan_close(scan);
+    source_close(&source);
+    if (status < 0)
+        return complain(task, "the new file is not what was written",
+                        error[0] != '\0' ? error : strerror(-status));
     return EXIT_OK;
 }
 
-static int write_output(struct task *task, const char *folder, struct scan_totals *totals)
+static int name_outputs(struct task *task)
 {
-    const struct recover recover = {.write = write_out, .tell = tell, .context = task};
-    task->folder = folder_open(folder);
-    int status = task->folder < 0 ? task->folder
-                                  : direct_file_open(&task->file, task->folder, task->temporary,
-                                                     FILE_CREATE, false);
-    if (status < 0) {
-        fprintf(stderr, "%s: %s\n", task->output, strerror(-status));
+    for (unsigned i = 0; i < task->result.count; i++) {
+        struct target *target = task->targets[i];
+        int status = folder_rename(task->folder, target->temporary, target->name);
+        if (status < 0) {
+            fprintf(stderr, "%s: %s\n", target->path, strerror(-status));
+            return EXIT_FAILED;
+        }
+        target->temporary[0] = '\0';
+    }
+    int status = folder_sync(task->folder);
+    return status < 0 ? complain(task, "the new file may not last", strerror(-status)) : EXIT_OK;
+}
+
+static int write_outputs(struct task *task)
+{
+    const struct recover recover = {
+        .begin = begin_target, .write = write_out, .tell = tell, .context = task};
+    const struct scan_totals *totals = &task->result.totals;
+    task->folder = folder_open(task->folder_path);
+    if (task->folder < 0) {
+        fprintf(stderr, "%s: %s\n", task->output, strerror(-task->folder));
         return EXIT_FAILED;
     }
-    status = recover_run(task->scan, task->new_header ? &task->header : NULL, &recover, totals);
-    if (status == 0)
-        status = flush(task);
-    if (status == 0)
-        status = direct_file_sync(&task->file);
+    int status =
+        recover_run(task->scan, task->new_header ? &task->header : NULL, &recover, &task->result);
+    for (unsigned i = 0; i < task->result.count && status == 0; i++) {
+        status = flush(task->targets[i]);
+        if (status == 0)
+            status = direct_file_sync(&task->targets[i]->file);
+    }
     if (status < 0)
         return complain(task, "cannot be copied", strerror(-status));
-    if (totals->blocks == 0 && totals->faults > 0)
+    if (task->result.outputs[0].blocks == 0 && totals->faults > 0)
         return complain(task, "there is no intact block in it", "");
-    if (check_output(task, folder, totals) != EXIT_OK)
-        return EXIT_FAILED;
+    for (unsigned i = 0; i < task->result.count; i++)
+        if (check_output(task, i) != EXIT_OK)
+            return EXIT_FAILED;
     if (interrupt_seen())
         return complain(task, "", "");
-    status = folder_rename(task->folder, task->temporary, task->name);
-    if (status < 0) {
-        fprintf(stderr, "%s: %s\n", task->output, strerror(-status));
-        return EXIT_FAILED;
-    }
-    task->temporary[0] = '\0';
-    status = folder_sync(task->folder);
-    if (status < 0)
-        return complain(task, "the new file may not last", strerror(-status));
-    return EXIT_OK;
+    return name_outputs(task);
 }
 
-static void report(const struct task *task, const struct scan_totals *totals)
+static void free_targets(struct task *task)
 {
+    for (unsigned i = 0; i < RECOVER_OUTPUTS_MAX && task->targets[i] != NULL; i++) {
+        struct target *target = task->targets[i];
+        if (target->file.descriptor >= 0 && target->temporary[0] != '\0')
+            folder_remove(task->folder, target->temporary);
+        direct_file_close(&target->file);
+        free(target->pending);
+        free(target);
+    }
+}
+
+/* ---- what came of it ---- */
+
+static struct span text_span(const char *text)
+{
+    return (struct span){text[0] == '\0' ? NULL : (const uint8_t *)text, strlen(text)};
+}
+
+static void report_json(const struct task *task, uint64_t blocks, uint64_t datums)
+{
+    const struct scan_totals *totals = &task->result.totals;
+    json_t *outputs = json_array();
+    for (unsigned i = 0; i < task->result.count; i++)
+        json_array_append_new(
+            outputs,
+            json_pack("{s:o,s:I,s:I}", "output",
+                      recording_text_json(text_span(task->targets[i]->path)), "blocks",
+                      (json_int_t)task->result.outputs[i].blocks, "datums",
+                      (json_int_t)task->result.outputs[i].datums));
+    recording_print_json(json_pack(
+        "{s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:I,s:I,s:o,s:O}", "file",
+        recording_text_json(text_span(task->path)), "output",
+        recording_text_json(text_span(task->output)), "outputs", outputs, "blocks",
+        (json_int_t)blocks, "datums", (json_int_t)datums, "partial_datums",
+        (json_int_t)totals->partial_datums, "unread_blocks", (json_int_t)totals->unread_blocks,
+        "lost_bytes", (json_int_t)totals->lost_bytes, "missing_bytes",
+        (json_int_t)totals->missing_bytes, "lost_datums_estimated", totals->lost_datums, "joined",
+        (json_int_t)totals->joined, "arrival_goes_back", (json_int_t)totals->times_back,
+        "schema_from", recording_text_json(text_span(task->schema_from)), "faults",
+        task->faults));
+}
+
+static void report(const struct task *task)
+{
+    const struct scan_totals *totals = &task->result.totals;
+    uint64_t blocks = 0, datums = 0, faults = totals->faults - totals->joined;
+    for (unsigned i = 0; i < task->result.count; i++) {
+        blocks += task->result.outputs[i].blocks;
+        datums += task->result.outputs[i].datums;
+    }
     recording_tell_order(task->path, totals);
     if (task->json) {
-        struct span path = {(const uint8_t *)task->path, strlen(task->path)};
-        struct span output = {(const uint8_t *)task->output, strlen(task->output)};
-        struct span from = {(const uint8_t *)task->schema_from, strlen(task->schema_from)};
-        if (from.bytes == 0)
-            from.at = NULL;
-        recording_print_json(json_pack(
-            "{s:o,s:o,s:I,s:I,s:I,s:I,s:f,s:I,s:o,s:O}", "file", recording_text_json(path),
-            "output", recording_text_json(output), "blocks", (json_int_t)totals->blocks, "datums",
-            (json_int_t)totals->datums, "lost_bytes", (json_int_t)totals->lost_bytes,
-            "missing_bytes", (json_int_t)totals->missing_bytes, "lost_datums_estimated",
-            totals->lost_datums, "arrival_goes_back", (json_int_t)totals->times_back, "schema_from",
-            recording_text_json(from), "faults", task->faults));
+        report_json(task, blocks, datums);
         return;
     }
-    printf("%s: %" PRIu64 " datums in %" PRIu64 " blocks", task->output, totals->datums,
-           totals->blocks);
-    if (totals->faults == 0)
+    for (unsigned i = 0; i < task->result.count && task->result.count > 1; i++)
+        printf("%s: %" PRIu64 " datums in %" PRIu64 " blocks\n", task->targets[i]->path,
+               task->result.outputs[i].datums, task->result.outputs[i].blocks);
+    if (task->result.count > 1)
+        printf("%s: %u files", task->path, task->result.count);
+    else
+        printf("%s", task->output);
+    printf(": %" PRIu64 " datums in %" PRIu64 " blocks", datums, blocks);
+    if (totals->unread_blocks > 0)
+        printf(" (%" PRIu64 " of them as they stood, not read)", totals->unread_blocks);
+    if (totals->partial_datums > 0)
+        printf(" (%" PRIu64 " of the datums out of broken blocks)", totals->partial_datums);
+    if (faults == 0)
         printf(", nothing was lost\n");
     else
-        printf("; %" PRIu64 " faults, %" PRIu64 " bytes lost, about %.0f datums\n", totals->faults,
+        printf("; %" PRIu64 " faults, %" PRIu64 " bytes lost, about %.0f datums\n", faults,
                totals->lost_bytes, totals->lost_datums);
 }
 
 static int recover_file(struct task *task)
 {
-    char chosen[PATH_BYTES_MAX], folder[PATH_BYTES_MAX], beside[PATH_BYTES_MAX];
-    struct scan_totals totals = {0};
+    char chosen[PATH_BYTES_MAX], beside[PATH_BYTES_MAX];
     int code = choose_output(task, chosen, sizeof(chosen));
     if (code != EXIT_OK)
         return code;
@@ -449,26 +558,23 @@ static int recover_file(struct task *task)
         status = path_folder(task->path, beside, sizeof(beside));
     if (status < 0)
         return complain(task, source_error_text(status), "");
-    status = path_folder(task->output, folder, sizeof(folder));
+    status = path_folder(task->output, task->folder_path, sizeof(task->folder_path));
     if (status < 0) {
         fprintf(stderr, "%s: %s\n", task->output, strerror(-status));
         return EXIT_FAILED;
     }
-    task->pending = malloc(OUTPUT_BYTES);
-    if (task->pending == NULL)
-        return complain(task, strerror(ENOMEM), "");
     code = open_scan(task, beside, base_name(task->path));
     if (code == EXIT_OK)
-        code = write_output(task, folder, &totals);
+        code = write_outputs(task);
     if (code != EXIT_OK)
         return code;
-    report(task, &totals);
-    return totals.faults > 0 ? EXIT_LOSS : EXIT_OK;
+    report(task);
+    return task->result.totals.faults > task->result.totals.joined ? EXIT_LOSS : EXIT_OK;
 }
 
 int verb_recover(int argc, char **argv)
 {
-    struct task task = {.folder = -1, .source.descriptor = -1, .file.descriptor = -1};
+    static struct task task; /* large */
     const struct option_rule rules[] = {
         {.name = "output", .letter = 'o', .kind = OPTION_TEXT, .into = &task.output},
         {.name = "schema", .kind = OPTION_TEXT, .into = &task.schema_path},
@@ -480,16 +586,14 @@ int verb_recover(int argc, char **argv)
     if (files != 1)
         return verb_usage(argv[0], files == 0 ? "which FILE?" : "one FILE at a time");
     task.path = argv[1];
+    task.folder = task.source.descriptor = -1;
     interrupt_install();
     task.faults = json_array();
     int code = recover_file(&task);
-    if (task.file.descriptor >= 0 && task.temporary[0] != '\0')
-        folder_remove(task.folder, task.temporary);
-    direct_file_close(&task.file);
+    free_targets(&task);
     descriptor_close(task.folder);
     scan_close(task.scan);
     source_close(&task.source);
-    free(task.pending);
     free(task.schema);
     json_decref(task.faults);
     return code;

@@ -5,7 +5,14 @@
 
 #include <stdbool.h>
 
-enum verb_exit { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_LOSS = 3, EXIT_CONFIG = 78 };
+enum verb_exit {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_LOSS = 3,
+    EXIT_BEYOND = 4, /* over a limit of this program, or in a codec that it does not know */
+    EXIT_CONFIG = 78
+};
 
 struct verb {
     const char *name;

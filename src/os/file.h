@@ -32,7 +32,7 @@ descriptor_t file_open_search(const char *path);
  */
 long file_read_at(descriptor_t descriptor, uint8_t *into, size_t bytes, uint64_t offset);
 /* As file_open_read, but opens a pipe or a terminal as well, whose bytes come once and in order:
- * then `*once` is true. Waits for who writes a named pipe. */
+ * then `*once` is true. Waits for who writes a named pipe. "-" is standard input. */
 descriptor_t file_open_any(const char *path, bool *once);
 /* Reads what comes next, up to `bytes`, and waits until anything does. Returns how many, 0 at the
  * end, -EINTR if a signal came first, or another negative errno. */

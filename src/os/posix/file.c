@@ -84,10 +84,10 @@ const char *file_error_text(int status)
     return status == -ESPIPE ? "not a regular file" : strerror(-status);
 }
 
-static int open_for_reading(const char *path, int flags, int advice, bool *once)
+/* Takes `descriptor` over, of a failed call as well: then errno says why. */
+static int begin_reading(int descriptor, int advice, bool *once)
 {
     struct stat about;
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | flags);
     if (descriptor < 0)
         return -errno;
     int status = fstat(descriptor, &about) < 0 ? -errno : S_ISDIR(about.st_mode) ? -EISDIR : 0;
@@ -104,7 +104,8 @@ static int open_for_reading(const char *path, int flags, int advice, bool *once)
 static int open_regular(const char *path, int advice)
 {
     bool once = false;
-    int descriptor = open_for_reading(path, O_NONBLOCK, advice, &once);
+    int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    int descriptor = begin_reading(open(path, flags), advice, &once);
     if (descriptor < 0 || !once)
         return descriptor;
     close(descriptor);
@@ -123,7 +124,9 @@ descriptor_t file_open_search(const char *path)
 
 descriptor_t file_open_any(const char *path, bool *once)
 {
-    return open_for_reading(path, 0, POSIX_FADV_SEQUENTIAL, once);
+    int descriptor = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+                                            : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    return begin_reading(descriptor, POSIX_FADV_SEQUENTIAL, once);
 }
 
 long file_read_at(descriptor_t descriptor, uint8_t *into, size_t bytes, uint64_t offset)
