@@ -302,8 +302,8 @@ static int unpack_snappy(struct unpacker *unpacker, struct span stored, struct s
     return -EBADMSG;
 }
 
-int codec_unpack(struct unpacker *unpacker, enum codec codec, struct span stored,
-                 struct span *data, const char **why)
+int codec_unpack(struct unpacker *unpacker, enum codec codec, struct span stored, struct span *data,
+                 const char **why)
 {
     CHECK(codec != CODEC_UNKNOWN && codec < CODECS);
     *data = (struct span){NULL, 0};

@@ -44,8 +44,8 @@ uint8_t *unpacker_room(struct unpacker *unpacker, size_t bytes);
 /* Unpacks `stored`, which must be used up exactly; `*data` is the unpacker's until the next call.
  * 0; -EBADMSG with the reason in `*why`, and what came out before it in `*data`; -EFBIG if that is
  * more than CODEC_BYTES_MAX, or needs more memory; -ENOMEM. */
-int codec_unpack(struct unpacker *unpacker, enum codec codec, struct span stored,
-                 struct span *data, const char **why);
+int codec_unpack(struct unpacker *unpacker, enum codec codec, struct span stored, struct span *data,
+                 const char **why);
 
 /* Packs `data` for a block in a file of that codec, null or deflate; `*stored` is from malloc, the
  * caller's to free. 0, -ENOTSUP for another codec, or -ENOMEM. */

@@ -11,7 +11,7 @@
 #include "archive/codec.h"
 #include "base/span.h"
 
-#define SCAN_SYNC_BYTES  16u
+#define SCAN_SYNC_BYTES       16u
 #define SCAN_HEADER_BYTES_MAX (1u << 30) /* of all its metadata, which is held in memory */
 
 /* What the header says. The spans point into its bytes; `at` is NULL for what is not there. */

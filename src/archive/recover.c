@@ -93,8 +93,7 @@ static int put_plain_header(struct run *run, struct output *output, struct span 
     at = put_counted(at, codec);
     *at++ = 0;
     memcpy(at, output->sync, SCAN_SYNC_BYTES);
-    return put(run, output,
-               (struct span){run->image, (size_t)(at - run->image) + SCAN_SYNC_BYTES});
+    return put(run, output, (struct span){run->image, (size_t)(at - run->image) + SCAN_SYNC_BYTES});
 }
 
 static int put_own_header(struct run *run, struct output *output,
@@ -153,13 +152,13 @@ static uint8_t *make_key(const struct run *run, const struct scan *scan, size_t 
     const struct span parts[] = {
         schema_text(scan_schema(scan)),
         from->codec == CODEC_UNKNOWN ? from->codec_name : text_span(codec_name(from->codec)),
-        !from->ours     ? (struct span){NULL, 0}
+        !from->ours      ? (struct span){NULL, 0}
         : header == NULL ? from->channel
                          : text_span(header->channel),
-        !from->ours     ? (struct span){NULL, 0}
+        !from->ours      ? (struct span){NULL, 0}
         : header == NULL ? from->time
                          : header->time,
-        !from->ours     ? (struct span){NULL, 0}
+        !from->ours      ? (struct span){NULL, 0}
         : header == NULL ? from->sequence
                          : header->sequence,
     };

@@ -42,10 +42,10 @@ struct rows_event {
     uint64_t arrival_ns; /* of the block's first datum (index 0); 0 where the file does not say */
     bool doubtful;       /* its block does not match its checksum: a fault follows behind it */
     /* ROWS_FAULT */
-    int status;       /* -EBADMSG: damage. -EFBIG: over a limit of this program, -ENOTSUP: in a codec
-                         that is not known here. Else the negative errno of opening or reading */
-    bool readable;    /* the datums of the block are handed out nevertheless (it is doubtful) */
-    uint64_t bytes;   /* that are lost from its offset on; 0 where none is, or it is not known */
+    int status;     /* -EBADMSG: damage. -EFBIG: over a limit of this program, -ENOTSUP: in a codec
+                       that is not known here. Else the negative errno of opening or reading */
+    bool readable;  /* the datums of the block are handed out nevertheless (it is doubtful) */
+    uint64_t bytes; /* that are lost from its offset on; 0 where none is, or it is not known */
     const char *what; /* for people: "offset N: ...", or why a file cannot be opened. Until the next
                          call. */
 };

@@ -300,6 +300,11 @@ static bool has_grown(const struct scan *scan)
     return source->bytes_now != NULL && source->bytes_now(source->context) > source->bytes;
 }
 
+static bool is_no_header(int status)
+{
+    return status == -EBADMSG || status == -ENOMSG || status == -EFBIG;
+}
+
 /* Whether another container file begins at `offset`, with a header that can be read: then that
  * holds from here on, and is pushed. */
 static int join(struct scan *scan, uint64_t offset, bool *joined)
@@ -325,8 +330,7 @@ static int join(struct scan *scan, uint64_t offset, bool *joined)
         scan->header_image = image;
         scan->header = header;
         scan->base = base;
-        bool none = status == -EBADMSG || status == -ENOMSG || status == -EFBIG;
-        return none ? 0 : status;
+        return is_no_header(status) ? 0 : status;
     }
     free(image);
     *joined = true;
@@ -341,32 +345,40 @@ static int join(struct scan *scan, uint64_t offset, bool *joined)
     return 0;
 }
 
-/* Whether the header of a joined file stands in [from, to): pushes `fault` up to there, and it. */
-static int find_joined(struct scan *scan, uint64_t from, uint64_t to, struct scan_event fault,
-                       bool *joined)
+/* Whether a header that can be read begins at `magic`. */
+static int is_header(struct scan *scan, uint64_t magic, bool *is)
 {
-    *joined = false;
-    while (from < to) {
-        uint64_t magic;
-        int status = scan_find_magic(scan, from, to, &magic);
-        if (status < 0 || magic == to)
-            return status;
-        uint32_t waiting = scan->waiting_count;
-        status = join(scan, magic, joined);
-        if (status < 0)
-            return status;
-        if (*joined) {
-            memmove(scan->waiting + waiting + 1, scan->waiting + waiting,
-                    (scan->waiting_count - waiting) * sizeof(*scan->waiting));
-            fault.bytes = magic - fault.offset;
-            fault.count = 0;
-            scan->waiting[waiting] = fault;
-            scan->waiting_count++;
-            return 0;
-        }
-        from = magic + 4;
+    struct scan_header kept = scan->header;
+    struct schema_file *schema = NULL;
+    uint64_t base = scan->base;
+    struct span view;
+    char error[256];
+    scan->base = magic;
+    int status = look_at_header(scan, &view, error, sizeof(error));
+    if (status == 0)
+        schema = schema_parse(scan->header.schema, error, sizeof(error));
+    scan->header = kept;
+    scan->base = base;
+    *is = schema != NULL;
+    schema_free(schema);
+    return is_no_header(status) ? 0 : status;
+}
+
+/* Finds the header of a joined file in [from, to); `*found` is `to` if there is none. */
+static int find_joined(struct scan *scan, uint64_t from, uint64_t to, uint64_t *found)
+{
+    bool is = false;
+    int status = 0;
+    *found = to;
+    while (from < to && status == 0 && !is) {
+        status = scan_find_magic(scan, from, to, found);
+        if (status == 0 && *found < to)
+            status = is_header(scan, *found, &is);
+        from = *found + 4;
     }
-    return 0;
+    if (!is)
+        *found = to;
+    return status;
 }
 
 /* Whether the sync marker at `marker` is that of a header which begins behind `from`, and ends no
@@ -387,8 +399,8 @@ static int is_of_header(struct scan *scan, uint64_t from, uint64_t marker, bool 
         status = scan_look(scan, magic, (size_t)(end - magic), &view);
         if (status < 0)
             return status;
-        *is = header_read(&header, view, &place) == HEADER_WHOLE &&
-              header.image.bytes == end - magic;
+        *is =
+            header_read(&header, view, &place) == HEADER_WHOLE && header.image.bytes == end - magic;
     }
     return 0;
 }
@@ -405,7 +417,7 @@ static void claim(const struct scan *scan, const struct verdict *fault, struct s
         /* Garbage claims a lot, so where little of the block is there it is a share. */
         double share = (double)event->bytes / (double)fault->claimed_bytes;
         bool likely = scan->header.ours || event->shown > 0 || share >= 0.5;
-        event->count = likely ? count : (uint64_t)((double)count * share);
+        event->count = likely || count == 0 ? count : (uint64_t)((double)count * share) + 1;
     }
     if (event->count < event->shown)
         event->count = event->shown;
@@ -427,40 +439,54 @@ static int find_next(struct scan *scan, uint64_t marker, uint64_t *to)
     return 0;
 }
 
+/* Where to go on behind the fault at scan->at: at `*to`, where a joined file begins, or with
+ * `found` an intact block. */
+static int find_end(struct scan *scan, uint64_t *to, bool *joined, struct verdict *found)
+{
+    uint64_t from = scan->at, end = scan->source.bytes, marker;
+    bool of_header = false;
+    int status = scan_find_marker(scan, from, &marker);
+    if (status == 0 && marker < end)
+        status = is_of_header(scan, from + 1, marker, &of_header);
+    *to = marker;
+    /* Where a marker ends a block, a header in front of it is in that block's data. */
+    if (status == 0 && (marker == end || of_header))
+        status = find_joined(scan, from + 1, marker, to);
+    *joined = status == 0 && *to < marker;
+    if (status < 0 || *joined || marker == end)
+        return status;
+    status = scan_find_before(scan, from, marker, found);
+    if (status == 0 && found->intact)
+        *to = found->event.offset;
+    else if (status == 0)
+        status = find_next(scan, marker, to);
+    return status;
+}
+
 /* Behind a fault at scan->at: where to go on, and what is lost until there. */
 static int resume(struct scan *scan, const struct verdict *fault)
 {
-    uint64_t from = scan->at, marker = scan->source.bytes;
+    uint64_t from = scan->at, to;
     struct scan_event event = fault->event;
-    struct verdict found = {0};
-    bool joined = false, of_header = false;
+    struct verdict found = {0}, seen = *fault;
     event.kind = SCAN_FAULT;
     event.image = event.data = (struct span){NULL, 0};
     event.shown = 0;
-    int status = scan_find_marker(scan, from, &marker);
-    if (status == 0 && marker < scan->source.bytes)
-        status = is_of_header(scan, from + 1, marker, &of_header);
-    /* Where a marker ends a block, a header in front of it is in that block's data. */
-    if (status == 0 && (marker == scan->source.bytes || of_header))
-        status = find_joined(scan, from + 1, marker, event, &joined);
-    if (status == 0 && !joined && marker < scan->source.bytes)
-        status = scan_find_before(scan, from, marker, &found);
-    if (status < 0 || joined)
-        return status;
-    uint64_t to = scan->source.bytes;
-    if (found.intact)
-        to = found.event.offset;
-    else if (marker < to)
-        status = find_next(scan, marker, &to);
-    event.bytes = to - from;
-    if (from == scan->base)
-        snprintf(event.what, sizeof(event.what), "the header is damaged");
-    else if (status == 0 && !found.intact && (fault->marked || to == scan->source.bytes) &&
-             (!fault->marked || fault->event.bytes == event.bytes))
-        status = scan_salvage(scan, fault, &event);
+    bool joined = false;
+    int status = find_end(scan, &to, &joined, &found);
     if (status < 0)
         return status;
-    claim(scan, fault, &event);
+    event.bytes = to - from;
+    bool whole = fault->marked && fault->event.bytes == event.bytes;
+    /* The end of the file cuts a block off, or the begin of another one. */
+    seen.event.cut = fault->claimed_bytes > event.bytes && (to == scan->source.bytes || joined);
+    if (from == scan->base)
+        snprintf(event.what, sizeof(event.what), "the header is damaged");
+    else if (whole || seen.event.cut)
+        status = scan_salvage(scan, &seen, to, &event);
+    if (status < 0)
+        return status;
+    claim(scan, &seen, &event);
     scan->at = to;
     if (event.cut && to == scan->source.bytes && has_grown(scan))
         return 0;
@@ -750,4 +776,3 @@ out:
     *scan = made;
     return 0;
 }
-

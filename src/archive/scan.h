@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Walks a container file of any origin block by block, judges each, and goes on behind damage: what
  * verify, recover and info see of a file. Memory is one window of the file and one block, unpacked.
- * Pure bytes: reads through a source. Relies on archive/codec, the schema and avro/block for our own
- * format.
- * Known faults: a file cut exactly between two of its blocks is a shorter file that is sound. */
+ * Pure bytes: reads through a source. Relies on archive/codec, the schema and avro/block for our
+ * own format. Known faults: a file cut exactly between two of its blocks is a shorter file that is
+ * sound. */
 #ifndef FLOTILLA_ARCHIVE_SCAN_H
 #define FLOTILLA_ARCHIVE_SCAN_H
 
@@ -133,7 +133,7 @@ struct scan_totals {
     uint64_t unread_blocks, unread_datums, unread_bytes; /* by their fronts */
     uint64_t partial_blocks, partial_datums;             /* what faults have left of blocks */
     uint64_t faults, lost_bytes;
-    uint64_t joined; /* of the faults: files that were joined behind */
+    uint64_t joined;       /* of the faults: files that were joined behind */
     int64_t missing_bytes; /* what is not there any more, less what is there twice */
     uint64_t first_ns, last_ns;
     uint64_t times_back, back_ns_max, back_offset; /* arrival times that go back, and where first */

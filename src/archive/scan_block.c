@@ -14,11 +14,11 @@
 #include "base/check.h"
 #include "base/find.h"
 
-#define ENDS_MAX    65536u       /* of datums that are known at once */
-#define LARGE_BYTES (16u << 20) /* of a block whose end is looked at before it is read */
-#define PIPE_BYTES_MAX CODEC_BYTES_MAX /* of a block in a pipe, where nothing proves its end */
-#define PACKED_RATIO_MAX 2048u /* of any codec but for runs, roughly */
-#define HOLE_BYTES  512u        /* so many zeros are a sector that was not written, not data */
+#define ENDS_MAX         65536u          /* of datums that are known at once */
+#define LARGE_BYTES      (16u << 20)     /* of a block whose end is looked at before it is read */
+#define PIPE_BYTES_MAX   CODEC_BYTES_MAX /* of a block in a pipe, where nothing proves its end */
+#define PACKED_RATIO_MAX 2048u           /* of any codec but for runs, roughly */
+#define HOLE_BYTES       512u /* so many zeros are a sector that was not written, not data */
 
 int scan_bad(struct verdict *verdict, const char *format, ...)
 {
@@ -163,10 +163,9 @@ static int check_datums(struct scan *scan, struct verdict *verdict)
                       " in this block has more items without bytes than this program's limit of %u",
                       event->shown + 1, event->count, LAYOUT_EMPTY_ITEMS_MAX);
     if (reason != REJECT_NONE)
-        return scan_bad(verdict,
-                        "datum %" PRIu64 " of %" PRIu64
-                        " in this block does not fit the schema (%s)",
-                        event->shown + 1, event->count, datum_reject_name(reason));
+        return scan_bad(
+            verdict, "datum %" PRIu64 " of %" PRIu64 " in this block does not fit the schema (%s)",
+            event->shown + 1, event->count, datum_reject_name(reason));
     if (rest.bytes > 0)
         return scan_bad(verdict, "%zu bytes behind the block's last datum", rest.bytes);
     verdict->intact = true;
@@ -196,8 +195,7 @@ static int decode_anyway(struct scan *scan, struct scan_event *event, struct spa
     event->data = (struct span){NULL, 0};
     if (scan->header.codec == CODEC_UNKNOWN)
         return 0;
-    int status =
-        codec_unpack(scan->unpacker, scan->header.codec, stored, &event->data, &why);
+    int status = codec_unpack(scan->unpacker, scan->header.codec, stored, &event->data, &why);
     if (status == -ENOMEM)
         return status;
     return event->data.at == NULL ? 0 : walk_datums(scan, event, &reason, &used);
@@ -271,7 +269,8 @@ static int judge_foreign(struct scan *scan, struct verdict *verdict, struct span
         if (status < 0)
             event->data = (struct span){NULL, 0};
         if (status == -EFBIG)
-            return beyond(verdict, "the block unpacks to more than this program's limit of %u bytes",
+            return beyond(verdict,
+                          "the block unpacks to more than this program's limit of %u bytes",
                           CODEC_BYTES_MAX);
         if (status < 0)
             return status;
@@ -318,12 +317,15 @@ bool scan_read_front(const struct scan *scan, struct span view, struct verdict *
     return false;
 }
 
-/* What is there of a block's bytes that the file cuts off, up to what may be unpacked. */
-static int look_at_cut(struct scan *scan, uint64_t offset, size_t front, int64_t size,
+/* What is there of a block's bytes in front of `to`, up to what may be unpacked. */
+static int look_at_cut(struct scan *scan, uint64_t offset, size_t front, int64_t size, uint64_t to,
                        struct span *stored)
 {
     struct span view;
     size_t bytes = size < (int64_t)CODEC_BYTES_MAX ? (size_t)size : CODEC_BYTES_MAX;
+    uint64_t room = to - offset > front ? to - offset - front : 0;
+    if (bytes > room)
+        bytes = (size_t)room;
     int status = scan_look(scan, offset, front + bytes, &view);
     if (status == 0)
         *stored = (struct span){view.at + front, view.bytes > front ? view.bytes - front : 0};
@@ -341,7 +343,7 @@ static int judge_cut(struct scan *scan, uint64_t offset, size_t front, int64_t s
              front + (uint64_t)size + SCAN_SYNC_BYTES);
     if (!scan->show)
         return 0;
-    int status = look_at_cut(scan, offset, front, size, &stored);
+    int status = look_at_cut(scan, offset, front, size, scan->source.bytes, &stored);
     return status < 0 ? status : decode_anyway(scan, &verdict->event, stored);
 }
 
@@ -425,7 +427,6 @@ int scan_judge_front(struct scan *scan, uint64_t offset, struct verdict *verdict
     return 0;
 }
 
-
 /* ---- what of a broken block is certain ---- */
 
 /* Where the first run of zeros begins that is as long as a sector: what decodes from there on may
@@ -441,7 +442,8 @@ static size_t find_hole(struct span data)
     return data.bytes;
 }
 
-int scan_salvage(struct scan *scan, const struct verdict *fault, struct scan_event *event)
+int scan_salvage(struct scan *scan, const struct verdict *fault, uint64_t to,
+                 struct scan_event *event)
 {
     uint64_t offset = fault->event.offset, used;
     enum codec codec = scan->header.codec;
@@ -461,7 +463,7 @@ int scan_salvage(struct scan *scan, const struct verdict *fault, struct scan_eve
     if (status < 0 || !scan_read_front(scan, view, &front, &size, &front_bytes) ||
         (cut && !front.plausible))
         return status;
-    status = look_at_cut(scan, offset, front_bytes, size, &stored);
+    status = look_at_cut(scan, offset, front_bytes, size, to, &stored);
     if (status < 0)
         return status;
     status = codec_unpack(scan->unpacker, codec, stored, &event->data, &why);

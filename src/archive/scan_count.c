@@ -5,8 +5,8 @@
 static void count_block(struct scan_totals *totals, const struct scan_event *event)
 {
     double count = (double)event->count, bytes = (double)event->bytes;
-    totals->lost_datums += totals->open_bytes * (totals->last_count + count) /
-                           (totals->last_bytes + bytes);
+    totals->lost_datums +=
+        totals->open_bytes * (totals->last_count + count) / (totals->last_bytes + bytes);
     totals->open_bytes = 0;
     totals->last_count = count;
     totals->last_bytes = bytes;

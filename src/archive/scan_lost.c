@@ -26,8 +26,8 @@ int scan_find_marker(struct scan *scan, uint64_t from, uint64_t *found)
     }
 }
 
-/* Its own sync marker tells where a block of ours begins, for it is made of whole pages, and where a
- * packed one might; that it unpacks, or its checksum, that it does. */
+/* Its own sync marker tells where a block of ours begins, for it is made of whole pages, and where
+ * a packed one might; that it unpacks, or its checksum, that it does. */
 int scan_find_before(struct scan *scan, uint64_t from, uint64_t marker, struct verdict *verdict)
 {
     uint64_t end = marker + SCAN_SYNC_BYTES;
@@ -100,8 +100,8 @@ static int try_marker(struct scan *scan, uint64_t offset, bool *found, uint64_t 
     if (status < 0)
         return status;
     if (view.bytes < FRONT_BYTES_MAX || view.at[0] == 0 ||
-        !scan_read_front(scan, view, &verdict, &size, &front) || size == 0 || verdict.event.count == 0 ||
-        size > (int64_t)SEARCH_BLOCK_BYTES)
+        !scan_read_front(scan, view, &verdict, &size, &front) || size == 0 ||
+        verdict.event.count == 0 || size > (int64_t)SEARCH_BLOCK_BYTES)
         return 0;
     uint64_t end = offset + front + (uint64_t)size;
     if (end + SCAN_SYNC_BYTES > scan->source.bytes)

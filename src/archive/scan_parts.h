@@ -58,8 +58,8 @@ int scan_is_marker(struct scan *scan, uint64_t offset, bool *is);
 /* What is known of a block after it was judged. */
 struct verdict {
     bool intact;
-    bool marked; /* it ends in the sync marker */
-    bool beyond; /* it cannot be judged here: `event.what` says why */
+    bool marked;            /* it ends in the sync marker */
+    bool beyond;            /* it cannot be judged here: `event.what` says why */
     bool plausible;         /* its front may be true, by what a datum takes */
     uint64_t claimed_bytes; /* by its front */
     struct scan_event event;
@@ -75,8 +75,9 @@ bool scan_read_front(const struct scan *scan, struct span view, struct verdict *
                      int64_t *size, size_t *front);
 /* What of a foreign block at fault is certain: `event` gets the datums from its first byte on up to
  * the fault, as `data` and `shown`; none where nothing says that it is a block. Its end is where it
- * says (`marked`), or the file ends inside it. 0 or a negative errno. */
-int scan_salvage(struct scan *scan, const struct verdict *fault, struct scan_event *event);
+ * says (`marked`), or it ends at `to` (`cut`). 0 or a negative errno. */
+int scan_salvage(struct scan *scan, const struct verdict *fault, uint64_t to,
+                 struct scan_event *event);
 /* Notes a fault. Returns 0. */
 int scan_bad(struct verdict *verdict, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

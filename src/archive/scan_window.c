@@ -38,8 +38,8 @@ static int fill(struct scan *scan, size_t wanted)
         int status = grow(scan, scan->window_bytes + missing);
         if (status < 0)
             return status;
-        long got = scan->source.read(scan->source.context, scan->window + scan->window_bytes,
-                                     missing, at);
+        long got =
+            scan->source.read(scan->source.context, scan->window + scan->window_bytes, missing, at);
         if (got < 0)
             return (int)got;
         scan->window_bytes += (size_t)got;

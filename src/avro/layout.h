@@ -108,9 +108,9 @@ struct layout {
     const uint32_t *kept; /* see layout_is_kept */
 
     /* Made when it is loaded. */
-    uint64_t empty_items_max; /* LAYOUT_EMPTY_ITEMS_MAX, but for who asks whether a datum is over it */
-    bool has_optional; /* numbers in a union with null */
-    bool is_fixed;     /* every datum has `fixed_bytes`, and any such bytes are one */
+    uint64_t empty_items_max; /* LAYOUT_EMPTY_ITEMS_MAX, but for who asks what is over it */
+    bool has_optional;        /* numbers in a union with null */
+    bool is_fixed;            /* every datum has `fixed_bytes`, and any such bytes are one */
     uint32_t fixed_bytes;
     uint32_t step_count;    /* 0 also if there would be too many */
     uint32_t sequence_step; /* the step that is the sequence leaf, or LAYOUT_NO_STEP */

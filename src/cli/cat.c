@@ -56,7 +56,8 @@ const char verb_cat_help[] =
     "A damaged file: what is readable, then FILE: offset N: reason on stderr, and exit 1. So it "
     "is\n"
     "with a header or a block that can be read and does not match its checksum ('flotilla verify'\n"
-    "tells more). Exit 4: nothing is damaged, but something is over a limit of this program or in a\n"
+    "tells more). Exit 4: nothing is damaged, but something is over a limit of this program or in "
+    "a\n"
     "codec that it does not know.\n";
 
 struct cat {

@@ -36,8 +36,10 @@ const char verb_info_help[] =
     "  --count     read and check every datum, and count those that pass\n"
     "  --json      one JSON object a file and line; null is what the file does not say\n"
     "\n"
-    "Files of other programs say less: no arrival times, no channel. FILE is - for standard input.\n"
-    "Exit: 0; 1 if a file cannot be read to its end (see flotilla verify); 2 usage; 4 if something\n"
+    "Files of other programs say less: no arrival times, no channel. FILE is - for standard "
+    "input.\n"
+    "Exit: 0; 1 if a file cannot be read to its end (see flotilla verify); 2 usage; 4 if "
+    "something\n"
     "in it is over a limit of this program, or, with --count, in a codec that it does not know.\n";
 
 struct info {
@@ -173,12 +175,11 @@ static void print_json(const struct facts *facts, const struct scan *scan,
         "{s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:s,s:I,s:o,s:o}", "file",
         recording_text_json(span_of(facts->path)), "state", facts->state, "schema",
         facts->schema_name, "fingerprint", facts->fingerprint, "codec",
-        recording_text_json(codec_text(header)),
-        "channel", recording_text_json(header->channel), "host", recording_text_json(header->host),
-        "started", recording_text_json(header->started), "version",
-        recording_text_json(header->version), "time", recording_text_json(header->time), "sequence",
-        recording_text_json(header->sequence), "bytes", (json_int_t)scan_bytes(scan), "blocks",
-        (json_int_t)blocks->totals.blocks, "datums", (json_int_t)blocks->totals.datums,
+        recording_text_json(codec_text(header)), "channel", recording_text_json(header->channel),
+        "host", recording_text_json(header->host), "started", recording_text_json(header->started),
+        "version", recording_text_json(header->version), "time", recording_text_json(header->time),
+        "sequence", recording_text_json(header->sequence), "bytes", (json_int_t)scan_bytes(scan),
+        "blocks", (json_int_t)blocks->totals.blocks, "datums", (json_int_t)blocks->totals.datums,
         "first_arrival", recording_text_json(span_of(facts->first)), "last_block_arrival",
         recording_text_json(span_of(facts->last)), "sync", facts->sync, "joined",
         (json_int_t)blocks->totals.joined, "unread",
@@ -246,8 +247,9 @@ static int tell_besides(const char *path, const struct blocks *blocks)
     int code = EXIT_OK;
     fflush(stdout);
     if (blocks->totals.joined > 0)
-        fprintf(stderr, "%s: note: another Avro file begins at offset %" PRIu64
-                        ", joined behind this one\n",
+        fprintf(stderr,
+                "%s: note: another Avro file begins at offset %" PRIu64
+                ", joined behind this one\n",
                 path, blocks->joined_offset);
     if (blocks->unread.what[0] != '\0') {
         fprintf(stderr, "%s: offset %" PRIu64 ": %s\n", path, blocks->unread_offset,

@@ -75,9 +75,10 @@ bool recording_is_unread(struct recording_unread *unread, const struct scan *sca
 
 static const char *fault_text(const struct scan_event *event)
 {
-    return event->kind != SCAN_HEADER ? event->what
-                                      : "another Avro file begins here, joined behind this one; most"
-                                        " other readers end here";
+    return event->kind != SCAN_HEADER
+               ? event->what
+               : "another Avro file begins here, joined behind this one; most"
+                 " other readers end here";
 }
 
 void recording_tell_fault(const char *path, const struct scan_event *event)

@@ -42,7 +42,8 @@ const char verb_recover_help[] =
     "Each range of bytes that is lost is told on stderr as FILE: offset N: what; datums lost are\n"
     "estimated from the blocks around. Intact blocks are kept as they stand, in the order of the\n"
     "file; so are blocks over a limit of this program, or in a codec that it does not know. Of a\n"
-    "broken block of another program, not packed, the datums in front of the fault are kept. Files\n"
+    "broken block of another program, not packed, the datums in front of the fault are kept. "
+    "Files\n"
     "joined end to end become one, or one for each schema, codec and channel: OUT, then OUT-2 ...\n"
     "OUT is read again and checked as by flotilla verify before it gets its name.\n"
     "\n"
@@ -409,8 +410,7 @@ static int check_output(struct task *task, unsigned output)
     struct source source = {.descriptor = -1};
     struct scan *scan = NULL;
     struct scan_totals totals = {0};
-    int status =
-        path_join(task->folder_path, task->targets[output]->temporary, path, sizeof(path));
+    int status = path_join(task->folder_path, task->targets[output]->temporary, path, sizeof(path));
     if (status == 0)
         status = source_scan(&source, &scan, path, SOURCE_FILES, error, sizeof(error));
     if (status == 0)
@@ -496,12 +496,11 @@ static void report_json(const struct task *task, uint64_t blocks, uint64_t datum
     const struct scan_totals *totals = &task->result.totals;
     json_t *outputs = json_array();
     for (unsigned i = 0; i < task->result.count; i++)
-        json_array_append_new(
-            outputs,
-            json_pack("{s:o,s:I,s:I}", "output",
-                      recording_text_json(text_span(task->targets[i]->path)), "blocks",
-                      (json_int_t)task->result.outputs[i].blocks, "datums",
-                      (json_int_t)task->result.outputs[i].datums));
+        json_array_append_new(outputs,
+                              json_pack("{s:o,s:I,s:I}", "output",
+                                        recording_text_json(text_span(task->targets[i]->path)),
+                                        "blocks", (json_int_t)task->result.outputs[i].blocks,
+                                        "datums", (json_int_t)task->result.outputs[i].datums));
     recording_print_json(json_pack(
         "{s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:I,s:I,s:o,s:O}", "file",
         recording_text_json(text_span(task->path)), "output",
@@ -511,8 +510,7 @@ static void report_json(const struct task *task, uint64_t blocks, uint64_t datum
         "lost_bytes", (json_int_t)totals->lost_bytes, "missing_bytes",
         (json_int_t)totals->missing_bytes, "lost_datums_estimated", totals->lost_datums, "joined",
         (json_int_t)totals->joined, "arrival_goes_back", (json_int_t)totals->times_back,
-        "schema_from", recording_text_json(text_span(task->schema_from)), "faults",
-        task->faults));
+        "schema_from", recording_text_json(text_span(task->schema_from)), "faults", task->faults));
 }
 
 static void report(const struct task *task)

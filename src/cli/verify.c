@@ -76,17 +76,17 @@ static json_t *sound_json(const struct scan_totals *totals)
 static void print_json(const struct verify *verify, const struct scan_totals *totals,
                        uint64_t bytes)
 {
-    recording_print_json(json_pack(
-        "{s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:I,s:f,s:I,s:I,s:O}", "file",
-        recording_text_json(text_span(verify->path)), "sound", sound_json(totals), "blocks",
-        (json_int_t)totals->blocks, "datums", (json_int_t)totals->datums, "bytes",
-        (json_int_t)bytes, "unread_blocks", (json_int_t)totals->unread_blocks, "unread_datums",
-        (json_int_t)totals->unread_datums, "unread",
-        recording_text_json(text_span(verify->unread.what)), "partial_datums",
-        (json_int_t)totals->partial_datums, "lost_bytes", (json_int_t)totals->lost_bytes,
-        "missing_bytes", (json_int_t)totals->missing_bytes, "lost_datums_estimated",
-        totals->lost_datums, "joined", (json_int_t)totals->joined, "arrival_goes_back",
-        (json_int_t)totals->times_back, "faults", verify->faults));
+    recording_print_json(
+        json_pack("{s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:I,s:f,s:I,s:I,s:O}", "file",
+                  recording_text_json(text_span(verify->path)), "sound", sound_json(totals),
+                  "blocks", (json_int_t)totals->blocks, "datums", (json_int_t)totals->datums,
+                  "bytes", (json_int_t)bytes, "unread_blocks", (json_int_t)totals->unread_blocks,
+                  "unread_datums", (json_int_t)totals->unread_datums, "unread",
+                  recording_text_json(text_span(verify->unread.what)), "partial_datums",
+                  (json_int_t)totals->partial_datums, "lost_bytes", (json_int_t)totals->lost_bytes,
+                  "missing_bytes", (json_int_t)totals->missing_bytes, "lost_datums_estimated",
+                  totals->lost_datums, "joined", (json_int_t)totals->joined, "arrival_goes_back",
+                  (json_int_t)totals->times_back, "faults", verify->faults));
 }
 
 static void print_line(const char *path, const struct scan_totals *totals, uint64_t bytes)
@@ -117,10 +117,10 @@ static int fail(const struct verify *verify, int status, const char *error)
     /* A header that cannot be read is damage; a file that cannot be is not. */
     bool damaged = status == -EBADMSG || status == -ENOMSG;
     if (verify->json)
-        recording_print_json(json_pack(
-            "{s:o,s:o,s:o}", "file", recording_text_json(text_span(verify->path)), "sound",
-            status == -EFBIG ? json_null() : json_false(), "error",
-            recording_text_json(text_span(error))));
+        recording_print_json(json_pack("{s:o,s:o,s:o}", "file",
+                                       recording_text_json(text_span(verify->path)), "sound",
+                                       status == -EFBIG ? json_null() : json_false(), "error",
+                                       recording_text_json(text_span(error))));
     return damaged ? EXIT_LOSS : status == -EFBIG ? EXIT_BEYOND : EXIT_FAILED;
 }
 

@@ -41,6 +41,11 @@ LIBRARIES = {
     "yaml.h": {"config"},
     "jansson.h": {"schema", "control", "manager", "cli"},
     "zlib.h": {"archive"},
+    "snappy-c.h": {"archive"},
+    "zstd.h": {"archive"},
+    "zstd_errors.h": {"archive"},
+    "bzlib.h": {"archive"},
+    "lzma.h": {"archive"},
 }
 BANNED = {
     "strcpy": "use snprintf or memcpy with a checked length",
