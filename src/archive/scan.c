@@ -37,7 +37,7 @@ int scan_use_schema(struct scan *scan, struct span schema, char *error, size_t e
     int status = schema_compile(file, NULL, NULL, &image, &image_bytes, error, error_bytes);
     if (status < 0) {
         schema_free(file);
-        return status == -E2BIG ? -EFBIG : -EINVAL;
+        return status == -ENOMEM ? -ENOMEM : -EFBIG; /* it is a schema */
     }
     status = layout_load(&layout, (struct span){image, image_bytes});
     CHECK(status == 0);
@@ -118,8 +118,9 @@ static int read_header(struct scan *scan, char *error, size_t error_bytes)
 
     status = scan_use_schema(scan, scan->header.schema, why, sizeof(why));
     if (status < 0) {
-        snprintf(error, error_bytes, "offset %" PRIu64 ": the header's schema: %s",
-                 scan->base + (uint64_t)(scan->header.schema.at - image), why);
+        snprintf(error, error_bytes, "offset %" PRIu64 ": the header's schema%s: %s",
+                 scan->base + (uint64_t)(scan->header.schema.at - image),
+                 status == -EFBIG ? " is over a limit of this program" : "", why);
         return status == -EINVAL ? -EBADMSG : status;
     }
     scan->at = scan->base + bytes;

@@ -47,7 +47,8 @@ const char verb_recover_help[] =
     "joined end to end become one, or one for each schema, codec and channel: OUT, then OUT-2 ...\n"
     "OUT is read again and checked as by flotilla verify before it gets its name.\n"
     "\n"
-    "Exit: 0 nothing was lost, 1 failed (then there is no OUT), 2 usage, 3 done with loss.\n";
+    "Exit: 0 nothing was lost, 1 failed (then there is no OUT), 2 usage, 3 done with loss, 4 its\n"
+    "header is over a limit of this program.\n";
 
 enum { SIBLINGS_MAX = 64, NAME_BYTES_MAX = 256, PATH_BYTES_MAX = 4096 };
 #define OUTPUT_BYTES (1u << 20)
@@ -228,7 +229,7 @@ static int open_scan(struct task *task, const char *folder, const char *self)
     int status = scan_open(&task->scan, &task->source.of_scan, error, sizeof(error));
     bool other_kind = status == -ENOMSG;
     if (status < 0 && status != -EBADMSG && !other_kind)
-        return complain(task, error, "");
+        return complain(task, error, ""), status == -EFBIG ? EXIT_BEYOND : EXIT_FAILED;
     if (status == 0 && scan_header(task->scan)->sound && task->schema_path == NULL)
         return EXIT_OK;
     if (status < 0)
