@@ -143,11 +143,12 @@ static struct span codec_text(const struct scan_header *header)
 static void print(const struct facts *facts, const struct scan *scan, const struct blocks *blocks)
 {
     const struct scan_header *header = scan_header(scan);
-    char codec[128];
+    char codec[128], schema[256];
     recording_text(codec, sizeof(codec), codec_text(header));
     printf("%s\n", facts->path);
     print_text("state", span_of(facts->state));
-    printf("  %-12s %s, fingerprint %s\n", "schema", facts->schema_name, facts->fingerprint);
+    printf("  %-12s %s, fingerprint %s\n", "schema",
+           recording_text(schema, sizeof(schema), span_of(facts->schema_name)), facts->fingerprint);
     printf("  %-12s %s%s\n", "codec", codec,
            header->codec == CODEC_UNKNOWN ? " (not known here: its datums cannot be read)" : "");
     print_text("channel", header->channel);

@@ -351,20 +351,28 @@ static void note_first(const struct decimator *decimator, struct decimator_windo
         }
 }
 
-static inline void take_leaf(const struct decimator *decimator,
-                             const struct decimator_window *window, const struct leaf *leaf)
+/* Where a number may be missing it counts when it was there last, also of those that are kept. */
+static void take_leaves(const struct decimator *decimator, const struct decimator_window *window,
+                        const struct leaf *leaves, uint32_t leaf_count)
 {
-    if (leaf->index == LEAF_MISSING)
-        return;
-    struct accumulator *to = &window->accumulators[leaf->index];
-    if (is_aggregated(decimator, leaf->index)) {
-        accumulate(decimator->algorithm, to, leaf);
-    } else {
-        memcpy(&to->of.last, &leaf->value, sizeof(to->of.last));
-        to->count = 1;
-        to->kind = leaf->kind;
+    struct accumulator *accumulators = window->accumulators;
+    enum algorithm algorithm = decimator->algorithm;
+    const struct layout *layout = decimator->layout;
+    bool optional = layout->has_optional;
+    for (const struct leaf *leaf = leaves; leaf < leaves + leaf_count; leaf++) {
+        if (optional) {
+            if (leaf->index == LEAF_MISSING)
+                continue;
+            accumulators[leaf->index].newest = *window->fill;
+        }
+        struct accumulator *to = &accumulators[leaf->index];
+        if (!layout_is_kept(layout, leaf->index) && algorithm != ALGORITHM_DOWNSAMPLE) {
+            accumulate(algorithm, to, leaf);
+        } else if (optional) {
+            memcpy(&to->of.last, &leaf->value, sizeof(to->of.last));
+            to->count = 1;
+        }
     }
-    to->newest = *window->fill;
 }
 
 uint32_t decimator_add(const struct decimator *decimator, struct decimator_window *window,
@@ -374,8 +382,8 @@ uint32_t decimator_add(const struct decimator *decimator, struct decimator_windo
     CHECK(*window->fill < decimator->factor && leaf_count <= decimator->layout->leaf_count);
     if (*window->fill == 0)
         note_first(decimator, window, leaves, leaf_count);
-    for (uint32_t i = 0; decimator_wants_leaves(decimator) && i < leaf_count; i++)
-        take_leaf(decimator, window, &leaves[i]);
+    if (decimator_wants_leaves(decimator))
+        take_leaves(decimator, window, leaves, leaf_count);
     if (++*window->fill < decimator->factor)
         return 0;
 

@@ -920,8 +920,10 @@ static const struct schema *parse_inner(struct parser *parser, const json_t *jso
     const struct schema *type = name != NULL ? parse_reference(parser, name, space)
                                              : parse_type(parser, inner, space, depth);
     if (parser->strict && name == NULL)
-        type = refuse(parser, "a type inside a type: write it without the outer {\"type\": ...}; "
-                              "Java, fastavro, avsc and polars do not open files with it");
+        type = refuse(parser,
+                      "a type inside a type: write it without the outer {\"type\": ...}; "
+                      "Java, fastavro, Avro for Python, avsc and polars do not open files with "
+                      "it");
     else if (type != NULL)
         report_warning(&parser->report,
                        "the name of a type stands alone, not in {\"type\": ...}: fastavro, avsc, "
