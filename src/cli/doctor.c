@@ -199,6 +199,11 @@ static void examine_clock(struct doctor *doctor)
     else
         doctor_find(doctor, DOCTOR_WARNING, "clock", fix,
                     "not synchronised: file names and arrival times drift");
+    const char *doubt = json_string_value(
+        json_object_get(json_object_get(doctor->fleet, "manager"), "retention_doubt"));
+    if (doubt != NULL && doubt[0] != '\0')
+        doctor_find(doctor, DOCTOR_WARNING, "retention", fix, "nothing is removed by age: %s",
+                    doubt);
 }
 
 static void examine_descriptors(struct doctor *doctor)

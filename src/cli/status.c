@@ -251,7 +251,10 @@ static void print_table(const json_t *reply, const struct before *before, uint64
         printf(", %zu with losses", losing);
     if (!losing && !troubled)
         printf(", nothing lost%s", unknown ? " that is counted" : "");
-    printf("; recordings in %s\n\n", text(manager, "recordings"));
+    printf("; recordings in %s\n", text(manager, "recordings"));
+    if (text(manager, "retention_doubt")[0] != '\0')
+        printf("nothing is removed by age: %s\n", text(manager, "retention_doubt"));
+    printf("\n");
     print_cells(heading.cells, widths);
     printf("FILE\n");
     for (size_t i = 0; i < count; i++)

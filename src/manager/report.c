@@ -76,15 +76,16 @@ json_t *report_channels(const struct fleet *fleet)
     return channels;
 }
 
-json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns, const char *directory)
+json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns, const char *directory,
+                     const char *doubt)
 {
     char text[CALENDAR_TEXT_BYTES];
     long keeper = fleet_keeper(fleet);
     json_t *manager = json_pack(
-        "{s:I, s:s, s:s, s:I, s:o, s:o, s:I, s:s}", "pid", (json_int_t)process_self(), "version",
-        FLOTILLA_VERSION, "started", calendar_write(text, started_ns, 0), "instance",
-        (json_int_t)started_ns, "recordings", json_of_text(directory), "keeper",
-        keeper ? json_integer(keeper) : json_null(), "restart_pending",
+        "{s:I, s:s, s:s, s:I, s:o, s:s, s:o, s:I, s:s}", "pid", (json_int_t)process_self(),
+        "version", FLOTILLA_VERSION, "started", calendar_write(text, started_ns, 0), "instance",
+        (json_int_t)started_ns, "recordings", json_of_text(directory), "retention_doubt", doubt,
+        "keeper", keeper ? json_integer(keeper) : json_null(), "restart_pending",
         (json_int_t)fleet_restart_pending(fleet), "restart_failed", fleet_restart_failed(fleet));
     return json_pack("{s:o, s:o}", "manager", manager, "channels", report_channels(fleet));
 }

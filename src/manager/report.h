@@ -11,8 +11,9 @@
 #include "manager/fleet.h"
 
 /* A new object, or NULL when out of memory. `started_ns` is realtime; `directory` is that of the
- * recordings. */
-json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns, const char *directory);
+ * recordings; `doubt` says why nothing is removed by age, "" if it is. */
+json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns, const char *directory,
+                     const char *doubt);
 
 /* Its list of channels alone. A new array, or NULL. */
 json_t *report_channels(const struct fleet *fleet);

@@ -138,7 +138,10 @@ struct retention {
     struct wake wake;
     _Atomic(struct policy *) coming;
     _Atomic bool stop;
-    struct policy *policy; /* the thread's own */
+    struct policy *policy; /* the thread's own, as the next */
+    struct retention_clock clock;
+    _Atomic enum clock_doubt doubt;
+    _Atomic uint64_t step_ns;
 };
 
 /* What was found in one look. */
@@ -276,6 +279,54 @@ static void remove_chosen(struct survey *survey)
         descriptor_close(folder);
 }
 
+static struct clock_look read_clocks(void)
+{
+    return (struct clock_look){.realtime_ns = clock_realtime_ns(),
+                               .uptime_ns = clock_uptime_ns(),
+                               .synchronised = clock_is_synchronised()};
+}
+
+/* Whether files may go for their age; says so when that changes. */
+static bool is_clock_believed(struct retention *retention, const struct survey *survey,
+                              const struct clock_look *look)
+{
+    char why[RETENTION_DOUBT_BYTES];
+    uint64_t *times = calloc(survey->file_count ? survey->file_count : 1, sizeof *times);
+    if (!times)
+        return false;
+    for (size_t i = 0; i < survey->file_count; i++)
+        times[i] = survey->files[i].modified_ns;
+    enum clock_doubt doubt =
+        retention_clock_judge(&retention->clock, look, times, survey->file_count,
+                              retention->policy->limits.age_ms);
+    free(times);
+    atomic_store(&retention->step_ns, retention->clock.step_ns);
+    if (atomic_exchange(&retention->doubt, doubt) == doubt)
+        return doubt == CLOCK_BELIEVED;
+    if (doubt == CLOCK_BELIEVED)
+        log_line("recordings are removed by age again");
+    else
+        log_line("nothing is removed by age for now: %s",
+                 retention_clock_explain(doubt, retention->clock.step_ns, why));
+    return doubt == CLOCK_BELIEVED;
+}
+
+/* Which of the files found go. 0 or a negative errno. */
+static int choose(struct survey *survey)
+{
+    struct retention *retention = survey->retention;
+    struct retention_limits limits = retention->policy->limits;
+    const struct clock_look look = read_clocks();
+    uint64_t free_bytes = 0, total_bytes = 0;
+    int error = storage_room(survey->folder, &free_bytes, &total_bytes);
+    if (error < 0)
+        return error;
+    if (limits.age_ms && !is_clock_believed(retention, survey, &look))
+        limits.age_ms = 0;
+    return retention_choose(survey->files, survey->file_count, survey->channel_count, &limits,
+                            look.realtime_ns, free_bytes, total_bytes);
+}
+
 static int prepare_survey(struct survey *survey)
 {
     const struct policy *policy = survey->retention->policy;
@@ -294,25 +345,25 @@ static void look_through(struct retention *retention)
 {
     const struct policy *policy = retention->policy;
     struct storage_entry there;
+    struct survey survey = {.retention = retention, .folder = -1};
     /* Opening would make it; where nothing is recorded nothing should appear. */
-    if (storage_look_at(policy->directory, &there) < 0 || !there.folder)
-        return;
-    struct survey survey = {.retention = retention, .folder = folder_open(policy->directory)};
-    if (survey.folder < 0)
-        return;
-    if (!mounted_is(policy->mounted, policy->directory, NULL)) {
-        descriptor_close(survey.folder); /* whatever is there is not what is to be made room in */
+    if (storage_look_at(policy->directory, &there) == 0 && there.folder)
+        survey.folder = folder_open(policy->directory);
+    /* Whatever is there, it is not what is to be made room in. */
+    if (survey.folder >= 0 && !mounted_is(policy->mounted, policy->directory, NULL)) {
+        descriptor_close(survey.folder);
+        survey.folder = -1;
+    }
+    if (survey.folder < 0) {
+        const struct clock_look look = read_clocks();
+        retention_clock_judge(&retention->clock, &look, NULL, 0, policy->limits.age_ms);
         return;
     }
-    uint64_t free_bytes = 0, total_bytes = 0;
     int error = prepare_survey(&survey);
     if (error == 0)
         error = folder_list(survey.folder, survey_folder, &survey);
     if (error == 0)
-        error = storage_room(survey.folder, &free_bytes, &total_bytes);
-    if (error == 0)
-        error = retention_choose(survey.files, survey.file_count, survey.channel_count,
-                                 &policy->limits, clock_realtime_ns(), free_bytes, total_bytes);
+        error = choose(&survey);
     if (error == 0)
         remove_chosen(&survey);
     else if (error < 0)
@@ -337,6 +388,8 @@ static void retention_work(void *context)
         if (coming) {
             free_policy(retention->policy);
             retention->policy = coming;
+            if (!coming->limits.age_ms)
+                atomic_store(&retention->doubt, CLOCK_BELIEVED); /* nobody asks */
         }
         const struct policy *policy = retention->policy;
         if (policy &&
@@ -385,6 +438,12 @@ int retention_set(struct retention *retention, const struct config *config)
     free_policy(atomic_exchange(&retention->coming, policy));
     wake_signal(&retention->wake);
     return 0;
+}
+
+char *retention_doubt(const struct retention *retention, char text[RETENTION_DOUBT_BYTES])
+{
+    return retention_clock_explain(atomic_load(&retention->doubt),
+                                   atomic_load(&retention->step_ns), text);
 }
 
 void retention_look(struct retention *retention)

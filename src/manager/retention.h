@@ -3,6 +3,8 @@
  * space. Never a file that is still written, never a pinned one (FILE.pin beside it), never
  * anything whose name is not a recording's. The looking and removing is done in a thread of its
  * own: a disk that stalls must not keep the manager from its relays.
+ * Nothing is removed by age while the wall clock is not believed (retention_clock.h), and nothing
+ * at all while what must be mounted is not.
  * A limit is kept at the looks, not between them. Looks are every RETENTION_PERIOD_MS, within a
  * second of a recording's beginning, and within a second of a relay finding the disk full. So what
  * the fleet writes in a second comes on top of `size`, or, where no recording ends meanwhile, what
@@ -15,10 +17,9 @@
 #include <stdint.h>
 
 #include "config/config.h"
+#include "manager/retention_clock.h"
 
 #define RETENTION_PERIOD_MS 30000u
-/* File times before this (2020-01-01) come from a clock that was not set yet, and tell no age. */
-#define RETENTION_TIME_MIN_NS 1577836800000000000ull
 
 enum retention_reason { RETENTION_KEPT, RETENTION_AGE, RETENTION_SIZE, RETENTION_FREE };
 
@@ -55,6 +56,9 @@ struct retention; /* opaque: the thread at work */
 int retention_start(struct retention **retention);
 /* What holds from now on; the values are copied. 0 or -ENOMEM. */
 int retention_set(struct retention *retention, const struct config *config);
+/* Why nothing is removed by age for now, in words, as of the last look; "" if it is. Returns
+ * `text`. */
+char *retention_doubt(const struct retention *retention, char text[RETENTION_DOUBT_BYTES]);
 /* Looks now rather than at the end of the period. */
 void retention_look(struct retention *retention);
 /* Ends the thread after the file it is at, waiting for it, and frees all. */

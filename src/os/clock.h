@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The two clocks. Realtime names and stamps; monotonic measures and times out, so that a step of
- * the realtime clock disturbs nothing. */
+ * the realtime clock disturbs nothing. Sources: clock_gettime(2), adjtimex(2). */
 #ifndef FLOTILLA_OS_CLOCK_H
 #define FLOTILLA_OS_CLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +13,11 @@
 
 uint64_t clock_realtime_ns(void);  /* since 1970, UTC */
 uint64_t clock_monotonic_ns(void); /* since some start */
+/* Since the machine was started, the time that it was suspended included. Nobody can set it. */
+uint64_t clock_uptime_ns(void);
+/* Whether the system was told lately by something better than itself how late it is; false where
+ * that cannot be known. */
+bool clock_is_synchronised(void);
 /* Sleeps until that monotonic instant or a signal. */
 void clock_sleep_until(uint64_t monotonic_ns);
 

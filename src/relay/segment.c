@@ -6,9 +6,9 @@
  * ".part" back, or take a file away of which nothing was counted yet.
  * A file that could not be cut where it ends keeps ".part" until the next relay starts. That one
  * cannot know where: blocks behind it, which the failed write left whole, are in the next file too.
- * Blocks that are discarded (a relay without its folder is stopped, or they are damaged)
- * may have been written already by a relay that was killed before it noted it: until the file grows
- * over them or is ended, they stand behind its end.
+ * Blocks that are discarded (a relay without its folder is stopped, they are damaged, or of
+ * another schema while the folder cannot be read) may have been written already by a relay that was
+ * killed before it noted it: until the file grows over them or is ended, they stand behind its end.
  * A sync that failed is told of once: a file whose last sync failed and that the next relay ends
  * may, after a crash of the machine, hold damage behind what was counted as recorded.
  * Known, too: where a clock is set back while datums of a schema wait that a change of it has left

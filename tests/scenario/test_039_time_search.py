@@ -142,6 +142,17 @@ def test_039_clocks_set_back_and_equal_times(rng, tmp_path, timed):
     check_all(channel)
 
 
+@pytest.mark.parametrize("timed", [True, False])
+def test_039_clocks_set_by_hours_and_decades(rng, tmp_path, timed):
+    """A rollover, a battery that is empty, a server that is wrong: there and back again."""
+    channel, year = Channel(rng, tmp_path / "c", timed=timed), 365 * 86400
+    for back in 0, -7200, 0, 7200, 0, -20 * year, 0, 20 * year, 0, 50 * year, 0, -50 * year, 0:
+        channel.step_back(back)
+        channel.file(rng.randint(1, 20))
+    channel.file(8, part=True)
+    check_all(channel)
+
+
 def test_039_a_file_that_is_not_in_order_and_says_so_by_its_end(rng, tmp_path):
     """As datums that a change of schema has left behind may make it: from where the clock goes back
     its blocks note no place, and the next file begins a new order."""

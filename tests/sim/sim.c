@@ -163,6 +163,12 @@ static int take_log(const char *line, size_t bytes)
     events.blocks_given_up += block_given_up;
     if ((given_up || block_given_up) && !model_is_loose())
         fail("memory that nobody has garbled is not believed: %s", text);
+    /* Known, see segment.c: the folder could not be read, and a killed relay may have written them.
+     */
+    if (strstr(text, "no file of theirs to put them in") != NULL && machine.faults.folder > 0) {
+        machine.tail_stale = machine.truncate_failed = true;
+        model_inexact();
+    }
     return 0;
 }
 
@@ -577,7 +583,15 @@ static void change_socket(void)
 
 static void step_clock(void)
 {
-    machine.realtime_offset += (int64_t)random_below(20 * NS_PER_S) - (int64_t)(10 * NS_PER_S);
+    /* By seconds for the most part, by hours, by decades: set, reset, or begun anew at a boot. */
+    const uint64_t year_ns = 365 * 86400 * NS_PER_S;
+    uint64_t most_ns = random_chance(700000)   ? 10 * NS_PER_S
+                       : random_chance(500000) ? 12 * 3600 * NS_PER_S
+                                               : 30 * year_ns;
+    int64_t offset =
+        machine.realtime_offset + (int64_t)random_below(2 * most_ns) - (int64_t)most_ns;
+    if (offset > -(int64_t)(50 * year_ns) && offset < (int64_t)(150 * year_ns))
+        machine.realtime_offset = offset;
     events.clock_steps++;
     note("the clock steps", 0, 0);
 }

@@ -136,6 +136,153 @@ static void test_free_space(void **state)
     assert_string_equal(chosen(hog, 2, 2, tenth, 0, 1000), "");
 }
 
+/* ---- the clock ---- */
+
+#define HOUR_NS (3600ull * NS_PER_S)
+#define YEAR_NS (365ull * DAY_NS)
+#define AGE_MS  (30 * DAY_MS)
+
+/* A machine whose clocks a test moves. */
+struct machine {
+    struct retention_clock clock;
+    struct clock_look now;
+    uint64_t times[6]; /* of recordings */
+    size_t count;
+};
+
+/* Up for four hours; recordings of 40, 20, 10 days ago, of yesterday, and one that is written. */
+static struct machine usual(void)
+{
+    return (struct machine){.now = {.realtime_ns = NOW_NS, .uptime_ns = 4 * HOUR_NS},
+                            .times = {NOW_NS - 40 * DAY_NS, NOW_NS - 20 * DAY_NS,
+                                      NOW_NS - 10 * DAY_NS, NOW_NS - DAY_NS, NOW_NS},
+                            .count = 5};
+}
+
+/* What is thought of the clock when so much time has passed, with the newest recording written. */
+static enum clock_doubt after(struct machine *machine, uint64_t passed_ns)
+{
+    machine->now.realtime_ns += passed_ns;
+    machine->now.uptime_ns += passed_ns;
+    machine->times[machine->count - 1] = machine->now.realtime_ns;
+    return retention_clock_judge(&machine->clock, &machine->now, machine->times, machine->count,
+                                 AGE_MS);
+}
+
+/* The same after the clock was set. */
+static enum clock_doubt after_step(struct machine *machine, int64_t step_ns)
+{
+    machine->now.realtime_ns = (uint64_t)((int64_t)machine->now.realtime_ns + step_ns);
+    return after(machine, 30 * NS_PER_S);
+}
+
+static void test_a_clock_that_runs_on_is_believed(void **state)
+{
+    (void)state;
+    struct machine machine = usual(); /* nobody synchronises it */
+    for (int i = 0; i < 10000; i++)
+        assert_int_equal(after(&machine, 30 * NS_PER_S), CLOCK_BELIEVED);
+    assert_int_equal(after(&machine, 3 * DAY_NS), CLOCK_BELIEVED); /* suspended: time passes */
+}
+
+static void test_a_step_forward_is_waited_out(void **state)
+{
+    (void)state;
+    const uint64_t steps[] = {2 * HOUR_NS, 31 * DAY_NS, 20 * YEAR_NS, 200 * YEAR_NS};
+    char text[RETENTION_DOUBT_BYTES];
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        struct machine machine = usual();
+        assert_int_equal(after(&machine, NS_PER_S), CLOCK_BELIEVED);
+        assert_int_equal(after_step(&machine, (int64_t)steps[i]), CLOCK_STEPPED);
+        for (int look = 0; look < 100; look++)
+            assert_int_equal(after(&machine, 30 * NS_PER_S), CLOCK_STEPPED);
+        /* Set back, in one step or two. */
+        assert_int_equal(after_step(&machine, -(int64_t)(steps[i] / 2)), CLOCK_STEPPED);
+        assert_int_equal(after_step(&machine, -(int64_t)(steps[i] - steps[i] / 2)),
+                         CLOCK_BELIEVED);
+        assert_int_equal(after(&machine, 30 * NS_PER_S), CLOCK_BELIEVED);
+    }
+    assert_string_equal(retention_clock_explain(CLOCK_STEPPED, 20 * YEAR_NS, text),
+                        "the clock was set forward by 7300d");
+    assert_string_equal(retention_clock_explain(CLOCK_BELIEVED, 0, text), "");
+}
+
+static void test_a_step_that_stays(void **state)
+{
+    (void)state;
+    struct machine machine = usual(), small, alone;
+    after(&machine, NS_PER_S);
+    small = alone = machine;
+    machine.now.synchronised = true; /* for an hour: a server may be wrong for a moment */
+    assert_int_equal(after_step(&machine, 40 * (int64_t)DAY_NS), CLOCK_STEPPED);
+    assert_int_equal(after(&machine, HOUR_NS / 2), CLOCK_STEPPED);
+    assert_int_equal(after(&machine, HOUR_NS), CLOCK_BELIEVED);
+    /* Set by hand by an hour: less than a hundredth of the age. */
+    assert_int_equal(after_step(&small, HOUR_NS), CLOCK_STEPPED);
+    assert_int_equal(after(&small, 2 * HOUR_NS), CLOCK_BELIEVED);
+    /* Nobody says that it is right: after the age it does not matter. */
+    assert_int_equal(after_step(&alone, 20 * (int64_t)YEAR_NS), CLOCK_STEPPED);
+    assert_int_equal(after(&alone, 29 * DAY_NS), CLOCK_STEPPED);
+    assert_int_equal(after(&alone, 2 * DAY_NS), CLOCK_BELIEVED);
+}
+
+static void test_a_step_back(void **state)
+{
+    (void)state;
+    struct machine machine = usual();
+    after(&machine, NS_PER_S);
+    assert_int_equal(after_step(&machine, -5 * (int64_t)HOUR_NS), CLOCK_BELIEVED);
+    assert_int_equal(after_step(&machine, -5 * (int64_t)YEAR_NS), CLOCK_UNSET);
+    /* And forward again: by the clock before, most recordings were of the future. */
+    assert_int_equal(after_step(&machine, 5 * (int64_t)(YEAR_NS + HOUR_NS)), CLOCK_BELIEVED);
+}
+
+static void test_a_clock_that_begins_in_the_past(void **state)
+{
+    (void)state;
+    struct machine machine = usual();
+    machine.now = (struct clock_look){.realtime_ns = 30 * NS_PER_S, .uptime_ns = 30 * NS_PER_S};
+    assert_int_equal(after(&machine, NS_PER_S), CLOCK_UNSET);
+    assert_int_equal(after(&machine, 60 * NS_PER_S), CLOCK_UNSET);
+    assert_int_equal(after_step(&machine, (int64_t)NOW_NS), CLOCK_BELIEVED);
+    assert_int_equal(after(&machine, 60 * NS_PER_S), CLOCK_BELIEVED);
+    /* A left-over of a wrong clock does not make it right the next time. */
+    machine.times[0] = NOW_NS + 20 * YEAR_NS;
+    assert_int_equal(after_step(&machine, 20 * (int64_t)YEAR_NS), CLOCK_STEPPED);
+}
+
+static void test_a_clock_that_is_ahead_from_the_first(void **state)
+{
+    (void)state;
+    struct machine machine = usual();
+    machine.now.realtime_ns += 20 * YEAR_NS;
+    /* Nothing is recorded, or by a clock that is right. */
+    assert_int_equal(retention_clock_judge(&machine.clock, &machine.now, machine.times, 5, AGE_MS),
+                     CLOCK_AHEAD);
+    machine.now.realtime_ns -= 20 * YEAR_NS;
+    assert_int_equal(after(&machine, NS_PER_S), CLOCK_BELIEVED);
+    /* Recording goes on by the same wrong clock of a machine just started. */
+    struct machine started = usual();
+    started.now =
+        (struct clock_look){.realtime_ns = NOW_NS + 20 * YEAR_NS, .uptime_ns = 60 * NS_PER_S};
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(after(&started, 30 * NS_PER_S), CLOCK_AHEAD);
+    started.now.synchronised = true;
+    assert_int_equal(after(&started, 30 * NS_PER_S), CLOCK_BELIEVED);
+    /* Nothing has been recorded for long, and the clock is right: the age later all the same. */
+    struct machine idle = usual();
+    idle.count = 4;
+    idle.now.realtime_ns += 60 * DAY_NS;
+    const uint64_t *times = idle.times;
+    assert_int_equal(retention_clock_judge(&idle.clock, &idle.now, times, 4, AGE_MS), CLOCK_AHEAD);
+    idle.now.realtime_ns += 31 * DAY_NS;
+    idle.now.uptime_ns += 31 * DAY_NS;
+    assert_int_equal(retention_clock_judge(&idle.clock, &idle.now, times, 4, AGE_MS),
+                     CLOCK_BELIEVED);
+    assert_int_equal(retention_clock_judge(&idle.clock, &idle.now, times, 0, AGE_MS),
+                     CLOCK_BELIEVED);
+}
+
 /* ---- the thread, on real files ---- */
 
 static void put(const char *folder, const char *name, size_t bytes)
@@ -209,6 +356,12 @@ int main(void)
         cmocka_unit_test(test_size_takes_from_the_largest),
         cmocka_unit_test(test_age_makes_room_for_size),
         cmocka_unit_test(test_free_space),
+        cmocka_unit_test(test_a_clock_that_runs_on_is_believed),
+        cmocka_unit_test(test_a_step_forward_is_waited_out),
+        cmocka_unit_test(test_a_step_that_stays),
+        cmocka_unit_test(test_a_step_back),
+        cmocka_unit_test(test_a_clock_that_begins_in_the_past),
+        cmocka_unit_test(test_a_clock_that_is_ahead_from_the_first),
         cmocka_unit_test(test_thread_removes_only_what_it_may),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
