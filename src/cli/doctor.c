@@ -23,6 +23,7 @@
 #include "control/json_text.h"
 #include "manager/fleet.h"
 #include "os/cgroup.h"
+#include "os/clock.h"
 #include "os/file.h"
 #include "os/health.h"
 #include "os/local.h"
@@ -36,8 +37,9 @@
 #define TEXT_BYTES        1400
 #define FREE_BYTES_MIN    (256ull << 20) /* a relay reserves up to 64 MiB ahead */
 #define SECONDS_PER_DAY   86400.0
-#define HOST_FIX_BYTES    96
-#define FOLDER_FIX_BYTES  (2 * CHANNEL_PATH_BYTES_MAX + 64) /* a command that names one twice */
+#define HOST_FIX_BYTES    (CHANNEL_PATH_BYTES_MAX * 4 + 96) /* a path may have to be quoted */
+#define BACKLOG_PACKETS   10000u
+#define FOLDER_FIX_BYTES  (8 * CHANNEL_PATH_BYTES_MAX + 64) /* a command that names one twice */
 
 const char verb_doctor_help[] =
     "usage: flotilla doctor [-c FILE] [--json]\n"
@@ -84,6 +86,14 @@ void doctor_find(struct doctor *doctor, enum doctor_level level, const char *che
                                     json_of_text(fix)));
 }
 
+void doctor_command(const struct doctor *doctor, char text[DOCTOR_COMMAND_BYTES], const char *words)
+{
+    char file[DOCTOR_COMMAND_BYTES - 512] = "";
+    if (doctor->given != NULL)
+        health_quote(file, sizeof file, doctor->given);
+    snprintf(text, DOCTOR_COMMAND_BYTES, "flotilla %.400s%s%s", words, file[0] ? " -c " : "", file);
+}
+
 const json_t *doctor_status(const struct doctor *doctor, const char *channel)
 {
     size_t index;
@@ -103,7 +113,8 @@ const json_t *doctor_status(const struct doctor *doctor, const char *channel)
 static void examine_silence(struct doctor *doctor, const char *error)
 {
     const char *runtime = doctor->config->runtime;
-    char fix[96];
+    char fix[DOCTOR_COMMAND_BYTES], place[CHANNEL_PATH_BYTES_MAX + 32];
+    struct storage_entry entry;
     int descriptor = local_connect(runtime, CONTROL_SOCKET);
     int managed = control_managed(runtime);
     if (descriptor >= 0)
@@ -123,17 +134,20 @@ static void examine_silence(struct doctor *doctor, const char *error)
         return;
     }
     long pid = control_process(runtime);
+    snprintf(place, sizeof place, "%s/%s", runtime, CONTROL_SOCKET);
     if (pid > 0 && process_suspended(pid))
         snprintf(fix, sizeof fix, "kill -CONT %ld", pid);
+    else if (storage_look_at(place, &entry) == 0 && entry.folder)
+        health_fix(fix, sizeof fix, HEALTH_IN_THE_WAY, &(struct health_about){.path = place});
     else
-        snprintf(fix, sizeof fix, "flotilla status"); /* busy for a while, or ending */
+        doctor_command(doctor, fix, "status"); /* busy for a while, or ending */
     doctor_find(doctor, DOCTOR_PROBLEM, "fleet", fix, "%s%s", error,
                 pid > 0 && process_suspended(pid) ? ": it is suspended" : "");
 }
 
 static void examine_fleet(struct doctor *doctor)
 {
-    char error[1024] = "no memory is left to ask", fix[CHANNEL_PATH_BYTES_MAX + 80];
+    char error[1024] = "no memory is left to ask", fix[HOST_FIX_BYTES];
     json_t *request = json_pack("{s:s}", "verb", "status");
     if (request != NULL)
         doctor->fleet = control_ask(doctor->config->runtime, request, STATUS_TIMEOUT_MS, false,
@@ -271,6 +285,63 @@ void doctor_limits(struct doctor *doctor, const struct config_channel *channel)
                     pid > 0 ? "applied, by cgroup v2" : "can be applied, by cgroup v2");
 }
 
+/* What the host lost of what reached it. The counts never go back: what is wrong is that they rise,
+ * or that nothing was done since about a queue that is known to be short. */
+static void examine_losses(struct doctor *doctor)
+{
+    struct health_losses before, now;
+    char fix[HOST_FIX_BYTES];
+    if (health_losses(&before) < 0)
+        return; /* without /proc, which is told of */
+    if (before.backlog + before.checksum > 0)
+        clock_sleep_until(clock_monotonic_ns() + DOCTOR_LOOK_NS);
+    if (before.backlog + before.checksum == 0 || health_losses(&now) < 0)
+        return;
+    uint64_t more = now.backlog - before.backlog, backlog = health_backlog();
+    uint64_t wanted = more > 0 && 2 * backlog > BACKLOG_PACKETS ? 2 * backlog : BACKLOG_PACKETS;
+    health_fix(fix, sizeof fix, HEALTH_BACKLOG, &(struct health_about){.number = wanted});
+    bool short_of = more > 0 || backlog < BACKLOG_PACKETS;
+    if (now.backlog > 0)
+        doctor_find(doctor, short_of ? DOCTOR_WARNING : DOCTOR_OK, "backlog", short_of ? fix : NULL,
+                    "%" PRIu64 " packets dropped before any socket since boot, %" PRIu64
+                    " in the last second; the queue takes %" PRIu64,
+                    now.backlog, more, backlog);
+    more = now.checksum - before.checksum;
+    health_fix(fix, sizeof fix, HEALTH_CHECKSUM, &(struct health_about){.number = 0});
+    if (now.checksum > 0)
+        doctor_find(
+            doctor, more > 0 ? DOCTOR_WARNING : DOCTOR_OK, "checksum", more > 0 ? fix : NULL,
+            "%" PRIu64 " datagrams turned away for a wrong UDP checksum since boot, %" PRIu64
+            " in the last second",
+            now.checksum, more);
+}
+
+/* How large the files of the manager's relays may become, against what is asked for. */
+static void examine_file_limit(struct doctor *doctor)
+{
+    char fix[HOST_FIX_BYTES], size[UNITS_TEXT_BYTES], wants[UNITS_TEXT_BYTES];
+    long pid =
+        (long)json_integer_value(json_object_get(json_object_get(doctor->fleet, "manager"), "pid"));
+    uint64_t limit = health_file_limit(pid), largest = 0, buffer = 0;
+    for (uint32_t i = 0; i < doctor->config->channel_count; i++) {
+        const struct channel_settings *settings = &doctor->config->channels[i].settings;
+        /* The memory is a file, too. */
+        if (settings->buffer_bytes > buffer)
+            buffer = settings->buffer_bytes;
+        if (doctor->config->channels[i].record && settings->rotate_bytes > largest)
+            largest = settings->rotate_bytes;
+    }
+    if (limit == 0 || limit == UINT64_MAX || (limit >= largest && limit >= buffer))
+        return;
+    bool too_small = limit < buffer;
+    units_write_bytes(size, limit);
+    units_write_bytes(wants, too_small ? buffer : largest);
+    health_fix(fix, sizeof fix, HEALTH_FILE_LIMIT, &(struct health_about){.number = 0});
+    doctor_find(doctor, too_small ? DOCTOR_PROBLEM : DOCTOR_WARNING, "file size", fix,
+                "a file may have at most %s (ulimit -f, LimitFSIZE=), but %s is %s", size,
+                too_small ? "buffer" : "rotate.size", wants);
+}
+
 static void examine_host(struct doctor *doctor)
 {
     doctor_examine(doctor, "host", "");
@@ -278,15 +349,11 @@ static void examine_host(struct doctor *doctor)
     examine_fleet(doctor);
     examine_clock(doctor);
     examine_descriptors(doctor);
+    examine_file_limit(doctor);
     examine_sandbox(doctor);
     doctor_find(doctor, DOCTOR_OK, "page size", NULL,
                 "%" PRIu32 " bytes; recordings are written in pages of 4096", health_page_bytes());
-    uint64_t dropped;
-    char fix[HOST_FIX_BYTES];
-    health_fix(fix, sizeof fix, HEALTH_BACKLOG, &(struct health_about){.number = 0});
-    if (health_backlog_drops(&dropped) == 0 && dropped > 0)
-        doctor_find(doctor, DOCTOR_WARNING, "backlog", fix,
-                    "%" PRIu64 " packets dropped before any socket since boot", dropped);
+    examine_losses(doctor);
 }
 
 /* ---- the storage ---- */
@@ -315,12 +382,44 @@ static int probe_direct(int folder, bool direct, struct direct_probe *probe)
     return direct_file_probe(folder, name, direct, probe);
 }
 
+/* What mends that the folder refused with `status`. */
+static void write_folder_fix(char *fix, size_t bytes, int status, int folder, const char *path)
+{
+    struct health_about about = {.path = path};
+    struct health_filesystem filesystem;
+    if (status == -EROFS && health_filesystem(folder, &filesystem) == 0 &&
+        filesystem.mount[0] != '\0') {
+        about.path = filesystem.mount;
+        health_fix(fix, bytes, HEALTH_READ_ONLY, &about);
+    } else if (status == -EDQUOT) {
+        health_fix(fix, bytes, HEALTH_QUOTA, &about);
+    } else if (status == -EFBIG) {
+        health_fix(fix, bytes, HEALTH_FILE_LIMIT, &about);
+    } else if (storage_is_full(status)) {
+        health_fix(fix, bytes, HEALTH_FULL, &about);
+    } else if (status == -EPERM) { /* to an owner's folder: it says so itself */
+        health_fix(fix, bytes, HEALTH_MUTABLE, &about);
+    } else if (status == -EACCES) {
+        health_fix(fix, bytes, HEALTH_OWNER, &about);
+    } else {
+        snprintf(fix, bytes, "set storage.directory to a folder on a disk that can do it");
+    }
+}
+
+static void tell_refusal(struct doctor *doctor, const struct direct_probe *probe, int status,
+                         int folder, const char *path)
+{
+    char fix[FOLDER_FIX_BYTES];
+    write_folder_fix(fix, sizeof fix, status, folder, path);
+    doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "cannot %s in %s: %s", probe->step, path,
+                strerror(-status));
+}
+
 /* Whether the folder can be written to, and how. */
 static void examine_writing(struct doctor *doctor, int folder, const char *path)
 {
     enum direct_mode mode = doctor->config->direct_io;
     struct direct_probe probe;
-    char fix[FOLDER_FIX_BYTES];
     int status = probe_direct(folder, mode != DIRECT_OFF, &probe);
     if (status < 0 && probe.refused) {
         int buffered = probe_direct(folder, false, &probe);
@@ -337,22 +436,35 @@ static void examine_writing(struct doctor *doctor, int folder, const char *path)
             doctor_find(doctor, DOCTOR_OK, "direct I/O", NULL,
                         "works, in units of %" PRIu32 " bytes", probe.alignment);
     }
-    if (status == 0) {
+    if (status == 0)
         doctor_find(doctor, DOCTOR_OK, "folder", NULL, "%s can be written to", path);
-        return;
-    }
-    if (storage_is_full(status))
-        health_fix(fix, sizeof fix, HEALTH_FULL, &(struct health_about){.path = path});
     else
-        health_fix(fix, sizeof fix, HEALTH_OWNER, &(struct health_about){.path = path});
-    doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "cannot %s in %s: %s", probe.step, path,
-                strerror(-status));
+        tell_refusal(doctor, &probe, status, folder, path);
+}
+
+/* A channel's own folder, where there is one already: told of only if it refuses. */
+static void examine_channel_folder(struct doctor *doctor, const char *path)
+{
+    struct direct_probe probe = {.step = "open anything"};
+    if (!path_exists(path))
+        return;
+    int folder = folder_open(path);
+    int status = folder < 0 ? folder : probe_direct(folder, false, &probe);
+    doctor_examine(doctor, "storage", path);
+    if (status == -ENOTDIR) {
+        char fix[FOLDER_FIX_BYTES];
+        health_fix(fix, sizeof fix, HEALTH_IN_THE_WAY, &(struct health_about){.path = path});
+        doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "%s is no folder", path);
+    } else if (status < 0) {
+        tell_refusal(doctor, &probe, status, folder, path);
+    }
+    descriptor_close(folder);
 }
 
 static void examine_filesystem(struct doctor *doctor, int folder)
 {
     struct health_filesystem filesystem;
-    char fix[640];
+    char fix[FOLDER_FIX_BYTES];
     int status = health_filesystem(folder, &filesystem);
     if (status < 0) {
         doctor_find(doctor, DOCTOR_UNKNOWN, "file system", NULL, "cannot be asked: %s",
@@ -532,9 +644,9 @@ static void examine_storage(struct doctor *doctor)
     int folder = folder_open(path);
     if (folder < 0) {
         if (folder == -ENOTDIR)
-            snprintf(fix, sizeof fix, "mv '%s' '%s.old'", path, path);
+            health_fix(fix, sizeof fix, HEALTH_IN_THE_WAY, &(struct health_about){.path = path});
         else
-            health_fix(fix, sizeof fix, HEALTH_OWNER, &(struct health_about){.path = path});
+            write_folder_fix(fix, sizeof fix, folder, DESCRIPTOR_NONE, path);
         doctor_find(doctor, DOCTOR_PROBLEM, "folder", fix, "%s cannot be opened: %s", path,
                     strerror(-folder));
         return;
@@ -543,6 +655,9 @@ static void examine_storage(struct doctor *doctor)
     examine_writing(doctor, folder, path);
     examine_room(doctor, folder, path);
     descriptor_close(folder);
+    for (uint32_t i = 0; i < doctor->config->channel_count; i++)
+        if (doctor->config->channels[i].record)
+            examine_channel_folder(doctor, doctor->config->channels[i].settings.directory);
 }
 
 /* ---- telling ---- */
@@ -609,7 +724,7 @@ int verb_doctor(int argc, char **argv)
     struct config *config;
     if (subject_read_config(given, CONFIG_ANY_MACHINE, &config) < 0)
         return EXIT_CONFIG;
-    struct doctor doctor = {.config = config, .findings = json_array()};
+    struct doctor doctor = {.config = config, .given = given, .findings = json_array()};
     examine_host(&doctor);
     examine_storage(&doctor);
     doctor_network(&doctor);

@@ -17,8 +17,12 @@ enum doctor_level {
     DOCTOR_LEVELS
 };
 
+/* What counts only upwards is looked at twice, so far apart. */
+#define DOCTOR_LOOK_NS (1000 * NS_PER_MS)
+
 struct doctor {
     const struct config *config;
+    const char *given; /* of -c, or NULL */
     json_t *fleet;     /* the reply of status, or NULL where none answers */
     bool idle;         /* no manager runs here, so that nobody ought to be at its addresses */
     bool same_network; /* the fleet's network is ours, so that its memberships can be seen */
@@ -33,6 +37,10 @@ void doctor_examine(struct doctor *doctor, const char *about, const char *name);
 void doctor_find(struct doctor *doctor, enum doctor_level level, const char *check, const char *fix,
                  const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* Writes "flotilla WORDS" with the configuration that was given, as a command of sh(1). */
+#define DOCTOR_COMMAND_BYTES 8192
+void doctor_command(const struct doctor *doctor, char text[DOCTOR_COMMAND_BYTES],
+                    const char *words);
 /* The channel's part of the status, or NULL where no manager runs or it does not know it. */
 const json_t *doctor_status(const struct doctor *doctor, const char *channel);
 

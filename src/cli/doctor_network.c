@@ -14,10 +14,10 @@
 #include "base/units.h"
 #include "base/varint.h"
 #include "cli/doctor.h"
-#include "os/file.h"
+#include "os/clock.h"
 #include "os/health.h"
 
-#define FIX_BYTES           320
+#define FIX_BYTES           (4 * NET_INTERFACE_BYTES + 400) /* a name may have to be quoted */
 #define STREAMS             3     /* a channel's: input, full, decimated */
 #define PACKET_BYTES        1500u /* what senders rely on where a datum has no largest size */
 #define HEADERS4_BYTES      28u   /* IPv4 and UDP */
@@ -28,7 +28,8 @@
 
 /* What is asked of an interface by all channels that use it. */
 struct use {
-    char name[NET_INTERFACE_BYTES];
+    char name[NET_INTERFACE_BYTES]; /* as it was first named */
+    int index;                      /* of the interface, which may have other names; < 0: none */
     bool group, ipv4, ipv6;
     bool receives4;         /* so reverse path filtering matters */
     uint64_t packet_bytes;  /* the largest of all channels */
@@ -133,11 +134,13 @@ static void note_use(struct uses *uses, const char *name, const struct config_ch
                      const struct address *address, bool receives, uint64_t packet)
 {
     struct use *use = NULL;
+    int index = net_interface_index(name);
     for (uint32_t i = 0; i < uses->count && use == NULL; i++)
-        if (strcmp(uses->all[i].name, name) == 0)
+        if (index > 0 ? uses->all[i].index == index : strcmp(uses->all[i].name, name) == 0)
             use = &uses->all[i];
     if (use == NULL) {
         use = &uses->all[uses->count++];
+        use->index = index;
         snprintf(use->name, sizeof use->name, "%s", name);
         use->first = channel->settings.name;
     }
@@ -161,19 +164,30 @@ static void choose_interface(char chosen[NET_INTERFACE_BYTES], const char *named
         health_candidate(family, chosen);
 }
 
-/* Whether the relay will get the address: found out by opening it, for no longer than that. With a
- * manager at work it is the relay's own. */
+/* Whether the two name one interface. */
+static bool same_interface(const char *one, const char *other)
+{
+    int index = net_interface_index(one);
+    return index > 0 && index == net_interface_index(other);
+}
+
+/* Whether the relay will not get the address and port: found out by taking them, for no longer than
+ * that, and joining nothing. With a manager at work they are the relay's own. */
 static bool is_taken(const struct doctor *doctor, const struct channel_settings *settings)
 {
     struct net_receive_options options = {.listen = settings->listen,
                                           .interface = settings_listen_interface(settings),
                                           .queue_bytes = settings->receive_bytes};
-    if (!doctor->idle)
-        return false;
-    int descriptor = net_open_receiver(&options);
-    if (descriptor >= 0)
-        descriptor_close(descriptor);
-    return descriptor == -EADDRINUSE;
+    return doctor->idle && net_try_receiver(&options) == -EADDRINUSE;
+}
+
+static void tell_taken(struct doctor *doctor, const struct address *listen, const char *text)
+{
+    char fix[FIX_BYTES];
+    health_fix(fix, sizeof fix, HEALTH_LISTENER, &(struct health_about){.address = listen});
+    doctor_find(doctor, DOCTOR_PROBLEM, "listen", fix, "%s: another program %s", text,
+                address_is_multicast(listen) ? "has its port, for itself alone"
+                                             : "listens there already");
 }
 
 /* A unicast input: is the address one of this host, and free? */
@@ -192,14 +206,19 @@ static void examine_own_address(struct doctor *doctor, const struct config_chann
         note_use(uses, net_loopback_name(), channel, listen, true, packet);
     if (interface[0] != '\0' && net_interface_index(interface) < 0)
         return; /* told of the interface */
-    if (health_owns(listen) == 0 && is_taken(doctor, settings)) {
-        health_fix(fix, sizeof fix, HEALTH_LISTENER, &(struct health_about){.address = listen});
-        doctor_find(doctor, DOCTOR_PROBLEM, "listen", fix,
-                    "%s: another program listens there already", text);
+    int owned = health_owns(listen);
+    if (owned == 0 && is_taken(doctor, settings)) {
+        tell_taken(doctor, listen, text);
         return;
     }
-    if (health_owns(listen) == 0) {
+    if (owned == 0) {
         doctor_find(doctor, DOCTOR_OK, "listen", NULL, "%s is an address of this host", text);
+        return;
+    }
+    if (owned != -EADDRNOTAVAIL) {
+        doctor_find(doctor, DOCTOR_UNKNOWN, "listen", NULL,
+                    "whether %s is an address of this host cannot be asked: %s", text,
+                    strerror(-owned));
         return;
     }
     choose_interface(chosen, interface, listen->family);
@@ -232,12 +251,16 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
         note_use(uses, interface, channel, address, receives, packet);
     if (named && net_interface_index(interface) < 0)
         return; /* told of the interface */
+    if (receives && is_taken(doctor, settings)) {
+        tell_taken(doctor, address, text);
+        return;
+    }
     int status = health_route(address, interface, found);
     struct health_about way = {.interface = named         ? interface
                                             : status == 0 ? found
                                                           : "",
                                .address = address};
-    if (group && strcmp(way.interface, net_loopback_name()) == 0 &&
+    if (group && same_interface(way.interface, net_loopback_name()) &&
         health_comes_back(address) < 0) {
         health_fix(fix, sizeof fix, HEALTH_ROUTE, &way);
         doctor_find(doctor, DOCTOR_PROBLEM, check, fix,
@@ -249,6 +272,11 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
      * join one on a named interface never takes any. */
     if (status < 0 && named && group && (receives || address->family == 4))
         status = 0;
+    if (status < 0 && !health_unreachable(status)) {
+        doctor_find(doctor, DOCTOR_UNKNOWN, check, NULL, "which way %s is cannot be asked: %s",
+                    text, strerror(-status));
+        return;
+    }
     if (status < 0) {
         choose_interface(found, interface, address->family);
         way.interface = found;
@@ -274,7 +302,7 @@ static void examine_membership(struct doctor *doctor, const struct channel_setti
     static const char *const at_work[] = {"running", "silent", "schema_mismatch", "not_recording"};
     const json_t *status = doctor_status(doctor, settings->name);
     const char *state = json_string_value(json_object_get(status, "state"));
-    char found[NET_INTERFACE_BYTES];
+    char found[NET_INTERFACE_BYTES], words[CHANNEL_NAME_BYTES_MAX + 16], fix[DOCTOR_COMMAND_BYTES];
     const char *interface = settings_listen_interface(settings);
     bool works = false;
     if (state == NULL || !address_is_multicast(&settings->listen) || !doctor->same_network)
@@ -288,13 +316,15 @@ static void examine_membership(struct doctor *doctor, const struct channel_setti
     else if (health_route(&settings->listen, "", found) < 0)
         return; /* told of the route */
     int joined = health_joined(&settings->listen, found);
+    snprintf(words, sizeof words, "restart %s", settings->name);
+    doctor_command(doctor, fix, words);
     if (joined < 0)
         doctor_find(doctor, DOCTOR_UNKNOWN, "membership", NULL, "cannot be seen: %s",
                     strerror(-joined));
     else if (joined)
         doctor_find(doctor, DOCTOR_OK, "membership", NULL, "the group is joined on %s", found);
     else
-        doctor_find(doctor, DOCTOR_PROBLEM, "membership", "flotilla stop; flotilla run",
+        doctor_find(doctor, DOCTOR_PROBLEM, "membership", fix,
                     "the relay runs, but the group is not joined on %s: the interface was made "
                     "anew, or the route changed",
                     found);
@@ -306,6 +336,44 @@ static double charged_bytes(double datagram_bytes)
 {
     double charged = 832 + (datagram_bytes - 64) * (2305.0 - 832.0) / (1400.0 - 64.0);
     return charged > 832 ? charged : 832;
+}
+
+/* What the kernel dropped of a channel since its queue is as long as it is, and why. The system
+ * counts the causes for all of this network together: one that is too rare there is not ours. */
+static void examine_drops(struct doctor *doctor, const struct channel_settings *settings,
+                          const json_t *status)
+{
+    char fix[FIX_BYTES], more[UNITS_TEXT_BYTES];
+    struct health_losses losses = {.queue_full = 1}; /* the usual cause, where none is known */
+    json_int_t all = json_integer_value(json_object_get(status, "datagrams_dropped"));
+    json_int_t before = json_integer_value(json_object_get(status, "dropped_before_queue"));
+    uint64_t bytes = settings->receive_bytes >= 1u << 29 ? 1u << 30 : settings->receive_bytes * 2;
+    if (all <= before) {
+        doctor_find(doctor, DOCTOR_OK, "drops", NULL,
+                    before > 0 ? "the kernel dropped %" JSON_INTEGER_FORMAT
+                                 " datagrams, none since the queue is as long as it is"
+                               : "the kernel dropped %" JSON_INTEGER_FORMAT " datagrams",
+                    all);
+        return;
+    }
+    health_losses(&losses);
+    if (losses.checksum > 0 && 2 * losses.queue_full < (uint64_t)(all - before)) {
+        health_fix(fix, sizeof fix, HEALTH_CHECKSUM, &(struct health_about){.number = 0});
+        doctor_find(doctor, DOCTOR_WARNING, "drops", fix,
+                    "the kernel dropped %" JSON_INTEGER_FORMAT
+                    " datagrams, as the UDP checksum of most is wrong",
+                    all - before);
+        return;
+    }
+    units_write_bytes(more, bytes);
+    health_fix(fix, sizeof fix, HEALTH_QUEUE_LIMIT, &(struct health_about){.number = bytes});
+    size_t used = health_queue_limit() < bytes ? strlen(fix) : 0; /* never lowered */
+    snprintf(fix + used, sizeof fix - used, "%sset channels.%s.receive_queue: %s",
+             used > 0 ? "; " : "", settings->name, more);
+    doctor_find(doctor, DOCTOR_WARNING, "drops", fix,
+                "the kernel dropped %" JSON_INTEGER_FORMAT " datagrams, as the queue was full%s",
+                all - before,
+                losses.checksum > 0 ? ", or their UDP checksum wrong: see checksum" : "");
 }
 
 static void examine_queue(struct doctor *doctor, const struct channel_settings *settings)
@@ -358,15 +426,7 @@ static void examine_queue(struct doctor *doctor, const struct channel_settings *
                     "this system does not count what it drops of a socket");
         return;
     }
-    json_int_t dropped = json_integer_value(json_object_get(status, "datagrams_dropped"));
-    uint64_t more = wanted >= 1u << 29 ? 1u << 30 : wanted * 2;
-    units_write_bytes(asked, more);
-    health_fix(fix, sizeof fix, HEALTH_QUEUE_LIMIT, &(struct health_about){.number = more});
-    snprintf(fix + strlen(fix), sizeof fix - strlen(fix), "; set channels.%s.receive_queue: %s",
-             settings->name, asked);
-    doctor_find(doctor, dropped > 0 ? DOCTOR_WARNING : DOCTOR_OK, "drops", dropped > 0 ? fix : NULL,
-                "the kernel dropped %" JSON_INTEGER_FORMAT " datagrams, as the queue was full",
-                dropped);
+    examine_drops(doctor, settings, status);
 }
 
 static void examine_state(struct doctor *doctor, const struct channel_settings *settings)
@@ -376,21 +436,24 @@ static void examine_state(struct doctor *doctor, const struct channel_settings *
     const json_t *status = doctor_status(doctor, settings->name);
     const char *state = json_string_value(json_object_get(status, "state"));
     const char *reason = json_string_value(json_object_get(status, "reason"));
-    char fix[FIX_BYTES];
+    char fix[DOCTOR_COMMAND_BYTES + 64], words[CHANNEL_NAME_BYTES_MAX + 40];
     if (doctor->fleet == NULL)
         return;
     if (state == NULL) {
-        doctor_find(doctor, DOCTOR_WARNING, "state", "flotilla reload",
+        doctor_command(doctor, fix, "reload");
+        doctor_find(doctor, DOCTOR_WARNING, "state", fix,
                     "the manager does not know this channel: the configuration was changed");
         return;
     }
     bool ill = false;
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
         ill = ill || strcmp(state, bad[i]) == 0;
-    if (strcmp(state, "schema_mismatch") == 0)
-        snprintf(fix, sizeof fix, "flotilla listen %s --input --count 1", settings->name);
-    else
-        snprintf(fix, sizeof fix, "flotilla restart %s", settings->name);
+    bool mismatch = strcmp(state, "schema_mismatch") == 0;
+    snprintf(words, sizeof words, mismatch ? "listen %s --input --count 1" : "restart %s",
+             settings->name);
+    doctor_command(doctor, fix, words);
+    if (!mismatch)
+        snprintf(fix + strlen(fix), 64, " # at once, when what keeps it from working is mended");
     doctor_find(doctor, ill ? DOCTOR_PROBLEM : DOCTOR_OK, "state", ill ? fix : NULL, "%s%s%s",
                 state, reason != NULL && reason[0] != '\0' ? ": " : "",
                 reason != NULL ? reason : "");
@@ -418,7 +481,7 @@ static void examine_sources(struct doctor *doctor, const struct channel_settings
         return;
     for (uint32_t i = 0; i < settings->source_count; i++) {
         const struct address *source = &settings->sources[i].address;
-        if (health_route(source, "", found) == 0 && strcmp(found, interface) == 0)
+        if (health_route(source, "", found) == 0 && same_interface(found, interface))
             continue;
         health_fix(fix, sizeof fix, HEALTH_PATH_FILTER,
                    &(struct health_about){.interface = interface});
@@ -503,19 +566,79 @@ static void examine_path_filter(struct doctor *doctor, const struct use *use,
                             : "");
 }
 
+static void examine_mtu(struct doctor *doctor, const struct use *use,
+                        const struct health_interface *interface)
+{
+    char fix[FIX_BYTES];
+    if (use->packet_bytes <= interface->mtu) {
+        doctor_find(doctor, DOCTOR_OK, "mtu", NULL,
+                    "%" PRIu32 ", %" PRIu64 " are needed for channel %s", interface->mtu,
+                    use->packet_bytes, use->packet_for);
+        return;
+    }
+    if (interface->mtu_max > 0 && use->packet_bytes > interface->mtu_max)
+        snprintf(fix, sizeof fix, "make the datums smaller: it takes %" PRIu32 " at most",
+                 interface->mtu_max);
+    else
+        health_fix(fix, sizeof fix, HEALTH_LINK_MTU,
+                   &(struct health_about){.interface = use->name, .number = use->packet_bytes});
+    doctor_find(doctor, DOCTOR_WARNING, "mtu", fix,
+                "%" PRIu32 ", but packets of channel %s can have %" PRIu64
+                ": they travel in fragments, and one lost loses all",
+                interface->mtu, use->packet_for, use->packet_bytes);
+}
+
+/* What the interface loses on the way in and out. The counts never go back: what is wrong is that
+ * they rise, or that nothing was done since. */
+static void examine_traffic(struct doctor *doctor, const struct use *use,
+                            const struct health_interface *before)
+{
+    struct health_interface now;
+    char fix[FIX_BYTES];
+    struct health_about about = {.interface = use->name, .number = before->ring_max};
+    if (before->missed + before->refused == 0)
+        return;
+    clock_sleep_until(clock_monotonic_ns() + DOCTOR_LOOK_NS);
+    if (health_interface(use->name, &now) < 0)
+        return; /* it has just gone */
+    uint64_t missed = now.missed - before->missed, refused = now.refused - before->refused;
+    bool larger = now.ring < now.ring_max;
+    if (larger)
+        health_fix(fix, sizeof fix, HEALTH_LINK_RING, &about);
+    else
+        snprintf(fix, sizeof fix, "send fewer and larger datagrams, or use a faster card");
+    if (now.missed > 0)
+        doctor_find(doctor, missed > 0 || larger ? DOCTOR_WARNING : DOCTOR_OK, "card",
+                    missed > 0 || larger ? fix : NULL,
+                    "had no room for %" PRIu64 " packets since boot, for %" PRIu64
+                    " in the last second",
+                    now.missed, missed);
+    health_fix(fix, sizeof fix, HEALTH_LINK_SLOW, &about);
+    if (now.refused > 0)
+        doctor_find(doctor, refused > 0 ? DOCTOR_WARNING : DOCTOR_OK, "way out",
+                    refused > 0 ? fix : NULL,
+                    "more was sent by it than it takes: %" PRIu64
+                    " packets were dropped before they left, %" PRIu64 " in the last second",
+                    now.refused, refused);
+}
+
 static void examine_interface(struct doctor *doctor, const struct use *use)
 {
     struct health_interface interface;
-    struct health_about about = {.interface = use->name, .number = use->packet_bytes};
+    struct health_about about = {.interface = use->name};
     char fix[FIX_BYTES];
     doctor_examine(doctor, "interface", use->name);
     int status = health_interface(use->name, &interface);
     if (status < 0) {
+        if (status != -ENODEV) {
+            doctor_find(doctor, DOCTOR_UNKNOWN, "link", NULL, "cannot be asked: %s",
+                        strerror(-status));
+            return;
+        }
         health_fix(fix, sizeof fix, HEALTH_LINK_LIST, &about);
         snprintf(fix + strlen(fix), sizeof fix - strlen(fix),
                  "; set channels.%s.interface to one of these", use->first);
-        doctor_find(doctor, DOCTOR_PROBLEM, "link", fix, "%s",
-                    status == -ENODEV ? "there is no such interface" : strerror(-status));
+        doctor_find(doctor, DOCTOR_PROBLEM, "link", fix, "there is no such interface");
         return;
     }
     health_fix(fix, sizeof fix, HEALTH_LINK_UP, &about);
@@ -534,22 +657,10 @@ static void examine_interface(struct doctor *doctor, const struct use *use)
                     interface.multicast ? NULL : fix,
                     interface.multicast ? "is on" : "is off, but groups are to use it");
     }
-    health_fix(fix, sizeof fix, HEALTH_LINK_MTU, &about);
-    if (use->packet_bytes > interface.mtu)
-        doctor_find(doctor, DOCTOR_WARNING, "mtu", fix,
-                    "%" PRIu32 ", but packets of channel %s can have %" PRIu64
-                    ": they travel in fragments, and one lost loses all",
-                    interface.mtu, use->packet_for, use->packet_bytes);
-    else
-        doctor_find(doctor, DOCTOR_OK, "mtu", NULL,
-                    "%" PRIu32 ", %" PRIu64 " are needed for channel %s", interface.mtu,
-                    use->packet_bytes, use->packet_for);
+    examine_mtu(doctor, use, &interface);
     examine_querier(doctor, use, &interface);
     examine_path_filter(doctor, use, &interface);
-    health_fix(fix, sizeof fix, HEALTH_LINK_RING, &about);
-    if (interface.missed > 0)
-        doctor_find(doctor, DOCTOR_WARNING, "card", fix,
-                    "had no room for %" PRIu64 " packets since boot", interface.missed);
+    examine_traffic(doctor, use, &interface);
 }
 
 void doctor_network(struct doctor *doctor)

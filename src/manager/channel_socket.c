@@ -214,8 +214,10 @@ void receiver_adopt(struct channel *channel, const struct channel_settings *next
         channel->receive = channel->next_receive;
         channel->next_receive = -1;
     } else if (same_receiver(current, next)) {
-        if (channel->receive >= 0 && current->receive_bytes != next->receive_bytes)
+        if (channel->receive >= 0 && current->receive_bytes != next->receive_bytes) {
+            channel->queue_bytes = net_queue_bytes(channel->receive);
             net_set_queue(channel->receive, next->receive_bytes);
+        }
     } else if (channel->receive >= 0 &&
                (receiver_moves(channel) || net_rejoin(channel->receive, &from, &to) < 0)) {
         /* Where only one socket may be at an address, this one, or another channel's, may have to

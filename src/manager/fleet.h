@@ -125,6 +125,7 @@ struct channel_view {
     long pid;                             /* 0: none */
     uint64_t restarts;
     double rate;              /* datagrams received a second, over the last 5 to 10 s */
+    uint64_t dropped_before;  /* of datagrams_dropped: before the queue became as long as it is */
     double budget_seconds;    /* how long the receive queue lasts without a relay; see fleet_view */
     struct counters counters; /* since the manager started */
 };

@@ -58,6 +58,9 @@ struct channel {
     uint64_t active_received;
     uint64_t rejected_at_last_accept[REJECT_REASONS];
 
+    uint64_t queue_bytes;    /* what the receive queue was granted when last looked; 0: not yet */
+    uint64_t dropped_before; /* datagrams_dropped when that was last raised */
+
     uint64_t beats;    /* the relay's sign of life when it last changed */
     uint64_t stuck_ns; /* monotonic: since when datagrams wait and it has not; 0: all is well */
     enum hang hang;

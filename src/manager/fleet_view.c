@@ -127,6 +127,7 @@ void fleet_view(const struct channel *channel, struct channel_view *view)
     view->restarts = channel->machine.child.restarts;
     view->rate = channel->rate;
     uint64_t queue_bytes = channel->receive >= 0 ? net_queue_bytes(channel->receive) : 0;
+    view->dropped_before = channel->dropped_before;
     view->budget_seconds = net_queue_seconds(queue_bytes);
     explain_state(channel, view, &signs);
 }

@@ -61,6 +61,8 @@ static json_t *report_channel(const struct channel *channel)
     json_object_set_new(report, "buffer_limit_bytes",
                         json_integer((json_int_t)counters->buffer_limit_bytes));
     json_object_set_new(report, "receive_budget_seconds", json_real(view.budget_seconds));
+    json_object_set_new(report, "dropped_before_queue",
+                        json_integer((json_int_t)view.dropped_before));
     if (counters->latency_on || counters->latency.count > 0)
         json_object_set_new(report, "latency", report_latency(&counters->latency));
     json_object_set_new(report, "rate", json_real(view.rate));

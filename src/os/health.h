@@ -20,7 +20,10 @@ struct health_interface {
     bool multicast, loopback;
     bool has_ipv4, has_ipv6; /* an address of the family */
     uint32_t mtu;            /* bytes of an IP packet */
+    uint32_t mtu_max;        /* the largest it can be set to; 0: not known */
     uint64_t missed;         /* packets the card had no room for, since boot */
+    uint64_t ring, ring_max; /* for how many it has room, and could have; 0: not known */
+    uint64_t refused;        /* packets that were to leave by it and found its queue full */
     unsigned igmp_version;   /* 1 or 2: a querier of that version was heard; 3: none older; 0: ? */
     /* The bridge that it is, or is a port of; "" if neither. The rest only where there is one. */
     char bridge[NET_INTERFACE_BYTES];
@@ -37,6 +40,9 @@ int health_interface(const char *name, struct health_interface *interface);
  * -ENETUNREACH, -EHOSTUNREACH where no route leads there. */
 int health_route(const struct address *to, const char *interface, char found[NET_INTERFACE_BYTES]);
 
+/* Whether that errno says that no way leads there; others, that it could not be asked. */
+bool health_unreachable(int error);
+
 /* Whether what is sent to a group by the loopback interface comes back by it: IPv4 groups do, IPv6
  * groups only with a route of type local. 0, or a negative errno. */
 int health_comes_back(const struct address *group);
@@ -45,7 +51,8 @@ int health_comes_back(const struct address *group);
  * other that has an address of the family (4 or 6). 0, or -ENODEV. */
 int health_candidate(uint8_t family, char found[NET_INTERFACE_BYTES]);
 
-/* Whether a packet to `address` is taken in by this host: 0, or -EADDRNOTAVAIL. */
+/* Whether a packet to `address` is taken in by this host, as its own or as a broadcast: 0,
+ * -EADDRNOTAVAIL if not, or another negative errno if that cannot be asked. */
 int health_owns(const struct address *address);
 
 /* Whether somebody on this host has joined `group` on the interface. 1, 0, or a negative errno. */
@@ -63,9 +70,20 @@ uint64_t health_queue_limit(void);
  * negative errno. */
 int health_source_limit(uint64_t *sources);
 
-/* Packets dropped before any socket since boot, because the queue of a processor was full. 0 or a
- * negative errno. */
-int health_backlog_drops(uint64_t *dropped);
+/* What this network has lost of what reached it, since boot. */
+struct health_losses {
+    uint64_t backlog;    /* packets, before any socket: the queue of a processor was full */
+    uint64_t queue_full; /* datagrams: the receive queue of a socket was */
+    uint64_t checksum;   /* datagrams whose UDP checksum is wrong */
+};
+/* 0 or a negative errno. */
+int health_losses(struct health_losses *losses);
+/* How many packets the queue of a processor takes; 0 if unknown. */
+uint64_t health_backlog(void);
+
+/* Bytes that a file of the process `id` (0: of this one) may have; UINT64_MAX: any; 0 if that is
+ * not known. */
+uint64_t health_file_limit(long id);
 
 /* Whether the process `id` is in our network namespace. 1, 0, or a negative errno. */
 int health_same_network(long id);
@@ -96,7 +114,8 @@ enum health_fix {
     HEALTH_LINK_UP,        /* interface */
     HEALTH_LINK_MULTICAST, /* interface: it is to do multicast */
     HEALTH_LINK_MTU,       /* interface, number: bytes */
-    HEALTH_LINK_RING,      /* interface: its card has no room */
+    HEALTH_LINK_RING,      /* interface, number: places for packets */
+    HEALTH_LINK_SLOW,      /* interface: more is sent by it than it takes */
     HEALTH_LINK_ADDRESS,   /* interface, address: it is to have it; of the family, if all of it is 0
                             */
     HEALTH_LINK_LIST,      /* which there are */
@@ -106,15 +125,20 @@ enum health_fix {
     HEALTH_LISTENER,       /* address: who has its port */
     HEALTH_QUEUE_LIMIT,    /* number: bytes */
     HEALTH_SOURCE_LIMIT,   /* number */
-    HEALTH_BACKLOG,        /* more room in front of the sockets */
+    HEALTH_BACKLOG,        /* number: packets in front of the sockets */
+    HEALTH_CHECKSUM,       /* who sends wrong ones */
     HEALTH_CLOCK,          /* to be kept right */
     HEALTH_DESCRIPTORS,    /* number: at least */
+    HEALTH_FILE_LIMIT,     /* files are to become as large as they like */
     HEALTH_GROUPS,         /* limits of memory and processor time */
     HEALTH_GROUPS_OURS,    /* the manager may set them */
     HEALTH_OTHER_NETWORK,  /* number: of the process that is in it; path: of the configuration */
     HEALTH_OWNER,          /* path: a folder that is to be ours */
+    HEALTH_MUTABLE,        /* path: a folder that refuses changes */
     HEALTH_FULL,           /* path: what takes the room there */
+    HEALTH_QUOTA,          /* how much a user may have */
     HEALTH_READ_ONLY,      /* path: of a mount */
+    HEALTH_IN_THE_WAY,     /* path: what stands where something else is to be */
     HEALTH_MEMORY,         /* what takes it */
     HEALTH_PROCESSES,      /* to be shown */
 };
@@ -123,7 +147,10 @@ struct health_about {
     const struct address *address;
     uint64_t number;
 };
-/* Writes what a person can do about it on this system: a command, or words. */
+/* A word as sh(1) reads it back: in quotes, where it needs them. */
+void health_quote(char *quoted, size_t quoted_bytes, const char *word);
+/* Writes what a person can do about it on this system: a command that sh(1) takes as it stands,
+ * with any names, or words. */
 void health_fix(char *text, size_t text_bytes, enum health_fix fix,
                 const struct health_about *about);
 

@@ -62,6 +62,9 @@ struct net_receive_options {
  * be set again without privileges on a socket that is at work: net_adopt_receiver and net_rejoin
  * do, for an interface that was made anew. */
 descriptor_t net_open_receiver(const struct net_receive_options *options);
+/* Whether its address and port could be had now, without joining a group, so that nothing is sent.
+ * 0 or a negative errno: -EADDRINUSE where another program has them. */
+int net_try_receiver(const struct net_receive_options *options);
 /* The same where `other`, of this process, may hold the port for the address or for all: both are
  * bound then, and what comes goes to the one with the single address, until that hears nobody.
  * It is for single addresses, not for groups. Source: socket(7), SO_REUSEADDR, which is set for

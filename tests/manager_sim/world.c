@@ -674,6 +674,12 @@ void net_set_queue(int descriptor, uint64_t bytes)
     (void)bytes;
 }
 
+uint64_t net_queue_bytes(int descriptor)
+{
+    (void)descriptor;
+    return 0; /* not known */
+}
+
 uint32_t net_dropped(int descriptor)
 {
     (void)descriptor;

@@ -91,29 +91,39 @@ class Done:
         return f"{self.words}: {self.code}, out {self.out[-200:]!r}, err {self.err[-400:]!r}"
 
 
+def end_left(folder):
+    """Ends relays and keepers that a manager left at work: they outlive it by design."""
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.readlink(f"/proc/{entry}/cwd") == str(folder) and \
+                    "flotilla-" in Path(f"/proc/{entry}/comm").read_text():
+                os.kill(int(entry), signal.SIGKILL)
+        except OSError:
+            continue
+
+
 def run(words, folder, before=(), out=subprocess.PIPE, **kw):
     """Runs it to its end; a manager that has come up is told to end, and what watches, too."""
-    child = subprocess.Popen([*before, *words], cwd=folder, stdin=subprocess.DEVNULL, stdout=out,
-                             stderr=subprocess.PIPE, env={}, start_new_session=True, **kw)
-    err = b""
+    said = folder / ".said"  # not a pipe: relays that are left have it open, too
+    with open(said, "wb") as err:
+        child = subprocess.Popen([*before, *words], cwd=folder, stdin=subprocess.DEVNULL,
+                                 stdout=out, stderr=err, env={}, start_new_session=True, **kw)
     try:
-        lasting = "run" in words or "--watch" in words
-        if lasting:
-            os.set_blocking(child.stderr.fileno(), False)
-            end = time.monotonic() + 30
-            while child.poll() is None and time.monotonic() < end:
-                err += child.stderr.read() or b""
-                if STARTED.encode() in err or ("--watch" in words and time.monotonic() > end - 29):
-                    os.killpg(child.pid, signal.SIGTERM)
-                    break
-                time.sleep(0.01)
-            os.set_blocking(child.stderr.fileno(), True)
-        printed, more = child.communicate(timeout=30)
-    except BaseException:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        raise
-    return Done(words, child.returncode, printed or b"", err + more)
+        if "run" in words:
+            wait_until(lambda: child.poll() is not None or STARTED in said.read_text(),
+                       what="the manager to start or to end")
+        elif "--watch" in words:
+            time.sleep(0.2)
+        if child.poll() is None and ("run" in words or "--watch" in words):
+            os.killpg(child.pid, signal.SIGTERM)
+        printed = child.communicate(timeout=60)[0]
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        if "run" in words:
+            end_left(folder)
+    return Done(words, child.returncode, printed or b"", said.read_bytes())
 
 
 def judge(done, watched=False):
@@ -396,11 +406,12 @@ def test_066_every_call_of_every_verb_fails(folder, rng, seed):
     assert len(points) > 1000
     wrong = []
     for words, call, number, error in points if LONG else rng.sample(points, SAMPLE_FAULTS):
-        if call == "write" and words != ["run"] and error == "ENOSYS":
-            continue
         done = traced(folder, words, "-e", f"inject={call}:error={error}:when={number}")
         try:
             judge(done)
         except AssertionError:
+            trace = (folder / "trace").read_text(errors="replace")
+            if re.search(r"^write\(2,.*INJECTED", trace, re.M):
+                continue  # the line itself could not be written
             wrong.append((words, call, number, error, done))
     assert not wrong, wrong

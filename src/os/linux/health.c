@@ -8,12 +8,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/ethtool.h>
+#include <linux/gen_stats.h>
 #include <linux/if_link.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -27,6 +32,7 @@
 
 /* Of <linux/if_link.h> and <linux/if_bridge.h>; older headers do not have the last ones. */
 enum {
+    LINK_MTU_MAX = 51,
     BRIDGE_SNOOPING = 23,
     BRIDGE_QUERIES = 25,
     BRIDGE_QUERIER_STATE = 47,
@@ -42,6 +48,7 @@ struct request {
         struct ifinfomsg link;
         struct ifaddrmsg address;
         struct rtmsg route;
+        struct tcmsg queue;
     };
     uint8_t attributes[128];
 };
@@ -157,6 +164,9 @@ static int take_link(void *context, struct nlmsghdr *message)
     const struct rtattr *found = find_attribute(first, bytes, IFLA_MTU);
     if (found != NULL)
         memcpy(&interface->mtu, RTA_DATA(found), sizeof(interface->mtu));
+    found = find_attribute(first, bytes, LINK_MTU_MAX);
+    if (found != NULL)
+        memcpy(&interface->mtu_max, RTA_DATA(found), sizeof(interface->mtu_max));
     found = find_attribute(first, bytes, IFLA_MASTER);
     if (found != NULL)
         memcpy(&answer->master, RTA_DATA(found), sizeof(answer->master));
@@ -208,21 +218,70 @@ static int ask_addresses(unsigned index, struct health_interface *interface)
     return status;
 }
 
-/* The version the host speaks there, of /proc/net/igmp: "2\teth0      :     1      V3"; a name of
- * ten letters or more touches the colon. */
-static unsigned igmp_version(const char *interface)
+/* The version the host speaks there, of /proc/net/igmp: "2\teth0      :     1      V3". By the
+ * number: an interface has alternative names, too. */
+static unsigned igmp_version(unsigned interface)
 {
-    char line[256], name[64];
-    unsigned version = 0, found = 0;
+    char line[256];
+    unsigned index, version = 0, found = 0;
     FILE *file = fopen("/proc/self/net/igmp", "re");
     if (file == NULL)
         return 0;
     while (found == 0 && fgets(line, sizeof(line), file) != NULL)
-        if (sscanf(line, "%*u %63[^: ] : %*u V%u", name, &version) == 2 &&
-            strcmp(name, interface) == 0)
+        if (sscanf(line, "%u %*[^:]: %*u V%u", &index, &version) == 2 && index == interface)
             found = version;
     fclose(file);
     return found;
+}
+
+struct queue_answer {
+    unsigned index;
+    uint64_t refused;
+};
+
+static int take_queue(void *context, struct nlmsghdr *message)
+{
+    struct queue_answer *answer = context;
+    const struct tcmsg *queue = NLMSG_DATA(message);
+    /* The root counts for all below it. */
+    if (message->nlmsg_type != RTM_NEWQDISC || queue->tcm_ifindex != (int)answer->index ||
+        queue->tcm_parent != TC_H_ROOT)
+        return 0;
+    const struct rtattr *counts = find_inside(
+        find_attribute(TCA_RTA(queue), (int)TCA_PAYLOAD(message), TCA_STATS2), TCA_STATS_QUEUE);
+    struct gnet_stats_queue found;
+    if (counts != NULL && RTA_PAYLOAD(counts) >= sizeof(found)) {
+        memcpy(&found, RTA_DATA(counts), sizeof(found));
+        answer->refused = found.drops;
+    }
+    return 0;
+}
+
+/* What the queue in front of the interface has refused; its statistics know nothing of that. */
+static void ask_queue(unsigned index, struct health_interface *interface)
+{
+    struct queue_answer answer = {.index = index};
+    struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct tcmsg)),
+                                         .nlmsg_type = RTM_GETQDISC,
+                                         .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
+    request.queue.tcm_ifindex = (int)index;
+    if (ask_kernel(&request, take_queue, &answer) == 0)
+        interface->refused = answer.refused;
+}
+
+/* How many packets the card has room for, by the driver. */
+static void ask_ring(unsigned index, struct health_interface *interface)
+{
+    struct ethtool_ringparam ring = {.cmd = ETHTOOL_GRINGPARAM};
+    struct ifreq about = {.ifr_data = (void *)&ring};
+    int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor >= 0 && if_indextoname(index, about.ifr_name) != NULL &&
+        ioctl(descriptor, SIOCETHTOOL, &about) == 0) {
+        interface->ring = ring.rx_pending;
+        interface->ring_max = ring.rx_max_pending;
+    }
+    if (descriptor >= 0)
+        close(descriptor);
 }
 
 int health_interface(const char *name, struct health_interface *interface)
@@ -238,7 +297,9 @@ int health_interface(const char *name, struct health_interface *interface)
         status = ask_addresses((unsigned)index, interface);
     if (status < 0)
         return status;
-    interface->igmp_version = igmp_version(name);
+    interface->igmp_version = igmp_version((unsigned)index);
+    ask_queue((unsigned)index, interface);
+    ask_ring((unsigned)index, interface);
     char master[IF_NAMESIZE];
     if (interface->bridge[0] == '\0' && answer.master != 0 &&
         if_indextoname(answer.master, master) != NULL) {
@@ -332,6 +393,13 @@ int health_route(const struct address *to, const char *interface, char found[NET
     return 0;
 }
 
+bool health_unreachable(int error)
+{
+    /* The last three are of routes that refuse: prohibit, blackhole, throw. */
+    return error == -ENETUNREACH || error == -EHOSTUNREACH || error == -ENODEV ||
+           error == -EACCES || error == -EINVAL || error == -EAGAIN;
+}
+
 int health_comes_back(const struct address *group)
 {
     struct route_answer answer;
@@ -351,16 +419,17 @@ int health_owns(const struct address *address)
     if (address_is_limited_broadcast(address))
         return 0;
     int status = ask_route(address, 0, &answer);
+    bool answered = status == 0 || health_unreachable(status);
     bool owns = answer.type == RTN_LOCAL || answer.type == RTN_BROADCAST;
-    return status == 0 && owns ? 0 : -EADDRNOTAVAIL;
+    return status == 0 && owns ? 0 : answered ? -EADDRNOTAVAIL : status;
 }
 
 /* ---- memberships ---- */
 
-static int joined4(const struct address *group, const char *interface)
+static int joined4(const struct address *group, unsigned interface)
 {
-    char line[256], name[64] = "";
-    unsigned version, word;
+    char line[256];
+    unsigned word, index = 0, found;
     int joined = 0;
     FILE *file = fopen("/proc/self/net/igmp", "re");
     if (file == NULL)
@@ -369,16 +438,17 @@ static int joined4(const struct address *group, const char *interface)
         /* An interface's line, then a line for each of its groups, indented; the group is the
          * 32 bits as they are in memory, printed as a number. */
         if (line[0] != '\t')
-            joined = sscanf(line, "%*u %63[^: ] : %*u V%u", name, &version) == 2 ? 0 : joined;
-        else if (strcmp(name, interface) == 0 && sscanf(line, " %8x", &word) == 1)
+            index = sscanf(line, "%u", &found) == 1 ? found : 0;
+        else if (index == interface && sscanf(line, " %8x", &word) == 1)
             joined = memcmp(&word, group->bytes, 4) == 0;
     fclose(file);
     return joined;
 }
 
-static int joined6(const struct address *group, const char *interface)
+static int joined6(const struct address *group, unsigned interface)
 {
-    char line[256], name[64], wanted[33], found[40];
+    char line[256], wanted[33], found[40];
+    unsigned index;
     int joined = 0;
     for (int i = 0; i < 16; i++)
         snprintf(wanted + 2 * i, 3, "%02x", group->bytes[i]);
@@ -386,7 +456,7 @@ static int joined6(const struct address *group, const char *interface)
     if (file == NULL)
         return -errno;
     while (joined == 0 && fgets(line, sizeof(line), file) != NULL)
-        joined = sscanf(line, "%*u %63s %39s", name, found) == 2 && strcmp(name, interface) == 0 &&
+        joined = sscanf(line, "%u %*s %39s", &index, found) == 2 && index == interface &&
                  strcmp(found, wanted) == 0;
     fclose(file);
     return joined;
@@ -394,7 +464,10 @@ static int joined6(const struct address *group, const char *interface)
 
 int health_joined(const struct address *group, const char *interface)
 {
-    return group->family == 4 ? joined4(group, interface) : joined6(group, interface);
+    int index = net_interface_index(interface);
+    if (index < 0)
+        return index;
+    return group->family == 4 ? joined4(group, (unsigned)index) : joined6(group, (unsigned)index);
 }
 
 /* ---- settings of the kernel ---- */
@@ -413,7 +486,11 @@ static int read_number(const char *path, uint64_t *number)
 
 int health_path_filter(const char *interface)
 {
-    const char *const names[] = {"all", interface};
+    char own[IF_NAMESIZE]; /* not an alternative one */
+    int index = net_interface_index(interface);
+    if (index < 0 || if_indextoname((unsigned)index, own) == NULL)
+        return index < 0 ? index : -errno;
+    const char *const names[] = {"all", own};
     uint64_t worst = 0;
     for (int i = 0; i < 2; i++) {
         char path[128];
@@ -445,19 +522,72 @@ int health_source_limit(uint64_t *sources)
     return read_number("/proc/sys/net/ipv4/igmp_max_msf", sources);
 }
 
-int health_backlog_drops(uint64_t *dropped)
+static uint64_t backlog_drops(void)
 {
     char line[512];
     unsigned count;
+    uint64_t dropped = 0;
     FILE *file = fopen("/proc/net/softnet_stat", "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (sscanf(line, "%*x %x", &count) == 1) /* a line a processor, hexadecimal */
+            dropped += count;
+    if (file != NULL)
+        fclose(file);
+    return dropped;
+}
+
+uint64_t health_backlog(void)
+{
+    uint64_t packets;
+    return read_number("/proc/sys/net/core/netdev_max_backlog", &packets) == 0 ? packets : 0;
+}
+
+/* A line of names and below it one of numbers: "Udp: InDatagrams NoPorts ...", "Udp: 12 0 ...". */
+static void add_ipv4_losses(const char *names, const char *numbers, struct health_losses *losses)
+{
+    char name[64], number[32];
+    int names_used, numbers_used;
+    while (sscanf(names, " %63s%n", name, &names_used) == 1 &&
+           sscanf(numbers, " %31s%n", number, &numbers_used) == 1) {
+        uint64_t value = strtoull(number, NULL, 10);
+        losses->queue_full += strcmp(name, "RcvbufErrors") == 0 ? value : 0;
+        losses->checksum += strcmp(name, "InCsumErrors") == 0 ? value : 0;
+        names += names_used;
+        numbers += numbers_used;
+    }
+}
+
+int health_losses(struct health_losses *losses)
+{
+    char names[1024] = "", line[1024], name[64];
+    unsigned long long value;
+    *losses = (struct health_losses){.backlog = backlog_drops()};
+    FILE *file = fopen("/proc/self/net/snmp", "re");
     if (file == NULL)
         return -errno;
-    *dropped = 0;
-    while (fgets(line, sizeof(line), file) != NULL) /* a line a processor, hexadecimal */
-        if (sscanf(line, "%*x %x", &count) == 1)
-            *dropped += count;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, "Udp:", 4) == 0 && strncmp(names, "Udp:", 4) == 0)
+            add_ipv4_losses(names, line, losses);
+        memcpy(names, line, sizeof(names));
+    }
     fclose(file);
+    file = fopen("/proc/self/net/snmp6", "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (sscanf(line, "%63s %llu", name, &value) == 2) {
+            losses->queue_full += strcmp(name, "Udp6RcvbufErrors") == 0 ? value : 0;
+            losses->checksum += strcmp(name, "Udp6InCsumErrors") == 0 ? value : 0;
+        }
+    if (file != NULL)
+        fclose(file);
     return 0;
+}
+
+uint64_t health_file_limit(long id)
+{
+    struct rlimit limit;
+    if (prlimit((pid_t)id, RLIMIT_FSIZE, NULL, &limit) < 0)
+        return 0;
+    return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
 }
 
 int health_same_network(long id)
@@ -522,7 +652,7 @@ int health_filesystem(descriptor_t folder, struct health_filesystem *filesystem)
         return -errno;
     FILE *file = fopen("/proc/self/mountinfo", "re");
     if (file == NULL)
-        return -errno;
+        return filesystem->read_only ? 0 : -errno;
     while (fgets(line, sizeof(line), file) != NULL) {
         unsigned long long id;
         if (sscanf(line, "%llu %*u %*s %*s %511s", &id, filesystem->mount) != 2 ||

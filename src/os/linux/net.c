@@ -399,26 +399,45 @@ static void set_receiver_options(descriptor_t descriptor, const struct address *
         set_option(descriptor, IPPROTO_IPV6, NET_IPV6_MULTICAST_ALL, 0);
 }
 
-static int configure_receiver(descriptor_t descriptor, const struct net_receive_options *options,
-                              bool shares)
+/* Options and binding, without joining. 0 or a negative errno, and the interface. */
+static int bind_receiver(descriptor_t descriptor, const struct net_receive_options *options,
+                         bool shares, unsigned *interface)
 {
     const struct address *listen = &options->listen;
-    unsigned interface;
-    int status = receive_interface(DESCRIPTOR_NONE, options, &interface);
+    int status = receive_interface(DESCRIPTOR_NONE, options, interface);
     bool needed = net_listens_by_interface(listen, options->interface);
     if (status < 0 && (status != -ENODEV || needed))
         return status;
     net_set_queue(descriptor, options->queue_bytes);
     set_receiver_options(descriptor, listen);
-    if (binds_interface(listen, interface))
-        bind_interface(descriptor, interface);
+    if (binds_interface(listen, *interface))
+        bind_interface(descriptor, *interface);
     if (shares)
         set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
     struct sockaddr_storage address;
-    socklen_t bytes = to_system(listen, interface, &address);
-    if (bind(descriptor, (struct sockaddr *)&address, bytes) < 0)
-        return -errno;
-    return address_is_multicast(listen) ? join_all(descriptor, options, interface) : 0;
+    socklen_t bytes = to_system(listen, *interface, &address);
+    return bind(descriptor, (struct sockaddr *)&address, bytes) < 0 ? -errno : 0;
+}
+
+static int configure_receiver(descriptor_t descriptor, const struct net_receive_options *options,
+                              bool shares)
+{
+    unsigned interface;
+    int status = bind_receiver(descriptor, options, shares, &interface);
+    return status == 0 && address_is_multicast(&options->listen)
+               ? join_all(descriptor, options, interface)
+               : status;
+}
+
+int net_try_receiver(const struct net_receive_options *options)
+{
+    unsigned interface;
+    int descriptor = open_socket(options->listen.family);
+    if (descriptor < 0)
+        return descriptor;
+    int status = bind_receiver(descriptor, options, false, &interface);
+    close(descriptor);
+    return status;
 }
 
 /* What the socket is bound to; family 0: nothing of IP. 0 or a negative errno. */
