@@ -3,7 +3,7 @@
  * and the storage; the network is in doctor_network.c.
  * Relies on os/health for what the system says and on the manager's status where one runs.
  * It sends no datagram and changes nothing; what it makes is gone at once: a file of a page in the
- * recordings' folder and, where no manager runs, a socket at each channel's own address. */
+ * recordings' folders and, where no manager runs, a socket at each channel's own address. */
 #include "cli/doctor.h"
 
 #include <errno.h>
@@ -621,8 +621,10 @@ static bool examine_mount(struct doctor *doctor)
         doctor_find(doctor, DOCTOR_OK, "mounted", NULL, "%s is", found);
         return true;
     }
-    snprintf(fix, sizeof fix, "mount %s",
-             strcmp(config->mounted, MOUNTED_ANY) == 0 ? config->directory : config->mounted);
+    health_fix(fix, sizeof fix, HEALTH_MOUNT,
+               &(struct health_about){.path = strcmp(config->mounted, MOUNTED_ANY) == 0
+                                                  ? config->directory
+                                                  : config->mounted});
     doctor_find(doctor, DOCTOR_PROBLEM, "mounted", fix, "%s: nothing is recorded until it is",
                 mounted_explain(config->mounted, config->directory, text, sizeof text));
     return false;

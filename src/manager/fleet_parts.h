@@ -226,6 +226,9 @@ void channel_timer_due(void *context);
 int channel_spawn_relay(struct channel *channel);
 /* Notes that the relay has worked, once it has. */
 void channel_note_work(struct channel *channel);
+/* Notes what was dropped before the receive queue was made longer: that is mended. Once a second.
+ */
+void channel_note_queue(struct channel *channel);
 /* Makes the relay that has the channel's memory, if there is one, the channel's. 0 or a negative
  * errno (-ESRCH: there is none). */
 int channel_join_relay(struct channel *channel);

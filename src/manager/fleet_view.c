@@ -131,3 +131,14 @@ void fleet_view(const struct channel *channel, struct channel_view *view)
     view->budget_seconds = net_queue_seconds(queue_bytes);
     explain_state(channel, view, &signs);
 }
+
+void channel_note_queue(struct channel *channel)
+{
+    struct channel_view view;
+    uint64_t bytes = channel->receive >= 0 ? net_queue_bytes(channel->receive) : 0;
+    if (bytes > channel->queue_bytes && channel->queue_bytes > 0) {
+        fleet_view(channel, &view);
+        channel->dropped_before = view.counters.datagrams_dropped;
+    }
+    channel->queue_bytes = bytes;
+}

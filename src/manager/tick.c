@@ -37,16 +37,6 @@ static void note_rate(struct channel *channel)
     channel->sample_received = channel->active_received;
 }
 
-/* Notes what was dropped before the receive queue was made longer: that is mended. */
-static void note_queue(struct channel *channel, const struct counters *now)
-{
-    uint64_t bytes = channel->receive >= 0 ? net_queue_bytes(channel->receive) : 0;
-    if (bytes > channel->queue_bytes && channel->queue_bytes > 0)
-        channel->dropped_before =
-            count_add(channel->carried.datagrams_dropped, now->datagrams_dropped);
-    channel->queue_bytes = bytes;
-}
-
 /* Whether there may be something to remove: another file was begun, or there is no room for one. */
 static bool wants_room(struct channel *channel, const struct counters *now)
 {
@@ -78,7 +68,7 @@ void fleet_tick_due(void *context)
         note_activity(channel, &now);
         if (!(channel->away & AWAY_OUTPUT))
             channel->unsent_before = channel->carried.send_errors + now.send_errors;
-        note_queue(channel, &now);
+        channel_note_queue(channel);
         if (rates)
             note_rate(channel);
         wanting = wants_room(channel, &now) || wanting;

@@ -138,6 +138,7 @@ enum health_fix {
     HEALTH_FULL,           /* path: what takes the room there */
     HEALTH_QUOTA,          /* how much a user may have */
     HEALTH_READ_ONLY,      /* path: of a mount */
+    HEALTH_MOUNT,          /* path: where something is to be mounted */
     HEALTH_IN_THE_WAY,     /* path: what stands where something else is to be */
     HEALTH_MEMORY,         /* what takes it */
     HEALTH_PROCESSES,      /* to be shown */

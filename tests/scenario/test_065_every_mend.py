@@ -35,6 +35,7 @@ PROVOKED = {
     "card": "skipped: no card here counts what it had no room for",
     "sandbox": "skipped: what a kernel was built without cannot be mended while it runs",
     "limits": "skipped: controllers are given out when a machine boots",
+    "mounted": "test_065_a_mount_that_is_missing",
     "memory": "skipped: to run out of memory would end other programs",
 }
 
@@ -446,6 +447,28 @@ def test_065_a_file_system_in_memory(tmpfs, seed):
             fleet.storage["directory"] = "recordings"
             fleet.write()
             goes(fleet, (str(fleet.folder / "recordings"), "file system"))
+
+
+def test_065_a_mount_that_is_missing(needs_root, seed):
+    """The printed command mounts it, as /etc/fstab has it: one of the test's own, in a namespace
+    of mounts of its own."""
+    base = new_folder()
+    disk = base / "the disk"
+    disk.mkdir()
+    fstab = base / "fstab"
+    fstab.write_text(f"tmpfs {str(disk).replace(' ', chr(92) + '040')} tmpfs size=300m 0 0\n")
+    try:
+        with fleet_file({}, storage={"directory": str(disk / "rec"),
+                                     "mounted": str(disk)}) as fleet:
+            place = (str(disk / "rec"), "mounted")
+            found = doctor(fleet, code=1)[place]
+            line = f'mount --bind {fstab} /etc/fstab && {found["fix"]} && exec "$@"'
+            before = ["unshare", "--mount", "--propagation", "private", "sh", "-c", line, "sh"]
+            if subprocess.run([*before, "true"], capture_output=True).returncode:
+                pytest.skip("needs namespaces of mounts")
+            assert doctor(fleet, before=before)[place]["level"] == "ok"
+    finally:
+        shutil.rmtree(base)
 
 
 @pytest.mark.parametrize("how", ["read-only", "immutable", "of another user", "a file"])
