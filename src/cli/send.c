@@ -173,6 +173,9 @@ static long take_datum(struct sender *sender, uint8_t *out, size_t room, bool fi
         if (bytes == -ENOSPC)
             fprintf(stderr, "flotilla send: a datum does not fit a datagram%s\n",
                     first ? "" : " that holds others already; take a smaller --batch");
+        else if (bytes < 0)
+            fprintf(stderr, "flotilla send: no datum can be made: an enum or a union of the schema "
+                            "has no choices\n");
         return bytes < 0 ? -1 : check_bytes((size_t)bytes);
     }
     if (datum.at == NULL) {

@@ -209,6 +209,12 @@ static bool is_frugal(const struct synth *synth, uint32_t depth)
            synth->at - synth->start > (long)SYNTH_FREE_BYTES;
 }
 
+/* An enum without symbols or a union without branches, as a foreign file's schema may have. */
+static bool is_impossible(const struct schema *type)
+{
+    return (type->kind == LAYOUT_ENUM || type->kind == LAYOUT_UNION) && type->count == 0;
+}
+
 /* How many leaves stand below link `i` of a record or union. */
 static uint32_t leaves_of(const struct synth *synth, const struct schema *type, uint32_t i)
 {
@@ -240,9 +246,13 @@ static uint32_t choose_branch(const struct synth *synth, const struct schema *ty
             null_branch = i;
     }
     int64_t needed = needed_branch(synth, type, leaf);
+    bool none_else = null_branch != UINT32_MAX && type->count == 2 &&
+                     is_impossible(type->branches[1 - null_branch]);
     uint64_t turn = place % SYNTH_NULL_EVERY + synth->number;
     if (needed >= 0)
         chosen = (uint32_t)needed;
+    else if (none_else)
+        return null_branch;
     else if (is_frugal(synth, depth))
         chosen = shallowest;
     else if (null_branch == UINT32_MAX)
@@ -314,11 +324,15 @@ static int put_type(struct synth *synth, const struct schema *type, uint64_t pla
     case LAYOUT_FIXED:
         return put_fixed(synth, type, place);
     case LAYOUT_ENUM:
+        if (is_impossible(type))
+            return -EINVAL;
         return put_long(synth, (int64_t)((place % type->count + synth->number) % type->count));
     case LAYOUT_ARRAY:
     case LAYOUT_MAP:
         return put_items(synth, type, place, depth);
     case LAYOUT_UNION:
+        if (is_impossible(type))
+            return -EINVAL;
         branch = choose_branch(synth, type, place, leaf, depth + 1);
         status = put_long(synth, branch);
         for (uint32_t i = 0; leaf != LAYOUT_NO_LEAF && i < branch; i++)

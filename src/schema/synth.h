@@ -21,7 +21,8 @@ struct synth *synth_new(const struct schema_file *file, const struct layout *lay
  * carries that instant in its logical type's unit; without one a long counts nanoseconds and a
  * double seconds since 1970, an int milliseconds and a float seconds since the first datum. The
  * sequence field counts up from 0. Returns the datum's bytes, or -ENOSPC if even its smallest form
- * does not fit `room`; the next call goes on with the next datum either way. */
+ * does not fit `room`, -EINVAL if it came to an enum or a union without choices; the next call goes
+ * on with the next datum either way. */
 long synth_datum(struct synth *synth, uint64_t realtime_ns, uint8_t *out, size_t room);
 
 void synth_free(struct synth *synth);

@@ -371,3 +371,16 @@ def test_059_a_recording_from_before_the_schema_was_annotated(flotilla, tmp_path
         assert refused.returncode == 1
         assert "t: logicalType timestamp-micros, not timestamp-millis" in refused.stderr
         fleet.settle({"new": 4, "old": 4, "own": 4, "other": 3})
+
+
+def test_059_made_up_datums_of_what_has_no_choices(flotilla, tmp_path):
+    def send(schema):
+        (tmp_path / "s.avsc").write_text(schema)
+        return flotilla("send", "--to", "127.0.0.1:9", "--interface", "lo", "--schema",
+                        tmp_path / "s.avsc", "--count", "20", "--rate", "1000")
+
+    empty = '{"type": "enum", "name": "E", "symbols": []}'
+    assert send(record(field("x", '"int"'), field("e", f'["null", {empty}]'))).returncode == 0
+    for alone in empty, "[]":
+        refused = send(record(field("x", alone)))
+        assert refused.returncode == 1 and "has no choices" in refused.stderr
