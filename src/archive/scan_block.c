@@ -47,17 +47,19 @@ __attribute__((format(printf, 2, 3))) static int beyond(struct verdict *verdict,
 
 /* ---- where datums end ---- */
 
-static int note_end(struct scan *scan, uint64_t end)
+/* Room for as many ends as a block of `count` datums in `bytes` can have, and are kept. */
+static int make_ends(struct scan *scan, uint64_t count, size_t bytes)
 {
-    if (scan->ends_count == scan->ends_room) {
-        uint32_t room = scan->ends_room == 0 ? 4096 : 2 * scan->ends_room;
-        uint64_t *grown = realloc(scan->ends, room * sizeof(*grown));
-        if (grown == NULL)
-            return -ENOMEM;
-        scan->ends = grown;
-        scan->ends_room = room;
-    }
-    scan->ends[scan->ends_count++] = end;
+    uint64_t room = count < bytes ? count : bytes;
+    if (room > ENDS_MAX)
+        room = ENDS_MAX;
+    if (room <= scan->ends_room)
+        return 0;
+    uint64_t *grown = realloc(scan->ends, (size_t)room * sizeof(*grown));
+    if (grown == NULL)
+        return -ENOMEM;
+    scan->ends = grown;
+    scan->ends_room = (uint32_t)room;
     return 0;
 }
 
@@ -68,26 +70,31 @@ static int walk_datums(struct scan *scan, struct scan_event *event, enum reject 
                        uint64_t *used)
 {
     struct span rest = event->data;
-    int status = 0;
+    uint64_t shown = 0, count = event->count;
+    int status = make_ends(scan, count, rest.bytes);
     *reason = REJECT_NONE;
-    scan->ends_first = scan->ends_from = 0;
+    event->shown = *used = scan->ends_first = scan->ends_from = 0;
     scan->ends_count = 0;
-    for (event->shown = 0; event->shown < event->count && status == 0; event->shown++) {
+    if (status < 0)
+        return status;
+    while (shown < count) {
         size_t bytes;
         *reason = datum_check(&scan->layout, rest, &bytes);
         if (*reason != REJECT_NONE)
             break;
         if (bytes == 0) {
-            event->shown = event->count;
+            shown = count;
             break;
         }
         rest.at += bytes;
         rest.bytes -= bytes;
-        if (event->shown < ENDS_MAX)
-            status = note_end(scan, event->data.bytes - rest.bytes);
+        if (shown < scan->ends_room)
+            scan->ends[scan->ends_count++] = event->data.bytes - rest.bytes;
+        shown++;
     }
+    event->shown = shown;
     *used = event->data.bytes - rest.bytes;
-    return status;
+    return 0;
 }
 
 /* Lists where datums end from `index` on. */
@@ -471,7 +478,9 @@ int scan_salvage(struct scan *scan, const struct verdict *fault, uint64_t to,
         return status == -ENOMEM ? status : 0;
     event->count = front.event.count;
     status = walk_datums(scan, event, &reason, &used);
-    if (cut && reason != REJECT_NONE && reason != REJECT_TRUNCATED)
+    /* All that is there of it decodes, or it is none. */
+    bool all = reason == REJECT_TRUNCATED || (reason == REJECT_NONE && used == event->data.bytes);
+    if (cut && !all)
         event->shown = 0;
     size_t hole = cut ? event->data.bytes : find_hole(event->data);
     if (status == 0 && used > hole) {

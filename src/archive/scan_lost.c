@@ -173,15 +173,16 @@ int scan_doubt_marker(struct scan *scan)
     bool found = false;
     if (scan->source.forward || scan->at >= scan->source.bytes || kept.codec == CODEC_UNKNOWN)
         return 0;
-    if (kept.sound && kept.ours) {
-        struct verdict front;
-        int seen = scan_judge_front(scan, scan->at, &front);
-        if (seen < 0 || front.marked)
-            return seen;
-    }
-    int status = scan_find_marker(scan, kept.image.bytes, &marker);
+    struct verdict front = {0}, first = {.intact = true};
+    int status = kept.sound ? scan_judge_front(scan, scan->at, &front) : 0;
+    /* A file may be one block, and end inside it. */
+    bool cut = !kept.ours && front.event.cut && front.event.count > 0 && front.plausible;
+    if (status < 0 || cut || (kept.ours && front.marked))
+        return status;
+    marker = scan->at;
+    if (!front.marked)
+        status = scan_find_marker(scan, kept.image.bytes, &marker);
     bool trusted = kept.sound && marker < scan->source.bytes && is_marker_like(kept.sync);
-    struct verdict first = {.intact = true};
     if (status == 0 && trusted && !kept.ours && kept.codec_name.at == NULL)
         status = scan_judge(scan, kept.image.bytes, &first);
     if (status < 0 || (trusted && first.intact))
