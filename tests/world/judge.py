@@ -138,12 +138,13 @@ class Judge:
         with open(path, "rb") as file:
             rows = list(fastavro.reader(file))
         if path.name.endswith("-rejects.avro"):
-            numbers = [int.from_bytes(row["bytes"][len(plan.INVALID):], "little")
-                       for row in rows]
+            told = [plan.REJECT.unpack_from(row["bytes"].ljust(64), len(plan.INVALID))
+                    for row in rows]
+            numbers = [number for number, _ in told]
             again = self.rejects[channel.name].add(numpy.array(numbers, numpy.int64))
             if any(not row["bytes"].startswith(plan.INVALID) for row in rows):
                 self.wrong("a good datagram among the rejects", file=str(path))
-            newest_us = time.time() * 1e6
+            newest_us = max(sent_us for _, sent_us in told)
         else:
             strange = [row for row in rows if row["channel"] != channel.number
                        or len(row["pad"]) != channel.pad]

@@ -24,6 +24,7 @@ SCHEMA = {"type": "record", "name": "World", "fields": [
     {"name": "pad", "type": "bytes"},
 ]}
 INVALID = b"\xff" * 12  # a long that does not end, so no datum begins with it
+REJECT = struct.Struct("<QQ")  # what follows it: the datagram's number, and when it was sent
 
 
 class Channel:
@@ -63,7 +64,7 @@ def channels():
             "offload": "off", "decimated": {"to": f"{PEER4.format(1)}:6002", "factor": 10,
                                             "algorithm": "average"}}),
         Channel(3, "paged", "g6", "eth0", "[ff15::77]:26003", full="[ff15::78]:6003"),
-        Channel(4, "paged", "g6b", "eth1", "[ff15::79]:26003", rate=0.5,
+        Channel(4, "paged", "g6b", "eth1", "[ff15::77]:26003", rate=0.5,
                 keys={"offload": "off"}),
         Channel(5, "paged", "uni6", "eth1", f"[{MOVING['eth1']}]:26005", pad=60),
         Channel(6, "brief", "fast", "eth1", "239.10.0.6:26006", rate=2.0),
@@ -97,7 +98,7 @@ def _long(value):
 def datagram(channel, number, time_us):
     """The datagram of a number: its datums have the numbers number * packs and following."""
     if channel.invalid and number % channel.invalid == channel.invalid - 1:
-        return INVALID + struct.pack("<Q", number)
+        return INVALID + REJECT.pack(number, time_us)
     tail = _long(channel.number) + _long(channel.pad) + b"\0" * channel.pad
     head = _long(time_us)
     return b"".join(head + _long(one) + tail
