@@ -52,10 +52,15 @@ def _hit(world, pids, number=signal.SIGKILL):
 
 # ---- kill ----
 
+def _keeps(fleet):
+    """Two of relay, manager and keeper may die at once, not the third until all is as it was."""
+    return {f"keeps {fleet}"}
+
+
 def kill_relay(world, rng):
     fleet = rng.choice(list(world.fleets))
     relays = world.fleets[fleet].relays()
-    if not relays:
+    if not relays or not world.free(_keeps(fleet)):
         return None
     name = rng.choice(sorted(relays))
     world.relay_deaths[name] += 1
@@ -65,6 +70,8 @@ def kill_relay(world, rng):
 
 def kill_relays(world, rng):
     fleet = rng.choice(list(world.fleets))
+    if not world.free(_keeps(fleet)):
+        return None
     relays = world.fleets[fleet].relays()
     for name in relays:
         world.relay_deaths[name] += 1
@@ -76,7 +83,7 @@ def kill_often(world, rng):
     """One relay again and again, ten times a second."""
     fleet = rng.choice(list(world.fleets))
     relays = world.fleets[fleet].relays()
-    if not relays:
+    if not relays or not world.free(_keeps(fleet)):
         return None
     name = rng.choice(sorted(relays))
     lasts = rng.uniform(0.5, 3)
@@ -88,12 +95,7 @@ def kill_often(world, rng):
             _hit(world, [pid])
     world.each(0.1, lasts, again)
     return Cause("kill", f"relay of {name} for {lasts:.1f} s", lasts, lambda: None,
-                 concerns={name}, hampers=True)
-
-
-def _keeps(fleet):
-    """Two of relay, manager and keeper may die at once, not the third until all is as it was."""
-    return {f"keeps {fleet}"}
+                 concerns={name}, holds=_keeps(fleet), hampers=True)
 
 
 def kill_keeper(world, rng):

@@ -3,9 +3,9 @@
 verify`, one in twenty by `flotilla cat`; then removes it, unless retention is to do that. At the
 end it tells each datagram's fate.
 
-Commands by line on standard input: `look` (everything is read once more, then answered with a line
-of JSON: per channel how many datums are in finished files), and `judge` with a line of JSON, the
-causes and counters. All violations are printed as lines of JSON that begin with {"violation":."""
+When a line on standard input names a file with causes and counters, everything is read once more
+and judged, and a table printed as a line of JSON. Violations are printed at once, each as a line of
+JSON that begins with {"violation":."""
 import json
 import os
 import random
@@ -63,7 +63,7 @@ class Judge:
         self.rejects = {name: Seen() for name in self.channels}
         self.reads = {}  # what was read already, by device, inode and name
         self.kept, self.overstay = {}, {}
-        self.files = self.catted = 0
+        self.files = self.catted = self.left_open = 0
         self.rng = random.Random(seed)
 
     def wrong(self, what, **about):
@@ -71,12 +71,15 @@ class Judge:
 
     # ---- files ----
 
-    def look(self):
+    def look(self, last=False):
+        """Takes what is finished. The `last` time also files left open where no relay looks any
+        more: its folder was moved away, or covered, and it was killed before it had seen that."""
         found = {}
+        ends = (".avro", ".damaged", *[".part"] * last)
         for pool in self.pools:
             for folder, _, names in os.walk(pool):
                 for name in names:
-                    if name.endswith((".avro", ".damaged")):
+                    if name.endswith(ends):
                         path = Path(folder, name)
                         try:
                             about = path.stat()
@@ -119,25 +122,32 @@ class Judge:
         if channel is None:
             self.wrong("a file of no channel", file=str(path))
             return
-        self.files += 1
         verified = subprocess.run([self.program, "verify", path], capture_output=True, text=True)
+        if not path.exists():  # its folder was moved away just now: it is found there
+            del self.reads[key]
+            return
         if verified.returncode:
             self.wrong("verify", file=str(path), said=(verified.stdout + verified.stderr)[-500:])
         try:
             newest_us = self.take(channel, path)
+        except FileNotFoundError:
+            del self.reads[key]
+            return
         except Exception as error:  # whatever a library says of it, it is not a sound file
             self.wrong("unreadable", file=str(path), error=repr(error))
             return
+        self.files += 1
+        self.left_open += path.suffix == ".part"
         if channel.fleet in plan.RETAINED:
             self.kept[key] = Kept(path, newest_us)
         elif not verified.returncode:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def take(self, channel, path):
         """Counts what is in it; the time of its newest datum."""
         with open(path, "rb") as file:
             rows = list(fastavro.reader(file))
-        if path.name.endswith("-rejects.avro"):
+        if "-rejects.avro" in path.name:
             told = [plan.REJECT.unpack_from(row["bytes"].ljust(64), len(plan.INVALID))
                     for row in rows]
             numbers = [number for number, _ in told]
@@ -293,7 +303,7 @@ class Judge:
             if channel.full:
                 row.update(self.live(channel, got, about))
             table[name] = row
-        say(table=table, files=self.files, catted=self.catted,
+        say(table=table, files=self.files, catted=self.catted, left_open=self.left_open,
             overstay_s={name: round(value, 1) for name, value in self.overstay.items()})
 
 
@@ -302,14 +312,11 @@ def main():
     judge = Judge(folder, program, sys.argv[4:], seed)
     while True:
         if select.select([0], [], [], LOOK_S)[0]:
-            word, _, rest = sys.stdin.readline().strip().partition(" ")
-            if word == "":
+            path = sys.stdin.readline().strip()
+            if path == "":
                 return
-            judge.look()
-            if word == "look":
-                say(found={name: int(seen.times.sum()) for name, seen in judge.datums.items()})
-            elif word == "judge":
-                judge.judge(json.loads(Path(rest).read_text()))
+            judge.look(last=True)
+            judge.judge(json.loads(Path(path).read_text()))
         else:
             judge.look()
 

@@ -369,8 +369,8 @@ class World:
             return None
         return said
 
-    def _ask_judge(self, *words):
-        self.judge.stdin.write(" ".join(map(str, words)) + "\n")
+    def _ask_judge(self, path):
+        self.judge.stdin.write(f"{path}\n")
         self.judge.stdin.flush()
         while True:
             said = self._heard(self.judge.stdout.readline())
@@ -466,7 +466,7 @@ class World:
                  "relay_deaths": {name: self._deaths(name) for name in self.relay_deaths},
                  "back_ns": int(self.given.back * 1e9), "begun_ns": self.begun_ns, "batch": BATCH}
         (self.folder / "causes.json").write_text(json.dumps(about))
-        verdict = self._ask_judge("judge", self.folder / "causes.json")
+        verdict = self._ask_judge(self.folder / "causes.json")
         kinds = {}
         for one in self.causes:
             kinds[one.kind] = kinds.get(one.kind, 0) + 1
@@ -493,8 +493,8 @@ class World:
                 time.sleep(0.05)
             if fleet.processes(program):
                 self.wrong("a process is left", fleet=name, program=program)
-        for folder in self.pool(name), self.folder / "under" / name:
-            for path in [*folder.rglob("*.part"), *folder.rglob(".opening*")]:
+        for path in (self.pool(name) / "rec").rglob("*"):
+            if path.name.endswith(".part") or path.name.startswith(".opening"):
                 self.wrong("a file is left open", file=str(path))
         if name in plan.MOUNTED and "mounted" in fleet.storage and \
                 list((self.folder / "under" / name).rglob("*")):
@@ -503,7 +503,8 @@ class World:
     def summary(self, report):
         lines = [f"{report['seconds']} s, {sum(report['events'].values())} causes "
                  f"({', '.join(f'{n} {kind}' for kind, n in sorted(report['events'].items()))}), "
-                 f"{report['quiets']} times quiet, {report['files']} files"]
+                 f"{report['quiets']} times quiet, {report['files']} files"
+                 f", {report['left_open']} left open where no relay looks"]
         for name, row in report["table"].items():
             lines.append(f"  {name:6} " + ", ".join(f"{key.replace('_', ' ')} {value}"
                                                     for key, value in row.items()))
