@@ -284,7 +284,7 @@ def move_away(world, rng):
     fleet = channel.fleet
     folder = world.pool(fleet) / "rec" / channel.name
     holds = {f"folder {fleet}"}
-    if not world.free(holds) or not folder.is_dir():
+    if not world.free(holds | {f"disk {fleet}"}) or not folder.is_dir():  # a frozen one waits
         return None
     world.attic += 1
     folder.rename(world.pool(fleet) / f"attic-{world.attic}-{channel.name}")

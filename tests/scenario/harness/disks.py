@@ -108,8 +108,8 @@ class Disk:
         self._frozen = True
 
     def thaw(self):
-        _run("fsfreeze", "--unfreeze", self.at)
         self._frozen = False
+        _run("fsfreeze", "--unfreeze", self.at)
 
     def _end(self):
         if self._frozen:
