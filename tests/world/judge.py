@@ -238,7 +238,7 @@ class Judge:
             self.wrong("lost without a cause", channel=channel.name, first=int(one[0]),
                        count=len(one), from_s=self.since(at, about), to_s=self.since(last, about))
         result["lost_without_a_cause"] = int((~excused).sum())
-        result["worst_back_s"] = self.worst_back(lost, burst, before, spans)
+        result["worst_back_s"] = self.worst_back(before[burst], spans)
         return result, got
 
     @staticmethod
@@ -252,14 +252,19 @@ class Judge:
         return round((at_ns - about["begun_ns"]) / 1e9, 2)
 
     @staticmethod
-    def worst_back(lost, burst, before, spans):
-        """How long behind a cause's end the last datagram was lost that is excused by it."""
-        worst = 0.0
-        for begin, end, cause in spans:
-            mine = before[burst][(before[burst] >= cause["end_ns"]) & (before[burst] <= end)]
-            if len(mine):
-                worst = max(worst, float(mine.max() - cause["end_ns"]) / 1e9)
-        return round(worst, 2)
+    def worst_back(times, spans):
+        """How long after the last end of a cause that loses anything was lost without another
+        one lasting: the longest that the channel took to be back."""
+        causes = [cause for _, _, cause in spans]
+        if not len(times) or not causes:
+            return 0.0
+        lasting, since = numpy.zeros(len(times), bool), numpy.full(len(times), -1, numpy.int64)
+        for cause in causes:
+            lasting |= (times >= cause["begin_ns"] - BEFORE_NS) & (times <= cause["end_ns"])
+            ended = times > cause["end_ns"]
+            since[ended] = numpy.maximum(since[ended], cause["end_ns"])
+        behind = (times - since)[~lasting & (since >= 0)]
+        return round(float(behind.max(initial=0)) / 1e9, 2)
 
     def came(self, channel, total):
         times = numpy.frombuffer((self.folder / f"came.{channel.name}").read_bytes(), numpy.uint8)
