@@ -94,17 +94,42 @@ void doctor_command(const struct doctor *doctor, char text[DOCTOR_COMMAND_BYTES]
     snprintf(text, DOCTOR_COMMAND_BYTES, "flotilla %.400s%s%s", words, file[0] ? " -c " : "", file);
 }
 
-const json_t *doctor_status(const struct doctor *doctor, const char *channel)
+static const json_t *find_channel(const json_t *fleet, const char *channel)
 {
     size_t index;
     const json_t *one;
-    json_array_foreach(json_object_get(doctor->fleet, "channels"), index, one)
+    json_array_foreach(json_object_get(fleet, "channels"), index, one)
     {
         const char *name = json_string_value(json_object_get(one, "name"));
         if (name != NULL && strcmp(name, channel) == 0)
             return one;
     }
     return NULL;
+}
+
+static json_t *ask_status(const struct doctor *doctor, char *error, size_t error_bytes)
+{
+    json_t *request = json_pack("{s:s}", "verb", "status"), *reply = NULL;
+    if (request != NULL)
+        reply = control_ask(doctor->config->runtime, request, STATUS_TIMEOUT_MS, false, error,
+                            error_bytes);
+    json_decref(request);
+    return reply;
+}
+
+const json_t *doctor_status(const struct doctor *doctor, const char *channel)
+{
+    return find_channel(doctor->fleet, channel);
+}
+
+const json_t *doctor_status_later(struct doctor *doctor, const char *channel)
+{
+    char error[1024];
+    if (doctor->later == NULL) {
+        clock_sleep_until(clock_monotonic_ns() + DOCTOR_LOOK_NS);
+        doctor->later = ask_status(doctor, error, sizeof error);
+    }
+    return find_channel(doctor->later, channel);
 }
 
 /* ---- the fleet ---- */
@@ -148,11 +173,7 @@ static void examine_silence(struct doctor *doctor, const char *error)
 static void examine_fleet(struct doctor *doctor)
 {
     char error[1024] = "no memory is left to ask", fix[HOST_FIX_BYTES];
-    json_t *request = json_pack("{s:s}", "verb", "status");
-    if (request != NULL)
-        doctor->fleet = control_ask(doctor->config->runtime, request, STATUS_TIMEOUT_MS, false,
-                                    error, sizeof error);
-    json_decref(request);
+    doctor->fleet = ask_status(doctor, error, sizeof error);
     if (doctor->fleet == NULL) {
         examine_silence(doctor, error);
         return;
@@ -310,7 +331,7 @@ static void examine_losses(struct doctor *doctor)
     health_fix(fix, sizeof fix, HEALTH_CHECKSUM, &(struct health_about){.number = 0});
     if (now.checksum > 0)
         doctor_find(
-            doctor, more > 0 ? DOCTOR_WARNING : DOCTOR_OK, "checksum", more > 0 ? fix : NULL,
+            doctor, more > 0 ? DOCTOR_WARNING : DOCTOR_UNKNOWN, "checksum", more > 0 ? fix : NULL,
             "%" PRIu64 " datagrams turned away for a wrong UDP checksum since boot, %" PRIu64
             " in the last second",
             now.checksum, more);
@@ -748,6 +769,7 @@ int verb_doctor(int argc, char **argv)
     int code = !good || problems > 0 ? EXIT_FAILED : EXIT_OK;
     json_decref(doctor.findings);
     json_decref(doctor.fleet);
+    json_decref(doctor.later);
     config_free(config);
     return code;
 }

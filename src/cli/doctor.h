@@ -24,6 +24,7 @@ struct doctor {
     const struct config *config;
     const char *given; /* of -c, or NULL */
     json_t *fleet;     /* the reply of status, or NULL where none answers */
+    json_t *later;     /* the same a second later, where that was looked at */
     bool idle;         /* no manager runs here, so that nobody ought to be at its addresses */
     bool same_network; /* the fleet's network is ours, so that its memberships can be seen */
     json_t *findings;  /* objects: level, about, name, check, text, fix */
@@ -43,6 +44,9 @@ void doctor_command(const struct doctor *doctor, char text[DOCTOR_COMMAND_BYTES]
                     const char *words);
 /* The channel's part of the status, or NULL where no manager runs or it does not know it. */
 const json_t *doctor_status(const struct doctor *doctor, const char *channel);
+
+/* The same a second later, asked for once. */
+const json_t *doctor_status_later(struct doctor *doctor, const char *channel);
 
 /* Whether the channel's relay runs within its limits; whether it could, where none runs. */
 void doctor_limits(struct doctor *doctor, const struct config_channel *channel);

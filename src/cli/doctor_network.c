@@ -296,6 +296,65 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
     }
 }
 
+/* What mends the cause of `key`, a counter of status, for what is sent to `to`. */
+static void write_sending_fix(struct doctor *doctor, char fix[DOCTOR_COMMAND_BYTES],
+                              const char *key, const struct channel_settings *settings,
+                              const struct address *to)
+{
+    char found[NET_INTERFACE_BYTES], words[CHANNEL_NAME_BYTES_MAX + 16];
+    const char *interface = settings_send_interface(settings, to);
+    if (interface[0] == '\0' && health_route(to, "", found) == 0)
+        interface = found;
+    const struct health_about about = {.interface = interface, .address = to};
+    if (strstr(key, "_full") != NULL && interface[0] != '\0')
+        health_fix(fix, DOCTOR_COMMAND_BYTES, HEALTH_LINK_SLOW, &about);
+    else if (strstr(key, "_large") != NULL)
+        snprintf(fix, DOCTOR_COMMAND_BYTES, "make the datums smaller");
+    else if (strstr(key, "_no_link") != NULL && interface[0] != '\0')
+        health_fix(fix, DOCTOR_COMMAND_BYTES, HEALTH_LINK_UP, &about);
+    else if (strstr(key, "_unreachable") != NULL && interface[0] != '\0')
+        health_fix(fix, DOCTOR_COMMAND_BYTES, HEALTH_ROUTE, &about);
+    else if (strstr(key, "_forbidden") != NULL)
+        health_fix(fix, DOCTOR_COMMAND_BYTES, HEALTH_FORBIDDEN, &about);
+    else {
+        snprintf(words, sizeof words, "restart %s", settings->name);
+        doctor_command(doctor, fix, words);
+    }
+}
+
+/* What was not sent, and of what cause most, where it is counted by cause. The counts never go
+ * back: what is wrong is that they rise. */
+static void examine_sending(struct doctor *doctor, const struct channel_settings *settings)
+{
+    static const char all[] = "send_errors", part[] = "send_errors_";
+    const struct address *to = settings->full.family != 0 ? &settings->full : &settings->decimated;
+    const json_t *before = doctor_status(doctor, settings->name);
+    char fix[DOCTOR_COMMAND_BYTES];
+    const char *key, *worst = all;
+    json_t *count;
+    json_int_t most = 0;
+    if (to->family == 0 || json_integer_value(json_object_get(before, all)) == 0)
+        return;
+    json_t *now = (json_t *)(uintptr_t)doctor_status_later(doctor, settings->name);
+    json_int_t unsent = json_integer_value(json_object_get(now, all));
+    json_int_t more = unsent - json_integer_value(json_object_get(before, all));
+    json_object_foreach(now, key, count)
+    {
+        json_int_t rise =
+            json_integer_value(count) - json_integer_value(json_object_get(before, key));
+        if (strncmp(key, part, sizeof part - 1) == 0 && rise > most) {
+            most = rise;
+            worst = key;
+        }
+    }
+    write_sending_fix(doctor, fix, worst, settings, to);
+    doctor_find(doctor, more > 0 ? DOCTOR_WARNING : DOCTOR_UNKNOWN, "sending",
+                more > 0 ? fix : NULL,
+                "%" JSON_INTEGER_FORMAT " datagrams did not leave so far, %" JSON_INTEGER_FORMAT
+                " in the last second%s%s",
+                unsent, more, most > 0 ? ": " : "", most > 0 ? worst + sizeof part - 1 : "");
+}
+
 /* Whether the group is joined where the relay is at work. */
 static void examine_membership(struct doctor *doctor, const struct channel_settings *settings)
 {
@@ -615,7 +674,7 @@ static void examine_traffic(struct doctor *doctor, const struct use *use,
                     now.missed, missed);
     health_fix(fix, sizeof fix, HEALTH_LINK_SLOW, &about);
     if (now.refused > 0)
-        doctor_find(doctor, refused > 0 ? DOCTOR_WARNING : DOCTOR_OK, "way out",
+        doctor_find(doctor, refused > 0 ? DOCTOR_WARNING : DOCTOR_UNKNOWN, "way out",
                     refused > 0 ? fix : NULL,
                     "more was sent by it than it takes: %" PRIu64
                     " packets were dropped before they left, %" PRIu64 " in the last second",
@@ -686,6 +745,7 @@ void doctor_network(struct doctor *doctor)
         examine_stream(doctor, channel, "decimated", &settings->decimated, &uses, packet);
         examine_sources(doctor, settings);
         examine_membership(doctor, settings);
+        examine_sending(doctor, settings);
         examine_queue(doctor, settings);
         doctor_limits(doctor, channel);
     }

@@ -125,6 +125,7 @@ enum health_fix {
     HEALTH_LISTENER,       /* address: who has its port */
     HEALTH_QUEUE_LIMIT,    /* number: bytes */
     HEALTH_SOURCE_LIMIT,   /* number */
+    HEALTH_FORBIDDEN,      /* what a packet filter refuses */
     HEALTH_BACKLOG,        /* number: packets in front of the sockets */
     HEALTH_CHECKSUM,       /* who sends wrong ones */
     HEALTH_CLOCK,          /* to be kept right */

@@ -35,6 +35,7 @@ PROVOKED = {
     "card": "skipped: no card here counts what it had no room for",
     "sandbox": "skipped: what a kernel was built without cannot be mended while it runs",
     "limits": "skipped: controllers are given out when a machine boots",
+    "sending": "test_065_what_is_not_sent",
     "mounted": "test_065_a_mount_that_is_missing",
     "memory": "skipped: to run out of memory would end other programs",
 }
@@ -323,6 +324,31 @@ def test_065_a_slow_way_out(network, seed):
             sender.kill()
             sender.wait()
         goes(fleet, place, network.inside)
+
+
+def test_065_what_is_not_sent(network, seed):
+    """While it rises it is told with a mend; afterwards as a number that may be the past."""
+    keys = {"listen": "127.0.0.1:26000", "listen_interface": "lo", "send_interface": "pair0",
+            "full": "10.99.0.2:26001"}
+    with Fleet({"c": {"schema": signals.SCHEMA, "listen": "127.0.0.1:26000"}}, run=False,
+               laws=False) as fleet:
+        channel = fleet.set("c", {"schema": signals.SCHEMA, **keys})
+        del channel["interface"]
+        fleet.write()
+        fleet._inside = network.inside
+        fleet.start()
+        place = ("c", "sending")
+        load = fleet.source("c", signals.samples(1000), rate=200, count=100_000)
+        wait_until(lambda: fleet.channel("c")["datagrams_received"] > 0)
+        assert place not in doctor(fleet, network.inside)
+        network.run("ip link set pair0 down")
+        wait_until(lambda: doctor(fleet, network.inside).get(place, {}).get("level") == "warning",
+                   what="a finding")
+        found = doctor(fleet, network.inside)
+        mend(fleet, found[("pair0", "link")]["fix"], network.inside)
+        mend(fleet, found[place]["fix"], network.inside)
+        goes(fleet, place, network.inside)
+        load.stop()
 
 
 def test_065_a_short_queue(seed):

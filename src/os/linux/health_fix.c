@@ -156,6 +156,7 @@ static const char *const templates[] = {
     [HEALTH_LISTENER] = "%sss -ulnp 'sport = :%a' # shows which; end it",
     [HEALTH_QUEUE_LIMIT] = "%ssysctl -w net.core.rmem_max=%n",
     [HEALTH_SOURCE_LIMIT] = "%ssysctl -w net.ipv4.igmp_max_msf=%n",
+    [HEALTH_FORBIDDEN] = "%snft list ruleset # allow what is sent",
     [HEALTH_BACKLOG] = "%ssysctl -w net.core.netdev_max_backlog=%n",
     [HEALTH_CHECKSUM] = "%stcpdump -vvn -i any -c 20 udp # mend what sends 'bad udp cksum'",
     [HEALTH_CLOCK] = "%stimedatectl set-ntp true",
