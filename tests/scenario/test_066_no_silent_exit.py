@@ -110,7 +110,9 @@ def run(words, folder, before=(), out=subprocess.PIPE, **kw):
                                  stdout=out, stderr=err, env={}, start_new_session=True, **kw)
     try:
         if "run" in words:
-            wait_until(lambda: child.poll() is not None or STARTED in said.read_text(),
+            patience = time.monotonic() + 10  # the line itself may be what could not be written
+            wait_until(lambda: child.poll() is not None or STARTED in said.read_text() or
+                       time.monotonic() > patience and (folder / "run/control.sock").is_socket(),
                        what="the manager to start or to end")
         elif "--watch" in words:
             time.sleep(0.2)
