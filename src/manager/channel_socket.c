@@ -154,14 +154,15 @@ void receiver_quiesce(struct channel *channel)
 
 void receiver_resume(struct channel *channel)
 {
-    int error = 0;
-    if (channel->receive >= 0 &&
-        net_check_receiver(channel->receive, &channel->config.settings.listen) == -EISCONN)
-        error = net_resume(channel->receive);
-    channel->joined = 0; /* what it is bound to may have changed meanwhile */
+    if (channel->receive < 0 ||
+        net_check_receiver(channel->receive, &channel->config.settings.listen) != -EISCONN)
+        return;
+    int error = net_resume(channel->receive);
     if (error < 0)
         log_line("%s: cannot have its socket listen again: %s; stop the fleet, and start it",
                  channel_name(channel), strerror(-error));
+    channel->joined = 0; /* its interface may have been made anew meanwhile */
+    channel_follow(channel);
 }
 
 /* ---- a change of address ---- */

@@ -334,7 +334,7 @@ static int find_self(char path[CHANNEL_PATH_BYTES_MAX])
     return error;
 }
 
-/* 0, or -ENOENT after telling. */
+/* As process_find_program; what is missing is told. */
 static int find_program(const char *name, char path[CHANNEL_PATH_BYTES_MAX])
 {
     int error = process_find_program(name, path, CHANNEL_PATH_BYTES_MAX);
@@ -424,8 +424,11 @@ int manager_run(const char *path, bool renew)
     output_start();
     log_use(output_line);
     log_start("flotilla", NULL);
-    if (find_self(manager.self) < 0 || find_program("flotilla-relay", manager.relay) < 0 ||
-        find_program("flotilla-keeper", manager.keeper) < 0)
+    /* Relays at work want looking after, and a program that is missing may come: who needs it waits
+     * for it at the place where it is to be. */
+    if (find_self(manager.self) < 0 ||
+        find_program("flotilla-relay", manager.relay) == -ENAMETOOLONG ||
+        find_program("flotilla-keeper", manager.keeper) == -ENAMETOOLONG)
         return EXIT_CODE_FAILED;
     char *text = NULL;
     manager.config = read_configuration(path, &text);

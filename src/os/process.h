@@ -110,7 +110,8 @@ bool process_visible(void);
 long process_self(void);
 
 /* Finds the program `name`: beside the running program, in ../libexec/flotilla from there, in PATH.
- * 0, or -ENOENT, or -ENAMETOOLONG. */
+ * 0, or -ENAMETOOLONG, or -ENOENT: then `path` is the place of those where it is to be expected.
+ */
 int process_find_program(const char *name, char *path, size_t path_bytes);
 
 /* The path this program was started from, also if another stands there by now. 0 or a negative

@@ -34,6 +34,7 @@ enum act {
     ACT_SAME, /* a reload that changes nothing */
     ACT_DISK, /* gets slow, or is fast again */
     ACT_BLOCK,
+    ACT_INTERFACE, /* goes, or comes with another number */
     ACT_RELAY_DIES,
     ACT_HOLDER_DIES,
     ACT_MANAGER_DIES,
@@ -43,11 +44,22 @@ enum act {
     ACT_REQUESTS = ACT_SAME + 1 /* those before are requests */
 };
 static const char *const act_names[ACTS] = {
-    "another ttl",      "another address",   "the address before",
-    "another schema",   "another buffer",    "another address and schema",
-    "removed or added", "restart",           "stop",
-    "reload",           "disk slow or fast", "layout blocked or not",
-    "relay dies",       "holder dies",       "manager dies",
+    "another ttl",
+    "another address",
+    "the address before",
+    "another schema",
+    "another buffer",
+    "another address and schema",
+    "removed or added",
+    "restart",
+    "stop",
+    "reload",
+    "disk slow or fast",
+    "layout blocked or not",
+    "interface goes or comes",
+    "relay dies",
+    "holder dies",
+    "manager dies",
 };
 
 struct step {
@@ -107,8 +119,10 @@ static void make_config(struct config *config, struct config_channel *channel)
     snprintf(settings->layout, sizeof settings->layout, RUNTIME "/engine.layout");
     snprintf(settings->directory, sizeof settings->directory, "/recordings/engine");
     char text[64];
-    snprintf(text, sizeof text, "127.0.0.%u:26000", wanted.address + 1);
+    snprintf(text, sizeof text, "239.0.0.%u:26000", wanted.address + 1);
     CHECK(net_read_address(text, &settings->listen) == 0);
+    CHECK(net_read_address("239.1.0.1:26001", &settings->full) == 0);
+    snprintf(settings->interface, sizeof settings->interface, "eth0");
     settings->ttl = wanted.ttl;
     settings->buffer_bytes = wanted.buffer_bytes;
     channel->record = true;
@@ -293,6 +307,8 @@ static void act_on(enum act act)
         world.disk_slow = !world.disk_slow;
     } else if (act == ACT_BLOCK) {
         world.layout_blocked = !world.layout_blocked;
+    } else if (act == ACT_INTERFACE) {
+        world_turn_interface();
     } else if (act == ACT_RELAY_DIES) {
         if (relay && world_may_die(DOWN_RELAY)) {
             world.kills++;
@@ -352,6 +368,11 @@ static bool is_reached(void)
         channel->draining >= 0 || channel->next_receive >= 0 || channel->pending)
         return false;
     const struct socket *socket = relay->receive;
+    const struct ledger_ways ways =
+        ledger_ways((const struct ledger_shared *)(const void *)relay->memory->ledger);
+    if (socket->joined != world.interface || ways.index[LEDGER_FULL] != world.interface ||
+        channel->away || channel->joined != socket->joined)
+        return false;
     return relay->address == wanted.address && socket->address == wanted.address &&
            !socket->quiesced && !socket->queued && !relay->memory->unsynced &&
            relay->layout == wanted.layout && !relay->terminate && !relay->hand_over &&
@@ -375,6 +396,7 @@ static void begin_episode(bool trace)
     world_reset(trace);
     wanted = (struct wanted){.present = true, .before = 1, .ttl = 1, .buffer_bytes = BUFFER_BYTES};
     stopped = all_ended = false;
+    world.interface = world.interfaces = 1;
     fleet = NULL;
     absence = 0;
     episodes++;
@@ -396,6 +418,8 @@ static bool run_episode(const struct step *plan, uint32_t count, bool trace)
     }
     world_trace("-> no more faults");
     world.disk_slow = world.layout_blocked = false;
+    if (world.interface == 0)
+        world_turn_interface();
     world.crash_in = 0;
     uint32_t left = STEPS_TO_GOAL;
     while (left > 0 && !world.failure[0] && !is_reached()) {

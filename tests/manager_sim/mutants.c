@@ -27,6 +27,7 @@ static const char *const names[] = {
     "wrong_order",      /* for a moment nobody holds the old socket */
     "never_settled",    /* nobody is told that all is done */
     "two_relays",       /* nor do relays care whether another one has the channel */
+    "not_followed",     /* a socket is not joined on the interface that was made anew */
     "drained_early",    /* a relay says that it has drained before it has */
 };
 static const char *chosen = "none";

@@ -30,7 +30,7 @@
 #define NAMES_MAX   16
 #define ARENA_BYTES (64u << 20)
 
-enum file_kind { FILE_NONE, FILE_SOCKET, FILE_MEMORY, FILE_PROCESS };
+enum file_kind { FILE_NONE, FILE_SOCKET, FILE_MEMORY, FILE_PROCESS, FILE_LINKS };
 struct file {
     enum file_kind kind;
     struct socket *socket;
@@ -343,6 +343,13 @@ bool world_manager_turn(void)
     for (int i = 0; i < WATCHES_MAX; i++) {
         if (!watches[i])
             continue;
+        if (files[watches[i]->descriptor - FIRST_FILE].kind == FILE_LINKS) {
+            if (world.news) {
+                watches[i]->ready(watches[i]->context, LOOP_READ);
+                return true;
+            }
+            continue;
+        }
         const struct file *file = file_of(watches[i]->descriptor, FILE_PROCESS);
         if (file->relay->id != file->id || file->relay->state == PROCESS_ENDED) {
             watches[i]->ready(watches[i]->context, LOOP_READ);
@@ -500,11 +507,21 @@ void world_send(uint32_t address)
 {
     for (int i = 0; i < SOCKETS_MAX; i++) {
         struct socket *socket = &world.sockets[i];
-        if (!socket->references || socket->address != address || socket->quiesced)
+        if (!socket->references || socket->address != address || socket->quiesced ||
+            world.interface == 0 || socket->joined != world.interface)
             continue;
         socket->queued++;
         world.sent++;
     }
+}
+
+void world_turn_interface(void)
+{
+    if (world.interface != 0)
+        world.gone = world.interface;
+    world.interface = world.interface != 0 ? 0 : ++world.interfaces;
+    world.news = true;
+    world_trace("interface %u", world.interface);
 }
 
 #define UNBOUND UINT32_MAX /* no world_address */
@@ -526,12 +543,13 @@ int net_open_receiver(const struct net_receive_options *options)
     int descriptor = put_file((struct file){.kind = FILE_SOCKET, .socket = made});
     if (options->made)
         options->made(options->context, descriptor);
-    if (in_use) {
+    if (in_use || world.interface == 0) {
         descriptor_close(descriptor);
-        return -EADDRINUSE;
+        return in_use ? -EADDRINUSE : -ENODEV;
     }
     effect("bind a socket");
     made->address = address;
+    made->joined = world.interface;
     world_trace("socket %llu at address %u", (unsigned long long)made->cookie, address);
     return descriptor;
 }
@@ -552,7 +570,12 @@ int net_check_receiver(int descriptor, const struct address *listen)
 
 int net_adopt_receiver(int descriptor, const struct net_receive_options *options)
 {
-    return socket_of(descriptor)->address == world_address(&options->listen) ? 0 : -EADDRNOTAVAIL;
+    struct socket *socket = socket_of(descriptor);
+    if (socket->address != world_address(&options->listen))
+        return -EADDRNOTAVAIL;
+    if (world.interface != 0)
+        socket->joined = world.interface;
+    return 0;
 }
 
 void net_quiesce(int descriptor)
@@ -618,14 +641,14 @@ int net_rejoin(int descriptor, const struct net_receive_options *was,
     return -EINVAL;
 }
 
-int net_follow(int descriptor, const struct net_receive_options *options, unsigned was,
-               unsigned is)
+int net_follow(int descriptor, const struct net_receive_options *options, unsigned was, unsigned is)
 {
-    (void)descriptor;
     (void)options;
     (void)was;
-    (void)is;
-    return 0;
+    effect("follow");
+    if (is == 0 || is == world.interface)
+        socket_of(descriptor)->joined = mutant_is("not_followed") ? was : is;
+    return is == 0 || is == world.interface ? 0 : -ENODEV;
 }
 
 bool net_listens_by_interface(const struct address *listen, const char *interface)
@@ -637,7 +660,7 @@ bool net_listens_by_interface(const struct address *listen, const char *interfac
 int net_interface_index(const char *name)
 {
     (void)name;
-    return 1;
+    return world.interface != 0 ? (int)world.interface : -ENODEV;
 }
 
 int health_route(const struct address *to, const char *interface, char found[NET_INTERFACE_BYTES])
@@ -648,17 +671,21 @@ int health_route(const struct address *to, const char *interface, char found[NET
     return 0;
 }
 
+/* Some managers are told, others have to look. */
 int links_open(void)
 {
-    return -EAFNOSUPPORT;
+    return world.manager % 2 ? put_file((struct file){.kind = FILE_LINKS}) : -EAFNOSUPPORT;
 }
 
 bool links_read(int links, void (*gone)(void *context, unsigned index), void *context)
 {
     (void)links;
-    (void)gone;
-    (void)context;
-    return false;
+    bool told = world.news;
+    if (world.gone != 0)
+        gone(context, world.gone);
+    world.gone = 0;
+    world.news = false;
+    return told;
 }
 
 int links_has_address(const struct address *address, const char *interface)

@@ -29,6 +29,7 @@ struct socket {
     uint32_t references;
     uint64_t holders_ever; /* HELD_BY_ and relays */
     uint32_t address;
+    uint32_t joined; /* number of the interface that it hears; 0: none */
     bool quiesced;
     bool worked; /* a relay came up on it: what waits in it is not given up any more */
     uint32_t queued;
@@ -86,6 +87,10 @@ struct world {
     uint32_t manager;  /* its number */
     uint32_t crash_in; /* it dies at the n-th effect from now on; 0: it does not */
     bool program_missing, layout_blocked;
+    uint32_t interface;  /* number of the one that all groups are on; 0: it is gone */
+    uint32_t interfaces; /* numbers given so far */
+    uint32_t gone;       /* the one that went, which nobody was told of yet */
+    bool news;           /* something has changed since it was last told */
 
     /* The holder. */
     bool holder_alive, holder_ended_unseen;
@@ -113,6 +118,8 @@ __attribute__((format(printf, 1, 2))) void world_trace(const char *format, ...);
 /* world.c */
 void world_reset(bool trace);
 void world_send(uint32_t address);
+/* The interface goes, or comes, with another number. */
+void world_turn_interface(void);
 /* Everything the manager has open is closed; what it had allocated is gone. */
 void world_manager_dies(void);
 void world_holder_dies(void);

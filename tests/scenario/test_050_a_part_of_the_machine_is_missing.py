@@ -198,7 +198,25 @@ def test_050_a_program_that_is_missing(seed):
             wait_until(lambda: fleet.channel("engine")["datagrams_received"] == 100)
             assert time.monotonic() - begun < 2
             fleet.settle({"engine": 100})
+            # A manager that starts without it, and without the other one: relays at work are looked
+            # after, and nobody is lost.
+            for name in "flotilla-relay", "flotilla-keeper":
+                os.rename(folder / name, folder / f"away-{name}")
+            fleet.kill_manager()
+            os.kill(fleet.relays()["engine"], signal.SIGKILL)
+            fleet.start(wait=False)
+            wait_until(lambda: failed(fleet, "engine", "cannot run"))
+            fleet.source("other", signals.samples(100)).finish()
+            fleet.source("engine", signals.samples(100)).finish()
+            assert fleet.settle({"other": 200})["other"]["datums_recorded"] == 200
+            for name in "flotilla-relay", "flotilla-keeper":
+                os.rename(folder / f"away-{name}", folder / name)
+            begun = time.monotonic()
+            wait_until(lambda: fleet.channel("engine")["datagrams_received"] == 200)
+            assert time.monotonic() - begun < 2
+            wait_until(lambda: fleet.processes("flotilla-keeper"))
+            fleet.settle({"engine": 200})
             fleet.stop()
-            assert container.payload(fleet.files("engine"))[1] == 100
+            assert container.payload(fleet.files("engine"))[1] == 200
     finally:
         shutil.rmtree(folder)

@@ -121,7 +121,7 @@ static int try_program(char *path, size_t path_bytes, const char *folder, size_t
 
 int process_find_program(const char *name, char *path, size_t path_bytes)
 {
-    char self[4096];
+    char self[4096] = "";
     if (process_own_program(self, sizeof self) == 0) {
         const char *slash = strrchr(self, '/');
         size_t folder_bytes = slash ? (size_t)(slash - self) : 0;
@@ -137,7 +137,12 @@ int process_find_program(const char *name, char *path, size_t path_bytes)
             return 0;
         at = at[folder_bytes] ? at + folder_bytes + 1 : NULL;
     }
-    return -ENOENT;
+    const char *slash = strrchr(self, '/');
+    size_t folder_bytes = slash ? (size_t)(slash - self) : 0;
+    bool installed =
+        try_program(path, path_bytes, self, folder_bytes, "/../libexec", "flotilla") == 0;
+    return try_program(path, path_bytes, self, folder_bytes,
+                       installed ? "/../libexec/flotilla" : "", name);
 }
 
 uint64_t process_raise_descriptor_limit(void)
