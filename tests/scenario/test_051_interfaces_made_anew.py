@@ -411,3 +411,41 @@ def test_051_a_reload_while_it_is_away(network, seed):
         network.send(fleet.address("engine"), 1, signals.samples(50))
         after = fleet.settle({"engine": before["datagrams_received"] + 50})["engine"]
         assert after["datagrams_sent_full"] - before["datagrams_sent_full"] == 50
+
+
+def test_051_between_two_networks(network, seed):
+    """Each way is followed by itself: where the way out goes, receiving and recording do not
+    notice; where the way in goes, nothing else is said."""
+    network.link("eth1", 2)
+    with Fleet({"engine": {"schema": signals.SCHEMA, "interface": "eth0", "full": True,
+                           "send_interface": "eth1"}}, inside=network.inside) as fleet:
+        full = fleet.address("engine", "full")
+        listener = network.listener(full, 2)
+        both_ways(network, fleet, "engine", listener)
+        sent, errors = 50, 0
+        for _ in range(2):
+            network.remove("eth1")
+            wait_until(lambda: gone(fleet, "engine",
+                                    "eth1 is gone; nothing can be sent until it is back"))
+            assert fleet.channel("engine")["state"] in ("running", "silent")
+            network.send(fleet.address("engine"), 1, signals.samples(50))
+            errors += 50
+            sent += 50
+            fleet.settle({"engine": sent})
+            assert counted(fleet, "engine")["send_errors"] == errors
+            network.link("eth1", 2)
+            network.join(listener, full, 2)
+            wait_until(lambda: there(fleet, "engine"), seconds=2)
+            both_ways(network, fleet, "engine", listener)
+            sent += 50
+            network.remove("eth0")
+            wait_until(lambda: gone(fleet, "engine"))
+            assert fleet.channel("engine")["state"] == "failed"
+            network.link("eth0", 1)
+            tries, took = network.until_heard(fleet, "engine", 1)
+            assert took < 2, fleet.log()
+            wait_until(lambda: there(fleet, "engine"))
+            both_ways(network, fleet, "engine", listener)
+            sent = counted(fleet, "engine")["datagrams_received"]
+        assert counted(fleet, "engine")["send_errors"] == errors == 100
+        assert fleet.log().count("50 datagrams could not be sent meanwhile") == 2, fleet.log()
