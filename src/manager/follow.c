@@ -87,7 +87,7 @@ static void tell_gone(const struct channel *channel, enum away which)
     log_line("%s: %s", channel_name(channel), text);
 }
 
-static void tell_back(const struct channel *channel, enum away which)
+static void tell_back(struct channel *channel, enum away which)
 {
     const struct channel_settings *settings = &channel->config.settings;
     uint64_t gone_ms = (clock_monotonic_ns() - channel->away_ns) / NS_PER_MS;
@@ -106,6 +106,7 @@ static void tell_back(const struct channel *channel, enum away which)
     if (missed > 0)
         log_line("%s: %llu datagrams could not be sent meanwhile", channel_name(channel),
                  (unsigned long long)missed);
+    channel->unsent_before += missed;
 }
 
 static void note_away(struct channel *channel, unsigned away, bool anew)
