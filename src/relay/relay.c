@@ -63,6 +63,11 @@ static int open_receivers(struct relay *relay)
     int status =
         inherited < 0 ? net_open_receiver(&options) : net_adopt_receiver(inherited, &options);
     receiver->descriptor = inherited < 0 ? status : inherited;
+    /* Without a manager nobody joins later what is not there yet: who starts it tries again. */
+    if (status >= 0 && !is_managed(relay) &&
+        net_listens_by_interface(&settings->listen, options.interface) &&
+        options.interface[0] != '\0' && net_interface_index(options.interface) == -ENODEV)
+        status = -ENODEV;
     if (status < 0) {
         log_line("cannot listen on %s%s: %s", net_write_address(text, &settings->listen),
                  inherited < 0 ? "" : " with the socket that was handed down", strerror(-status));

@@ -422,6 +422,18 @@ descriptor_t net_open_sender(const struct address *to, const char *interface, ui
     return full ? DESCRIPTOR_FULL : DESCRIPTOR_DECIMATED;
 }
 
+bool net_listens_by_interface(const struct address *listen, const char *interface)
+{
+    (void)listen, (void)interface;
+    return false;
+}
+
+int net_interface_index(const char *name)
+{
+    (void)name;
+    return 1;
+}
+
 int net_turn_sender(descriptor_t descriptor, const struct address *to, unsigned index)
 {
     (void)descriptor, (void)to, (void)index;
