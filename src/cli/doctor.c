@@ -22,6 +22,7 @@
 #include "control/client.h"
 #include "control/json_text.h"
 #include "manager/fleet.h"
+#include "os/calls.h"
 #include "os/cgroup.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -363,9 +364,21 @@ static void examine_file_limit(struct doctor *doctor)
                 too_small ? "buffer" : "rotate.size", wants);
 }
 
+static void examine_calls(struct doctor *doctor)
+{
+    char refused[CALLS_TEXT_BYTES];
+    int status = calls_refused(true, refused);
+    char *fix = status < 0 ? strstr(refused, "; ") : NULL;
+    if (fix == NULL)
+        return;
+    *fix = '\0';
+    doctor_find(doctor, DOCTOR_PROBLEM, "system calls", fix + 2, "%s", refused);
+}
+
 static void examine_host(struct doctor *doctor)
 {
     doctor_examine(doctor, "host", "");
+    examine_calls(doctor);
     examine_processes(doctor);
     examine_fleet(doctor);
     examine_clock(doctor);

@@ -14,6 +14,7 @@
 #include "control/client.h"
 #include "manager/manager_parts.h"
 #include "manager/report.h"
+#include "os/calls.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/health.h"
@@ -424,6 +425,11 @@ int manager_run(const char *path, bool renew)
     output_start();
     log_use(output_line);
     log_start("flotilla", NULL);
+    char refused[CALLS_TEXT_BYTES];
+    if (calls_refused(true, refused) < 0) {
+        log_line("cannot start: %s", refused);
+        return EXIT_CODE_FAILED;
+    }
     /* Relays at work want looking after, and a program that is missing may come: who needs it waits
      * for it at the place where it is to be. */
     if (find_self(manager.self) < 0 ||

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "channel/settings.h"
+#include "os/calls.h"
 #include "os/clock.h"
 #include "os/crash.h"
 #include "os/file.h"
@@ -77,7 +78,11 @@ int main(int argc, char **argv)
     log_start("flotilla-relay", relay.settings.name);
     interrupt_install();
     crash_install(note_crash, &relay);
-    int status = relay_open(&relay);
+    int status = EXIT_SETTINGS;
+    if (calls_refused(false, error) < 0)
+        log_line("%s", error);
+    else
+        status = relay_open(&relay);
     if (status == 0) {
         status = relay_work(&relay);
         if (status != EXIT_RENEW) /* else its successor resumes */

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,15 @@ static int signal_pidfd(const struct process *process, int number)
 {
     if (process->descriptor < 0)
         return -ESRCH;
-    return syscall(SYS_pidfd_send_signal, process->descriptor, number, NULL, 0u) < 0 ? -errno : 0;
+    if (syscall(SYS_pidfd_send_signal, process->descriptor, number, NULL, 0u) == 0)
+        return 0;
+    if (errno != EPERM && errno != ENOSYS)
+        return -errno;
+    /* Refused, as some containers do. While its pidfd says that it lives, the number is its own. */
+    struct pollfd ended = {.fd = process->descriptor, .events = POLLIN};
+    if (poll(&ended, 1, 0) != 0)
+        return -ESRCH;
+    return kill((pid_t)process->id, number) < 0 ? -errno : 0;
 }
 
 /* Decimal digits without stdio: snprintf is not safe between fork and exec. */
