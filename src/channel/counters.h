@@ -10,6 +10,7 @@
 
 #include "avro/datum.h"
 #include "channel/latency.h"
+#include "os/net.h"
 
 /* From here on: a count that the system does not keep. So is every sum with it; the value is such
  * that adding to it by `+=` leaves it unknown. */
@@ -19,14 +20,16 @@ struct counters {
     uint64_t datagrams_received; /* taken from the socket */
     uint64_t datagrams_accepted; /* every datum in it valid */
     uint64_t datagrams_rejected; /* = received - accepted */
-    uint64_t datagrams_dropped;  /* by the kernel: the receive queue was full; may be unknown */
+    uint64_t datagrams_dropped;  /* by the kernel at the socket; may be unknown */
     uint64_t datagrams_sent_full;
     uint64_t datums_sent_decimated;
-    uint64_t send_errors; /* datagrams the kernel would not take, of both streams */
+    uint64_t send_errors; /* datagrams that did not leave this host, of both streams */
+    uint64_t send_errors_by[NET_SEND_CAUSES]; /* sums to send_errors */
     uint64_t datums_accepted;
     uint64_t datums_recorded;   /* synced to the file */
     uint64_t datums_unrecorded; /* recording off, no room, or the disk failed */
-    uint64_t sequence_gaps;     /* numbers missing in the `sequence` field */
+    uint64_t sequence_gaps; /* numbers missing in the `sequence` field; falls as one comes late */
+    uint64_t sequence_reordered, sequence_duplicates;
     uint64_t bytes_received;
     uint64_t bytes_recorded;           /* of files: header, framing and padding included, synced */
     uint64_t buffer_bytes;             /* gauge: memory in use to bridge the disk */
@@ -59,6 +62,11 @@ struct counter_name {
 };
 extern const struct counter_name counter_names[];
 extern const size_t counter_name_count;
+
+/* Why a datagram was not sent, for people: "the interface's queue is full ...". */
+const char *send_cause_text(enum net_send_cause cause);
+/* The name of its counter. */
+const char *send_cause_counter(enum net_send_cause cause);
 
 static inline uint64_t count_add(uint64_t a, uint64_t b)
 {

@@ -21,7 +21,7 @@
 
 #define STAGING_MAGIC 0x474e4753u /* "SGNG" */
 #ifndef STAGING_VERSION           /* tests build another */
-#define STAGING_VERSION 6u
+#define STAGING_VERSION 7u
 #endif
 #define PAGE_BYTES BLOCK_PAGE_BYTES
 /* The largest page of a system: a slot that shares none with another gives all its memory back. */

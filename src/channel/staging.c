@@ -205,7 +205,8 @@ void staging_note_start(struct staging *staging, const struct channel_settings *
         struct receiver_state *next = staging_receiver_begin(staging);
         next->window_fill = 0;
         next->window_time_known = 0;
-        next->sequence_known = changed ? 0 : next->sequence_known;
+        if (changed)
+            memset(next->sequence, 0, sizeof(next->sequence));
         staging_receiver_commit(staging);
     }
     shared->layout_checksum = layout_checksum;
@@ -243,10 +244,13 @@ void staging_read(const struct staging *staging, struct counters *counters)
     counters->datagrams_sent_full = receiver.datagrams_sent_full;
     counters->datums_sent_decimated = receiver.datums_sent_decimated;
     counters->send_errors = receiver.send_errors;
+    memcpy(counters->send_errors_by, receiver.send_errors_by, sizeof(counters->send_errors_by));
     counters->datums_accepted = receiver.datums_accepted;
     counters->datums_recorded = writer.datums_recorded;
     counters->datums_unrecorded = receiver.datums_unrecorded + writer.datums_unrecorded;
     counters->sequence_gaps = receiver.sequence_gaps;
+    counters->sequence_reordered = receiver.sequence_reordered;
+    counters->sequence_duplicates = receiver.sequence_duplicates;
     counters->bytes_received = receiver.bytes_received;
     counters->bytes_recorded = writer.bytes_recorded;
     for (int reason = 0; reason < REJECT_REASONS; reason++) {

@@ -76,12 +76,21 @@ struct socket_drops {
     uint32_t padding;
 };
 
+/* Numbers of the `sequence` field that go on from one another (relay/sequence.h). */
+struct sequence_run {
+    int64_t newest;
+    uint64_t missing; /* of the 64 below it, a bit each, the nearest first */
+    uint32_t depth;   /* how many below it are not below the run's first; at most 64 */
+    uint32_t known;   /* there is such a run */
+};
+
 /* What the receiving thread has done. */
 struct receiver_state {
     uint64_t batches; /* committed; the one in flight is this + 1 */
     uint64_t datagrams_received, datagrams_accepted, datagrams_dropped, datagrams_sent_full;
     uint64_t datums_sent_decimated, send_errors, datums_accepted, datums_unrecorded;
-    uint64_t sequence_gaps, bytes_received;
+    uint64_t send_errors_by[NET_SEND_CAUSES];
+    uint64_t sequence_gaps, sequence_reordered, sequence_duplicates, bytes_received;
     uint64_t rejected[REJECT_REASONS];
     uint64_t rejected_in_a_row, last_arrival_ns;
     uint64_t rejects_kept, rejects_kept_bytes; /* given to LANE_REJECTS; bytes of closed blocks */
@@ -89,15 +98,15 @@ struct receiver_state {
     uint64_t rejects_in_second;                /* ... and how many it had */
     struct lane_state lane[LANES];
     struct socket_drops sockets[SOCKETS];
-    int64_t sequence;           /* the newest sequence number ... */
-    uint32_t sequence_known;    /* ... if there is one */
-    uint32_t taking;            /* enum socket_index: where the next batch comes from */
-    uint32_t window_fill;       /* datums in the decimation window */
-    uint32_t window_copy;       /* which of the two accumulator areas is current */
-    uint64_t window_time;       /* bits of the time field of the window's first datum ... */
-    uint32_t window_time_known; /* ... if it had one */
-    uint32_t coalesced;         /* datagrams in the newest message */
-    uint32_t latency_copy;      /* which of the two histograms is current */
+    struct sequence_run sequence[2]; /* the one at work; one that was, or that one number began */
+    uint32_t sequence_doubtful;      /* that number is in sequence_reordered: 1 or 0 */
+    uint32_t taking;                 /* enum socket_index: where the next batch comes from */
+    uint32_t window_fill;            /* datums in the decimation window */
+    uint32_t window_copy;            /* which of the two accumulator areas is current */
+    uint64_t window_time;            /* bits of the time field of the window's first datum ... */
+    uint32_t window_time_known;      /* ... if it had one */
+    uint32_t coalesced;              /* datagrams in the newest message */
+    uint32_t latency_copy;           /* which of the two histograms is current */
     uint32_t padding;
     uint64_t version;  /* the commit that made it current ... */
     uint32_t checksum; /* ... and made this, of all above */

@@ -97,14 +97,16 @@ static uint64_t due_ns(const struct sender *sender, uint64_t index)
 
 static void flush(struct sender *sender)
 {
-    uint64_t sent = sender->outbox.sent, errors = sender->outbox.errors;
+    uint64_t before = sender->outbox.sent, errors = sender->outbox.errors;
     uint32_t datagrams = sender->outbox.count;
     if (datagrams == 0)
         return;
     net_outbox_flush(&sender->outbox);
-    sent = sender->outbox.sent - sent;
-    sender->datums_sent += sent * sender->slot_datums;
-    sender->bytes_sent += sender->slot_bytes * sent / datagrams; /* of equal parts, after errors */
+    /* Less than before, if more was told not to have left than was sent now. */
+    int64_t sent = (int64_t)(sender->outbox.sent - before), parts = datagrams;
+    sender->datums_sent += (uint64_t)(sent * (int64_t)sender->slot_datums);
+    /* Of equal parts, after errors. */
+    sender->bytes_sent += (uint64_t)((int64_t)sender->slot_bytes * sent / parts);
     sender->slot_bytes = 0;
     /* With its queue full the kernel takes nothing; hurrying on would only lose more. */
     if (sender->outbox.errors > errors)

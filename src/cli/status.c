@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "channel/counters.h"
 #include "cli/ask.h"
 #include "cli/verb.h"
 #include "os/clock.h"
@@ -208,6 +209,31 @@ static void print_latencies(const json_t *channels)
     }
 }
 
+/* A line for each channel that could not send: how many datagrams, and why. */
+static void print_unsent(const json_t *channels)
+{
+    bool first = true;
+    size_t index;
+    json_t *channel;
+    json_array_foreach(channels, index, channel)
+    {
+        const char *between = ": ";
+        if (number(channel, "send_errors") == 0)
+            continue;
+        printf("%s%s: not sent", first ? "\n" : "", text(channel, "name"));
+        for (int cause = 0; cause < NET_SEND_CAUSES; cause++) {
+            json_int_t count = number(channel, send_cause_counter((enum net_send_cause)cause));
+            if (count == 0)
+                continue;
+            printf("%s%" JSON_INTEGER_FORMAT " datagrams, %s", between, count,
+                   send_cause_text((enum net_send_cause)cause));
+            between = "; ";
+        }
+        putchar('\n');
+        first = false;
+    }
+}
+
 static void print_table(const json_t *reply, const struct before *before, uint64_t now_ns,
                         uint32_t columns)
 {
@@ -268,6 +294,7 @@ static void print_table(const json_t *reply, const struct before *before, uint64
                text(rows[i].channel, "state"), reason);
         first = false;
     }
+    print_unsent(channels);
     print_latencies(channels);
     free(rows);
 }

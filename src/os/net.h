@@ -106,12 +106,17 @@ int net_adopt_receiver(descriptor_t descriptor, const struct net_receive_options
 int net_check_receiver(descriptor_t descriptor, const struct address *listen);
 
 /* Opens a non-blocking sender for `to`'s family, leaving by `interface` with `ttl`; multicast is
- * looped back to listeners on this host; broadcasts may be sent. Returns the descriptor or a
- * negative errno. */
+ * looped back to listeners on this host; broadcasts may be sent. Where what is sent leaves the
+ * host, the system tells of what it dropped in front of the network (ip(7), IP_RECVERR). Returns
+ * the descriptor or a negative errno. */
 descriptor_t net_open_sender(const struct address *to, const char *interface, uint32_t ttl);
 
 /* Has a sender leave by the interface `index` from now on. 0 or a negative errno. */
 int net_turn_sender(descriptor_t descriptor, const struct address *to, unsigned index);
+
+/* Whether what is sent there goes through a queue that takes segmented messages apart by itself,
+ * and does not tell when it drops a part: for such, an outbox must not have `segments`. */
+bool net_queue_splits(const struct address *to, const char *interface);
 
 /* What the kernel granted for the receive queue, in bytes of its own accounting; 0 if unknown. */
 uint64_t net_queue_bytes(descriptor_t descriptor);
@@ -216,6 +221,16 @@ static inline uint32_t net_message_count(const struct net_message *message)
 /* Datagrams gathered for one destination and sent together. With `segments`, a run of equal-sized
  * ones (the last may be shorter) goes as one message that the system takes apart; where it refuses,
  * the same datagrams go one by one at once, and it is not asked again for such. */
+enum net_send_cause {
+    NET_SEND_QUEUE_FULL,  /* the interface's queue dropped it: the link is slower */
+    NET_SEND_SOCKET_FULL, /* the socket's own: nothing leaves, or the queue is longer than it */
+    NET_SEND_TOO_LARGE,   /* for a datagram */
+    NET_SEND_NO_LINK,     /* the interface is down, or there is none */
+    NET_SEND_UNREACHABLE, /* no route, or no neighbour answers for the address */
+    NET_SEND_FORBIDDEN,   /* by a packet filter, or a broadcast address without leave */
+    NET_SEND_OTHER,
+    NET_SEND_CAUSES
+};
 #define NET_OUTBOX_MAX 64 /* runs; without `segments` a run is one datagram */
 struct net_outbox_run {
     uint32_t parts; /* of memory */
@@ -232,16 +247,31 @@ struct net_outbox {
     uint32_t count, part_count;
     struct net_outbox_run runs[NET_OUTBOX_MAX];
     struct span parts[2 * NET_OUTBOX_MAX];
-    uint64_t sent, errors; /* datagrams; rise; the owner reads and keeps them */
-    int last_errno;        /* positive errno of the newest error */
-    uint32_t refusals;     /* of segmented messages */
+    /* Datagrams; the owner reads and keeps them. What was sent and then did not leave the host
+     * moves from the one to the other (net_outbox_settle). */
+    uint64_t sent, errors;
+    uint64_t errors_by[NET_SEND_CAUSES];
+    int last_errno;    /* positive errno of the newest error */
+    uint32_t refusals; /* of segmented messages */
     uint32_t
         refused_bytes; /* 0, or datagrams of this size and more do not go segmented: path MTU */
 };
 /* Adds a datagram (its bytes stay the caller's until the flush); flushes when full. */
 void net_outbox_add(struct net_outbox *outbox, struct span datagram);
-/* Sends what was gathered, never waiting: what the kernel does not take at once is an error. */
+/* Sends what was gathered, never waiting: what the kernel does not take at once is an error. So is
+ * what its queues drop, as far as they tell: see docs/internals/limits.md. What a network tells of
+ * a datagram sent earlier (that nobody listens at its port, say) is no error of this one. */
 void net_outbox_flush(struct net_outbox *outbox);
+/* Looks what the system has told of datagrams sent earlier: one for which no neighbour was found
+ * (which takes it some seconds) was not sent. Also done by a flush that something was told in. */
+void net_outbox_settle(struct net_outbox *outbox);
+/* Counts datagrams that are not sent for a reason of the owner's. */
+static inline void net_outbox_fail(struct net_outbox *outbox, enum net_send_cause cause,
+                                   uint32_t datagrams)
+{
+    outbox->errors += datagrams;
+    outbox->errors_by[cause] += datagrams;
+}
 
 /* Waits until the socket is readable, or, with `or_interrupt`, this process has been asked to end
  * (os/interrupt.h), or `timeout_ns` has passed (-1: for ever). 1 if the socket is readable, 0 if

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "os/clock.h"
+#include "relay/sequence.h"
 
 /* So much of a batch stays in the cache between being received, sent and staged. Measured with
  * 64 KiB messages: 223 ns a datagram of 1,200 bytes, 232 with twice as much, 266 with all 32. */
@@ -31,25 +32,14 @@ static void record(struct receiver *receiver, struct span front, struct span res
         receiver->next->datums_unrecorded++;
 }
 
-static void count_gap(struct receiver *receiver, int64_t sequence)
-{
-    struct receiver_state *next = receiver->next;
-    if (next->sequence_known && sequence > next->sequence) {
-        uint64_t step = (uint64_t)sequence - (uint64_t)next->sequence;
-        next->sequence_gaps += step - 1;
-    }
-    /* A number that goes back is a sender that began again, or a late datagram: no gap. */
-    next->sequence = sequence;
-    next->sequence_known = 1;
-}
-
 /* One that a datagram cannot hold: integers may have more digits than those they were made from. */
 static void count_oversize(struct receiver *receiver, size_t bytes)
 {
-    receiver->decimated.errors++;
+    net_outbox_fail(&receiver->decimated, NET_SEND_TOO_LARGE, 1);
     if (receiver->oversize_told)
         return;
     receiver->oversize_told = true;
+    receiver->decimated_told |= 1u << NET_SEND_TOO_LARGE;
     log_line(
         "a decimated datum of %zu bytes is not sent: a datagram holds %u; the next ones are only "
         "counted, as send_errors",
@@ -97,9 +87,9 @@ static void take_datum(struct receiver *receiver, struct span datum, uint64_t ar
         CHECK(reason == REJECT_NONE && bytes == datum.bytes);
         for (uint32_t i = 0; i < leaf_count; i++)
             if (receiver->leaves[i].index == layout->sequence_leaf)
-                count_gap(receiver, receiver->leaves[i].value.integer);
+                sequence_note(receiver->next, receiver->leaves[i].value.integer);
     } else if (layout->sequence_step != LAYOUT_NO_STEP) {
-        count_gap(receiver, datum_sequence(layout, datum));
+        sequence_note(receiver->next, datum_sequence(layout, datum));
     }
     if (receiver->decimated.descriptor >= 0)
         decimate(receiver, datum, leaf_count);
@@ -190,6 +180,41 @@ static void keep_reject(struct receiver *receiver, const struct cursor *at, stru
         return;
     next->rejects_in_second++;
     next->rejects_kept++;
+}
+
+/* Takes over what an outbox has counted, and tells once of each cause. */
+static void note_errors(struct receiver *receiver, struct receiver_state *next,
+                        struct net_outbox *outbox, uint32_t *told)
+{
+    char text[NET_ADDRESS_TEXT_BYTES];
+    for (int cause = 0; cause < NET_SEND_CAUSES; cause++) {
+        if (outbox->errors_by[cause] == 0)
+            continue;
+        next->send_errors_by[cause] += outbox->errors_by[cause];
+        outbox->errors_by[cause] = 0;
+        if ((*told & 1u << cause) != 0)
+            continue;
+        *told |= 1u << cause;
+        const char *interface = settings_send_interface(receiver->settings, &outbox->to);
+        log_line("not all is sent to %s%s%s: %s (%s); counted, and told once",
+                 net_write_address(text, &outbox->to),
+                 interface[0] != '\0' && outbox->to.zone[0] == '\0' ? " by " : "",
+                 outbox->to.zone[0] == '\0' ? interface : "",
+                 send_cause_text((enum net_send_cause)cause), strerror(outbox->last_errno));
+    }
+    next->send_errors += outbox->errors;
+    outbox->errors = 0;
+}
+
+void batch_note_sent(struct receiver *receiver, struct receiver_state *next)
+{
+    next->datagrams_sent_full += receiver->full.sent; /* which may have become less */
+    next->datums_sent_decimated += receiver->decimated.sent;
+    receiver->full.sent = receiver->decimated.sent = 0;
+    if (receiver->full.errors > 0)
+        note_errors(receiver, next, &receiver->full, &receiver->full_told);
+    if (receiver->decimated.errors > 0)
+        note_errors(receiver, next, &receiver->decimated, &receiver->decimated_told);
 }
 
 /* `datagrams`: in a message like those that were dropped. Of a coalesced message the kernel counts
@@ -344,8 +369,6 @@ void batch_do(struct receiver *receiver, uint32_t taken)
 {
     struct staging *staging = receiver->staging;
     struct batch batch;
-    uint64_t full_sent = receiver->full.sent, decimated_sent = receiver->decimated.sent;
-    uint64_t errors = receiver->full.errors + receiver->decimated.errors;
     struct receiver_state *next = begin_state(receiver);
     uint64_t closed[LANES] = {next->lane[0].closed, next->lane[1].closed};
     uint64_t kept = next->rejects_kept, accepted = next->datums_accepted;
@@ -361,9 +384,7 @@ void batch_do(struct receiver *receiver, uint32_t taken)
 
     if (taken > 0)
         next->last_arrival_ns = batch.messages[taken - 1].arrival_ns;
-    next->datagrams_sent_full += receiver->full.sent - full_sent;
-    next->datums_sent_decimated += receiver->decimated.sent - decimated_sent;
-    next->send_errors += receiver->full.errors + receiver->decimated.errors - errors;
+    batch_note_sent(receiver, next);
     next->batches++;
     /* Now, while the batch is in the cache: the writer would have to fetch it from memory. */
     for (int i = 0; i < LANES; i++)

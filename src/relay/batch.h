@@ -14,5 +14,8 @@ void batch_do(struct receiver *receiver, uint32_t taken);
  * taken to be as that message. To be committed by the caller. */
 void batch_note_dropped(const struct receiver *receiver, struct receiver_state *next,
                         uint32_t dropped);
+/* Counts what the outboxes have sent and not sent since the last time. To be committed by the
+ * caller. */
+void batch_note_sent(struct receiver *receiver, struct receiver_state *next);
 
 #endif

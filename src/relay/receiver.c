@@ -24,6 +24,7 @@
 #define QUEUE_BYTES_MAX  (2ull << 30)   /* granted to any */
 #define QUEUED_BYTES_MIN 256u           /* charged for a message in it, at the least */
 #define IDLE_NS          NS_PER_S       /* after this long without data, memory is given back */
+#define SETTLE_LOOKS     5u             /* so many IDLE_NS: a neighbour is looked for for 3 s */
 #define QUIESCE_LOOK_NS  ((int64_t)(2 * NS_PER_MS))
 #define RECEIVE_PAUSE_NS (5 * NS_PER_MS) /* after an error of the kernel's */
 #define FULL_BATCHES_MAX 16              /* without a look at the signals */
@@ -166,6 +167,18 @@ static void follow_way(struct net_outbox *outbox, uint32_t *way, uint32_t told)
     *way = told;
 }
 
+/* What was sent last may turn out not to have left. */
+static void settle(struct receiver *receiver)
+{
+    net_outbox_settle(&receiver->full);
+    net_outbox_settle(&receiver->decimated);
+    if (receiver->full.errors == 0 && receiver->decimated.errors == 0)
+        return;
+    struct receiver_state *next = staging_receiver_begin(receiver->staging);
+    batch_note_sent(receiver, next);
+    staging_receiver_commit(receiver->staging);
+}
+
 /* Takes one batch. How many messages, 0 if none waits, -EAGAIN if the kernel would not tell for
  * now, or another negative errno if the descriptor is none. `*full` says that there may be more. */
 static int take_batch(struct receiver *receiver, int descriptor, bool *full)
@@ -210,7 +223,9 @@ static int64_t beat(struct receiver *receiver, uint64_t now_ns, int64_t timeout_
 static int wait_for_data(struct receiver *receiver)
 {
     uint64_t now_ns = clock_monotonic_ns(), due = close_deadline(receiver);
-    int64_t timeout_ns = receiver->touched ? (int64_t)IDLE_NS : -1;
+    if (receiver->touched)
+        receiver->settling = SETTLE_LOOKS;
+    int64_t timeout_ns = receiver->settling > 0 ? (int64_t)IDLE_NS : -1;
     if (due <= now_ns)
         timeout_ns = 0;
     else if (due != UINT64_MAX && (timeout_ns < 0 || (int64_t)(due - now_ns) < timeout_ns))
@@ -220,8 +235,12 @@ static int wait_for_data(struct receiver *receiver)
         timeout_ns = timeout_ns < 0 || timeout_ns > QUIESCE_LOOK_NS ? QUIESCE_LOOK_NS : timeout_ns;
     int ready = net_wait(receiver->descriptor, !asked, beat(receiver, now_ns, timeout_ns));
     do_what_is_due(receiver, clock_monotonic_ns());
-    if (ready == 0 && timeout_ns == (int64_t)IDLE_NS)
-        rest(receiver);
+    if (ready == 0 && timeout_ns == (int64_t)IDLE_NS) {
+        if (receiver->touched)
+            rest(receiver);
+        settle(receiver);
+        receiver->settling -= receiver->settling > 0;
+    }
     return ready == -EINTR ? 0 : ready;
 }
 
@@ -325,6 +344,7 @@ int receiver_run(struct receiver *receiver)
     if (status >= 0 && receiver->draining < 0)
         drain(receiver, receiver->descriptor, &ending);
     rest(receiver);
+    settle(receiver);
     receiver_close_block(receiver);
     return status < 0 ? status : 0;
 }

@@ -51,8 +51,10 @@ struct receiver {
     bool touched;             /* there has been work since memory was last given back */
     uint64_t beat_due_ns;     /* monotonic */
     struct ledger_ways ways;  /* as the senders were last turned */
-    bool handed_over;         /* receiver_run has left everything to a successor */
-    struct receiver_state *next; /* the state being made, during a batch */
+    uint32_t settling;        /* times that what was sent is still looked after */
+    uint32_t full_told, decimated_told; /* bits of enum net_send_cause, in the log */
+    bool handed_over;                   /* receiver_run has left everything to a successor */
+    struct receiver_state *next;        /* the state being made, during a batch */
 };
 
 /* Lays out what it needs over the inherited memory. 0 or a negative errno. Fields above the mark

@@ -132,9 +132,14 @@ static void set_offload(struct relay *relay)
      * longer does, which takes longer than all of the probe. */
     if (relay->settings.offload == OFFLOAD_AUTO && net_coalesce(receiver->descriptor) == 0)
         net_probe_offload(&offload);
-    for (size_t i = 0; i < sizeof(outboxes) / sizeof(outboxes[0]); i++)
-        outboxes[i]->segments =
-            address_is_multicast(&outboxes[i]->to) ? offload.send_group : offload.send;
+    for (size_t i = 0; i < sizeof(outboxes) / sizeof(outboxes[0]); i++) {
+        struct net_outbox *outbox = outboxes[i];
+        /* Broadcasts come back to this host as groups do. */
+        bool group = address_is_multicast(&outbox->to) || address_is_limited_broadcast(&outbox->to);
+        outbox->segments =
+            outbox->descriptor >= 0 && (group ? offload.send_group : offload.send) &&
+            !net_queue_splits(&outbox->to, settings_send_interface(&relay->settings, &outbox->to));
+    }
     receiver->coalesced_drops = offload.drops_are_messages;
     if (!offload.receive)
         receiver->coalesces_still = net_is_coalescing(receiver->descriptor);

@@ -154,7 +154,8 @@ def test_023_states_counters_and_exit_codes():
     states = list(items(text.split(".Sh STATES")[1].split(".Sh ")[0], "Cm"))
     assert states == STATES
     table = (ROOT / "src/channel/counters.c").read_text()
-    counters = re.findall(r"^    (?:COUNTER|GAUGE)\((\w+),", table, re.M)
+    counters = [("send_errors_" if kind == "CAUSE" else "") + name for kind, name
+                in re.findall(r"^    (COUNTER|GAUGE|CAUSE)\((\w+),", table, re.M)]
     assert list(items(text.split(".Sh COUNTERS")[1].split(".Sh ")[0], "Cm")) == counters
     named = re.findall(r'\[REJECT_\w+\] = "(\w+)"', (ROOT / "src/avro/datum.c").read_text())
     reasons = list(items(text.split(".Sh REASONS")[1].split(".Sh ")[0], "Cm"))

@@ -442,6 +442,13 @@ int net_turn_sender(descriptor_t descriptor, const struct address *to, unsigned 
 
 /* ---- offload ---- */
 
+bool net_queue_splits(const struct address *to, const char *interface)
+{
+    (void)to, (void)interface;
+    seam("queue_splits", 2000);
+    return random_chance(200000);
+}
+
 void net_probe_offload(struct net_offload *offload)
 {
     seam("probe", 200000);
@@ -494,7 +501,7 @@ static void send_message(struct net_outbox *outbox, const struct span *datagrams
         model_sent(outbox->descriptor == DESCRIPTOR_FULL ? STREAM_FULL : STREAM_DECIMATED,
                    datagrams[i], !fails);
     if (fails) {
-        outbox->errors += count;
+        net_outbox_fail(outbox, (enum net_send_cause)random_below(NET_SEND_CAUSES), count);
         outbox->last_errno = ENOBUFS;
         events.send_errors++;
     } else {
@@ -538,5 +545,17 @@ void net_outbox_flush(struct net_outbox *outbox)
         }
         for (uint32_t i = 0; i < run; i++)
             send_message(outbox, &parts[first + i], 1, fault(machine.faults.send));
+    }
+}
+
+/* Sometimes one of the datagrams that were sent did not get out. */
+void net_outbox_settle(struct net_outbox *outbox)
+{
+    if (outbox->descriptor < 0)
+        return;
+    seam("settle", 300);
+    if (outbox->sent > 0 && fault(machine.faults.send)) {
+        outbox->sent--;
+        net_outbox_fail(outbox, NET_SEND_UNREACHABLE, 1);
     }
 }

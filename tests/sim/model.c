@@ -20,15 +20,17 @@
 #include "sim.h"
 #include "world.h"
 
-#define DATUMS_MAX   200000u
-#define ARENA_BYTES  ((size_t)1 << 30)
-#define ARENA_ENOUGH ((size_t)96 << 20) /* from here on datums are small */
-#define FILES_MAX    3000u
-#define NOWHERE      UINT32_MAX
-#define ID_BASE      (1 << 20)
-#define SHAPE_MAX    16u
-#define SENDER       7u
-#define STRANGER     9u
+#define DATUMS_MAX       200000u
+#define ARENA_BYTES      ((size_t)1 << 30)
+#define ARENA_ENOUGH     ((size_t)96 << 20) /* from here on datums are small */
+#define FILES_MAX        3000u
+#define NOWHERE          UINT32_MAX
+#define ID_BASE          (1 << 20)
+#define SHAPE_MAX        16u
+#define SENDER           7u
+#define SEQUENCES_MAX    (1u << 20)
+#define SEQUENCES_BEFORE 1000
+#define STRANGER         9u
 
 struct fields {
     int64_t time, sequence, id;
@@ -79,7 +81,9 @@ static struct {
     uint64_t newest_datagrams, newest_messages, newest_socket;
     uint64_t batches; /* in force when the newest call began */
     uint32_t call_expected;
-    int64_t newest_sequence;
+    int64_t newest_sequence, first_sequence;
+    uint64_t missing_before, seen_sequences; /* in runs before; distinct ones of this run */
+    uint64_t reordered, duplicates;
     bool sequence_known;
     uint32_t window; /* the first datum of it, in expected */
     uint32_t walk;
@@ -446,6 +450,32 @@ void model_call(const struct staging *staging)
     }
 }
 
+/* By the set of all numbers of a run: they never stray from the newest by more than the window. */
+static void note_sequence(int64_t sequence)
+{
+    static uint8_t seen[SEQUENCES_MAX];
+    uint64_t at = (uint64_t)(sequence - ID_BASE) + SEQUENCES_BEFORE;
+    if (at >= SEQUENCES_MAX)
+        fail("sequence number %" PRId64 " is none that was made", sequence);
+    if (!model.sequence_known) {
+        memset(seen, 0, sizeof(seen));
+        model.sequence_known = true;
+        model.newest_sequence = model.first_sequence = sequence;
+        model.missing_before = model.gaps;
+        model.seen_sequences = 0;
+    }
+    model.duplicates += seen[at];
+    model.reordered += !seen[at] && sequence < model.newest_sequence;
+    model.seen_sequences += !seen[at];
+    seen[at] = 1;
+    if (sequence > model.newest_sequence)
+        model.newest_sequence = sequence;
+    if (sequence < model.first_sequence)
+        model.first_sequence = sequence;
+    model.gaps = model.missing_before + 1 - model.seen_sequences +
+                 (uint64_t)(model.newest_sequence - model.first_sequence);
+}
+
 void model_handed(uint32_t number, uint64_t socket)
 {
     struct datagram *datagram = &datagrams[number];
@@ -470,11 +500,8 @@ void model_handed(uint32_t number, uint64_t socket)
         expected[model.expected_count++] =
             (struct expected){.datum = datagram->first_datum + i, .handed_ns = machine.now_ns};
         events.datums++;
-        int64_t sequence = datum->fields.sequence;
-        if (model.sequence_known && sequence > model.newest_sequence)
-            model.gaps += (uint64_t)(sequence - model.newest_sequence - 1);
-        model.newest_sequence = sequence;
-        model.sequence_known = model.settings.encoding != ENCODING_OPAQUE;
+        if (model.settings.encoding != ENCODING_OPAQUE)
+            note_sequence(datum->fields.sequence);
         if (has_stream(STREAM_DECIMATED))
             decimate(model.expected_count);
     }
@@ -1001,6 +1028,14 @@ static void check_counters(const struct staging *staging, const struct walk *wal
     must_be("bytes_received", counters.bytes_received, model.bytes);
     if (!machine.schema_changed) /* a batch in flight may be taken again by the next */
         must_be("sequence_gaps", counters.sequence_gaps, model.gaps);
+    if (!machine.schema_changed) {
+        must_be("sequence_reordered", counters.sequence_reordered, model.reordered);
+        must_be("sequence_duplicates", counters.sequence_duplicates, model.duplicates);
+    }
+    uint64_t errors = 0;
+    for (int cause = 0; cause < NET_SEND_CAUSES; cause++)
+        errors += counters.send_errors_by[cause];
+    must_be("send_errors by cause", errors, counters.send_errors);
     uint64_t accepted = model.expected_count - model.epoch_expected;
     must_be("datums_accepted", counters.datums_accepted, accepted);
     must_be("datums_recorded + datums_unrecorded",
@@ -1081,6 +1116,7 @@ void model_memory_lost(const struct staging *staging, bool power)
     model.epoch_expected = model.expected_count;
     model.epoch_rejected = model.rejected_count;
     model.received = model.accepted = model.bytes = model.gaps = 0;
+    model.missing_before = model.reordered = model.duplicates = 0;
     model.dropped = model.dropped_least = model.dropped_most = 0;
     model.newest_datagrams = model.newest_messages = 0;
     model.harmed = false;

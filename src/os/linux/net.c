@@ -54,6 +54,12 @@ enum {
      * measured on loopback and veth, to receivers that coalesce and that do not. */
     RUN_MIN = 2,
     REFUSALS_MAX = 8, /* then it is not a matter of size */
+    /* Of one message, for what the network tells of those before it: each try takes such news
+     * away, and little comes between two. */
+    RETRIES_MAX = 16,
+    REPORTS_MAX = 8, /* of the network, in one call */
+    REPORT_ICMP = 2, /* sock_extended_err.ee_origin */
+    REPORT_ICMP6 = 3,
     DISCARD_PORT = 9, /* RFC 863: takes, and never sends */
 };
 #define MESSAGE_NOT_TAKEN 0xffffffffu
@@ -151,6 +157,12 @@ static void from_system(const struct sockaddr_in6 *in6, struct address *address)
 }
 
 /* ---- opening ---- */
+
+/* The relay is to be small: only what is done for each batch is made to be fast. */
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC push_options
+#pragma GCC optimize("Os")
+#endif
 
 static int set_option(descriptor_t descriptor, int level, int option, int value)
 {
@@ -604,6 +616,17 @@ static int configure_sender(descriptor_t descriptor, const struct address *to, u
     return status;
 }
 
+/* The index of the interface that what is sent leaves by; 0: not known. */
+static unsigned send_interface(const struct address *to, unsigned named)
+{
+    unsigned routed = named != 0 && address_is_multicast(to) ? 0 : route_interface(to);
+    /* To an own address it goes by the loopback interface, whatever is named. */
+    return named != 0 &&
+                   (routed == 0 || routed != (unsigned)net_interface_index(net_loopback_name()))
+               ? named
+               : routed;
+}
+
 descriptor_t net_open_sender(const struct address *to, const char *interface, uint32_t ttl)
 {
     unsigned index;
@@ -618,7 +641,20 @@ descriptor_t net_open_sender(const struct address *to, const char *interface, ui
         close(descriptor);
         return status;
     }
+    /* Without, Linux tells nobody of what an interface's queue drops. The loopback interface has
+     * none, and where nobody listens it tells of each datagram: a call each to hear that. */
+    if (send_interface(to, index) != (unsigned)net_interface_index(net_loopback_name()))
+        set_option(descriptor, to->family == 4 ? IPPROTO_IP : IPPROTO_IPV6,
+                   to->family == 4 ? IP_RECVERR : IPV6_RECVERR, 1);
     return descriptor;
+}
+
+bool net_queue_splits(const struct address *to, const char *interface)
+{
+    unsigned index;
+    if (find_interface(interface, &index) < 0)
+        return false;
+    return route_splits(send_interface(to, index));
 }
 
 uint64_t net_queue_bytes(descriptor_t descriptor)
@@ -682,6 +718,10 @@ uint32_t net_dropped(descriptor_t descriptor)
     uint32_t dropped;
     return read_drops(descriptor, &dropped) < 0 ? 0 : dropped;
 }
+
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC pop_options
+#endif
 
 /* ---- receiving ---- */
 
@@ -1006,6 +1046,8 @@ static void outgoing_add(struct outgoing *outgoing, const struct span *parts, ui
     uint16_t segment = (uint16_t)run->segment_bytes;
     header->msg_control = outgoing->control[index].bytes;
     header->msg_controllen = sizeof(outgoing->control[index].bytes);
+    /* musl's length has padding behind it, which the kernel reads as its upper half. */
+    memset(outgoing->control[index].bytes, 0, sizeof(outgoing->control[index].bytes));
     struct cmsghdr *note = CMSG_FIRSTHDR(header);
     note->cmsg_level = IPPROTO_UDP;
     note->cmsg_type = NET_UDP_SEGMENT;
@@ -1061,9 +1103,87 @@ static void send_refused(struct net_outbox *outbox, const struct net_outbox_run 
         outbox->segments = false;
 }
 
+static enum net_send_cause cause_of(int error)
+{
+    static const struct {
+        int error;
+        enum net_send_cause cause;
+    } known[] = {
+        {ENOBUFS, NET_SEND_QUEUE_FULL},
+        {EAGAIN, NET_SEND_SOCKET_FULL},
+        {EMSGSIZE, NET_SEND_TOO_LARGE},
+        {ENODEV, NET_SEND_NO_LINK},
+        {ENXIO, NET_SEND_NO_LINK},
+        {ENETDOWN, NET_SEND_NO_LINK},
+        {ENETUNREACH, NET_SEND_UNREACHABLE},
+        {EHOSTUNREACH, NET_SEND_UNREACHABLE},
+        {EADDRNOTAVAIL, NET_SEND_UNREACHABLE},
+        {EPERM, NET_SEND_FORBIDDEN},
+        {EACCES, NET_SEND_FORBIDDEN},
+    };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (known[i].error == error)
+            return known[i].cause;
+    return NET_SEND_OTHER;
+}
+
+static void fail_outgoing(struct net_outbox *outbox, int error, uint32_t datagrams)
+{
+    outbox->last_errno = error;
+    net_outbox_fail(outbox, cause_of(error), datagrams);
+}
+
+/* What the network says of a datagram; <linux/errqueue.h>. */
+struct report {
+    uint32_t error;
+    uint8_t origin, type, code, padding;
+    uint32_t info, data;
+};
+
+/* Takes what was told of earlier datagrams. Whether there was something: then a pending error of
+ * the socket was theirs, and is gone. */
+static bool take_reports(struct net_outbox *outbox)
+{
+    struct mmsghdr headers[REPORTS_MAX];
+    union {
+        char bytes[CONTROL_BYTES];
+        struct cmsghdr align;
+    } control[REPORTS_MAX];
+    memset(headers, 0, sizeof(headers));
+    for (int i = 0; i < REPORTS_MAX; i++) {
+        headers[i].msg_hdr.msg_control = control[i].bytes;
+        headers[i].msg_hdr.msg_controllen = sizeof(control[i].bytes);
+    }
+    long count = syscall(SYS_recvmmsg, outbox->descriptor, headers, REPORTS_MAX,
+                         MSG_ERRQUEUE | MSG_DONTWAIT, NULL);
+    bool told = false;
+    for (long i = 0; i < count; i++) {
+        struct cmsghdr *note = CMSG_FIRSTHDR(&headers[i].msg_hdr);
+        struct report report = {0};
+        if (note == NULL || note->cmsg_len < CMSG_LEN(sizeof(report)))
+            continue;
+        memcpy(&report, CMSG_DATA(note), sizeof(report));
+        if (report.origin != REPORT_ICMP && report.origin != REPORT_ICMP6)
+            continue;
+        told = true;
+        /* A port where nobody listens was reached. */
+        if (report.error != EHOSTUNREACH && report.error != ENETUNREACH)
+            continue;
+        outbox->sent--;
+        fail_outgoing(outbox, (int)report.error, 1);
+    }
+    return told;
+}
+
+void net_outbox_settle(struct net_outbox *outbox)
+{
+    for (int i = 0; i < RETRIES_MAX && outbox->descriptor >= 0 && take_reports(outbox); i++)
+        ;
+}
+
 static void outgoing_send(struct net_outbox *outbox, struct outgoing *outgoing)
 {
-    uint32_t first = 0, count = outgoing->count;
+    uint32_t first = 0, count = outgoing->count, tries = 0;
     outgoing->count = 0;
     outgoing->vector_count = 0;
     while (first < count) {
@@ -1077,19 +1197,22 @@ static void outgoing_send(struct net_outbox *outbox, struct outgoing *outgoing)
         if (sent > 0) {
             for (; sent > 0; sent--, first++)
                 outbox->sent += outgoing->runs[first] ? outgoing->runs[first]->datagrams : 1;
+            tries = 0;
             continue;
         }
         int error = errno;
         if (error == EINTR)
             continue;
+        bool full = error == EAGAIN || error == ENOBUFS;
+        if (!full && tries++ < RETRIES_MAX && take_reports(outbox))
+            continue;
         /* The error is of the first message; those behind it may fare better. */
-        if (run != NULL && error != EAGAIN && error != ENOBUFS) {
+        if (run != NULL && !full)
             send_refused(outbox, run, outgoing->parts[first], error);
-        } else {
-            outbox->last_errno = error;
-            outbox->errors += run ? run->datagrams : 1;
-        }
+        else
+            fail_outgoing(outbox, error, run ? run->datagrams : 1);
         first++;
+        tries = 0;
     }
 }
 
@@ -1103,8 +1226,7 @@ void net_outbox_flush(struct net_outbox *outbox)
         return;
     if (outbox->away != 0) {
         for (uint32_t i = 0; i < count; i++)
-            outbox->errors += outbox->runs[i].datagrams;
-        outbox->last_errno = outbox->away;
+            fail_outgoing(outbox, outbox->away, outbox->runs[i].datagrams);
         return;
     }
     struct outgoing outgoing;
@@ -1125,6 +1247,10 @@ void net_outbox_flush(struct net_outbox *outbox)
 }
 
 /* ---- offload ---- */
+
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC optimize("Os")
+#endif
 
 int net_coalesce(descriptor_t descriptor)
 {

@@ -10,5 +10,8 @@
 unsigned route_interface(const struct address *to);
 /* Whether it is the broadcast address of a network of this host's, or that of every link. */
 bool route_is_broadcast(const struct address *to);
+/* Whether a queue of the interface takes a segmented message apart itself: it may then keep some of
+ * its datagrams and tell the sender that it has all (the kernel's tbf_segment). */
+bool route_splits(unsigned index);
 
 #endif
