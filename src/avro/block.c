@@ -391,8 +391,11 @@ static void header_crc_write(uint8_t digits[HEADER_CRC_DIGITS], const uint8_t *h
         digits[i] = (uint8_t) "0123456789abcdef"[checksum >> (28 - 4 * i) & 15];
 }
 
-long block_write_header(uint8_t *image, size_t room, const struct block_header_text *text,
-                        const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment)
+/* Once a file: small rather than fast. */
+__attribute__((cold)) long block_write_header(uint8_t *image, size_t room,
+                                              const struct block_header_text *text,
+                                              const uint8_t sync[BLOCK_SYNC_BYTES],
+                                              size_t alignment)
 {
     static const char padding_key[] = "flotilla.padding";
     struct text_writer writer = {image, image + room};

@@ -4,44 +4,44 @@
 
 #include "base/check.h"
 
-#define COUNTER(name, help)                                                                        \
+#define COUNTER(name)                                                                              \
     {                                                                                              \
-#name, offsetof(struct counters, name), false, help                                        \
+#name, offsetof(struct counters, name), false                                              \
     }
-#define GAUGE(name, help)                                                                          \
+#define GAUGE(name)                                                                                \
     {                                                                                              \
-#name, offsetof(struct counters, name), true, help                                         \
+#name, offsetof(struct counters, name), true                                               \
     }
-#define CAUSE(name, cause, help)                                                                   \
+#define CAUSE(name, cause)                                                                         \
     {                                                                                              \
-        "send_errors_" #name, offsetof(struct counters, send_errors_by[cause]), false, help        \
+        "send_errors_" #name, offsetof(struct counters, send_errors_by[cause]), false              \
     }
 
 const struct counter_name counter_names[] = {
-    COUNTER(datagrams_received, "Datagrams taken from the socket."),
-    COUNTER(datagrams_accepted, "Datagrams in which every datum passed the schema."),
-    COUNTER(datagrams_rejected, "Datagrams turned away; see the reasons."),
-    COUNTER(datagrams_dropped, "Datagrams dropped at the socket: no room, or a wrong checksum."),
-    COUNTER(datagrams_sent_full, "Datagrams sent again at full rate."),
-    COUNTER(datums_sent_decimated, "Datums sent on the decimated stream."),
-    COUNTER(send_errors, "Datagrams that did not leave this host, of both streams."),
-    COUNTER(datums_accepted, "Datums that passed the schema."),
-    COUNTER(datums_recorded, "Datums synced to a recording."),
-    COUNTER(datums_unrecorded, "Accepted datums that are in no recording."),
-    COUNTER(sequence_gaps, "Numbers missing in the sequence field."),
-    COUNTER(bytes_received, "Payload bytes taken from the socket."),
-    COUNTER(bytes_recorded, "Bytes of recordings synced, framing and padding included."),
-    GAUGE(buffer_bytes, "Memory in use to bridge the disk."),
+    COUNTER(datagrams_received),
+    COUNTER(datagrams_accepted),
+    COUNTER(datagrams_rejected),
+    COUNTER(datagrams_dropped),
+    COUNTER(datagrams_sent_full),
+    COUNTER(datums_sent_decimated),
+    COUNTER(send_errors),
+    COUNTER(datums_accepted),
+    COUNTER(datums_recorded),
+    COUNTER(datums_unrecorded),
+    COUNTER(sequence_gaps),
+    COUNTER(bytes_received),
+    COUNTER(bytes_recorded),
+    GAUGE(buffer_bytes),
     /* In this order from here on: the ledger's rows go by it. */
-    COUNTER(sequence_reordered, "Numbers in the sequence field that came behind a later one."),
-    COUNTER(sequence_duplicates, "Numbers in the sequence field that had come already."),
-    CAUSE(queue_full, NET_SEND_QUEUE_FULL, "Of send_errors: dropped by the interface's queue."),
-    CAUSE(socket_full, NET_SEND_SOCKET_FULL, "Of send_errors: the socket's own queue was full."),
-    CAUSE(too_large, NET_SEND_TOO_LARGE, "Of send_errors: too large for a datagram."),
-    CAUSE(no_link, NET_SEND_NO_LINK, "Of send_errors: the interface was down or gone."),
-    CAUSE(unreachable, NET_SEND_UNREACHABLE, "Of send_errors: no route, or nobody at the address."),
-    CAUSE(forbidden, NET_SEND_FORBIDDEN, "Of send_errors: refused by this host's packet filter."),
-    CAUSE(other, NET_SEND_OTHER, "Of send_errors: for another reason, see the log."),
+    COUNTER(sequence_reordered),
+    COUNTER(sequence_duplicates),
+    CAUSE(queue_full, NET_SEND_QUEUE_FULL),
+    CAUSE(socket_full, NET_SEND_SOCKET_FULL),
+    CAUSE(too_large, NET_SEND_TOO_LARGE),
+    CAUSE(no_link, NET_SEND_NO_LINK),
+    CAUSE(unreachable, NET_SEND_UNREACHABLE),
+    CAUSE(forbidden, NET_SEND_FORBIDDEN),
+    CAUSE(other, NET_SEND_OTHER),
 };
 const size_t counter_name_count = ARRAY_COUNT(counter_names);
 

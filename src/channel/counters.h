@@ -52,13 +52,12 @@ struct counters {
     char file[1200]; /* path of the open file; "" when none is open */
 };
 
-/* The counters as status and metrics show them, in their order: JSON key and metric stem, place in
- * struct, and help. */
+/* The counters as status and metrics show them, in their order: JSON key and metric stem, and place
+ * in struct. What they mean is in flotilla(1). */
 struct counter_name {
     const char *name;
     size_t offset; /* of a uint64_t in struct counters */
     bool gauge;
-    const char *help;
 };
 extern const struct counter_name counter_names[];
 extern const size_t counter_name_count;

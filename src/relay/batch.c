@@ -183,8 +183,9 @@ static void keep_reject(struct receiver *receiver, const struct cursor *at, stru
 }
 
 /* Takes over what an outbox has counted, and tells once of each cause. */
-static void note_errors(struct receiver *receiver, struct receiver_state *next,
-                        struct net_outbox *outbox, uint32_t *told)
+__attribute__((cold)) static void note_errors(struct receiver *receiver,
+                                              struct receiver_state *next,
+                                              struct net_outbox *outbox, uint32_t *told)
 {
     char text[NET_ADDRESS_TEXT_BYTES];
     for (int cause = 0; cause < NET_SEND_CAUSES; cause++) {

@@ -31,9 +31,11 @@
 #define DECIMATED_ROOM   (256u << 10)
 #define PAGES_KEPT       4u
 
+#define COLD __attribute__((cold)) /* small rather than fast */
+
 enum ending { ENDING_NOT, ENDING_HANDS_OVER, ENDING_FINISHES };
 
-int receiver_prepare(struct receiver *receiver)
+COLD int receiver_prepare(struct receiver *receiver)
 {
     struct staging *staging = receiver->staging;
     const struct layout *layout = receiver->layout;
@@ -86,7 +88,7 @@ void receiver_close_block(struct receiver *receiver)
         close_lane(receiver, (enum lane_index)i);
 }
 
-void receiver_resume(struct receiver *receiver)
+COLD void receiver_resume(struct receiver *receiver)
 {
     if (staging_flight_pending(receiver->staging)) {
         uint32_t taken = net_batch_taken(receiver->batch);
@@ -137,7 +139,7 @@ static void do_what_is_due(struct receiver *receiver, uint64_t now_ns)
 
 /* After a while without data: what the kernel dropped behind the last datagram, and the memory that
  * the load had needed. */
-static void rest(struct receiver *receiver)
+COLD static void rest(struct receiver *receiver)
 {
     struct staging *staging = receiver->staging;
     const struct receiver_state *state = staging_receiver(staging);
@@ -157,7 +159,7 @@ static void rest(struct receiver *receiver)
 }
 
 /* A sender leaves by the interface of its name, whichever number that has now. */
-static void follow_way(struct net_outbox *outbox, uint32_t *way, uint32_t told)
+COLD static void follow_way(struct net_outbox *outbox, uint32_t *way, uint32_t told)
 {
     if (told == *way || told == 0 || outbox->descriptor < 0)
         return;
@@ -168,7 +170,7 @@ static void follow_way(struct net_outbox *outbox, uint32_t *way, uint32_t told)
 }
 
 /* What was sent last may turn out not to have left. */
-static void settle(struct receiver *receiver)
+COLD static void settle(struct receiver *receiver)
 {
     net_outbox_settle(&receiver->full);
     net_outbox_settle(&receiver->decimated);
@@ -269,7 +271,7 @@ static enum ending must_end(const struct receiver *receiver)
 
 /* Takes what waits in a socket (see receiver_run); unless it is to end, only until it must. 0,
  * -EAGAIN if something may be left, or another negative errno if the descriptor is none. */
-static int drain(struct receiver *receiver, int descriptor, enum ending *ending)
+COLD static int drain(struct receiver *receiver, int descriptor, enum ending *ending)
 {
     uint64_t queue_bytes = net_queue_bytes(descriptor);
     uint64_t left = (queue_bytes > 0 ? queue_bytes : QUEUE_BYTES_MAX) / QUEUED_BYTES_MIN;
@@ -292,7 +294,7 @@ static int drain(struct receiver *receiver, int descriptor, enum ending *ending)
 
 /* The channel's socket before this one: what waits in it is taken first. 0, also if something may
  * be left: then it stays open; or a negative errno. */
-static int drain_old_socket(struct receiver *receiver, enum ending *ending)
+COLD static int drain_old_socket(struct receiver *receiver, enum ending *ending)
 {
     struct staging *staging = receiver->staging;
     if (receiver->draining < 0)

@@ -31,7 +31,7 @@ static void find_used_slots(struct stage *stage, const struct lane *lane)
         stage->slot_dirty[state->open.slot] = SLOT_USED;
 }
 
-int stage_prepare(struct stage *stage)
+__attribute__((cold)) int stage_prepare(struct stage *stage)
 {
     struct staging *staging = stage->staging;
     stage->free_slots = private_memory_map(staging->slot_count * sizeof(uint32_t));
@@ -110,7 +110,7 @@ static void shed_queue(struct stage *stage, const struct lane *lane)
     }
 }
 
-void stage_shed(struct stage *stage, uint64_t now_ns)
+__attribute__((cold)) void stage_shed(struct stage *stage, uint64_t now_ns)
 {
     uint32_t in_use = slots_in_use(stage),
              kept = stage->peak > stage->peak_before ? stage->peak : stage->peak_before;
@@ -237,7 +237,7 @@ bool stage_is_half_free(struct stage *stage)
     return stage->free_count >= half;
 }
 
-bool stage_reclaim(struct stage *stage)
+__attribute__((cold)) bool stage_reclaim(struct stage *stage)
 {
     bool all_written = true;
     for (int i = 0; i < LANES; i++) {
@@ -250,7 +250,7 @@ bool stage_reclaim(struct stage *stage)
     return all_written;
 }
 
-void stage_release(struct stage *stage)
+__attribute__((cold)) void stage_release(struct stage *stage)
 {
     for (uint32_t i = 0; i < stage->free_count; i++)
         release_slot(stage, stage->free_slots[i]);

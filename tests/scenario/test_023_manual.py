@@ -155,7 +155,7 @@ def test_023_states_counters_and_exit_codes():
     assert states == STATES
     table = (ROOT / "src/channel/counters.c").read_text()
     counters = [("send_errors_" if kind == "CAUSE" else "") + name for kind, name
-                in re.findall(r"^    (COUNTER|GAUGE|CAUSE)\((\w+),", table, re.M)]
+                in re.findall(r"^    (COUNTER|GAUGE|CAUSE)\((\w+)[,)]", table, re.M)]
     assert list(items(text.split(".Sh COUNTERS")[1].split(".Sh ")[0], "Cm")) == counters
     named = re.findall(r'\[REJECT_\w+\] = "(\w+)"', (ROOT / "src/avro/datum.c").read_text())
     reasons = list(items(text.split(".Sh REASONS")[1].split(".Sh ")[0], "Cm"))

@@ -63,6 +63,7 @@ enum {
     DISCARD_PORT = 9, /* RFC 863: takes, and never sends */
 };
 #define MESSAGE_NOT_TAKEN 0xffffffffu
+#define COLD              __attribute__((cold)) /* small rather than fast */
 
 /* A question to the kernel and its answer, of <linux/rtnetlink.h>, which musl's headers are
  * without.
@@ -760,7 +761,7 @@ size_t net_batch_bytes(uint32_t messages)
     return net_batch_parts(messages).bytes;
 }
 
-struct net_batch *net_batch_place(void *memory, uint32_t messages)
+COLD struct net_batch *net_batch_place(void *memory, uint32_t messages)
 {
     struct net_batch *batch = memory;
     const struct net_batch_parts parts = net_batch_parts(messages);
@@ -818,7 +819,7 @@ uint32_t net_batch_taken(const struct net_batch *batch)
     return taken;
 }
 
-void net_batch_release(struct net_batch *batch)
+COLD void net_batch_release(struct net_batch *batch)
 {
     net_batch_clear(batch);
     shared_memory_release((uint8_t *)batch + net_batch_parts(batch->messages).buffers,
@@ -1077,8 +1078,8 @@ static void outgoing_add_plain(struct net_outbox *outbox, struct outgoing *outgo
 }
 
 /* Sends a run one by one; false if nothing of it could be sent so either. */
-static bool send_plain(struct net_outbox *outbox, const struct net_outbox_run *run,
-                       const struct span *parts)
+COLD static bool send_plain(struct net_outbox *outbox, const struct net_outbox_run *run,
+                            const struct span *parts)
 {
     struct outgoing outgoing;
     uint64_t sent = outbox->sent;
@@ -1092,8 +1093,8 @@ static bool send_plain(struct net_outbox *outbox, const struct net_outbox_run *r
  * with datagrams larger than the path lets through whole (plain ones are fragmented), EIO from a
  * device without checksum offload. With its queues full (EAGAIN, ENOBUFS) there is nothing to be
  * gained. What is remembered is what plain sending has shown to be segmentation's fault. */
-static void send_refused(struct net_outbox *outbox, const struct net_outbox_run *run,
-                         const struct span *parts, int error)
+COLD static void send_refused(struct net_outbox *outbox, const struct net_outbox_run *run,
+                              const struct span *parts, int error)
 {
     if (!send_plain(outbox, run, parts))
         return;
@@ -1127,7 +1128,7 @@ static enum net_send_cause cause_of(int error)
     return NET_SEND_OTHER;
 }
 
-static void fail_outgoing(struct net_outbox *outbox, int error, uint32_t datagrams)
+COLD static void fail_outgoing(struct net_outbox *outbox, int error, uint32_t datagrams)
 {
     outbox->last_errno = error;
     net_outbox_fail(outbox, cause_of(error), datagrams);
@@ -1142,7 +1143,7 @@ struct report {
 
 /* Takes what was told of earlier datagrams. Whether there was something: then a pending error of
  * the socket was theirs, and is gone. */
-static bool take_reports(struct net_outbox *outbox)
+COLD static bool take_reports(struct net_outbox *outbox)
 {
     struct mmsghdr headers[REPORTS_MAX];
     union {
