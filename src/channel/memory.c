@@ -121,7 +121,10 @@ static bool is_writer_valid(const struct writer_state *writer)
         return false;
     return !writer->file_open || (writer->file_alignment >= BLOCK_PAGE_BYTES &&
                                   (writer->file_alignment & (writer->file_alignment - 1)) == 0 &&
-                                  writer->file_bytes % BLOCK_PAGE_BYTES == 0);
+                                  writer->file_bytes % BLOCK_PAGE_BYTES == 0 &&
+                                  writer->file_doubt_bytes <= writer->file_bytes &&
+                                  writer->file_again_bytes <= writer->file_doubt_bytes &&
+                                  writer->file_again_bytes % BLOCK_PAGE_BYTES == 0);
 }
 
 /* One bit a slot, and where the newest block found in it ends. */

@@ -132,8 +132,16 @@ struct writer_state {
     uint64_t
         file_bytes; /* header and finished blocks; the open page stands behind. 0: not made yet */
     uint64_t file_header_bytes;
+    uint64_t begun_ns;          /* monotonic: when the relay at work began to write */
+    uint64_t synced_ns;         /* monotonic: when a sync last ended, however it did; 0: none */
     uint64_t file_synced_bytes; /* the file's end when it was last synced */
-    uint64_t file_final_bytes;  /* while it is being ended: where */
+    /* Datums of the page that ended it then, if that page may still grow; they are recorded. */
+    uint64_t synced_page_datums;
+    /* A sync that nobody saw the end of left in doubt what was not synced before it, up to here; 0:
+     * nothing. Up to `file_again_bytes` it has been written again, with `again_datums` that are
+     * not recorded yet. */
+    uint64_t file_doubt_bytes, file_again_bytes, again_datums;
+    uint64_t file_final_bytes; /* while it is being ended: where */
     uint32_t file_open, file_ending;
     uint32_t file_direct;
     uint32_t folder_unsynced; /* names changed that may not be on the medium yet */

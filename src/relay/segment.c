@@ -143,10 +143,46 @@ void lane_discard_file(struct lane *lane)
     }
     next->open_datums = 0;
     next->open_bytes = 0;
+    next->file_doubt_bytes = next->file_again_bytes = next->again_datums = 0;
     next->latest_ns = 0; /* what else is in it, nobody knows */
     next->file_open = 0;
     next->file_ending = 0;
     lane_writer_commit(lane);
+}
+
+static uint64_t file_end(const struct writer_state *state)
+{
+    return state->file_bytes +
+           (state->open_datums > state->early_datums ? state->file_alignment : 0);
+}
+
+/* The last relay was killed in a sync, which may have failed: the system tells of that once, and a
+ * later sync passes over what could not be written. So all that was not synced is in doubt until it
+ * has been written again: the open page at once, the blocks by segment_write_again. */
+static void begin_doubt(struct segment *segment)
+{
+    const struct writer_state *state = lane_writer(segment->lane);
+    struct span page = {segment->scratch, (size_t)(file_end(state) - state->file_bytes)};
+    long got = page.bytes == 0 ? 0
+                               : direct_file_read(&segment->file, segment->scratch, page.bytes,
+                                                  state->file_bytes);
+    if (got < 0)
+        segment->sync_status = (int)got;
+    else if (got > 0 && (size_t)got == page.bytes) /* else it never came */
+        segment->sync_status = direct_file_write(&segment->file, &page, 1, state->file_bytes);
+    if (segment->sync_status < 0)
+        return; /* as a sync that failed */
+    struct writer_state *next = lane_writer_begin(segment->lane);
+    next->file_again_bytes = next->file_synced_bytes;
+    if (next->synced_page_datums > 0) /* that page may have been written anew since */
+        next->file_again_bytes -= next->file_alignment;
+    next->again_datums = 0;
+    next->file_doubt_bytes = next->file_bytes;
+    if (next->file_again_bytes >= next->file_doubt_bytes)
+        next->file_doubt_bytes = next->file_again_bytes = 0;
+    next->synced_ns = clock_monotonic_ns();
+    next->file_syncing = 0;
+    lane_writer_commit(segment->lane);
 }
 
 /* 0 if the file is continued, or is done with; a negative errno to be tried again: then what it
@@ -172,7 +208,6 @@ static int resume_open_file(struct segment *segment)
         return status;
     int64_t size = status < 0 ? status : direct_file_size(&segment->file);
     if (size >= (int64_t)state->file_bytes && segment->file.alignment <= state->file_alignment) {
-        segment->sync_unknown = state->file_syncing != 0;
         if (folder->alignment < state->file_alignment) {
             /* What the last relay wrote and could not note was laid out for the other alignment:
              * some of it would stand behind the same blocks. */
@@ -190,6 +225,8 @@ static int resume_open_file(struct segment *segment)
         }
         segment->file.alignment = state->file_alignment;
         segment->reserved_bytes = state->file_bytes;
+        if (state->file_syncing)
+            begin_doubt(segment);
         return 0;
     }
     if (state->unsynced_datums > 0)
@@ -346,6 +383,8 @@ int segment_open(struct segment *segment)
     next->file_opened_ns = clock_monotonic_ns();
     next->file_bytes = 0;
     next->file_synced_bytes = 0;
+    next->synced_page_datums = 0;
+    next->file_doubt_bytes = next->file_again_bytes = next->again_datums = 0;
     next->file_syncing = 0;
     struct recording_name name = {.stamp_ns = next->file_stamp_ns,
                                   .number = next->file_number,
@@ -373,7 +412,6 @@ int segment_open(struct segment *segment)
         segment->reserved_bytes = header;
     segment->ahead_tried = false;
     segment->sync_status = 0;
-    segment->sync_unknown = false;
     next = lane_writer_begin(lane);
     next->folder_unsynced = 1;
     next->file_open = status == 0;
@@ -409,37 +447,62 @@ int segment_write(struct segment *segment, const struct span *parts, uint32_t pa
     return direct_file_write(&segment->file, parts, part_count, offset);
 }
 
-static uint64_t file_end(const struct writer_state *state)
-{
-    return state->file_bytes +
-           (state->open_datums > state->early_datums ? state->file_alignment : 0);
-}
-
-/* The last relay was killed in a sync, which may have failed: the system tells of that once, and a
- * later sync passes over what could not be written. So all that was not synced is written again.
- * The page before it may have been written anew since. 0 or a negative errno. */
-static int rewrite_unsynced(struct segment *segment)
+bool segment_in_doubt(const struct segment *segment)
 {
     const struct writer_state *state = lane_writer(segment->lane);
-    uint64_t at = state->file_synced_bytes, end = file_end(state);
-    uint8_t *buffer = segment->scratch;
-    size_t room = segment->scratch_bytes / state->file_alignment * state->file_alignment;
-    at -= at < state->file_alignment ? at : state->file_alignment;
-    int status = 0;
-    while (status == 0 && at < end) {
-        size_t bytes = end - at < room ? end - at : room;
-        long got = direct_file_read(&segment->file, buffer, bytes, at);
-        struct span part = {
-            buffer, got < 0 ? 0 : (size_t)got / state->file_alignment * state->file_alignment};
-        if (got < 0)
-            status = (int)got;
-        else if (part.bytes == 0) /* it ends sooner: its last page never came */
-            break;
-        else
-            status = direct_file_write(&segment->file, &part, 1, at);
-        at += part.bytes;
+    return segment->resumed && state->file_open && state->file_doubt_bytes > 0;
+}
+
+/* What stands in the first `got` bytes at `at`, of the header or of whole blocks. `*datums` gets
+ * how many are in it. */
+static size_t measure_blocks(const struct writer_state *state, const uint8_t *buffer, size_t got,
+                             uint64_t at, uint64_t *datums)
+{
+    size_t used = 0;
+    struct block_info info;
+    *datums = 0;
+    if (at < state->file_header_bytes) {
+        uint64_t left = state->file_header_bytes - at;
+        return got < left ? got / state->file_alignment * state->file_alignment : (size_t)left;
     }
-    return status;
+    while (block_inspect((struct span){buffer + used, got - used}, state->sync_marker, &info) ==
+               0 &&
+           info.sound && info.bytes % state->file_alignment == 0) {
+        used += info.bytes;
+        *datums += info.count;
+    }
+    return used;
+}
+
+int segment_write_again(struct segment *segment, size_t bytes_max)
+{
+    const struct writer_state *state = lane_writer(segment->lane);
+    uint64_t at = state->file_again_bytes, left = state->file_doubt_bytes - at, datums = 0;
+    uint8_t *buffer = private_memory_map(bytes_max);
+    if (buffer == NULL)
+        return -ENOMEM;
+    size_t bytes = left < bytes_max ? (size_t)left : bytes_max;
+    long got = direct_file_read(&segment->file, buffer, bytes, at);
+    struct span part = {buffer, 0};
+    if (got > 0)
+        part.bytes = measure_blocks(state, buffer, (size_t)got, at, &datums);
+    int status = got < 0           ? (int)got
+                 : part.bytes == 0 ? -EIO /* it is not what was written */
+                                   : direct_file_write(&segment->file, &part, 1, at);
+    private_memory_unmap(buffer, bytes_max);
+    if (status < 0) {
+        segment->sync_status = status;
+        return status;
+    }
+    struct writer_state *next = lane_writer_begin(segment->lane);
+    if (at < next->file_synced_bytes) /* the page whose first datums are recorded */
+        datums -= datums < next->synced_page_datums ? datums : next->synced_page_datums;
+    next->again_datums += datums;
+    next->file_again_bytes += part.bytes;
+    if (next->file_again_bytes == next->file_doubt_bytes)
+        next->file_doubt_bytes = next->file_again_bytes = next->again_datums = 0;
+    lane_writer_commit(segment->lane);
+    return 0;
 }
 
 int segment_sync_folder(struct segment *segment)
@@ -455,19 +518,40 @@ int segment_sync_folder(struct segment *segment)
     return 0;
 }
 
+/* All that stands in the file is on the medium now. */
+static void note_synced(struct writer_state *next)
+{
+    bool in_doubt = next->file_doubt_bytes > 0;
+    uint64_t end = in_doubt ? next->file_again_bytes : file_end(next);
+    uint64_t datums = next->unsynced_datums;
+    if (in_doubt && next->again_datums < datums)
+        datums = next->again_datums;
+    next->file_syncing = 0;
+    next->datums_recorded += datums;
+    next->unsynced_datums -= datums;
+    next->again_datums = 0;
+    next->synced_ns = clock_monotonic_ns();
+    next->unsynced_since_ns = in_doubt ? next->synced_ns : 0;
+    if (in_doubt && end < next->file_synced_bytes)
+        return; /* nothing was written again */
+    if (end > next->file_synced_bytes)
+        next->bytes_recorded += end - next->file_synced_bytes;
+    next->file_synced_bytes = end;
+    next->synced_page_datums = !in_doubt && next->open_datums > next->early_datums
+                                   ? next->open_datums - next->early_datums
+                                   : 0;
+}
+
 int segment_sync(struct segment *segment)
 {
+    if (segment->sync_status == 0) /* its datums could not be found without its name */
+        segment->sync_status = segment_sync_folder(segment);
     if (segment->sync_status == 0) {
         struct writer_state *next = lane_writer_begin(segment->lane);
         next->file_syncing = 1;
         lane_writer_commit(segment->lane); /* whoever finds this does not know how it ended */
-        segment->sync_status = segment->sync_unknown ? rewrite_unsynced(segment) : 0;
-        if (segment->sync_status == 0)
-            segment->sync_status = direct_file_sync(&segment->file);
-        segment->sync_unknown = segment->sync_unknown && segment->sync_status != 0;
+        segment->sync_status = direct_file_sync(&segment->file);
     }
-    if (segment->sync_status == 0) /* its datums could not be found without its name */
-        segment->sync_status = segment_sync_folder(segment);
     int status = segment->sync_status;
     const struct writer_state *state = lane_writer(segment->lane);
     /* Removed or cut by somebody: what is in it, or behind its end, nobody can read. */
@@ -477,14 +561,7 @@ int segment_sync(struct segment *segment)
         status = -ENOENT;
     if (status < 0)
         return status;
-    struct writer_state *next = lane_writer_begin(segment->lane);
-    next->file_syncing = 0;
-    next->datums_recorded += next->unsynced_datums;
-    next->unsynced_datums = 0;
-    next->unsynced_since_ns = 0;
-    if (file_end(next) > next->file_synced_bytes)
-        next->bytes_recorded += file_end(next) - next->file_synced_bytes;
-    next->file_synced_bytes = file_end(next);
+    note_synced(lane_writer_begin(segment->lane));
     lane_writer_commit(segment->lane);
     return 0;
 }
@@ -492,7 +569,11 @@ int segment_sync(struct segment *segment)
 int segment_end(struct segment *segment, uint64_t torn_at)
 {
     struct lane *lane = segment->lane;
-    int status = segment_sync(segment);
+    int status = segment->sync_status;
+    while (status == 0 && segment_in_doubt(segment))
+        status = segment_write_again(segment, BLOCK_BYTES_MAX);
+    if (status == 0)
+        status = segment_sync(segment);
     bool synced = status == 0;
     struct writer_state *next = lane_writer_begin(lane);
     uint64_t size = file_end(next);
@@ -502,6 +583,7 @@ int segment_end(struct segment *segment, uint64_t torn_at)
         size = next->file_synced_bytes;
     }
     next->file_syncing = 0;
+    next->file_doubt_bytes = next->file_again_bytes = next->again_datums = 0;
     next->unsynced_since_ns = 0;
     /* A torn page, which may have been synced when it was whole, goes to the next file again; not
      * where somebody took the file away. */

@@ -27,10 +27,9 @@ struct segment {
     uint64_t reserved_bytes;
     struct direct_file ahead; /* the next file, made ahead, still without a header and a name */
     uint64_t ahead_reserved_bytes;
-    bool ahead_tried;  /* since `file` was opened */
-    int sync_status;   /* of a failed sync; the kernel tells of it only once */
-    bool sync_unknown; /* of the last relay's sync nobody saw the end: it may have failed */
-    uint8_t *scratch;  /* page aligned; the header */
+    bool ahead_tried; /* since `file` was opened */
+    int sync_status;  /* of a failed sync; the kernel tells of it only once */
+    uint8_t *scratch; /* page aligned; the header */
     size_t scratch_bytes;
     char host[128];
 };
@@ -66,8 +65,14 @@ int segment_open(struct segment *segment);
 /* Writes whole blocks at `offset` of the open file. 0 or a negative errno. */
 int segment_write(struct segment *segment, const struct span *parts, uint32_t part_count,
                   uint64_t offset);
+/* Whether a part of the open file may have been lost by a sync that the last relay was killed in:
+ * it is to be written again before it can be synced. */
+bool segment_in_doubt(const struct segment *segment);
+/* Writes the next of that again: whole blocks of at most `bytes_max`, at least BLOCK_BYTES_MAX, as
+ * they are read back; one that is not sound cannot be. 0 or a negative errno. */
+int segment_write_again(struct segment *segment, size_t bytes_max);
 /* Syncs the file, and the folder if names in it changed, and counts what the file holds as
- * recorded. 0 or a negative errno. */
+ * recorded: where a part is in doubt, what stands in front of that. 0 or a negative errno. */
 int segment_sync(struct segment *segment);
 /* Syncs the folder if names in it changed: where no file is open. 0 or a negative errno. */
 int segment_sync_folder(struct segment *segment);

@@ -24,6 +24,8 @@
 
 enum { PARTS_MAX = 16 };
 #define WRITE_BYTES_MAX (2u << 20)
+/* What a relay was writing when it was killed is written once more by the next: so not for long. */
+#define WRITE_NS_MAX    (20 * NS_PER_MS)
 #define RETRY_NS        NS_PER_S
 #define AHEAD_BYTES_MIN (4u << 20) /* of a file that is worth making the next one ahead */
 #define STACK_BYTES     (64u << 10)
@@ -91,6 +93,7 @@ int writer_prepare(struct writer *writer, struct lane *lane,
     writer->settings = settings;
     writer->segment = segment;
     writer->format = *format;
+    writer->write_bytes = BLOCK_BYTES_MAX;
     bool paged = format->room < BLOCK_BYTES_MAX;
     writer->wake_blocks = paged ? PAGED_WAKE_BLOCKS : DIRECT_WAKE_BLOCKS;
     uint32_t quarter = lane->staging->slot_count / 4;
@@ -308,10 +311,22 @@ struct gathered {
 };
 
 /* Whether the next block goes into the same write. */
-static bool fits(const struct gathered *gathered, uint64_t more, uint64_t room)
+static bool fits(const struct writer *writer, const struct gathered *gathered, uint64_t more,
+                 uint64_t room)
 {
     return gathered->part_count == 0 ||
-           (gathered->bytes + more <= WRITE_BYTES_MAX && gathered->bytes + more <= room);
+           (gathered->bytes + more <= writer->write_bytes && gathered->bytes + more <= room);
+}
+
+/* Finds out how much the disk takes in WRITE_NS_MAX, from writes that were as large as allowed. */
+static void learn_pace(struct writer *writer, uint64_t bytes, uint64_t since_ns)
+{
+    uint64_t took_ns = clock_monotonic_ns() - since_ns;
+    if (took_ns > WRITE_NS_MAX && writer->write_bytes > BLOCK_BYTES_MAX)
+        writer->write_bytes /= 2;
+    else if (took_ns < WRITE_NS_MAX / 2 && bytes > writer->write_bytes / 2 &&
+             writer->write_bytes < WRITE_BYTES_MAX)
+        writer->write_bytes *= 2;
 }
 
 /* Gathers blocks below `closed`, of which the first always fits, the others while the file has
@@ -343,7 +358,8 @@ static bool gather(struct writer *writer, uint64_t closed, uint64_t room, struct
             abandon_until(lane, gathered->end + 1);
             return false;
         }
-        if (!fits(gathered, block_finished_bytes(block->data_bytes, state->file_alignment), room))
+        uint64_t more = block_finished_bytes(block->data_bytes, state->file_alignment);
+        if (!fits(writer, gathered, more, room))
             break;
         note_unsynced(writer, block->since_ns);
         struct span image =
@@ -373,9 +389,11 @@ static bool write_to_file(struct writer *writer, uint64_t closed, uint64_t room)
     struct gathered gathered;
     if (!gather(writer, closed, room, &gathered))
         return true;
+    uint64_t since_ns = clock_monotonic_ns();
     int status = gathered.part_count == 0 ? 0
                                           : segment_write(writer->segment, gathered.parts,
                                                           gathered.part_count, state->file_bytes);
+    learn_pace(writer, gathered.part_count == 0 ? 0 : gathered.bytes, since_ns);
     if (status < 0) {
         fail_write(writer, -status, state->file_bytes);
         return false;
@@ -468,9 +486,19 @@ static void write_open_page(struct writer *writer)
     note_error(writer, 0);
 }
 
+static void write_again(struct writer *writer)
+{
+    uint64_t since_ns = clock_monotonic_ns();
+    int status = segment_write_again(writer->segment, writer->write_bytes);
+    learn_pace(writer, writer->write_bytes, since_ns);
+    if (status < 0)
+        fail_write(writer, -status, 0);
+}
+
 static void sync_file(struct writer *writer)
 {
     const struct writer_state *state = lane_writer(writer->lane);
+    bool in_doubt = state->file_doubt_bytes > 0;
     if (state->file_open && state->unsynced_datums > 0) {
         if (!ensure_open(writer)) /* not gone on with yet */
             return;
@@ -485,7 +513,7 @@ static void sync_file(struct writer *writer)
             log_line("cannot sync the folder %s: %s", writer->settings->directory,
                      strerror(-status));
     }
-    writer->unsynced_since_ns = 0;
+    writer->unsynced_since_ns = in_doubt ? clock_monotonic_ns() : 0;
     if (!lane_writer(writer->lane)->file_open) /* it is quiet: nothing is kept for what may come */
         segment_drop_ahead(writer->segment);
 }
@@ -521,13 +549,19 @@ static bool is_switch_near(const struct writer *writer, uint64_t now_ns)
            (age_end != UINT64_MAX && now_ns >= age_end - (age_end - state->file_opened_ns) / 8);
 }
 
+/* When the file must be synced; UINT64_MAX: nothing is to be. */
+static uint64_t sync_deadline(const struct writer *writer)
+{
+    if (writer->unsynced_since_ns == 0)
+        return UINT64_MAX;
+    uint64_t due = writer->unsynced_since_ns + writer->settings->sync_ms * NS_PER_MS / 8 * 7;
+    return due < writer->sync_from_ns ? writer->sync_from_ns : due;
+}
+
 /* When the file must be synced or is old enough; UINT64_MAX: never. */
 static uint64_t file_deadline(const struct writer *writer)
 {
-    uint64_t due = UINT64_MAX;
-    if (writer->unsynced_since_ns != 0)
-        due = writer->unsynced_since_ns + writer->settings->sync_ms * NS_PER_MS / 8 * 7;
-    uint64_t age = age_deadline(writer);
+    uint64_t due = sync_deadline(writer), age = age_deadline(writer);
     return age < due ? age : due;
 }
 
@@ -555,15 +589,16 @@ static uint64_t next_deadline(struct writer *writer, const struct lane_state *re
 
 static void do_what_is_due(struct writer *writer, uint64_t now_ns)
 {
-    uint64_t sync_ns = writer->settings->sync_ms * NS_PER_MS;
     if (writer->retry_at_ns > now_ns)
         return;
     writer->looked_ns = now_ns;
     write_open_page(writer);
     writer->page_written_ns =
         now_ns; /* also if it could not be: no sooner than at the next deadline */
-    if (writer->unsynced_since_ns != 0 && now_ns >= writer->unsynced_since_ns + sync_ns / 8 * 7)
+    if (now_ns >= sync_deadline(writer)) {
         sync_file(writer);
+        writer->looked_ns = clock_monotonic_ns();
+    }
     if (now_ns >= age_deadline(writer))
         end_file(writer);
 }
@@ -580,9 +615,16 @@ static bool writer_step(struct writer *writer, struct lane_state *known, uint64_
      * must not be synced block by block. */
     bool file_first = file_deadline(writer) <= now_ns &&
                       now_ns - writer->looked_ns >= writer->settings->sync_ms * NS_PER_MS / 8 * 7;
+    bool in_doubt = segment_in_doubt(writer->segment) && writer->retry_at_ns <= now_ns;
     if (waiting > 0 && !file_first && writer->retry_at_ns <= now_ns &&
-        (waiting >= writer->wake_blocks || *due <= now_ns)) {
+        (waiting >= writer->wake_blocks || *due <= now_ns) && !(in_doubt && writer->wrote)) {
+        writer->wrote = true;
         write_blocks(writer, known->closed);
+        return true;
+    }
+    if (in_doubt && !file_first) {
+        writer->wrote = false;
+        write_again(writer);
         return true;
     }
     if (*due <= now_ns) {
@@ -714,6 +756,33 @@ static void ask_for_successor(struct writer_thread *thread)
     interrupt_wake();
 }
 
+/* Takes over what the last relay left unsynced, which is as old as it is: relays that live shorter
+ * than `sync` would never sync otherwise. A sync that a kill cuts short has to be done again with
+ * all that it was for. So one that will be due while this relay lives, if it lives as long as the
+ * last one, is done now; and one that is late, as it had to be done again, waits until this relay
+ * has outlived that. */
+static void inherit_unsynced(struct writer *writer)
+{
+    const struct writer_state *state = lane_writer(writer->lane);
+    uint64_t sync_ns = writer->settings->sync_ms * NS_PER_MS, now_ns = clock_monotonic_ns();
+    uint64_t lives_ns = state->begun_ns == 0 ? 0 : now_ns - state->begun_ns;
+    if (lives_ns > sync_ns / 2)
+        lives_ns = sync_ns / 2;
+    bool in_doubt = segment_in_doubt(writer->segment);
+    if (state->unsynced_datums > 0 || state->folder_unsynced) {
+        uint64_t since_ns = state->unsynced_since_ns != 0 ? state->unsynced_since_ns : now_ns;
+        uint64_t latest_ns = since_ns > state->synced_ns ? since_ns : state->synced_ns;
+        bool early = latest_ns + sync_ns / 8 * 7 < now_ns + lives_ns &&
+                     (!in_doubt || state->again_datums > 0);
+        writer->unsynced_since_ns = early ? now_ns - sync_ns : since_ns;
+        writer->looked_ns = early ? 0 : state->synced_ns;
+        writer->sync_from_ns = in_doubt && !early ? now_ns + lives_ns : 0;
+    }
+    struct writer_state *next = lane_writer_begin(writer->lane);
+    next->begun_ns = now_ns;
+    lane_writer_commit(writer->lane);
+}
+
 static void writer_thread_run(void *context)
 {
     struct writer_thread *thread = context;
@@ -731,11 +800,7 @@ static void writer_thread_run(void *context)
     }
     for (int i = 0; i < LANES; i++) {
         leftovers_finish(thread->writers[i].segment);
-        const struct writer_state *state = lane_writer(thread->writers[i].lane);
-        /* As old as it is: relays that live shorter than `sync` would never sync otherwise. */
-        if (state->unsynced_datums > 0 || state->folder_unsynced)
-            thread->writers[i].unsynced_since_ns =
-                state->unsynced_since_ns != 0 ? state->unsynced_since_ns : clock_monotonic_ns();
+        inherit_unsynced(&thread->writers[i]);
     }
     for (uint32_t seen = wake_seen(&thread->wake); /* before the look: the wake-up comes after */
          !atomic_load_explicit(&thread->stop, memory_order_acquire);

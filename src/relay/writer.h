@@ -25,6 +25,8 @@ struct writer {
     struct block_format format;
     bool page_known;      /* how much the open page of the last relay's file holds */
     uint32_t wake_blocks; /* closed blocks that are worth a wake-up */
+    uint32_t write_bytes; /* of a write, so that it takes no longer than WRITE_NS_MAX */
+    bool wrote;           /* new blocks were the last thing; in doubt, old ones are the next */
     uint8_t *page;        /* an aligned image for a part of a block */
     /* Blocks with a lower number were staged by an earlier relay: their bytes are checked before
      * they are written, and their datums with this layout, if it is not NULL. */
@@ -35,6 +37,7 @@ struct writer {
     uint64_t unsynced_since_ns; /* monotonic: the oldest datum or name not yet synced; 0: none */
     uint64_t page_written_ns;   /* monotonic: when the open block was last written */
     uint64_t looked_ns;         /* monotonic: when what is due was last done */
+    uint64_t sync_from_ns;      /* monotonic: no sync is begun before, whatever is due */
     uint64_t retry_at_ns;       /* monotonic: 0 unless the disk failed */
 };
 

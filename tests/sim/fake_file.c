@@ -521,6 +521,11 @@ static bool is_there_already(const struct inode *inode, const struct span *parts
     return true;
 }
 
+bool disk_holds(const struct direct_file *file, struct span bytes, uint64_t offset)
+{
+    return is_there_already(inode_of(file), &bytes, 1, offset);
+}
+
 int direct_file_write(struct direct_file *file, const struct span *parts, uint32_t part_count,
                       uint64_t offset)
 {
@@ -627,6 +632,8 @@ int direct_file_sync(struct direct_file *file)
         /* What was cut off may come back with a power cut. */
         machine.truncate_failed = machine.truncate_failed || inode->shortened;
         note("sync fails", 0, 0);
+        kill_at_once();
+        fiber_step(STEP_SEAM);
         return -EIO;
     }
     inode->durable_count = inode->count;

@@ -298,6 +298,16 @@ void kill_soon(void)
     *left = (int64_t)random_spread(1, 2000);
 }
 
+void kill_at_once(void)
+{
+    bool may = calls_until_kill > 0;
+    for (int i = 0; i < STEPS; i++)
+        may = may || kill_left[i] != INT64_MAX;
+    if (may && random_chance(500000))
+        kill_left[random_chance(500000) ? STEP_FUNCTION : STEP_ACCESS] =
+            (int64_t)random_spread(1, 50);
+}
+
 void kill_never(void)
 {
     calls_until_kill = 0;

@@ -2,8 +2,8 @@
  * Each mutant is one function of the core or the seam put in front of the real one by the linker
  * (--wrap, see meson.build), wrong once it is chosen. Nothing in src/ knows of them. Relies on the
  * calls crossing object files. */
-#include "channel/lanes.h"
 #include "mutants.h"
+#include "channel/lanes.h"
 
 #include <string.h>
 
@@ -47,6 +47,8 @@ enum mutant {
     MUTANT_SOCKETS,
     MUTANT_LAST_DROPS,
     MUTANT_ORDER,
+    MUTANT_DOUBT,
+    MUTANT_AGAIN,
 };
 static const char *const names[] = {
     [MUTANT_NONE] = "none",
@@ -77,6 +79,8 @@ static const char *const names[] = {
     [MUTANT_SOCKETS] = "sockets",         /* its drops are counted from its beginning */
     [MUTANT_LAST_DROPS] = "last_drops",   /* those behind its newest datagram are not */
     [MUTANT_ORDER] = "order",             /* a clock that is set back is not noticed */
+    [MUTANT_DOUBT] = "doubt",             /* a sync that nobody saw the end of went well */
+    [MUTANT_AGAIN] = "again",             /* what a failed one has lost is not written again */
 };
 static enum mutant chosen;
 
@@ -176,6 +180,18 @@ int __wrap_folder_sync(descriptor_t folder)
     return chosen == MUTANT_FOLDER_SYNC ? 0 : __real_folder_sync(folder);
 }
 
+int __real_direct_file_write(struct direct_file *file, const struct span *parts,
+                             uint32_t part_count, uint64_t offset);
+int __wrap_direct_file_write(struct direct_file *file, const struct span *parts,
+                             uint32_t part_count, uint64_t offset);
+int __wrap_direct_file_write(struct direct_file *file, const struct span *parts,
+                             uint32_t part_count, uint64_t offset)
+{
+    if (chosen == MUTANT_AGAIN && part_count == 1 && disk_holds(file, parts[0], offset))
+        return 0;
+    return __real_direct_file_write(file, parts, part_count, offset);
+}
+
 int __real_segment_end(struct segment *segment, uint64_t torn_at);
 int __wrap_segment_end(struct segment *segment, uint64_t torn_at);
 int __wrap_segment_end(struct segment *segment, uint64_t torn_at)
@@ -236,6 +252,10 @@ int __wrap_segment_resume(struct segment *segment)
 {
     if (chosen == MUTANT_RESUME)
         lane_discard_file(segment->lane);
+    if (chosen == MUTANT_DOUBT && lane_writer(segment->lane)->file_syncing) {
+        __real_lane_writer_begin(segment->lane)->file_syncing = 0;
+        __real_lane_writer_commit(segment->lane);
+    }
     return __real_segment_resume(segment);
 }
 

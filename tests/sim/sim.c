@@ -297,6 +297,10 @@ static void change_settings(void)
         sim.other_schema = !sim.other_schema;
         machine.schema_changed = true;
         host_layout(layouts[sim.other_schema ? 2 : 0]);
+        /* Known, see segment.c: where the folder cannot be listed, the file of the other schema is
+         * given up with the blocks that a killed relay may have written to it already. */
+        if (machine.faults.folder > 0)
+            model_inexact();
     }
     if (other || before.factor != sim.settings.factor || before.algorithm != sim.settings.algorithm)
         model_decimation(&sim.staging, sim.settings.algorithm, sim.settings.factor);

@@ -51,6 +51,8 @@ enum life fibers_run(uint64_t until_ns, void (*look)(void));
 void kill_draw(void);
 /* The disk has changed: a kill that was drawn to come then comes now, before or behind the note. */
 void kill_soon(void);
+/* The disk has failed: a kill that was drawn may come before anybody has noted that. */
+void kill_at_once(void);
 void kill_never(void);
 void fibers_kill(void);
 /* The fiber that runs, or -1. */
@@ -111,8 +113,9 @@ void clock_to(uint64_t ns);
     X(switches)                                                                                    \
     X(datagrams)                                                                                   \
     X(datagrams_invalid)                                                                           \
-    X(datagrams_dropped) X(datagrams_coalesced) X(coalesced_still) X(runs_sent) X(runs_refused)    \
-        X(renewals) X(settings_changed) X(memories_given_up) X(blocks_given_up) X(hasty_phases)    \
+    X(datagrams_dropped)                                                                           \
+    X(datagrams_coalesced) X(coalesced_still) X(runs_sent) X(runs_refused) X(renewals)             \
+        X(settings_changed) X(memories_given_up) X(blocks_given_up) X(hasty_phases)                \
             X(datagrams_in_flight) X(datums) X(sent_twice) X(send_errors) X(receive_errors)        \
                 X(waits_interrupted) X(hand_overs) X(out_of_memory) X(blocks_written)              \
                     X(pages_rewritten) X(syncs) X(files_made) X(files_ended) X(full_disks)         \

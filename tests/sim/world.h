@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/span.h"
+#include "os/direct.h"
 
 enum {
     DESCRIPTOR_RECEIVE = 3,
@@ -81,6 +82,8 @@ uint64_t disk_used(void);
 void disk_life_ends(void);
 /* What was not synced is kept or lost, page by page. */
 void disk_power_cut(void);
+/* Whether these bytes can be read there already, on the medium or not. */
+bool disk_holds(const struct direct_file *file, struct span bytes, uint64_t offset);
 /* Somebody removes or cuts a file; before that `lost` is called with what stood in it. */
 bool disk_is_writing(void);
 
