@@ -292,13 +292,12 @@ def test_061_large_blocks(flotilla, tmp_path, codec):
 
 def test_061_a_bomb_is_over_a_limit(flotilla, tmp_path):
     path = tmp_path / "bomb.avro"
-    for codec in "xz", "zstandard":
-        packed = foreign.PACK[codec](bytes((1 << 30) + 1))
-        path.write_bytes(header('"bytes"', codec) + number(1) +
-                         number(len(packed)) + packed + foreign.SYNC)
-        code, said = verified(flotilla, path)
-        assert (code, said["sound"]) == (4, None)
-        assert "unpacks to more than this program's limit of 1073741824 bytes" in said["unread"]
+    packed = foreign.PACK["zstandard"](bytes((1 << 30) + 1))
+    path.write_bytes(header('"bytes"', "zstandard") + number(1) + number(len(packed)) + packed +
+                     foreign.SYNC)
+    code, said = verified(flotilla, path)
+    assert (code, said["sound"]) == (4, None)
+    assert "unpacks to more than this program's limit of 1073741824 bytes" in said["unread"]
 
 
 # ---- files of other kinds ----
