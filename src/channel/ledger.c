@@ -29,6 +29,7 @@ struct ledger_shared {
     _Atomic uint64_t version; /* the current copy is this & 1; 0: none */
     _Atomic uint64_t layout;  /* of the current copy; 0 while that changes, and of older versions */
     _Atomic uint64_t ways;    /* two indices of interfaces, the full stream's in the lower half */
+    _Atomic uint64_t wish;    /* id of the relay */
 
     _Alignas(64) _Atomic uint64_t beats;
     _Atomic uint64_t ready;  /* id of the relay */
@@ -161,6 +162,16 @@ void ledger_note_ready(struct ledger_shared *ledger, long id)
     atomic_store_explicit(&ledger->ended, 0, memory_order_relaxed);
     ledger->totals_left = 0;
     atomic_store_explicit(&ledger->ready, (uint64_t)id, memory_order_release);
+}
+
+void ledger_note_wish(struct ledger_shared *ledger, long id)
+{
+    atomic_store_explicit(&ledger->wish, (uint64_t)id, memory_order_relaxed);
+}
+
+long ledger_wish(const struct ledger_shared *ledger)
+{
+    return (long)atomic_load_explicit(&ledger->wish, memory_order_relaxed);
 }
 
 void ledger_note_reset(struct ledger_shared *ledger)

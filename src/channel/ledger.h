@@ -57,6 +57,10 @@ struct ledger_ways ledger_ways(const struct ledger_shared *ledger);
 void ledger_note_ready(struct ledger_shared *ledger, long id);
 /* The id of the relay that was ready last; 0: none was. */
 long ledger_ready(const struct ledger_shared *ledger);
+/* The relay's, while it goes on: a fresh one is to follow it, which can do what it cannot. */
+void ledger_note_wish(struct ledger_shared *ledger, long id);
+/* The id of the relay that noted so last; 0: none has. */
+long ledger_wish(const struct ledger_shared *ledger);
 /* The relay's: it could not trust the rest of the memory, and has emptied it. How often that was.
  */
 void ledger_note_reset(struct ledger_shared *ledger);

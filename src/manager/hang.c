@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Relays that hang: their signs of life are looked at some times a second, and the kernel is asked
- * whether datagrams wait only where those stand still. */
+ * whether datagrams wait only where those stand still. Beside it relays that are to be followed. */
 #include "manager/fleet_parts.h"
 
 #include "base/log.h"
@@ -97,6 +97,15 @@ static bool look_for_hangs(struct fleet *fleet, uint64_t now_ns)
     return any;
 }
 
+/* A relay that a fresh one is to follow goes on until it is replaced. */
+static void grant_wish(struct channel *channel)
+{
+    const struct channel_machine *machine = &channel->machine;
+    if (channel->ledger && machine->goal == CHANNEL_RUN && machine->step == CHANNEL_AT_WORK &&
+        ledger_wish(channel->ledger) == channel->process.id)
+        channel_want(channel, CHANNEL_CHANGE);
+}
+
 void fleet_pulse_due(void *context)
 {
     struct fleet *fleet = context;
@@ -104,6 +113,7 @@ void fleet_pulse_due(void *context)
     uint64_t pause_ns =
         (look_for_hangs(fleet, now_ns) ? FLEET_SUSPECT_MS : FLEET_PULSE_MS) * NS_PER_MS;
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
+        grant_wish(channel);
         if (receiver_close_drained(channel) && channel->machine.step == CHANNEL_BLOCKED)
             channel_step(channel, CHANNEL_DUE, 0); /* it may be replaced now */
         if (channel->draining >= 0 && channel_is_busy(channel))

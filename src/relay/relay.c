@@ -306,6 +306,7 @@ static int open_lanes(struct relay *relay)
         return EXIT_BROKEN;
     }
     relay->receiver.writer_thread = &relay->writer_thread;
+    relay->writer_thread.managed = is_managed(relay) ? host_process() : 0;
     return 0;
 }
 

@@ -750,10 +750,12 @@ static void ask_for_successor(struct writer_thread *thread)
     if (!writer->segment->folder->wants_successor ||
         atomic_load_explicit(&thread->wants_successor, memory_order_relaxed))
         return;
-    log_line("%s may be there again: ending, for a fresh relay to open it",
-             writer->settings->directory);
+    log_line("%s may be there again: a fresh relay is to open it", writer->settings->directory);
     atomic_store_explicit(&thread->wants_successor, 1, memory_order_release);
-    interrupt_wake();
+    if (thread->managed != 0)
+        ledger_note_wish(writer->lane->staging->ledger, thread->managed);
+    else
+        interrupt_wake();
 }
 
 /* Takes over what the last relay left unsynced, which is as old as it is: relays that live shorter
@@ -840,7 +842,8 @@ void writer_thread_begin(struct writer_thread *thread)
 
 bool writer_thread_wants_successor(const struct writer_thread *thread)
 {
-    return atomic_load_explicit(&thread->wants_successor, memory_order_acquire) != 0;
+    return thread->managed == 0 &&
+           atomic_load_explicit(&thread->wants_successor, memory_order_acquire) != 0;
 }
 
 void writer_thread_notice(struct writer_thread *thread, enum lane_index lane, bool closed)

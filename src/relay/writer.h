@@ -52,6 +52,9 @@ struct writer_thread {
     _Atomic uint32_t quiesce;      /* ... or as it is */
     _Atomic uint32_t quiesced;     /* it has ended so */
     _Atomic uint32_t wants_successor;
+    /* With a manager, that learns of it and replaces this relay: the id that is told; 0: without,
+     * then it has to end for it. */
+    long managed;
 };
 
 /* When a file that was opened at `opened_ns` must end for its age, all in nanoseconds of one clock:
@@ -79,7 +82,8 @@ void lane_discard_blocks(struct lane *lane);
 int writer_thread_start(struct writer_thread *thread);
 void writer_thread_begin(struct writer_thread *thread);
 /* Whether the relay is to end as it is, with all that waits left to its successor: the folder has
- * to be opened by one that still can. The receiving thread is woken for it (interrupt_wake). */
+ * to be opened by one that still can. The receiving thread is woken for it (interrupt_wake). Never
+ * with a manager: there may be none just now, nor anybody else who holds socket and memory. */
 bool writer_thread_wants_successor(const struct writer_thread *thread);
 /* To be called by the receiving thread after it has committed blocks. `closed` says that it
  * closed one in that lane. Costs a system call only if the writer must be woken. */

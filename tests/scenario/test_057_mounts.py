@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -271,6 +272,34 @@ def test_057_the_folder_is_moved(fleet_in, tmp_path, whole, made, seed):
     assert datums_in(disk) == 200
     left = sorted(away.rglob("*.avro*"))
     assert [path.suffix for path in left] == [".avro"] and container.count(left[0]) == 200
+
+
+@pytest.mark.parametrize("gone", ["manager", "manager and keeper"])
+def test_057_the_folder_is_moved_while_nobody_could_follow_the_relay(fleet_in, tmp_path, gone,
+                                                                     seed):
+    """Whoever holds the channel may be away just then: the relay asks to be followed, and goes on
+    with what it has until there is a manager again."""
+    fleet = fleet_in()
+    sink = fleet.sink(fleet.address("engine", "full"))
+    at = send(fleet, 0)
+    recorded(fleet, at)
+    relay, keepers = fleet.relay_processes(), fleet.processes("flotilla-keeper")
+    fleet.kill_manager()
+    for pid in keepers * ("keeper" in gone):
+        os.kill(pid, signal.SIGKILL)
+    (tmp_path / "disk/rec/engine").rename(tmp_path / "away")
+    wait_until(lambda: "a fresh relay is to open it" in fleet.log(), what="the relay's wish")
+    at = send(fleet, at)
+    assert fleet.relay_processes() == relay
+    fleet.start()
+    at = send(fleet, at)
+    channel = recorded(fleet, at)
+    assert fleet.relay_processes() != relay
+    assert (channel["state"], channel["datagrams_received"]) == ("running", at)
+    assert sink.stop() == signals.samples(at), "live all the time"
+    fleet.stop()
+    payload, _ = container.payload([*(tmp_path / "away").glob("*.avro"), *ended(tmp_path / "disk")])
+    assert payload == b"".join(signals.samples(at))
 
 
 def test_057_a_link_leads_elsewhere(fleet_in, tmp_path, seed):
