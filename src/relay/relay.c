@@ -170,8 +170,10 @@ static int open_memory(struct relay *relay)
 {
     int descriptor = inherit_descriptor(INHERIT_MEMORY);
     relay->memory_outlives = descriptor >= 0;
-    if (is_managed(relay))
+    if (is_managed(relay)) {
         inherit_share(); /* with a manager that may find nobody else who has it */
+        relay->writer_thread.managed = host_process();
+    }
     size_t wanted = staging_bytes(&relay->settings);
     if (descriptor >= 0 && shared_memory_bytes(descriptor) != (int64_t)wanted)
         log_line("the memory that was handed down is of another size: --buffer holds from the next "
@@ -306,7 +308,6 @@ static int open_lanes(struct relay *relay)
         return EXIT_BROKEN;
     }
     relay->receiver.writer_thread = &relay->writer_thread;
-    relay->writer_thread.managed = is_managed(relay) ? host_process() : 0;
     return 0;
 }
 

@@ -15,7 +15,7 @@ HOST4, HOST6 = "10.9.{}.10", "fd09:{}::10"
 PEER4, PEER6 = "10.9.{}.2", "fd09:{}::2"
 HOST_MAC, PEER_MAC = "02:00:00:00:0{}:01", "02:00:00:00:0{}:02"
 WITNESS_PORT = 9000
-RETAIN_S = 60
+RETAIN_S = 240
 
 SCHEMA = {"type": "record", "name": "World", "fields": [
     {"name": "time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
