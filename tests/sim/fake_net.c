@@ -437,7 +437,9 @@ int net_interface_index(const char *name)
 int net_turn_sender(descriptor_t descriptor, const struct address *to, unsigned index)
 {
     (void)descriptor, (void)to, (void)index;
-    fail("a relay turns a sender, though nobody told it to");
+    if (!machine.garbled) /* which may tell it anything */
+        fail("a relay turns a sender, though nobody told it to");
+    return 0;
 }
 
 /* ---- offload ---- */
