@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness import signals
+from harness.doctor import network  # noqa: F401 (a fixture)
 from harness.fleet import FLOTILLA, LONG, Addresses, Fleet, flotilla, new_folder, wait_until
 
 RELAY, KEEPER = FLOTILLA.parent / "flotilla-relay", FLOTILLA.parent / "flotilla-keeper"
@@ -361,6 +362,29 @@ def test_066_no_answer_is_empty_over_a_name(seed):
             assert done.returncode == 1 and b"no manager runs" in done.stderr
     finally:
         shutil.rmtree(base)
+
+
+def test_066_an_interface_whose_name_is_no_utf8(network, seed):
+    """No configuration can name it, but the routing table may choose it."""
+    made = subprocess.run([*network.inside, "ip", "link", "add", b"\xe9t\xe9", "type", "veth",
+                           "peer", "name", "other"], capture_output=True)
+    if made.returncode:
+        pytest.skip(f"this ip does not take the name: {made.stderr}")
+    subprocess.run([*network.inside, "sh", "-c", 'ip address add 10.98.0.1/24 dev "$1" && '
+                    'ip link set "$1" up && ip link set other up', "sh", b"\xe9t\xe9"], check=True)
+    with Fleet({"c": {"schema": signals.SCHEMA, "listen": "10.98.0.1:26000",
+                      "full": "10.98.0.2:26001"}}, run=False) as fleet:
+        del fleet.channels["c"]["interface"]
+        fleet.write()
+        for words in (["doctor", "--json"], ["check", "--json"]):
+            done = subprocess.run([*network.inside, FLOTILLA, *words, "-c", fleet.file],
+                                  capture_output=True)
+            told = json.loads(done.stdout)
+            assert done.returncode == 0, done
+        found = subprocess.run([*network.inside, FLOTILLA, "doctor", "--json", "-c", fleet.file],
+                               capture_output=True)
+        told = json.loads(found.stdout)["findings"]
+        assert any(one["name"] == "\ufffdt\ufffd" for one in told), told
 
 
 # ---- each call fails -----------------------------------------------------------------------------
