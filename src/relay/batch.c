@@ -33,7 +33,7 @@ static void record(struct receiver *receiver, struct span front, struct span res
 }
 
 /* One that a datagram cannot hold: integers may have more digits than those they were made from. */
-static void count_oversize(struct receiver *receiver, size_t bytes)
+__attribute__((cold, noinline)) static void count_oversize(struct receiver *receiver, size_t bytes)
 {
     net_outbox_fail(&receiver->decimated, NET_SEND_TOO_LARGE, 1);
     if (receiver->oversize_told)
@@ -75,6 +75,20 @@ static void decimate(struct receiver *receiver, struct span datum, uint32_t leaf
     }
 }
 
+/* Of leaves, among which it mostly is where it was in the last datum. */
+static void note_sequence(struct receiver *receiver, uint32_t leaf_count)
+{
+    const struct leaf *leaves = receiver->leaves;
+    uint32_t wanted = receiver->layout->sequence_leaf, at = receiver->sequence_at;
+    if (at >= leaf_count || leaves[at].index != wanted)
+        for (at = 0; at < leaf_count && leaves[at].index != wanted;)
+            at++;
+    if (at == leaf_count)
+        return;
+    receiver->sequence_at = at;
+    sequence_note(receiver->next, leaves[at].value.integer);
+}
+
 static void take_datum(struct receiver *receiver, struct span datum, uint64_t arrival_ns,
                        uint64_t now_ns)
 {
@@ -85,9 +99,8 @@ static void take_datum(struct receiver *receiver, struct span datum, uint64_t ar
         size_t bytes;
         enum reject reason = datum_leaves(layout, datum, &bytes, receiver->leaves, &leaf_count);
         CHECK(reason == REJECT_NONE && bytes == datum.bytes);
-        for (uint32_t i = 0; i < leaf_count; i++)
-            if (receiver->leaves[i].index == layout->sequence_leaf)
-                sequence_note(receiver->next, receiver->leaves[i].value.integer);
+        if (layout->sequence_leaf != LAYOUT_NO_LEAF)
+            note_sequence(receiver, leaf_count);
     } else if (layout->sequence_step != LAYOUT_NO_STEP) {
         sequence_note(receiver->next, datum_sequence(layout, datum));
     }

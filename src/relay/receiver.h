@@ -42,6 +42,7 @@ struct receiver {
     char source_text[NET_ADDRESS_TEXT_BYTES];
     size_t source_bytes;
     struct leaf *leaves;    /* layout->leaf_count */
+    uint32_t sequence_at;   /* which of them was the sequence number */
     uint8_t *decimated_out; /* an arena for the decimated datums of a batch */
     size_t decimated_room, decimated_used;
     bool wants_leaves;
