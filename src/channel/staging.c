@@ -137,6 +137,26 @@ bool staging_has_poison(const struct staging *staging)
            staging_receiver(staging)->batches + 1;
 }
 
+bool staging_is_at_datagram(const struct staging *staging)
+{
+    return staging_flight_pending(staging) &&
+           atomic_load_explicit(&staging->shared->mark, memory_order_relaxed) != STAGING_NOWHERE;
+}
+
+uint64_t staging_flight_datagrams(const struct staging *staging)
+{
+    if (!staging_flight_pending(staging))
+        return 0;
+    const struct net_batch *batch = net_batch_place(staging->batch, STAGING_BATCH_MESSAGES);
+    uint64_t datagrams = 0;
+    for (uint32_t i = net_batch_taken(batch); i > 0; i--) {
+        struct net_message message;
+        net_batch_message(batch, i - 1, &message);
+        datagrams += net_message_count(&message);
+    }
+    return datagrams;
+}
+
 bool staging_is_poison(const struct staging *staging, uint32_t index)
 {
     return index < STAGING_MARKS_MAX && staging_has_poison(staging) &&

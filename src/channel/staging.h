@@ -250,8 +250,13 @@ void staging_mark(struct staging *staging, uint32_t index);
 void staging_note_crash(struct staging *staging);
 /* Whether the datagram of the batch in flight has crashed STAGING_CRASHES_MAX relays. */
 bool staging_is_poison(const struct staging *staging, uint32_t index);
-/* Whether any datagram of the batch in flight has. */
+/* Whether a relay has noted that a datagram of the batch in flight crashed it. */
 bool staging_has_poison(const struct staging *staging);
+/* Whether a relay is, or was when it ended, at a datagram of a batch. */
+bool staging_is_at_datagram(const struct staging *staging);
+/* For who gives a channel up, with no relay at it: the datagrams in flight, which are counted
+ * nowhere. */
+uint64_t staging_flight_datagrams(const struct staging *staging);
 
 /* The histogram to change in this batch, made equal to the current one; it becomes current with the
  * state. Between staging_receiver_begin and _commit. */

@@ -36,6 +36,14 @@ static bool socket_goes(const struct channel *channel, enum channel_goal goal)
     return true;
 }
 
+/* Datagrams that a relay which ended has taken, and done nothing with. */
+static uint64_t in_flight(const struct channel *channel)
+{
+    return channel->staging.memory != NULL && channel->process.id == 0
+               ? staging_flight_datagrams(&channel->staging)
+               : 0;
+}
+
 static struct channel_facts read_facts(struct channel *channel, enum channel_goal goal)
 {
     struct channel_facts facts = {.moves = socket_goes(channel, goal)};
@@ -45,7 +53,9 @@ static struct channel_facts read_facts(struct channel *channel, enum channel_goa
     if (goal == CHANNEL_CHANGE && channel->pending && !channel->config.layout_image)
         return facts;
     facts.unrecorded = channel_has_unrecorded_data(channel);
-    facts.waiting = channel_had_relay(channel) && receiver_waits(channel, facts.moves);
+    facts.waiting = channel_had_relay(channel) && (receiver_waits(channel, facts.moves) ||
+                                                   (facts.moves && in_flight(channel) > 0));
+    facts.noted = channel->staging.memory != NULL && staging_has_poison(&channel->staging);
     return facts;
 }
 
@@ -132,7 +142,15 @@ static void give_up(struct channel *channel)
 {
     struct counters left;
     channel_read_memory(channel, &left);
-    receiver_give_up(channel, socket_goes(channel, channel->machine.goal));
+    bool goes = socket_goes(channel, channel->machine.goal);
+    uint64_t lost = goes ? in_flight(channel) : 0;
+    if (lost > 0) {
+        log_line("%s: %llu datagrams were in its last relay's hands: counted as dropped",
+                 channel_name(channel), (unsigned long long)lost);
+        channel->carried.datagrams_dropped = count_add(channel->carried.datagrams_dropped, lost);
+        channel_write_ledger(channel);
+    }
+    receiver_give_up(channel, goes);
     channel->given_up = left.unsynced_datums;
     if (left.unsynced_datums > 0)
         log_line("%s: %llu datums are left in its buffer, and in no recording",

@@ -203,6 +203,11 @@ static unsigned died(struct channel_machine *machine, const struct occurrence *o
 static unsigned ended(struct channel_machine *machine, const struct occurrence *of)
 {
     bool clean = machine->step == CHANNEL_DRAINING && of->event == CHANNEL_EXITED && !of->detail;
+    if (of->event == CHANNEL_KILLED && of->facts->noted && machine->drains > 0 &&
+        machine->drains < CHANNEL_DRAINS_MAX && machine->noted < CHANNEL_NOTED_MAX) {
+        machine->noted++;
+        machine->drains--;
+    }
     tell_child(machine, of->event == CHANNEL_KILLED ? CHILD_KILLED : CHILD_EXITED, of->detail, of);
     if (clean && of->facts->unrecorded) /* another one could not record it either */
         machine->drains = CHANNEL_DRAINS_MAX;
@@ -266,7 +271,7 @@ unsigned channel_machine_step(struct channel_machine *machine, enum channel_even
     cell *does = happened[event][machine->step];
     if (event == CHANNEL_WANTED) {
         machine->goal = (enum channel_goal)detail;
-        machine->drains = 0;
+        machine->drains = machine->noted = 0;
         does = wanted[machine->goal][machine->step];
     }
     return does ? does(machine, &of) : 0;

@@ -20,7 +20,8 @@
 
 #include "manager/child.h"
 
-#define CHANNEL_DRAINS_MAX       3u     /* relays in a row that end without having drained */
+#define CHANNEL_DRAINS_MAX       3u     /* relays in a row that end without having drained ... */
+#define CHANNEL_NOTED_MAX        64u    /* ... but for so many that noted what they crashed over */
 #define CHANNEL_BLOCKED_RETRY_MS 1000u  /* how often it is tried to replace a relay at last */
 #define CHANNEL_DRAIN_RETRY_MS   100u   /* and where the last socket is not drained yet */
 #define CHANNEL_GRACE_MS         10000u /* what a relay that is to end is given ... */
@@ -80,7 +81,8 @@ struct channel_facts {
     bool moves;      /* its socket is not the next one's, or there is to be none */
     bool drains;     /* it moves, but the socket before is still being drained */
     bool unrecorded; /* datums are in memory alone, or a file is open */
-    bool waiting;    /* datagrams wait in a socket that is to be closed */
+    bool waiting;    /* datagrams wait in a socket that is to be closed, or were taken from it */
+    bool noted;      /* the last relay has noted which datagram it crashed over */
 };
 
 struct channel_machine {
@@ -88,6 +90,7 @@ struct channel_machine {
     enum channel_step step;
     bool blocked;    /* the change that is the goal cannot be made yet */
     uint32_t drains; /* relays in a row that were to drain and ended without, or could not start */
+    uint32_t noted;  /* of those before, that are not counted there: they brought it further */
     struct child child;
 };
 

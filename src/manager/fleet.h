@@ -15,15 +15,16 @@
 #include "os/loop.h"
 #include "os/process.h"
 
-#define FLEET_SAMPLE_MS    5000u /* how often the counters are looked at for rates */
-#define FLEET_TICK_MS      1000u /* and for rotations and full disks */
-#define FLEET_PULSE_MS     250u  /* how often the relays' signs of life are looked at ... */
-#define FLEET_SUSPECT_MS   50u   /* ... and while one shows none though datagrams wait */
-#define FLEET_HANG_MS      300u  /* for so long: it hangs ... */
-#define FLEET_SUSPENDED_MS 50u   /* ... or for so long, where it is suspended */
-#define FLEET_UNREADY_MS   2000u /* for so long a suspended one may be on its way up */
-#define FLEET_ABORT_MS     100u  /* what it is given to note what it was at */
-#define FLEET_RESTART_MS   10u   /* how often a replaced relay is looked at for being ready */
+#define FLEET_SAMPLE_MS       5000u /* how often the counters are looked at for rates */
+#define FLEET_TICK_MS         1000u /* and for rotations and full disks */
+#define FLEET_PULSE_MS        250u  /* how often the relays' signs of life are looked at ... */
+#define FLEET_SUSPECT_MS      50u   /* ... and while one shows none though datagrams wait */
+#define FLEET_HANG_MS         300u  /* for so long, asleep or with a processor: it hangs ... */
+#define FLEET_HANG_UNKNOWN_MS 3000u /* ... or for so long, where nobody knows what it had ... */
+#define FLEET_SUSPENDED_MS    50u   /* ... or for so long, where it is suspended */
+#define FLEET_UNREADY_MS      2000u /* for so long a suspended one may be on its way up */
+#define FLEET_ABORT_MS        100u  /* what it is given to note what it was at */
+#define FLEET_RESTART_MS      10u   /* how often a replaced relay is looked at for being ready */
 
 #define FLEET_REASON_BYTES 256
 

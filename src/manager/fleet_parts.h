@@ -63,6 +63,7 @@ struct channel {
 
     uint64_t beats;    /* the relay's sign of life when it last changed */
     uint64_t stuck_ns; /* monotonic: since when datagrams wait and it has not; 0: all is well */
+    uint64_t stuck_used_ns; /* of a processor, up to then */
     enum hang hang;
 
     /* See follow.c. */

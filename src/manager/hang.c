@@ -36,12 +36,33 @@ static void replace_hung(struct channel *channel, uint64_t now_ns)
         channel->hang = HANG_ABORTED;
     }
     channel->stuck_ns = now_ns - (FLEET_HANG_MS - FLEET_ABORT_MS) * NS_PER_MS;
+    channel->stuck_used_ns -= channel->stuck_used_ns < (FLEET_HANG_MS - FLEET_ABORT_MS) * NS_PER_MS
+                                  ? channel->stuck_used_ns
+                                  : (FLEET_HANG_MS - FLEET_ABORT_MS) * NS_PER_MS;
+}
+
+static uint64_t used_ns(const struct channel *channel)
+{
+    struct process_effort effort;
+    return process_effort(channel->process.id, &effort) == 0 ? effort.used_ns : 0;
+}
+
+/* Whether it is only short of a processor: it wants to run, and was not let for as long as it takes
+ * to tell that it hangs. Where nobody knows, that takes longer. */
+static bool is_starved(const struct channel *channel, uint64_t stuck_ms)
+{
+    struct process_effort effort;
+    if (process_effort(channel->process.id, &effort) < 0)
+        return stuck_ms < FLEET_HANG_UNKNOWN_MS;
+    return effort.runs &&
+           effort.used_ns - channel->stuck_used_ns < (FLEET_HANG_MS - FLEET_SUSPECT_MS) * NS_PER_MS;
 }
 
 /* Whether it stands still, so that it is worth asking whether datagrams wait for it. */
 static bool stands_still(struct channel *channel, uint64_t now_ns)
 {
-    if (channel->machine.step != CHANNEL_AT_WORK && channel->machine.step != CHANNEL_BLOCKED)
+    if (channel->machine.step != CHANNEL_AT_WORK && channel->machine.step != CHANNEL_BLOCKED &&
+        !channel_machine_ends(&channel->machine))
         return false;
     if (!channel_is_ready(channel)) {
         /* Its disk may be slow, and it may wait for that; but not be suspended. */
@@ -58,6 +79,13 @@ static bool stands_still(struct channel *channel, uint64_t now_ns)
     return still;
 }
 
+/* Whether it was in the middle of a batch. One that was asked to end may wait for its disk for
+ * long, and stands still then: but not at a datagram. */
+static bool is_at_datagram(const struct channel *channel)
+{
+    return channel->staging.memory != NULL && staging_is_at_datagram(&channel->staging);
+}
+
 /* It stands still, and datagrams wait or not. */
 static void note_still(struct channel *channel, bool waiting, uint64_t now_ns)
 {
@@ -65,10 +93,12 @@ static void note_still(struct channel *channel, bool waiting, uint64_t now_ns)
         channel->stuck_ns = 0;
         return;
     }
-    if (channel->stuck_ns == 0)
+    if (channel->stuck_ns == 0) {
         channel->stuck_ns = now_ns;
+        channel->stuck_used_ns = used_ns(channel);
+    }
     uint64_t stuck_ms = (now_ns - channel->stuck_ns) / NS_PER_MS;
-    if (stuck_ms >= FLEET_HANG_MS ||
+    if ((stuck_ms >= FLEET_HANG_MS && !is_starved(channel, stuck_ms)) ||
         (stuck_ms >= FLEET_SUSPENDED_MS && process_suspended(channel->process.id)))
         replace_hung(channel, now_ns);
 }
@@ -90,6 +120,9 @@ static bool look_for_hangs(struct fleet *fleet, uint64_t now_ns)
             }
         net_look(sockets, count, waiting);
         for (uint32_t i = 0; i < count; i++) {
+            if (channel_machine_ends(&still[i]->machine))
+                waiting[i] = false;
+            waiting[i] = waiting[i] || is_at_datagram(still[i]);
             note_still(still[i], waiting[i], now_ns);
             any = any || waiting[i];
         }

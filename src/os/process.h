@@ -87,6 +87,13 @@ int process_each(const char *name,
 int process_start_time(long id, uint64_t *start);
 /* Whether it is suspended (SIGSTOP, a debugger). */
 bool process_suspended(long id);
+/* How its first thread stands with the processor. */
+struct process_effort {
+    uint64_t used_ns; /* of a processor so far, in steps of a tick (10 ms) */
+    bool runs;        /* it runs, or would if it were given a processor */
+};
+/* 0, or -ESRCH where the system does not tell. Source: proc_pid_stat(5). */
+int process_effort(long id, struct process_effort *effort);
 /* A copy of the descriptor that the process has as `number`; its owner must be ours, or we be
  * allowed to trace it. A descriptor, close-on-exec, or a negative errno: -EOPNOTSUPP where the
  * system copies none, and what was queued in them is lost with their process. Source:

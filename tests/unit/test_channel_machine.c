@@ -82,6 +82,22 @@ static void test_drain(void **state)
     assert_true(step(&machine, CHANNEL_CHECKED, true, &other) & CHANNEL_ADOPT);
 }
 
+/* One that noted the datagram it crashed over has brought the channel further; not for ever. */
+static void test_noted(void **state)
+{
+    (void)state;
+    const struct channel_facts noted = {.moves = true, .waiting = true, .noted = true};
+    struct channel_machine machine = at_work();
+    step(&machine, CHANNEL_WANTED, CHANNEL_STOP, &noted);
+    unsigned relays = 0;
+    while (step(&machine, CHANNEL_KILLED, 6, &noted) & CHANNEL_SPAWN) {
+        assert_true(step(&machine, CHANNEL_SPAWNED, 0, &noted) & CHANNEL_DRAIN);
+        relays++;
+    }
+    assert_int_equal(relays, CHANNEL_NOTED_MAX + CHANNEL_DRAINS_MAX);
+    assert_int_equal(machine.step, CHANNEL_ABSENT);
+}
+
 static void test_blocked(void **state)
 {
     (void)state;
@@ -171,9 +187,13 @@ static void test_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hand_over), cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_blocked),   cmocka_unit_test(test_change_of_the_change),
-        cmocka_unit_test(test_remove),    cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_hand_over),
+        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_noted),
+        cmocka_unit_test(test_blocked),
+        cmocka_unit_test(test_change_of_the_change),
+        cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

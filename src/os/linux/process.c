@@ -20,6 +20,7 @@
 
 #include "base/check.h"
 #include "os/cgroup.h"
+#include "os/clock.h"
 
 #ifndef P_PIDFD
 #define P_PIDFD 3
@@ -289,10 +290,8 @@ descriptor_t process_take_descriptor(const struct process *process, int number)
 
 /* Points into `line` at the state, the first field behind the name, which may hold any character.
  * NULL with errno if it cannot be read. */
-static const char *read_stat(long id, char *line, size_t line_bytes)
+static const char *read_stat_at(const char *path, char *line, size_t line_bytes)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%ld/stat", id);
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0)
         return NULL;
@@ -304,6 +303,13 @@ static const char *read_stat(long id, char *line, size_t line_bytes)
     line[got] = '\0';
     const char *name_end = strrchr(line, ')');
     return name_end && name_end[1] == ' ' ? name_end + 2 : NULL;
+}
+
+static const char *read_stat(long id, char *line, size_t line_bytes)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/stat", id);
+    return read_stat_at(path, line, line_bytes);
 }
 
 int process_each(const char *name,
@@ -365,6 +371,26 @@ bool process_suspended(long id)
     char line[1024];
     const char *state = read_stat(id, line, sizeof line);
     return state && (*state == 'T' || *state == 't');
+}
+
+int process_effort(long id, struct process_effort *effort)
+{
+    char path[64], line[1024];
+    snprintf(path, sizeof path, "/proc/%ld/task/%ld/stat", id, id);
+    const char *at = read_stat_at(path, line, sizeof line);
+    uint64_t ticks = 0, a_second = (uint64_t)sysconf(_SC_CLK_TCK);
+    if (!at)
+        return -ESRCH;
+    effort->runs = *at == 'R';
+    for (int field = 4; field <= 15; field++) { /* of a program and of the system: 14 and 15 */
+        at = strchr(at, ' ');
+        if (!at)
+            return -ESRCH;
+        at++;
+        ticks += field >= 14 ? strtoull(at, NULL, 10) : 0;
+    }
+    effort->used_ns = ticks * (NS_PER_S / a_second);
+    return 0;
 }
 
 const char *process_descriptor_limit_words(void)
