@@ -79,6 +79,8 @@ def test_an_exception_that_is_not_needed_is_a_violation(before):
     ("src/base/planted.h", OPENING, "dead: nobody includes"),
     ("src/base/planted.c", "int x;\n", "must open with"),
     ("tests/planted.py", "x = 1\n", "has no SPDX line"),
+    pytest.param("planted/whole.avro", "x\n" * 500001, "1,000,002 bytes, more than 1,000,000",
+                 id="large"),
 ])
 def test_a_planted_file_is_found(name, text, expected):
     assert [found for found in check_with({name: text})

@@ -75,6 +75,7 @@ TEXT_SUFFIXES = {".c", ".h", ".py", ".js", ".build", ".md", ".yaml", ".yml", ".t
                  ".avsc", ".service", ".socket", ".ini", ""}
 LINE_MAX = 100
 FUNCTION_LINES_MAX = 70  # from brace to brace
+FILE_BYTES_MAX = 1000000  # a test makes what is larger, in a temporary folder
 EXCEPTIONS = "tests/tidy/exceptions"
 COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(//[^\n]*|/\*.*?\*/)', re.S)
 PROTOTYPE = re.compile(r"^(?!static\b|typedef\b|#)[A-Za-z_][\w \t*]*?[ *](\w+)\([^;{}]*?\)[^;{}]*;",
@@ -233,6 +234,14 @@ def check_comments(texts, names, found):
                                       f"names {match.group(1)}, which is not there"))
 
 
+def check_sizes(root, names, planted, found):
+    """What history is to carry for ever is small."""
+    for name in sorted(names):
+        size = len(planted[name].encode()) if name in planted else (root / name).stat().st_size
+        if size > FILE_BYTES_MAX:
+            found.append((name, 1, f"{size:,} bytes, more than {FILE_BYTES_MAX:,}"))
+
+
 def except_known(exceptions, found):
     """Without what the list of exceptions has; a line of it that excepts nothing is added."""
     left = []
@@ -293,6 +302,7 @@ def check(root, planted=None):
             report(1, "dead: meson.build does not name it")
         if suffix == ".h" and name.startswith("src/") and name.removeprefix("src/") not in included:
             report(1, "dead: nobody includes it")
+    check_sizes(root, names, planted or {}, found)
     check_declarations(texts, found)
     check_comments(texts, names, found)
     for match in re.finditer(r"add_project_arguments\((?:[^()]|\([^()]*\))*?_GNU_SOURCE", build):
