@@ -39,6 +39,10 @@ struct direct_probe {
  * later, and some have no way to rename without replacing. 0 or a negative errno. */
 int direct_file_probe(descriptor_t folder, const char *name, bool direct,
                       struct direct_probe *probe);
+/* The first step of it alone, which does not wait for the disk: makes a file and removes it. What
+ * is refused at once, and the alignment. */
+int direct_file_probe_open(descriptor_t folder, const char *name, bool direct,
+                           struct direct_probe *probe);
 /* How large an open file can become, in whole units of `alignment`, `wanted` at most: by the limit
  * of this process (RLIMIT_FSIZE) and by the largest size that its file system knows (FAT: 4 GiB).
  * `*limited` if that of the process is the smaller one. Moves the file's position. */

@@ -23,26 +23,51 @@
 /* A file system of which not even this much can be one file is none to record on. */
 #define FILE_BYTES_MIN (4u * BLOCK_BYTES_MAX)
 
-/* Tries all that is done with a recording, past the page cache or through it, unless a relay has
- * before. */
-static int try_folder(int descriptor, struct staging *staging, bool direct,
-                      struct direct_probe *probe)
+/* Under what a folder is noted that takes files as they are to be written in this one; that its
+ * files are not written past the page cache as that was refused is another thing to know. */
+static uint64_t known_as(const struct channel_folder *folder, bool direct)
 {
-    uint64_t identity = folder_identity(descriptor);
-    if (!direct)
-        identity = ~identity; /* the other way there is another thing to know */
-    *probe = (struct direct_probe){.alignment = staging_known_direct(staging, identity)};
-    if (probe->alignment != 0)
+    uint64_t identity = folder_identity(folder->descriptor);
+    if (identity == 0 || direct)
+        return identity;
+    return folder->settings->direct_io == DIRECT_OFF ? ~identity : identity ^ 1;
+}
+
+/* Finds the alignment, without a wait for the disk: as a relay before this one has found it, or for
+ * now by making a file. */
+static int look_into(struct channel_folder *folder, const struct staging *staging,
+                     struct direct_probe *probe)
+{
+    uint32_t known = staging_known_direct(staging, known_as(folder, folder->direct));
+    *probe = (struct direct_probe){.alignment = known};
+    folder->tried = known != 0;
+    if (folder->tried)
         return 0;
-    int status = direct_file_probe(descriptor, PROBE_NAME, direct, probe);
-    staging_note_direct(staging, identity, status == 0 ? probe->alignment : 0);
-    return status;
+    if (folder->settings->direct_io == DIRECT_AUTO && folder->direct &&
+        staging_known_direct(staging, known_as(folder, false)) != 0) {
+        probe->refused = true;
+        return -EOPNOTSUPP;
+    }
+    return direct_file_probe_open(folder->descriptor, PROBE_NAME, folder->direct, probe);
 }
 
 /* Whether what failed may work in a moment, in the same folder: a disk that is full or failing. */
 static bool may_pass(int status)
 {
     return status == -EIO || storage_is_full(status);
+}
+
+static void do_without_direct(struct channel_folder *folder)
+{
+    log_line("no direct I/O in %s: recording through the page cache", folder->settings->directory);
+    folder->direct = false;
+}
+
+static void say_cannot(const struct channel_folder *folder, const struct direct_probe *probe,
+                       int status)
+{
+    log_line("cannot record in %s: cannot %s there: %s", folder->settings->directory, probe->step,
+             strerror(-status));
 }
 
 /* Decides how files are written in the folder, and how large they get. 0; -EOPNOTSUPP where direct
@@ -54,17 +79,15 @@ static int examine(struct channel_folder *folder, struct staging *staging)
     struct direct_probe probe;
     bool limited;
     folder->direct = settings->direct_io != DIRECT_OFF;
-    int status = try_folder(folder->descriptor, staging, folder->direct, &probe);
+    int status = look_into(folder, staging, &probe);
     if (status < 0 && probe.refused) {
         if (settings->direct_io == DIRECT_REQUIRED)
             return -EOPNOTSUPP;
-        log_line("no direct I/O in %s: recording through the page cache", settings->directory);
-        folder->direct = false;
-        status = try_folder(folder->descriptor, staging, false, &probe);
+        do_without_direct(folder);
+        status = look_into(folder, staging, &probe);
     }
     if (status < 0 && !may_pass(status)) { /* a full or failing disk is no reason to do without */
-        log_line("cannot record in %s: cannot %s there: %s", settings->directory, probe.step,
-                 strerror(-status));
+        say_cannot(folder, &probe, status);
         return status == -EOPNOTSUPP ? -ENOSYS : status;
     }
     folder->alignment = probe.alignment;
@@ -176,6 +199,26 @@ void channel_folder_close(struct channel_folder *folder)
     descriptor_close(folder->lock);
     descriptor_close(folder->descriptor);
     folder->lock = folder->descriptor = -1;
+}
+
+void channel_folder_try(struct channel_folder *folder, struct staging *staging)
+{
+    struct direct_probe probe;
+    if (folder->descriptor < 0 || folder->tried)
+        return;
+    int status = direct_file_probe(folder->descriptor, PROBE_NAME, folder->direct, &probe);
+    if (status < 0 && probe.refused && folder->settings->direct_io == DIRECT_AUTO) {
+        do_without_direct(folder);
+        status = direct_file_probe(folder->descriptor, PROBE_NAME, false, &probe);
+    }
+    if (status == 0) {
+        staging_note_direct(staging, known_as(folder, folder->direct), folder->alignment);
+    } else if (!may_pass(status)) {
+        say_cannot(folder, &probe, status);
+        channel_folder_close(folder);
+        folder->status = status;
+        folder->look_from_ns = clock_monotonic_ns() + LOOK_REFUSED_NS;
+    }
 }
 
 /* Whether the next relay can open what is at the path: 0, or why not. */

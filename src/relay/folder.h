@@ -19,6 +19,7 @@ struct channel_folder {
     int lock;
     bool direct; /* files are to be written past the page cache */
     uint32_t alignment;
+    bool tried; /* a relay has done there all that is done with a recording */
     uint64_t rotate_bytes; /* as the settings have it, or what a file can have there; 0: no limit */
     bool followed;         /* its path led there when it was opened; and is looked at since */
     struct folder_place place;
@@ -30,18 +31,22 @@ struct channel_folder {
     uint64_t renew_from_ns; /* monotonic: not before, for a folder that fails */
 };
 
-/* Opens the channel's folder, finds out how files can be written there (says so once where `auto`
- * falls back), and locks it against a second relay. 0; -EOPNOTSUPP where direct I/O is required and
+/* Opens the channel's folder, decides how files are written there (says so once where `auto` falls
+ * back), and locks it against a second relay. 0; -EOPNOTSUPP where direct I/O is required and
  * refused; -EWOULDBLOCK where another relay holds the folder. A folder that cannot be opened for
  * now, or may not be as something is not mounted, is no error: it is logged, and the channel is
  * relayed. When it can be opened later, or again after it was removed, and the channel's memory
  * outlives this process, `wants_successor` is set: at the earliest after half a second, or after
- * ten where it looked possible and was not. What was found is noted in the staging memory, and then
- * known to the next relay: the first one on a folder may have to wait for the disk here, but no
- * other. `why` gets a message for people. channel_folder_close ends it. */
+ * ten where it looked possible and was not. Does not wait for the disk: what only a wait can tell
+ * is left to channel_folder_try. `why` gets a message for people. channel_folder_close ends it. */
 int channel_folder_open(struct channel_folder *folder, const struct channel_settings *settings,
                         struct staging *staging, bool outlived, char *why, size_t why_bytes);
 void channel_folder_close(struct channel_folder *folder);
+/* Before the first recording: does there all that will be done with it, unless a relay has before,
+ * which is noted in the staging memory. Where only direct I/O is refused, and need not be, files
+ * are written through the page cache from here on, and by the next relays; a folder that nothing
+ * can be recorded in is closed, and looked at again after ten seconds. Says both. */
+void channel_folder_try(struct channel_folder *folder, struct staging *staging);
 /* Where it is closed, at most every half a second: whether it could be opened by now. Returns why
  * it is not there, a negative errno. */
 int channel_folder_look(struct channel_folder *folder);

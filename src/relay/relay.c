@@ -292,6 +292,7 @@ static int open_folder(struct relay *relay)
     if (laid_out != 0 && laid_out < relay->folder.alignment) {
         relay->folder.alignment = laid_out;
         relay->folder.direct = false;
+        relay->folder.tried = true; /* the other way there, and not for good */
     }
     return 0;
 }

@@ -792,6 +792,8 @@ static void writer_thread_run(void *context)
          !atomic_load_explicit(&thread->begun, memory_order_acquire);
          seen = wake_seen(&thread->wake))
         wake_wait(&thread->wake, seen, -1);
+    channel_folder_try(thread->writers[LANE_DATUMS].segment->folder,
+                       thread->writers[LANE_DATUMS].lane->staging);
     for (int i = 0; i < LANES; i++) {
         struct writer *writer = &thread->writers[i];
         resume(writer);

@@ -383,7 +383,7 @@ int direct_file_open(struct direct_file *file, descriptor_t descriptor, const ch
         return -EEXIST;
     if (how == FILE_EXISTING && at < 0)
         return -ENOENT;
-    if (direct && !disk.direct)
+    if (direct && !disk.direct && !disk.refuses_late)
         return -EINVAL;
     if (how == FILE_CREATE) {
         if (disk_used() + PAGE > disk.room)
@@ -419,12 +419,24 @@ void direct_file_close(struct direct_file *file)
     file->descriptor = -1;
 }
 
+int direct_file_probe_open(descriptor_t descriptor, const char *name, bool direct,
+                           struct direct_probe *probe)
+{
+    (void)name;
+    *probe = (struct direct_probe){.alignment = direct ? disk.alignment : PAGE, .step = "make"};
+    seam("file_probe_open", 1000);
+    if (!is_there(descriptor))
+        return -ENOENT;
+    probe->refused = direct && !disk.direct && !disk.refuses_late;
+    return probe->refused ? -EINVAL : 0;
+}
+
 int direct_file_probe(descriptor_t descriptor, const char *name, bool direct,
                       struct direct_probe *probe)
 {
     (void)name;
     *probe = (struct direct_probe){.alignment = direct ? disk.alignment : PAGE, .step = "try"};
-    seam("file_probe", 100000);
+    disk_call("file_probe", 100000);
     if (!is_there(descriptor))
         return -ENOENT;
     probe->refused = direct && !disk.direct;
@@ -539,6 +551,8 @@ int direct_file_write(struct direct_file *file, const struct span *parts, uint32
             MUST(parts[i].bytes % disk.alignment == 0 && (uintptr_t)parts[i].at % PAGE == 0);
         all += parts[i].bytes;
     }
+    if (file->direct && !disk.direct)
+        return -EINVAL;
     if (file->direct)
         MUST(offset % disk.alignment == 0);
     note("writes to inode, at", (uint64_t)(inode - inodes), offset);

@@ -142,6 +142,7 @@ static void choose_settings(void)
     sim.disk.direct = random_chance(850000);
     sim.disk.alignment = random_chance(850000) ? 4096 : random_chance(700000) ? 16384 : 65536;
     sim.disk.pages_atomic = settings->buffer_bytes != 12 * BLOCK_BYTES_MAX; /* one in nine */
+    sim.disk.refuses_late = settings->buffer_bytes % (2 * BLOCK_BYTES_MAX) == 0;
     sim.disk.room = 1u << 30;
     settings->direct_io = random_chance(150000)                      ? DIRECT_OFF
                           : sim.disk.direct && random_chance(100000) ? DIRECT_REQUIRED

@@ -71,6 +71,7 @@ void net_life_begins(void);
 
 struct disk_settings {
     bool direct;        /* the file system has direct I/O */
+    bool refuses_late;  /* else, only once something is written */
     uint32_t alignment; /* which it asks for */
     bool pages_atomic;  /* where that is a page */
     uint64_t room;      /* bytes */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Each call is made with arguments that it would refuse in its own way: one that is not there, or
- * is filtered, is told by ENOSYS or EPERM. */
+ * is filtered, is told by ENOSYS or EPERM. Those that wait for the disk are tried in the folder. */
 #define _GNU_SOURCE
 #include "os/calls.h"
 
@@ -25,7 +25,6 @@ static const struct {
     {"sendmmsg", SYS_sendmmsg, false, false},
     {"ppoll", SYS_ppoll, false, false},
     {"pwritev", SYS_pwritev, false, false},
-    {"fdatasync", SYS_fdatasync, false, false},
     {"ftruncate", SYS_ftruncate, false, false},
     {"getrandom", SYS_getrandom, false, false},
     {"flock", SYS_flock, false, false},

@@ -119,22 +119,41 @@ static int probe_file(struct direct_file *file, struct direct_probe *probe)
     return status;
 }
 
+static int make_probe(struct direct_file *file, descriptor_t folder, const char *name, bool direct,
+                      struct direct_probe *probe)
+{
+    *probe = (struct direct_probe){.alignment = ALIGNMENT_MIN, .step = "make a file"};
+    folder_remove(folder, name); /* of a probe that was killed */
+    int status = direct_file_open(file, folder, name, FILE_CREATE, direct);
+    if (status < 0)
+        probe->refused =
+            direct && (status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM);
+    else
+        probe->alignment = file->alignment;
+    return status;
+}
+
+int direct_file_probe_open(descriptor_t folder, const char *name, bool direct,
+                           struct direct_probe *probe)
+{
+    struct direct_file file;
+    int status = make_probe(&file, folder, name, direct, probe);
+    direct_file_close(&file);
+    if (status == 0)
+        folder_remove(folder, name);
+    return status;
+}
+
 int direct_file_probe(descriptor_t folder, const char *name, bool direct,
                       struct direct_probe *probe)
 {
     struct direct_file file;
     char renamed[64];
-    *probe = (struct direct_probe){.alignment = ALIGNMENT_MIN, .step = "make a file"};
     snprintf(renamed, sizeof(renamed), "%.58s.new", name);
-    folder_remove(folder, name); /* of a probe that was killed */
     folder_remove(folder, renamed);
-    int status = direct_file_open(&file, folder, name, FILE_CREATE, direct);
-    if (status < 0) {
-        probe->refused =
-            direct && (status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM);
+    int status = make_probe(&file, folder, name, direct, probe);
+    if (status < 0)
         return status;
-    }
-    probe->alignment = file.alignment;
     status = probe_file(&file, probe);
     direct_file_close(&file);
     const char *left = name;

@@ -3,10 +3,12 @@
 exFAT, FAT, NTFS and of remote disks do. A program of its own, ended by unmounting:
 
     strange_disk.py MOUNT FOLDER [--links] [--file-max BYTES] [--room BYTES] [--no-folder-sync]
+                    [--held]
 
 Without hard links and without the flags of a rename, unless `--links`; a file ends at `--file-max`
 (EFBIG), all files together at `--room` (EDQUOT, as a quota says it). `FOLDER.fault`, beside the
-folder, holds the name of an errno that every call fails with while it is there.
+folder, holds the name of an errno that every call fails with while it is there. With `--held`,
+writes and syncs wait for as long as there is a `FOLDER.held`.
 Relies on fusepy (ctypes over libfuse 2), /dev/fuse and the right to mount."""
 import argparse
 import contextlib
@@ -53,8 +55,9 @@ def serve():
     ask.add_argument("--file-max", type=int)
     ask.add_argument("--room", type=int)
     ask.add_argument("--no-folder-sync", action="store_true")
+    ask.add_argument("--held", action="store_true")
     told = ask.parse_args()
-    fault = Path(told.folder + ".fault")
+    fault, held = Path(told.folder + ".fault"), Path(told.folder + ".held")
 
     class Disk(fusepy.Operations):
         use_ns = True
@@ -62,6 +65,8 @@ def serve():
         def __call__(self, call, path, *rest):
             if call not in ("init", "destroy") and fault.exists():
                 raise fusepy.FuseOSError(getattr(errno, fault.read_text().strip()))
+            while call in ("write", "fsync", "fsyncdir") and held.exists():
+                time.sleep(0.02)
             try:
                 return getattr(self, call)(told.folder + path, *rest)
             except OSError as error:
@@ -142,8 +147,8 @@ def serve():
             return {key: getattr(about, key) for key in
                     ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_namemax")}
 
-    fusepy.FUSE(Disk(), told.mount, foreground=True, nothreads=True, fsname="strange",
-                big_writes=True)
+    fusepy.FUSE(Disk(), told.mount, foreground=True, nothreads=not told.held,
+                fsname="strange", big_writes=True)
 
 
 if __name__ == "__main__":
