@@ -174,11 +174,13 @@ class Recording:
         self.path = folder / f"c-20260101T000000.{number:06}Z-{number:06}.avro.part"
         data = write_header({"avro.schema": self.schema, "avro.codec": b"deflate",
                              "flotilla.channel": b"c", "flotilla.ordered_since": b"1"}, self.sync)
-        self.put(0, data)
+        opening = self.path.with_suffix(".opening")  # it gets its name with its header
+        opening.write_bytes(data)
+        opening.rename(self.path)
         self.offset = len(data)
 
     def put(self, offset, data):
-        with open(self.path, "r+b" if self.path.exists() else "wb") as file:
+        with open(self.path, "r+b") as file:
             file.seek(offset)
             file.write(data)
 
