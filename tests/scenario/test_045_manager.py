@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The manager's own promises beyond single channels: what is handed over at a reload, who may ask
 it things and how, and what its status says of a fleet in trouble."""
+import contextlib
 import json
 import os
 import signal
@@ -120,33 +121,46 @@ def test_manager_counts_drops_of_the_kernel_once(change, rng):
             assert after["datagrams_dropped"] == dropped
 
 
+@contextlib.contextmanager
+def refused_memory(pid):
+    """This process gets no other memory, from when it runs on: as it begins it asks whether it
+    could."""
+    tracer = subprocess.Popen(
+        ["strace", "-o", "/dev/null", "-e", "trace=memfd_create", "-e",
+         "inject=memfd_create:error=EPERM", "-p", str(pid)], stderr=subprocess.PIPE)
+    try:
+        assert b"attached" in tracer.stderr.readline()
+        yield
+    finally:
+        tracer.terminate()
+        tracer.communicate()
+
+
 @pytest.mark.parametrize("then", ["stopped", "changed"])
 def test_manager_makes_way_for_what_can_be_started(then, rng):
     """A change that can never be started, as its buffer is refused: what its socket collects is
     received by the next change that can; at a stop it is counted."""
-    with Fleet({"engine": {"schema": signals.SCHEMA}}, laws=False, run=False) as fleet:
-        fleet._inside = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", "trace=memfd_create",
-                         "-e", "inject=memfd_create:error=EPERM:when=2+"]
-        fleet.start()
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, laws=False) as fleet:
         fleet.source("engine", signals.samples(100)).finish()
         fleet.settle({"engine": 100})
-        fleet.channels["engine"]["buffer"] = "8MiB"
-        fleet.write()
-        done = fleet.reload(check=None)
-        wait_until(lambda: "cannot make its buffer" in fleet.channel("engine")["reason"])
-        # On a busy machine it was answered before, after half a second.
-        assert done.returncode == 0 or "cannot make its buffer" in done.stderr, done
-        fleet._source(fleet.address("engine"), signals.samples(50)).finish()
-        if then == "stopped":
-            done = flotilla("stop", "-c", fleet.file, check=0)
-            assert "engine: 100 received, 0 rejected, 50 dropped, 100 recorded" in done.stdout
-            assert fleet.manager.wait(60) == 0
-            return
-        fleet.channels["engine"]["listen"] = fleet.addresses.group()
-        del fleet.channels["engine"]["buffer"]
-        fleet.write()
-        fleet.reload(check=None)
-        fleet.wait_running()
+        with refused_memory(fleet.manager.pid):
+            fleet.channels["engine"]["buffer"] = "8MiB"
+            fleet.write()
+            done = fleet.reload(check=None)
+            wait_until(lambda: "cannot make its buffer" in fleet.channel("engine")["reason"])
+            # On a busy machine it was answered before, after half a second.
+            assert done.returncode == 0 or "cannot make its buffer" in done.stderr, done
+            fleet._source(fleet.address("engine"), signals.samples(50)).finish()
+            if then == "stopped":
+                done = flotilla("stop", "-c", fleet.file, check=0)
+                assert "engine: 100 received, 0 rejected, 50 dropped, 100 recorded" in done.stdout
+                assert fleet.manager.wait(60) == 0
+                return
+            fleet.channels["engine"]["listen"] = fleet.addresses.group()
+            del fleet.channels["engine"]["buffer"]
+            fleet.write()
+            fleet.reload(check=None)
+            fleet.wait_running()
         fleet.source("engine", signals.samples(100)).finish()
         channel = fleet.settle({"engine": 250})["engine"]
         assert channel["datagrams_received"] == 250 and channel["datagrams_dropped"] == 0
