@@ -145,8 +145,16 @@ static void read_sources(struct loader *loader, const struct config_node *node,
                          CHANNEL_SOURCES_MAX);
             return;
         }
-        settings->source_count += read_value(loader, item, key->name, config_key_form(key),
-                                             &settings->sources[settings->source_count]);
+        const struct prefix *read = &settings->sources[settings->source_count];
+        if (!read_value(loader, item, key->name, config_key_form(key),
+                        &settings->sources[settings->source_count]))
+            continue;
+        for (uint32_t i = 0; i < settings->source_count; i++)
+            if (settings->sources[i].bits == read->bits &&
+                address_equal(&settings->sources[i].address, &read->address))
+                config_error(&loader->faults, item->place, "%s: %s is there twice", key->name,
+                             item->text);
+        settings->source_count++;
     }
 }
 

@@ -122,7 +122,7 @@ static bool is_at_path(const struct channel_folder *folder)
     struct folder_place place;
     int status = folder_place_at(folder->settings->directory, &place);
     if (status < 0)
-        return status != -ENOENT && status != -ENOTDIR;
+        return status != -ENOENT && status != -ENOTDIR && status != -ELOOP;
     return place.device == folder->place.device && place.inode == folder->place.inode;
 }
 
@@ -265,11 +265,17 @@ bool channel_folder_moved(struct channel_folder *folder)
     if (!folder->followed || now_ns < folder->look_from_ns)
         return false;
     folder->look_from_ns = now_ns + LOOK_NS;
-    if (is_at_path(folder))
+    if (is_at_path(folder)) {
+        folder->gone_told = false;
         return false;
+    }
     int status = look_at_path(folder->settings);
-    if (status < 0 && status != -MOUNTED_ERROR) {
-        return false; /* there is nothing to go on in */
+    if (status < 0 && status != -MOUNTED_ERROR) { /* there is nothing to go on in */
+        if (!folder->gone_told)
+            log_line("%s is no folder now (%s): still recording in the one before", directory,
+                     strerror(-status));
+        folder->gone_told = true;
+        return false;
     } else if (!folder->outlived && status == 0) {
         log_line("%s is another folder by now: still recording in the one before; start this relay "
                  "anew to record there",

@@ -83,6 +83,13 @@ def test_050_what_is_missing_stops_its_own_channel(network, seed, direct_io):
         restarted = flotilla("restart", "group", "-c", fleet.file)
         assert restarted.returncode == 1 and "there is no interface usb0" in restarted.stderr
         works(network, fleet)
+        # At an upgrade of the whole fleet.
+        relay = fleet.relays()["engine"]
+        flotilla("restart", "--all", "-c", fleet.file)
+        assert "becoming" in fleet.log() and fleet.relays()["engine"] != relay, fleet.log()
+        fleet.wait_running(["engine"])
+        wait_until(all_say_so, what="the reasons")
+        works(network, fleet)
         # For a manager that takes over, and the relay that dies under it.
         fleet.kill_manager()
         fleet.start(wait=False)

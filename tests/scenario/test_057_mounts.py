@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 from harness import container, signals, strange_disk
@@ -317,6 +318,46 @@ def test_057_a_link_leads_elsewhere(fleet_in, tmp_path, seed):
     fleet.stop()
     for name in ("one", "two"):
         assert sum(map(container.count, (tmp_path / name).glob("engine/*.avro"))) == 200
+
+
+def test_057_a_link_that_leads_nowhere_yet(fleet_in, tmp_path, seed):
+    """A link to a disk that comes later is looked at as often as a folder that is missing."""
+    (tmp_path / "disk/rec").symlink_to(tmp_path / "later/rec")
+    fleet = fleet_in(wait=False)
+    wait_until(lambda: fleet.status(missing={}).get("channels"))
+    at = send(fleet, 0)
+    wait_until(lambda: fleet.channel("engine")["state"] == "not_recording")
+    time.sleep(1.5)
+    assert "may be there again" not in fleet.log(), "it cannot be: no relay is started in vain"
+    (tmp_path / "later/rec").mkdir(parents=True)
+    begun = time.monotonic()
+    recorded(fleet, at)
+    assert time.monotonic() - begun < 5, fleet.log()
+    fleet.stop()
+    assert datums_in(tmp_path / "later") == at
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "loop", "link"])
+def test_057_what_is_at_the_path_is_no_folder(fleet_in, tmp_path, kind, seed):
+    """There is nothing else to record in: it goes on in the folder before, and says so, once."""
+    fleet = fleet_in()
+    at = send(fleet, 0)
+    recorded(fleet, at)
+    path, away = tmp_path / "disk/rec/engine", tmp_path / "disk/away"
+    path.rename(away)
+    {"file": path.touch, "fifo": lambda: os.mkfifo(path), "loop": lambda: path.symlink_to(path),
+     "link": lambda: path.symlink_to(tmp_path / "nowhere")}[kind]()
+    wait_until(lambda: "still recording in the one before" in fleet.log(), what="the move")
+    at = send(fleet, at)
+    recorded(fleet, at)
+    path.unlink()
+    wait_until(lambda: "is another folder by now" in fleet.log(), what="a folder again")
+    at = send(fleet, at)
+    recorded(fleet, at)
+    assert fleet.log().count("still recording in the one before") == 1
+    fleet.stop()
+    assert sum(map(container.count, away.glob("*.avro"))) == at - 200
+    assert datums_in(tmp_path / "disk") == 200
 
 
 @pytest.mark.parametrize("error", ["EROFS", "EIO", "ENOSPC"])

@@ -249,6 +249,7 @@ static const struct call_rule call_rules[] = {
     {SYS_geteuid, CALL_ALLOW, 0, 0},
 #ifdef SYS_stat
     {SYS_stat, CALL_ALLOW, 0, 0},
+    {SYS_lstat, CALL_ALLOW, 0, 0},
     {SYS_access, CALL_ALLOW, 0, 0},
 #endif
     /* memory that is never run */

@@ -76,6 +76,8 @@ int folder_possible(const char *path)
     while (stat(part, &about) < 0) {
         if (errno != ENOENT)
             return unless_superuser(errno);
+        if (lstat(part, &about) == 0) /* a link that leads nowhere: nothing is made through it */
+            return -ENOENT;
         wanted = W_OK | X_OK; /* of what is there: the rest has to be made in it */
         char *slash = strrchr(part, '/');
         if (slash == NULL && strcmp(part, ".") == 0)
