@@ -6,6 +6,7 @@ paged    through the page cache, on a disk that must be mounted
 brief    files of two seconds that are removed by age
 
 Ports, groups and addresses are free to choose: the networks are the world's own."""
+import os
 import struct
 
 LINKS = ("eth0", "eth1")
@@ -15,7 +16,7 @@ HOST4, HOST6 = "10.9.{}.10", "fd09:{}::10"
 PEER4, PEER6 = "10.9.{}.2", "fd09:{}::2"
 HOST_MAC, PEER_MAC = "02:00:00:00:0{}:01", "02:00:00:00:0{}:02"
 WITNESS_PORT = 9000
-RETAIN_S = 240
+RETAIN_S = int(os.environ.get("FLOTILLA_WORLD_RETAIN_S", 240))  # 0: for ever
 
 SCHEMA = {"type": "record", "name": "World", "fields": [
     {"name": "time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
@@ -82,7 +83,7 @@ STORAGE = {
 DISKS = {"steady": "ext4", "paged": "xfs", "brief": "ext4"}
 MOUNTED = {"paged"}
 IMMORTAL = {"steady"}
-RETAINED = {"brief"}
+RETAINED = {"brief"} if RETAIN_S else set()
 
 
 def _long(value):

@@ -38,6 +38,8 @@ def arguments():
     parser.add_argument("--pace", type=float, default=1.5, help="seconds between events")
     parser.add_argument("--quiet", type=float, default=100,
                         help="seconds between two moments of quiet, when all is counted")
+    parser.add_argument("--retain", type=int, default=240,
+                        help="seconds after which retention removes a fleet's files; 0: never")
     parser.add_argument("--folder", help="where the world is made")
     parser.add_argument("--keep", action="store_true", help="leave the folder in any case")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -71,6 +73,7 @@ def outside(given):
              "--seconds", given.seconds, "--seed", given.seed, "--events", given.events,
              "--rate", given.rate, "--back", given.back, "--pace", given.pace,
              "--quiet", given.quiet]
+    os.environ["FLOTILLA_WORLD_RETAIN_S"] = str(given.retain)
     # The first process in there is a shell, which waits for whoever is left to it.
     child = subprocess.Popen(
         ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import select
+import shutil
 import struct
 import subprocess
 import sys
@@ -24,7 +25,7 @@ import plan
 from network import Network, wait_for_own_network
 
 HERE = Path(__file__).resolve().parent
-PROGRAMS = ROOT / "build/stepped"
+BUILT = ROOT / "build/stepped"
 DISK_MIB = 512
 SAMPLE_S = 0.5
 BATCH = 32 * 64  # datagrams at most in what a relay had in its hands
@@ -81,6 +82,8 @@ class World:
         return self
 
     def _make(self):
+        self.programs = self.folder / "programs"  # whatever is built meanwhile
+        shutil.copytree(BUILT, self.programs)
         self.clock = Clock(self.folder / "clock")
         python = sys.executable
         self.sender = self._tool("unshare", "--net", python, HERE / "sender.py", self.folder,
@@ -93,7 +96,7 @@ class World:
                                HERE / "sink.py", self.folder)
         self._make_disks()
         self._make_fleets()
-        self.judge = self._tool(python, HERE / "judge.py", self.folder, PROGRAMS / "flotilla",
+        self.judge = self._tool(python, HERE / "judge.py", self.folder, self.programs / "flotilla",
                                 self.given.seed, *(self.pool(name) for name in self.disks),
                                 *(self.folder / "under" / name for name in self.fleets))
 
@@ -115,7 +118,7 @@ class World:
         return self.disks[disk].at
 
     def _make_fleets(self):
-        keys = subprocess.run([PROGRAMS / "flotilla", "check", "--keys"], capture_output=True,
+        keys = subprocess.run([self.programs / "flotilla", "check", "--keys"], capture_output=True,
                               text=True).stdout
         self.fleets = {}
         for name in plan.STORAGE:
@@ -128,7 +131,7 @@ class World:
                 storage["mounted"] = True
             mine = {one.name: one.keys for one in self.channels if one.fleet == name}
             fleet = Fleet(mine, storage={**storage, "directory": "disk/rec"}, folder=folder,
-                          run=False, prefix=PROGRAMS)
+                          run=False, prefix=self.programs)
             self.fleets[name] = fleet
             self.mount(name)
             fleet.write()
@@ -193,7 +196,7 @@ class World:
         about = self.fleets[fleet]
         log = open(self.folder / "commands.log", "ab")
         self._commands.append((words, subprocess.Popen(
-            [PROGRAMS / "flotilla", *words, "-c", about.file], stdin=subprocess.DEVNULL,
+            [self.programs / "flotilla", *words, "-c", about.file], stdin=subprocess.DEVNULL,
             stdout=log, stderr=log)))
 
     def kill_manager(self, fleet):
@@ -284,7 +287,7 @@ class World:
     # ---- what is looked at all the time ----
 
     def status(self, fleet):
-        done = subprocess.run([PROGRAMS / "flotilla", "status", "--json", "-c",
+        done = subprocess.run([self.programs / "flotilla", "status", "--json", "-c",
                                self.fleets[fleet].file], capture_output=True, text=True)
         if done.returncode:
             return {}
@@ -480,7 +483,7 @@ class World:
         return self.relay_deaths[name] + hits
 
     def _stop(self, name, fleet):
-        done = subprocess.run([PROGRAMS / "flotilla", "stop", "-c", fleet.file],
+        done = subprocess.run([self.programs / "flotilla", "stop", "-c", fleet.file],
                               capture_output=True, text=True)
         code = fleet.manager.wait(60)
         fleet.manager = None
