@@ -144,6 +144,7 @@ static void look_at_socket(struct manager *manager)
 static void look_at_runtime(void *context)
 {
     struct manager *manager = context;
+    fleet_note_clock(manager->fleet, retention_believes(manager->retention));
     if (manager->runtime_recreated)
         repopulate_runtime(manager);
     else if (manager->runtime_error == 0)
@@ -233,8 +234,6 @@ static int open_parts(struct manager *manager)
         error = fleet_open(&manager->fleet, &options);
     if (error == 0)
         error = retention_start(&manager->retention);
-    if (error == 0)
-        error = retention_set(manager->retention, manager->config);
     if (error < 0) {
         log_line("cannot start: %s", strerror(-error));
         return error;
@@ -257,9 +256,10 @@ static int serve(struct manager *manager, bool renew)
     int taken = fleet_take_over(manager->fleet);
     if (taken > 0)
         log_line("took over %d channels from an earlier manager", taken);
-    int error = taken < 0
-                    ? taken
-                    : fleet_apply(manager->fleet, manager->config, manager_note_change, &changes);
+    retention_follow(manager->retention, fleet_clock(manager->fleet));
+    int error = taken < 0 ? taken : retention_set(manager->retention, manager->config);
+    if (error == 0)
+        error = fleet_apply(manager->fleet, manager->config, manager_note_change, &changes);
     json_decref(changes.lists);
     if (error == 0) {
         log_line("managing %u channels of %s in %s", manager->config->channel_count, manager->path,

@@ -16,6 +16,7 @@
 #include "base/units.h"
 #include "channel/mounted.h"
 #include "channel/recording_name.h"
+#include "manager/retention_order.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/storage.h"
@@ -37,6 +38,8 @@ static int by_channel_and_number(const void *a, const void *b)
         return x->channel < y->channel ? -1 : 1;
     if (x->number != y->number)
         return x->number < y->number ? -1 : 1;
+    if (x->begun_ns != y->begun_ns)
+        return x->begun_ns < y->begun_ns ? -1 : 1;
     return 0;
 }
 
@@ -68,9 +71,9 @@ static struct holding *largest(struct retention_file *files, struct holding *hol
 
 static bool is_too_old(const struct retention_file *file, uint64_t age_ms, uint64_t now_ns)
 {
-    if (file->modified_ns > now_ns || file->modified_ns < RETENTION_TIME_MIN_NS)
+    if (file->dated_ns > now_ns || file->dated_ns < RETENTION_TIME_MIN_NS)
         return false;
-    return (now_ns - file->modified_ns) / NS_PER_MS > age_ms;
+    return (now_ns - file->dated_ns) / NS_PER_MS > age_ms;
 }
 
 int retention_choose(struct retention_file *files, size_t file_count, uint32_t channel_count,
@@ -82,6 +85,7 @@ int retention_choose(struct retention_file *files, size_t file_count, uint32_t c
         return -ENOMEM;
     if (file_count)
         qsort(files, file_count, sizeof *files, by_channel_and_number);
+    retention_date(files, file_count, now_ns);
     uint64_t held = 0, freed = 0;
     for (size_t i = 0; i < file_count; i++) {
         struct retention_file *file = &files[i];
@@ -142,6 +146,7 @@ struct retention {
     struct retention_clock clock;
     _Atomic enum clock_doubt doubt;
     _Atomic uint64_t step_ns;
+    _Atomic uint64_t followed_ns, believed_ns; /* retention_follow's, retention_believes' */
 };
 
 /* What was found in one look. */
@@ -177,6 +182,7 @@ static int survey_file(void *context, const char *name)
         return 0;
     char pin_name[300];
     snprintf(pin_name, sizeof pin_name, "%.280s.pin", name);
+    bool is_rejects = read.lane == RECORDING_REJECTS;
     bool fixed = read.stage == RECORDING_PART || storage_look(survey->folder, pin_name, &pin) == 0;
     struct retention_file *files =
         room_grow(survey->files, &survey->file_room, survey->file_count + 1, sizeof *files);
@@ -186,6 +192,8 @@ static int survey_file(void *context, const char *name)
         return -ENOMEM;
     survey->files[survey->file_count++] = (struct retention_file){.channel = survey->channel,
                                                                   .number = read.number,
+                                                                  .begun_ns = read.stamp_ns,
+                                                                  .rejects = is_rejects,
                                                                   .bytes = entry.bytes,
                                                                   .modified_ns = entry.modified_ns,
                                                                   .fixed = fixed,
@@ -286,6 +294,19 @@ static struct clock_look read_clocks(void)
                                .synchronised = clock_is_synchronised()};
 }
 
+static enum clock_doubt judge_clock(struct retention *retention, const struct clock_look *look,
+                                    const uint64_t *times, size_t count)
+{
+    struct retention_clock *clock = &retention->clock;
+    uint64_t followed_ns = atomic_load(&retention->followed_ns);
+    if (!clock->begun && followed_ns)
+        retention_clock_follow(clock, followed_ns, look);
+    enum clock_doubt doubt =
+        retention_clock_judge(clock, look, times, count, retention->policy->limits.age_ms);
+    atomic_store(&retention->believed_ns, look->realtime_ns - look->uptime_ns - clock->step_ns);
+    return doubt;
+}
+
 /* Whether files may go for their age; says so when that changes. */
 static bool is_clock_believed(struct retention *retention, const struct survey *survey,
                               const struct clock_look *look)
@@ -296,9 +317,7 @@ static bool is_clock_believed(struct retention *retention, const struct survey *
         return false;
     for (size_t i = 0; i < survey->file_count; i++)
         times[i] = survey->files[i].modified_ns;
-    enum clock_doubt doubt =
-        retention_clock_judge(&retention->clock, look, times, survey->file_count,
-                              retention->policy->limits.age_ms);
+    enum clock_doubt doubt = judge_clock(retention, look, times, survey->file_count);
     free(times);
     atomic_store(&retention->step_ns, retention->clock.step_ns);
     if (atomic_exchange(&retention->doubt, doubt) == doubt)
@@ -356,7 +375,7 @@ static void look_through(struct retention *retention)
     }
     if (survey.folder < 0) {
         const struct clock_look look = read_clocks();
-        retention_clock_judge(&retention->clock, &look, NULL, 0, policy->limits.age_ms);
+        judge_clock(retention, &look, NULL, 0);
         return;
     }
     int error = prepare_survey(&survey);
@@ -414,6 +433,16 @@ int retention_start(struct retention **retention)
     }
     *retention = made;
     return 0;
+}
+
+void retention_follow(struct retention *retention, uint64_t ahead_ns)
+{
+    atomic_store(&retention->followed_ns, ahead_ns);
+}
+
+uint64_t retention_believes(const struct retention *retention)
+{
+    return atomic_load(&retention->believed_ns);
 }
 
 int retention_set(struct retention *retention, const struct config *config)

@@ -33,14 +33,17 @@ struct retention_file {
     uint32_t channel; /* below channel_count */
     uint64_t number;  /* in its name: the order of age within a channel */
     uint64_t bytes, modified_ns;
+    uint64_t begun_ns; /* the time in its name */
+    uint64_t dated_ns; /* retention_date's */
+    bool rejects;      /* of the other lane, whose numbers are its own */
     bool fixed; /* pinned or still written: counted, never removed */
     enum retention_reason removed_for;
     void *owner; /* the caller's */
 };
 
 /* Decides which of `files` go, and notes it in their `removed_for`; puts them in another order.
- * - Age: older than the limit by its file time. A time in the future or before
- * RETENTION_TIME_MIN_NS tells no age.
+ * - Age: older than the limit by its file time, or by that of a later one (retention_order.h). A
+ *   time in the future or before RETENTION_TIME_MIN_NS tells no age.
  * - Size: while all files together exceed `limits->bytes`, the oldest file of the channel that is
  *   furthest above its share (limit / channels) goes. A channel within its share loses nothing.
  * - Free space: while less than the limit is free, the oldest file of the channel that holds most
@@ -54,6 +57,12 @@ struct retention; /* opaque: the thread at work */
 
 /* Starts the thread, with nothing to do yet. 0 or a negative errno. */
 int retention_start(struct retention **retention);
+/* Before the first retention_set: which wall clock an earlier manager has believed, as
+ * retention_believes told there; 0: not known. A clock that was set in between is noticed so. */
+void retention_follow(struct retention *retention, uint64_t ahead_ns);
+/* By how much the wall clock that is believed is ahead of the time since the machine was started,
+ * as of the last look; 0: there was none. */
+uint64_t retention_believes(const struct retention *retention);
 /* What holds from now on; the values are copied. 0 or -ENOMEM. */
 int retention_set(struct retention *retention, const struct config *config);
 /* Why nothing is removed by age for now, in words, as of the last look; "" if it is. Returns

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Doubts about the wall clock. Relies on looks being far closer together than any age.
- * Known: a clock that is set forward while no manager is there shows only by what it makes of the
- * recordings. What was recorded before a clock was first set after a boot has the times of then. */
+ * Known: a clock that is set forward while neither manager nor relay is there shows only by what it
+ * makes of the recordings. What was recorded before a clock was first set after a boot has the
+ * times of then. */
 #include "manager/retention_clock.h"
 
 #include <stdio.h>
@@ -62,12 +63,19 @@ static bool is_ahead(const struct retention_clock *clock, const struct clock_loo
            (look->realtime_ns - newest_ns) / NS_PER_MS > age_ms;
 }
 
+void retention_clock_follow(struct retention_clock *clock, uint64_t ahead_ns,
+                            const struct clock_look *look)
+{
+    clock->last = *look;
+    clock->last.realtime_ns = look->uptime_ns + ahead_ns;
+}
+
 enum clock_doubt retention_clock_judge(struct retention_clock *clock, const struct clock_look *look,
                                        const uint64_t *times, size_t count, uint64_t age_ms)
 {
     if (!clock->begun)
         clock->first = *look;
-    else
+    if (clock->last.uptime_ns != 0)
         note_step(clock, look, times, count);
     clock->begun = true;
     clock->last = *look;

@@ -46,6 +46,10 @@ struct retention_clock {
     uint64_t ahead_uptime_ns; /* since when all recordings are too old; 0: they are not */
 };
 
+/* Before the first look, at its time: the clock that was believed before, `ahead_ns` ahead of the
+ * uptime. */
+void retention_clock_follow(struct retention_clock *clock, uint64_t ahead_ns,
+                            const struct clock_look *look);
 /* Judges the clock at a look: `times` (`count`) are those of the recordings, open ones too, in any
  * order; `age_ms` is not 0. */
 enum clock_doubt retention_clock_judge(struct retention_clock *clock, const struct clock_look *look,

@@ -76,6 +76,48 @@ static void test_age(void **state)
     assert_string_equal(chosen(odd, 2, 1, week, 0, 100), "0.2:A");
 }
 
+/* Begun and last written so many days ago. */
+static struct retention_file make_dated(uint64_t number, int64_t begun_days, int64_t age_days)
+{
+    struct retention_file file = make_file(0, number, 10, age_days);
+    file.begun_ns = (uint64_t)((int64_t)NOW_NS - begun_days * (int64_t)DAY_NS);
+    return file;
+}
+
+static void test_age_where_the_clock_was_wrong(void **state)
+{
+    (void)state;
+    struct retention_limits week = {.age_ms = 7 * DAY_MS};
+    /* Set back by a month, and right again: those of then are as old as the next, at the most. */
+    struct retention_file back[] = {
+        make_dated(1, 9, 8),  make_dated(2, 8, 37), make_dated(3, 36, 35),
+        make_dated(4, 35, 6), make_dated(5, 6, 5),  make_dated(6, 5, 4),
+    };
+    assert_string_equal(chosen(back, 6, 1, week, 0, 100), "0.1:A");
+    assert_string_equal(chosen(back + 1, 5, 1, week, 0, 100), "");
+    assert_string_equal(
+        chosen(back, 6, 1, (struct retention_limits){.age_ms = 9 * DAY_MS / 2}, 0, 100),
+        "0.1:A 0.2:A 0.3:A 0.4:A 0.5:A");
+    /* Right again in two steps. */
+    struct retention_file steps[] = {make_dated(1, 9, 9), make_dated(2, 40, 40),
+                                     make_dated(3, 11, 11), make_dated(4, 6, 5)};
+    assert_string_equal(chosen(steps, 4, 1, week, 0, 100), "");
+    /* Still set back: nothing is known of those. */
+    assert_string_equal(chosen(back, 3, 1, week, 0, 100), "0.1:A");
+    /* Ahead by a month, for a moment: those behind are dated properly, as the clock ran on. */
+    struct retention_file ahead[11] = {make_dated(1, 41, 40), make_dated(2, 10, 9)};
+    for (uint64_t i = 2; i < 11; i++)
+        ahead[i] = make_dated(i + 1, 40 - 4 * ((int64_t)i - 2), 36 - 4 * ((int64_t)i - 2));
+    assert_string_equal(chosen(ahead, 11, 1, (struct retention_limits){.age_ms = 30 * DAY_MS}, 0,
+                               100),
+                        "0.1:A 0.3:A 0.4:A");
+    /* The numbers of the rejects are their own. */
+    struct retention_file lanes[] = {make_dated(1, 9, 8), make_dated(2, 8, 8),
+                                     make_dated(1, 30, 30), make_dated(2, 29, 28)};
+    lanes[2].rejects = lanes[3].rejects = true;
+    assert_string_equal(chosen(lanes, 4, 1, week, 0, 100), "0.1:A 0.1:A 0.2:A 0.2:A");
+}
+
 static void test_size_takes_from_the_largest(void **state)
 {
     (void)state;
@@ -283,6 +325,21 @@ static void test_a_clock_that_is_ahead_from_the_first(void **state)
                      CLOCK_BELIEVED);
 }
 
+static void test_a_clock_that_was_set_while_no_manager_was_there(void **state)
+{
+    (void)state;
+    struct machine machine = usual();
+    uint64_t ahead_ns = machine.now.realtime_ns - machine.now.uptime_ns;
+    retention_clock_follow(&machine.clock, ahead_ns, &machine.now);
+    assert_int_equal(after(&machine, NS_PER_S), CLOCK_BELIEVED);
+    struct machine set = usual();
+    set.now.realtime_ns += 2 * HOUR_NS;
+    retention_clock_follow(&set.clock, ahead_ns, &set.now);
+    assert_int_equal(after(&set, NS_PER_S), CLOCK_STEPPED);
+    assert_int_equal(set.clock.step_ns, 2 * HOUR_NS);
+    assert_int_equal(after_step(&set, -2 * (int64_t)HOUR_NS), CLOCK_BELIEVED);
+}
+
 /* ---- the thread, on real files ---- */
 
 static void put(const char *folder, const char *name, size_t bytes)
@@ -353,6 +410,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_to_do),
         cmocka_unit_test(test_age),
+        cmocka_unit_test(test_age_where_the_clock_was_wrong),
         cmocka_unit_test(test_size_takes_from_the_largest),
         cmocka_unit_test(test_age_makes_room_for_size),
         cmocka_unit_test(test_free_space),
@@ -362,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_a_step_back),
         cmocka_unit_test(test_a_clock_that_begins_in_the_past),
         cmocka_unit_test(test_a_clock_that_is_ahead_from_the_first),
+        cmocka_unit_test(test_a_clock_that_was_set_while_no_manager_was_there),
         cmocka_unit_test(test_thread_removes_only_what_it_may),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,7 @@ from sender import NOTE
 LOOK_S = 1.0
 BEFORE_NS = 100_000_000  # what was sent so shortly before a cause may still have been on its way
 OVERSTAY_S = 600
+STEP_S = 60  # a step of the clock that retention need not notice
 
 
 def say(**about):
@@ -63,7 +64,7 @@ class Judge:
         self.rejects = {name: Seen() for name in self.channels}
         self.reads = {}  # what was read already, by device, inode and name
         self.kept, self.overstay = {}, {}
-        self.twice_left_open = dict.fromkeys(self.channels, 0)
+        self.twice = dict.fromkeys(self.channels, 0)
         self.files = self.catted = self.left_open = 0
         self.rng = random.Random(seed)
 
@@ -111,7 +112,7 @@ class Judge:
 
     def gone(self, kept):
         age_s = time.time() - kept.newest_us / 1e6
-        if age_s < plan.RETAIN_S:
+        if age_s < plan.RETAIN_S - STEP_S:
             self.wrong("removed too young", file=str(kept.path), age_s=round(age_s, 1))
 
     def read(self, key, path):
@@ -168,10 +169,9 @@ class Judge:
             newest_us = max(row["time"] for row in rows).timestamp() * 1e6
             if self.rng.random() < 0.05:
                 self.cat(path, numbers)
-        if again and path.suffix == ".part":
-            self.twice_left_open[channel.name] += again
-        elif again:
-            self.wrong("recorded twice", file=str(path), count=again)
+        if again:
+            self.twice[channel.name] += again
+            say(note="recorded twice", file=str(path), count=again)
         return newest_us
 
     def cat(self, path, numbers):
@@ -305,10 +305,10 @@ class Judge:
         if found != counted + left * lost:
             self.wrong("datums_recorded is not what is in the files", channel=channel.name,
                        counted=counted, unrecorded=lost, found=found)
-        twice = self.twice_left_open[channel.name]
+        twice = self.twice[channel.name]
         if (lost or twice) and not left:
-            self.wrong("unrecorded, or twice in a file left open", channel=channel.name,
-                       unrecorded=lost, twice=twice)
+            self.wrong("unrecorded, or recorded twice", channel=channel.name, unrecorded=lost,
+                       twice=twice)
 
     def left_behind(self, channel, about):
         """Whether a relay of the channel ended while its folder was another one than it held."""
@@ -326,7 +326,7 @@ class Judge:
             row["received"] = counters["datagrams_received"]
             if channel.recorded:
                 row["unrecorded"] = counters["datums_unrecorded"]
-                row["twice_in_files_left_open"] = self.twice_left_open[name]
+                row["twice"] = self.twice[name]
             # What is recorded nowhere was perhaps received, but could not be sent by a link away.
             more = not channel.recorded and row["got"] <= row["received"] <= row["sent"] and \
                 any(name in one["loses"] for one in about["causes"])

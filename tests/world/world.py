@@ -370,6 +370,9 @@ class World:
         if "violation" in said:
             self.wrong(said.pop("violation"), **said)
             return None
+        if "note" in said:
+            self.note(json.dumps(said))
+            return None
         return said
 
     def _ask_judge(self, path):
