@@ -29,47 +29,43 @@ static size_t next_of(const struct retention_file *files, size_t i, size_t end, 
     return i;
 }
 
-/* The run of files from `first` on that were begun before `top`, the last file before them. */
-struct run {
-    size_t behind; /* the file behind it, or the end */
-    bool set_back; /* the clock was, while they were written; else `top`'s was ahead */
-};
-
-static struct run find_run(const struct retention_file *files, size_t top, size_t first, size_t end)
+/* The file behind the run of those from `first` on that were begun before `top`, the newest file
+ * before them; whether the clock was set back while they were written, else that of `top` was
+ * ahead. */
+static size_t pass_run(const struct retention_file *files, size_t top, size_t first, size_t end,
+                       uint64_t now_ns, bool *set_back)
 {
-    bool rejects = files[top].rejects;
     uint64_t back_ns = files[top].begun_ns - files[first].begun_ns, largest_ns = 0;
     size_t i = first;
     while (i < end && files[i].begun_ns + COARSE_NS < files[top].begun_ns) {
-        size_t next = next_of(files, i + 1, end, rejects);
+        size_t next = next_of(files, i + 1, end, files[top].rejects);
         if (next < end && files[next].begun_ns > files[i].begun_ns + largest_ns)
             largest_ns = files[next].begun_ns - files[i].begun_ns;
         i = next;
     }
-    return (struct run){.behind = i, .set_back = i == end || largest_ns >= back_ns / JUMP_PART};
+    *set_back = largest_ns >= back_ns / JUMP_PART || (i == end && files[top].begun_ns <= now_ns);
+    return i;
 }
 
-/* Dates the files of one lane between `begin` and `end`. */
-static void date_lane(struct retention_file *files, size_t begin, size_t end, bool rejects,
-                      uint64_t now_ns)
+/* The newest file before those of a clock that was ahead, of which `top` is the last and `first`
+ * the first behind; `end` if there is none. */
+static size_t before_ahead(const struct retention_file *files, size_t begin, size_t top,
+                           size_t first, size_t end)
 {
-    size_t top = end; /* none */
-    for (size_t i = next_of(files, begin, end, rejects), next; i < end; i = next) {
-        next = next_of(files, i + 1, end, rejects);
-        files[i].dated_ns = files[i].modified_ns;
-        if (top < end && files[i].begun_ns + COARSE_NS < files[top].begun_ns) {
-            struct run run = find_run(files, top, i, end);
-            for (size_t k = top; run.set_back && k < run.behind; k++)
-                if (files[k].rejects == rejects)
-                    files[k].dated_ns = UINT64_MAX;
-            for (size_t k = i; !run.set_back && k < run.behind; k++)
-                if (files[k].rejects == rejects)
-                    files[k].dated_ns = files[k].modified_ns;
-            next = run.behind;
-        } else if (files[i].begun_ns <= now_ns) {
-            top = i; /* what is of the future tells nothing yet */
-        }
+    uint64_t back_ns = files[top].begun_ns - files[first].begun_ns;
+    for (size_t k = top, later = top; k-- > begin;) {
+        if (files[k].rejects != files[top].rejects)
+            continue;
+        if (files[k].begun_ns + back_ns / JUMP_PART <= files[later].begun_ns)
+            return k;
+        later = k;
     }
+    return end;
+}
+
+/* Where nothing better is known of a file than of the next, it gets the date of that. */
+static void carry_dates(struct retention_file *files, size_t begin, size_t end, bool rejects)
+{
     uint64_t next_ns = UINT64_MAX;
     for (size_t i = end; i-- > begin;) {
         if (files[i].rejects != rejects)
@@ -79,6 +75,32 @@ static void date_lane(struct retention_file *files, size_t begin, size_t end, bo
         else
             next_ns = files[i].dated_ns;
     }
+}
+
+/* Dates the files of one lane between `begin` and `end`. */
+static void date_lane(struct retention_file *files, size_t begin, size_t end, bool rejects,
+                      uint64_t now_ns)
+{
+    size_t top = end; /* none */
+    for (size_t i = next_of(files, begin, end, rejects); i < end;) {
+        if (top < end && files[i].begun_ns + COARSE_NS < files[top].begun_ns) {
+            bool set_back;
+            size_t behind = pass_run(files, top, i, end, now_ns, &set_back);
+            if (!set_back) {
+                top = before_ahead(files, begin, top, i, end);
+                continue;
+            }
+            for (size_t k = top; k < behind; k++)
+                if (files[k].rejects == rejects)
+                    files[k].dated_ns = UINT64_MAX;
+            i = behind;
+        } else {
+            files[i].dated_ns = files[i].modified_ns;
+            top = i;
+            i = next_of(files, i + 1, end, rejects);
+        }
+    }
+    carry_dates(files, begin, end, rejects);
 }
 
 void retention_date(struct retention_file *files, size_t file_count, uint64_t now_ns)

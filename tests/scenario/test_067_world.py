@@ -12,7 +12,7 @@ from harness import disks
 from harness.fleet import LONG, ROOT
 
 BLOCK = 1 << 20
-EVENTS = "kill,hang,command,link,address,folder,disk"
+EVENTS = "kill,hang,command,link,address,folder,disk,clock"
 
 
 @pytest.mark.parametrize("turn", range(6) if LONG else range(1))

@@ -111,6 +111,15 @@ static void test_age_where_the_clock_was_wrong(void **state)
     assert_string_equal(chosen(ahead, 11, 1, (struct retention_limits){.age_ms = 30 * DAY_MS}, 0,
                                100),
                         "0.1:A 0.3:A 0.4:A");
+    /* Ahead for ever, set back for a moment by a day, and again, for now, by an hour or so. */
+    struct retention_file mixed[] = {
+        make_dated(1, 8, 8),         make_dated(2, -7000, -7000), make_dated(3, 3, 3),
+        make_dated(4, 1, 40),        make_dated(5, 40, 40),       make_dated(6, 0, 0),
+        make_dated(7, 39, 39),
+    };
+    assert_string_equal(chosen(mixed, 7, 1, week, 0, 100), "0.1:A");
+    mixed[3].begun_ns = mixed[5].begun_ns = mixed[5].modified_ns = NOW_NS + 3600 * NS_PER_S;
+    assert_string_equal(chosen(mixed, 6, 1, week, 0, 100), "0.1:A");
     /* The numbers of the rejects are their own. */
     struct retention_file lanes[] = {make_dated(1, 9, 8), make_dated(2, 8, 8),
                                      make_dated(1, 30, 30), make_dated(2, 29, 28)};
