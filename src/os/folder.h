@@ -18,7 +18,8 @@ uint64_t folder_identity(descriptor_t folder);
 struct folder_place {
     uint64_t device, inode;
 };
-/* Of an open folder, and of the one that a path leads to. 0 or a negative errno. */
+/* Of an open folder, and of the one that a path leads to. 0 or a negative errno; 1 where it leads
+ * to none: then `place` is that of what is nearest above it. */
 int folder_place(descriptor_t folder, struct folder_place *place);
 int folder_place_at(const char *path, struct folder_place *place);
 /* Whether folder_open may work on a folder that could not be opened, or has gone: 0, or the

@@ -79,12 +79,11 @@ static int examine(struct channel_folder *folder, struct staging *staging)
     struct direct_probe probe;
     bool limited;
     folder->direct = settings->direct_io != DIRECT_OFF;
-    int status = look_into(folder, staging, &probe);
-    if (status < 0 && probe.refused) {
+    int status;
+    while ((status = look_into(folder, staging, &probe)) < 0 && probe.refused) {
         if (settings->direct_io == DIRECT_REQUIRED)
             return -EOPNOTSUPP;
         do_without_direct(folder);
-        status = look_into(folder, staging, &probe);
     }
     if (status < 0 && !may_pass(status)) { /* a full or failing disk is no reason to do without */
         say_cannot(folder, &probe, status);
@@ -116,14 +115,14 @@ static bool is_mounted(const struct channel_settings *settings)
     return mounted_is(settings->mounted, settings->directory, NULL);
 }
 
-/* As far as can be told. */
-static bool is_at_path(const struct channel_folder *folder)
+/* As far as can be told. `there` gets whether any folder is, `place` which, or that above it. */
+static bool is_at_path(const struct channel_folder *folder, bool *there,
+                       struct folder_place *place)
 {
-    struct folder_place place;
-    int status = folder_place_at(folder->settings->directory, &place);
-    if (status < 0)
-        return status != -ENOENT && status != -ENOTDIR && status != -ELOOP;
-    return place.device == folder->place.device && place.inode == folder->place.inode;
+    int status = folder_place_at(folder->settings->directory, place);
+    *there = status == 0;
+    return status < 0 || (*there && place->device == folder->place.device &&
+                          place->inode == folder->place.inode);
 }
 
 /* Opens what is at the path by now: something may be mounted there in between. */
@@ -131,6 +130,8 @@ static int open_path(struct channel_folder *folder)
 {
     const struct channel_settings *settings = folder->settings;
     enum { TRIES = 3 };
+    struct folder_place place;
+    bool there;
     for (int i = 0; i < TRIES && !folder->followed; i++) {
         descriptor_close(folder->descriptor);
         if (!is_mounted(settings)) /* before a folder is made there */
@@ -139,7 +140,7 @@ static int open_path(struct channel_folder *folder)
         if (folder->descriptor < 0)
             return folder->descriptor;
         folder->followed = folder_place(folder->descriptor, &folder->place) == 0 &&
-                           is_at_path(folder);
+                           is_at_path(folder, &there, &place);
     }
     return is_mounted(settings) ? 0 : -MOUNTED_ERROR;
 }
@@ -206,11 +207,11 @@ void channel_folder_try(struct channel_folder *folder, struct staging *staging)
     struct direct_probe probe;
     if (folder->descriptor < 0 || folder->tried)
         return;
-    int status = direct_file_probe(folder->descriptor, PROBE_NAME, folder->direct, &probe);
-    if (status < 0 && probe.refused && folder->settings->direct_io == DIRECT_AUTO) {
+    int status;
+    while ((status = direct_file_probe(folder->descriptor, PROBE_NAME, folder->direct, &probe)) <
+               0 &&
+           probe.refused && folder->settings->direct_io == DIRECT_AUTO)
         do_without_direct(folder);
-        status = direct_file_probe(folder->descriptor, PROBE_NAME, false, &probe);
-    }
     if (status == 0) {
         staging_note_direct(staging, known_as(folder, folder->direct), folder->alignment);
     } else if (!may_pass(status)) {
@@ -258,33 +259,45 @@ void channel_folder_fails(struct channel_folder *folder, int error)
         folder->wants_successor = true;
 }
 
+/* Where no folder is at the path, nor can be: goes on in the one that was moved or removed. Of a
+ * disk that was taken away nothing is left there, not even its device. */
+static bool stays_in(struct channel_folder *folder, bool there, const struct folder_place *place,
+                     int status)
+{
+    if (status == 0 || status == -MOUNTED_ERROR || there ||
+        place->device != folder->place.device)
+        return false;
+    if (folder->status != status)
+        log_line("%s is no folder now (%s): still recording in the one before",
+                 folder->settings->directory, strerror(-status));
+    folder->status = status;
+    return true;
+}
+
 bool channel_folder_moved(struct channel_folder *folder)
 {
-    const char *directory = folder->settings->directory;
     uint64_t now_ns = clock_monotonic_ns();
+    struct folder_place place;
+    bool there;
     if (!folder->followed || now_ns < folder->look_from_ns)
         return false;
     folder->look_from_ns = now_ns + LOOK_NS;
-    if (is_at_path(folder)) {
-        folder->gone_told = false;
+    if (is_at_path(folder, &there, &place)) {
+        folder->status = 0;
         return false;
     }
     int status = look_at_path(folder->settings);
-    if (status < 0 && status != -MOUNTED_ERROR) { /* there is nothing to go on in */
-        if (!folder->gone_told)
-            log_line("%s is no folder now (%s): still recording in the one before", directory,
-                     strerror(-status));
-        folder->gone_told = true;
+    if (stays_in(folder, there, &place, status))
         return false;
-    } else if (!folder->outlived && status == 0) {
-        log_line("%s is another folder by now: still recording in the one before; start this relay "
-                 "anew to record there",
-                 directory);
+    if (!folder->outlived && status == 0) {
+        log_line("%s is another folder by now: still recording in the one before until this relay "
+                 "is started anew",
+                 folder->settings->directory);
         folder->look_from_ns = UINT64_MAX;
         return false;
     }
     log_line("%s is another folder by now (mounted, unmounted or moved): leaving the one before",
-             directory);
+             folder->settings->directory);
     folder->look_from_ns = now_ns; /* the other one is looked at again at once */
     folder->status = status < 0 ? status : -ENOENT;
     return true;

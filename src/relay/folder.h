@@ -23,7 +23,6 @@ struct channel_folder {
     uint64_t rotate_bytes; /* as the settings have it, or what a file can have there; 0: no limit */
     bool followed;         /* its path led there when it was opened; and is looked at since */
     struct folder_place place;
-    bool gone_told; /* that its path leads to no folder, since it last did */
     /* From inside the sandbox no folder can be opened. When it could be from outside, a relay whose
      * memory outlives it ends, to be followed by one that opens it. */
     bool outlived;

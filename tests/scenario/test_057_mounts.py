@@ -13,7 +13,7 @@ import time
 
 import pytest
 from harness import container, signals, strange_disk
-from harness.fleet import Fleet, flotilla, wait_until
+from harness.fleet import Fleet, flotilla, new_folder, wait_until
 
 KEYS = {"schema": signals.SCHEMA, "full": True}
 
@@ -301,6 +301,53 @@ def test_057_the_folder_is_moved_while_nobody_could_follow_the_relay(fleet_in, t
     fleet.stop()
     payload, _ = container.payload([*(tmp_path / "away").glob("*.avro"), *ended(tmp_path / "disk")])
     assert payload == b"".join(signals.samples(at))
+
+
+def ordinary():
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
+            "--bounding-set=-all"]
+
+
+@pytest.mark.parametrize("how", ["mounted over", "unmounted"])
+def test_057_a_disk_that_the_relays_user_cannot_write_to(disks, how, seed):
+    """Whatever was held before is not what is at the path: nothing goes on below or beside it."""
+    mount, place = disks("a"), new_folder()
+    disk = place / "disk"
+    over = disk / "rec" if how == "mounted over" else disk
+    place.chmod(0o755)
+    disk.mkdir(mode=0o755)
+    try:
+        if how == "unmounted":
+            mount(disk)
+        (disk / "rec").mkdir()
+        (disk / "rec").chmod(0o777)
+        with Fleet({"engine": KEYS}, storage={"directory": str(disk / "rec"), "sync": "50ms"},
+                   inside=ordinary(), run=False) as fleet:
+            for path in [fleet.folder, *fleet.folder.rglob("*")]:
+                path.chmod(0o777 if path.is_dir() else 0o666)
+            fleet.start()
+            at = send(fleet, 0)
+            recorded(fleet, at)
+            if how == "unmounted":
+                run("umount", "-l", disk)
+            else:
+                mount(over)
+            wait_until(lambda: fleet.channel("engine")["state"] == "not_recording",
+                       what="a word of it")
+            assert "ermission denied" in fleet.channel("engine")["reason"]
+            at = send(fleet, at)
+            assert fleet.channel("engine")["datums_recorded"] == 200
+            if how == "unmounted":
+                mount(disk)
+            else:
+                run("umount", over)
+            channel = recorded(fleet, at)
+            assert channel["datums_unrecorded"] == 0
+            fleet.stop()
+        assert datums_in(disk) == at
+    finally:
+        run("umount", "-l", over, check=False)
+        shutil.rmtree(place)
 
 
 def test_057_a_link_leads_elsewhere(fleet_in, tmp_path, seed):

@@ -240,6 +240,7 @@ static const struct call_rule call_rules[] = {
     {SYS_lseek, CALL_ALLOW, 0, 0},
     {SYS_statx, CALL_ALLOW, 0, 0},
     {SYS_fstatfs, CALL_ALLOW, 0, 0},
+    {SYS_statfs, CALL_ALLOW, 0, 0},
     {SYS_fcntl, CALL_IF, 1, F_GETFD},
     {SYS_fcntl, CALL_IF, 1, F_SETFD},
     {SYS_fcntl, CALL_IF, 1, F_GETFL}, /* none that has signals sent */

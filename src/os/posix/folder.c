@@ -10,9 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PATH_BYTES 4096
+
 descriptor_t folder_open(const char *path)
 {
-    char part[4096];
+    char part[PATH_BYTES];
     size_t bytes = strlen(path);
     if (bytes == 0 || bytes >= sizeof(part))
         return bytes == 0 ? -ENOENT : -ENAMETOOLONG;
@@ -36,26 +38,54 @@ descriptor_t folder_open(const char *path)
     return folder < 0 ? -errno : folder;
 }
 
-static int take_place(int status, const struct stat *about, struct folder_place *place)
+static void take_place(const struct stat *about, struct folder_place *place)
 {
-    if (status < 0)
-        return -errno;
     *place = (struct folder_place){about->st_dev, about->st_ino};
-    return S_ISDIR(about->st_mode) ? 0 : -ENOTDIR;
 }
 
 int folder_place(descriptor_t folder, struct folder_place *place)
 {
     struct stat about;
-    int status = fstat(folder, &about);
-    return take_place(status, &about, place);
+    if (fstat(folder, &about) < 0)
+        return -errno;
+    take_place(&about, place);
+    return 0;
+}
+
+/* Looks at what is at the path: 0; or, where nothing is: 1, at the nearest above it that is, whose
+ * path `part` gets; a link that leads nowhere stands for itself. */
+static int find_nearest(const char *path, char part[PATH_BYTES], struct stat *about)
+{
+    int status = 0;
+    if (strlen(path) >= PATH_BYTES)
+        return -ENAMETOOLONG;
+    memcpy(part, path, strlen(path) + 1);
+    while (stat(part, about) < 0) {
+        if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+            return -errno;
+        status = 1;
+        char *slash = strrchr(part, '/');
+        if (lstat(part, about) == 0)
+            break;
+        if (slash == NULL && strcmp(part, ".") == 0)
+            return -ENOENT;
+        if (slash == NULL)
+            memcpy(part, ".", 2);
+        else
+            slash[slash == part] = '\0';
+    }
+    return status;
 }
 
 int folder_place_at(const char *path, struct folder_place *place)
 {
+    char part[PATH_BYTES];
     struct stat about;
-    int status = stat(path, &about);
-    return take_place(status, &about, place);
+    int status = find_nearest(path, part, &about);
+    if (status < 0)
+        return status;
+    take_place(&about, place);
+    return S_ISDIR(about.st_mode) ? status : 1;
 }
 
 /* What keeps us off now need not keep off a superuser that has not dropped its capabilities yet. */
@@ -66,30 +96,15 @@ static int unless_superuser(int error)
 
 int folder_possible(const char *path)
 {
-    char part[4096];
-    size_t bytes = strlen(path);
-    if (bytes == 0 || bytes >= sizeof(part))
-        return bytes == 0 ? -ENOENT : -ENAMETOOLONG;
-    memcpy(part, path, bytes + 1);
+    char part[PATH_BYTES];
     struct stat about;
-    int wanted = R_OK | W_OK | X_OK;
-    while (stat(part, &about) < 0) {
-        if (errno != ENOENT)
-            return unless_superuser(errno);
-        if (lstat(part, &about) == 0) /* a link that leads nowhere: nothing is made through it */
-            return -ENOENT;
-        wanted = W_OK | X_OK; /* of what is there: the rest has to be made in it */
-        char *slash = strrchr(part, '/');
-        if (slash == NULL && strcmp(part, ".") == 0)
-            return -ENOENT;
-        if (slash == NULL)
-            memcpy(part, ".", 2);
-        else
-            slash[slash == part] = '\0';
-    }
-    if (!S_ISDIR(about.st_mode))
-        return -ENOTDIR;
-    return access(part, wanted) == 0 ? 0 : unless_superuser(errno);
+    int status = find_nearest(path, part, &about);
+    if (status < 0)
+        return unless_superuser(-status);
+    if (!S_ISDIR(about.st_mode)) /* nothing is made through a link that leads nowhere */
+        return S_ISLNK(about.st_mode) ? -ENOENT : -ENOTDIR;
+    /* What is not there has to be made in what is. */
+    return access(part, W_OK | X_OK | (status == 0 ? R_OK : 0)) == 0 ? 0 : unless_superuser(errno);
 }
 
 int folder_remove(descriptor_t folder, const char *name)
