@@ -45,7 +45,19 @@ int segment_prepare(struct segment *segment)
     segment->scratch_bytes =
         segment->schema.bytes + HEADER_EXTRA_BYTES + 2 * segment->folder->alignment;
     segment->scratch = private_memory_map(segment->scratch_bytes);
-    return segment->scratch == NULL ? -ENOMEM : 0;
+    if (segment->scratch == NULL)
+        return -ENOMEM;
+    /* Not when it is needed: for want of memory, what could not be written again would be lost. */
+    segment->again = private_memory_map(SEGMENT_WRITE_BYTES_MAX);
+    return segment->again == NULL ? -ENOMEM : 0;
+}
+
+/* Gives back what only a file of an earlier relay needs. */
+static void release_again(struct segment *segment)
+{
+    if (segment->again != NULL)
+        private_memory_unmap(segment->again, SEGMENT_WRITE_BYTES_MAX);
+    segment->again = NULL;
 }
 
 void segment_release(struct segment *segment)
@@ -54,6 +66,7 @@ void segment_release(struct segment *segment)
         return; /* never prepared */
     direct_file_close(&segment->file);
     direct_file_close(&segment->ahead);
+    release_again(segment);
     private_memory_unmap(segment->scratch, segment->scratch_bytes);
     segment->scratch = NULL;
 }
@@ -478,9 +491,8 @@ int segment_write_again(struct segment *segment, size_t bytes_max)
 {
     const struct writer_state *state = lane_writer(segment->lane);
     uint64_t at = state->file_again_bytes, left = state->file_doubt_bytes - at, datums = 0;
-    uint8_t *buffer = private_memory_map(bytes_max);
-    if (buffer == NULL)
-        return -ENOMEM;
+    uint8_t *buffer = segment->again;
+    CHECK(buffer != NULL && bytes_max <= SEGMENT_WRITE_BYTES_MAX);
     size_t bytes = left < bytes_max ? (size_t)left : bytes_max;
     long got = direct_file_read(&segment->file, buffer, bytes, at);
     struct span part = {buffer, 0};
@@ -489,7 +501,6 @@ int segment_write_again(struct segment *segment, size_t bytes_max)
     int status = got < 0           ? (int)got
                  : part.bytes == 0 ? -EIO /* it is not what was written */
                                    : direct_file_write(&segment->file, &part, 1, at);
-    private_memory_unmap(buffer, bytes_max);
     if (status < 0) {
         segment->sync_status = status;
         return status;
@@ -502,6 +513,8 @@ int segment_write_again(struct segment *segment, size_t bytes_max)
     if (next->file_again_bytes == next->file_doubt_bytes)
         next->file_doubt_bytes = next->file_again_bytes = next->again_datums = 0;
     lane_writer_commit(segment->lane);
+    if (!segment_in_doubt(segment))
+        release_again(segment);
     return 0;
 }
 
@@ -602,6 +615,7 @@ int segment_end(struct segment *segment, uint64_t torn_at)
     next->file_ending = 1;
     next->file_final_bytes = size;
     lane_writer_commit(lane); /* from here on a successor ends it likewise */
+    release_again(segment);
     finish_ending(segment, false);
     return status;
 }

@@ -15,6 +15,9 @@
 #include "os/file.h"
 #include "relay/folder.h"
 
+/* Of one write: what is in doubt is written again in pieces of at most this. */
+#define SEGMENT_WRITE_BYTES_MAX (2u << 20)
+
 struct segment {
     struct lane *lane;
     const struct channel_settings *settings;
@@ -31,6 +34,9 @@ struct segment {
     int sync_status;  /* of a failed sync; the kernel tells of it only once */
     uint8_t *scratch; /* page aligned; the header */
     size_t scratch_bytes;
+    /* SEGMENT_WRITE_BYTES_MAX for what is written again; NULL once nothing can be in doubt. Takes
+     * no room before it is used. */
+    uint8_t *again;
     char host[128];
 };
 
@@ -68,8 +74,9 @@ int segment_write(struct segment *segment, const struct span *parts, uint32_t pa
 /* Whether a part of the open file may have been lost by a sync that the last relay was killed in:
  * it is to be written again before it can be synced. */
 bool segment_in_doubt(const struct segment *segment);
-/* Writes the next of that again: whole blocks of at most `bytes_max`, at least BLOCK_BYTES_MAX, as
- * they are read back; one that is not sound cannot be. 0 or a negative errno. */
+/* Writes the next of that again: whole blocks of at most `bytes_max` (BLOCK_BYTES_MAX to
+ * SEGMENT_WRITE_BYTES_MAX), as they are read back; one that is not sound cannot be. 0 or a negative
+ * errno. Needs no memory that is not there yet. */
 int segment_write_again(struct segment *segment, size_t bytes_max);
 /* Syncs the file, and the folder if names in it changed, and counts what the file holds as
  * recorded: where a part is in doubt, what stands in front of that. 0 or a negative errno. */

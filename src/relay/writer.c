@@ -23,7 +23,6 @@
 #include "relay/leftover.h"
 
 enum { PARTS_MAX = 16 };
-#define WRITE_BYTES_MAX (2u << 20)
 /* What a relay was writing when it was killed is written once more by the next: so not for long. */
 #define WRITE_NS_MAX    (20 * NS_PER_MS)
 #define RETRY_NS        NS_PER_S
@@ -325,7 +324,7 @@ static void learn_pace(struct writer *writer, uint64_t bytes, uint64_t since_ns)
     if (took_ns > WRITE_NS_MAX && writer->write_bytes > BLOCK_BYTES_MAX)
         writer->write_bytes /= 2;
     else if (took_ns < WRITE_NS_MAX / 2 && bytes > writer->write_bytes / 2 &&
-             writer->write_bytes < WRITE_BYTES_MAX)
+             writer->write_bytes < SEGMENT_WRITE_BYTES_MAX)
         writer->write_bytes *= 2;
 }
 

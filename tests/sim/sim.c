@@ -9,6 +9,7 @@
  * is not as the model says, and then prints the seed and the episode with which it happens again.
  * The same seed gives the same steps only in the same build. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,6 +165,9 @@ static int take_log(const char *line, size_t bytes)
     events.blocks_given_up += block_given_up;
     if ((given_up || block_given_up) && !model_is_loose())
         fail("memory that nobody has garbled is not believed: %s", text);
+    /* Every such line ends a file, with what was not synced counted as lost. */
+    if (strstr(text, "cannot record in") != NULL && strstr(text, strerror(ENOMEM)) != NULL)
+        fail("a relay that is short of memory does not record: %s", text);
     /* Known, see segment.c: the folder could not be read, and a killed relay may have written them.
      */
     if (strstr(text, "no file of theirs to put them in") != NULL && machine.faults.folder > 0) {
