@@ -114,6 +114,7 @@ static void spawn(struct channel *channel)
         channel_write_ledger(channel);
         error = channel_spawn_relay(channel);
     }
+    channel->lacks = process_lacks(error);
     if (error == 0) {
         channel->reason[0] = channel->told[0] = '\0';
         channel_watch_life(channel);
@@ -126,9 +127,9 @@ static void spawn(struct channel *channel)
         snprintf(why, sizeof why, "%s", channel->reason);
         channel_explain(channel, "removed, and not all it has received is recorded: %s", why);
     }
-    if (process_lacks(error))
+    if (channel->lacks)
         fleet_follow_less(channel->fleet);
-    channel_step(channel, CHANNEL_UNABLE, process_lacks(error) || error == -EAGAIN);
+    channel_step(channel, CHANNEL_UNABLE, channel->lacks || error == -EAGAIN);
     /* Once; and not what is tried again in a moment, which may be all it takes. */
     if (fleet_settled(channel->fleet) && strcmp(channel->told, channel->reason) != 0) {
         log_line("%s: %s; trying again %s", channel_name(channel), channel->reason,

@@ -162,6 +162,7 @@ void receiver_resume(struct channel *channel)
         log_line("%s: cannot have its socket listen again: %s; stop the fleet, and start it",
                  channel_name(channel), strerror(-error));
     channel->joined = 0; /* its interface may have been made anew meanwhile */
+    channel->doubted = true;
     channel_follow(channel);
 }
 
@@ -208,8 +209,9 @@ void receiver_adopt(struct channel *channel, const struct channel_settings *next
     const struct channel_settings *current = &channel->config.settings;
     struct net_receive_options from = receive_options(current), to = receive_options(next);
     channel->joined = 0; /* looked for anew before the next relay starts */
+    channel->doubted = true;
     if (!same_ways(current, next))
-        channel->away = channel->was_there = 0;
+        channel_follow_anew(channel);
     if (channel->next_receive >= 0) {
         channel->draining = channel->receive;
         channel->receive = channel->next_receive;
@@ -287,6 +289,11 @@ int receiver_prepare(struct channel *channel)
 int receiver_follow(struct channel *channel, unsigned index)
 {
     struct net_receive_options options = receive_options(&channel->config.settings);
+    if (index == 0 && channel->next_receive >= 0 && channel->pending) {
+        /* It is looked at when it is adopted: by then another one may have the number. */
+        struct net_receive_options next = receive_options(&channel->pending->settings);
+        net_follow(channel->next_receive, &next, channel->joined, 0);
+    }
     return net_follow(channel->receive, &options, channel->joined, index);
 }
 
@@ -328,4 +335,5 @@ void receiver_take_over(struct channel *channel, descriptor_t newest, descriptor
     channel->receive = adopted ? newest : before;
     channel->draining = adopted ? before : -1;
     channel->next_receive = adopted ? -1 : newest;
+    channel->doubted = true;
 }

@@ -69,13 +69,15 @@ struct channel {
     /* See follow.c. */
     unsigned joined; /* number of the interface that `receive` listens on; 0: none, or not known */
     bool left;       /* it has gone, and was joined before */
+    bool doubted;    /* it may have been made anew with the same number, and nobody told of it */
     unsigned away;   /* enum away */
     enum ledger_stream away_stream; /* whose interface is, or was, away */
     unsigned was_there;             /* the same, of what was there at any time */
-    uint64_t away_ns;               /* monotonic: since when */
-    uint64_t unsent_before;         /* datagrams that could not be sent, before anything was away */
+    uint64_t away_ns[AWAY_OUTPUT + 1]; /* monotonic: since when, by enum away */
+    uint64_t unsent_before; /* datagrams that could not be sent, before the way out was away */
 
     bool awaits;                      /* `reason` is an interface or address, whose coming shows */
+    bool lacks;                       /* it is a lack of descriptors, processes or memory */
     char told[FLEET_REASON_BYTES];    /* the reason for not starting that was logged last */
     char reason[FLEET_REASON_BYTES];  /* why it is not at work, or not as it is to be */
     char blocked[FLEET_REASON_BYTES]; /* why its relay could not be replaced yet; "": it need not */
@@ -246,6 +248,8 @@ void fleet_pulse_due(void *context);
 
 /* ---- follow.c ---- */
 
+/* Nothing was away before now, as far as is known: other ways, or another manager's channel. */
+void channel_follow_anew(struct channel *channel);
 /* Looks where the channel's interfaces and addresses are. */
 void channel_follow(struct channel *channel);
 /* What is away; "" if all is there. */
@@ -253,7 +257,7 @@ void channel_write_away(const struct channel *channel, char *text, size_t text_b
 /* From now on changes are noticed; what does not show by itself, by the tick. */
 void fleet_follow_begin(struct fleet *fleet);
 void fleet_follow_tick(struct fleet *fleet);
-/* Gives its descriptor back: a channel is short of one. */
+/* Gives its descriptor back, until no channel is short of one any more. */
 void fleet_follow_less(struct fleet *fleet);
 void fleet_follow_end(struct fleet *fleet);
 

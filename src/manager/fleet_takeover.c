@@ -234,6 +234,7 @@ static void take_over(struct fleet *fleet, struct takeover_channel *left)
     /* What is counted by now says nothing of work that is still to be done. */
     channel->resets = ledger_resets(channel->ledger);
     channel_read_memory(channel, &channel->found);
+    channel_follow_anew(channel);
     if (channel_join_relay(channel) < 0) {
         bool ended = ledger_end(channel->ledger, ledger_ready(channel->ledger)) == 0;
         channel->machine.child.restarts += !ended;
@@ -291,6 +292,7 @@ void channel_take_begun(struct channel *channel)
         receiver_fits(left->descriptors[TAKEOVER_RECEIVE], settings)) {
         channel->receive = left->descriptors[TAKEOVER_RECEIVE];
         left->descriptors[TAKEOVER_RECEIVE] = -1;
+        channel->doubted = true;
     }
 }
 

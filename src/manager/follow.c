@@ -4,7 +4,8 @@
  * that waits for one listens on it again, with all that waits in the socket; the relay is told by
  * which interface to send; a channel that could not start is tried again.
  * Looked at when os/links tells of a change. Where it cannot, where something is away, and where
- * the routing table chooses, of which it does not tell: once a second. */
+ * the routing table chooses, of which it does not tell: once a second. Where something may have
+ * happened that nobody told of, the groups that an interface is in tell whether it is the same. */
 #include "manager/fleet_parts.h"
 
 #include <errno.h>
@@ -65,11 +66,17 @@ void channel_write_away(const struct channel *channel, char *text, size_t text_b
         write_gone(channel, false, text, text_bytes);
 }
 
-static uint64_t unsent(const struct channel *channel)
+static uint64_t send_errors(const struct channel *channel)
 {
     struct counters now;
     channel_read_memory(channel, &now);
-    return channel->carried.send_errors + now.send_errors - channel->unsent_before;
+    return channel->carried.send_errors + now.send_errors;
+}
+
+void channel_follow_anew(struct channel *channel)
+{
+    channel->away = channel->was_there = 0;
+    channel->unsent_before = send_errors(channel);
 }
 
 /* Whether the output goes the way that the input comes: then only that is told of. */
@@ -87,11 +94,10 @@ static void tell_gone(const struct channel *channel, enum away which)
     log_line("%s: %s", channel_name(channel), text);
 }
 
-static void tell_back(struct channel *channel, enum away which)
+static void tell_back(const struct channel *channel, enum away which)
 {
     const struct channel_settings *settings = &channel->config.settings;
-    uint64_t gone_ms = (clock_monotonic_ns() - channel->away_ns) / NS_PER_MS;
-    uint64_t missed = unsent(channel);
+    uint64_t gone_ms = (clock_monotonic_ns() - channel->away_ns[which]) / NS_PER_MS;
     char address[NET_ADDRESS_TEXT_BYTES];
     net_write_address(address, &settings->listen);
     bool input = which == AWAY_INPUT;
@@ -103,6 +109,11 @@ static void tell_back(struct channel *channel, enum away which)
              (unsigned long long)(gone_ms / 1000), (unsigned long long)(gone_ms / 100 % 10),
              input ? "listening there again; what was sent to it meanwhile did not come"
                    : "sending there again");
+}
+
+static void tell_unsent(struct channel *channel)
+{
+    uint64_t missed = send_errors(channel) - channel->unsent_before;
     if (missed > 0)
         log_line("%s: %llu datagrams could not be sent meanwhile", channel_name(channel),
                  (unsigned long long)missed);
@@ -114,8 +125,9 @@ static void note_away(struct channel *channel, unsigned away, bool anew)
     const char *interface = settings_listen_interface(&channel->config.settings);
     unsigned went = away & ~channel->away, came = channel->away & ~away;
     bool one_way = has_one_way(channel);
-    if (went && !channel->away)
-        channel->away_ns = clock_monotonic_ns();
+    for (unsigned which = AWAY_INPUT; which <= AWAY_OUTPUT; which++)
+        if (went & which)
+            channel->away_ns[which] = clock_monotonic_ns();
     channel->away = away;
     if (went & AWAY_INPUT)
         tell_gone(channel, AWAY_INPUT);
@@ -125,6 +137,8 @@ static void note_away(struct channel *channel, unsigned away, bool anew)
         tell_back(channel, AWAY_INPUT);
     if ((came & AWAY_OUTPUT) && !(one_way && (came & AWAY_INPUT)))
         tell_back(channel, AWAY_OUTPUT);
+    if (came & AWAY_OUTPUT)
+        tell_unsent(channel);
     if (anew && !away && !came)
         log_line("%s: %s is another one now, or was made anew: listening there",
                  channel_name(channel), interface[0] ? interface : "the interface of its group");
@@ -177,6 +191,13 @@ static bool look_at_input(struct channel *channel, bool *anew)
     return error < 0 || index == 0 || has_none;
 }
 
+static void leave_now(struct channel *channel)
+{
+    receiver_follow(channel, 0);
+    channel->joined = 0;
+    channel->left = true;
+}
+
 /* Whether nothing can be sent. The relay is told by which interface it is to. */
 static bool look_at_output(struct channel *channel)
 {
@@ -203,7 +224,30 @@ static bool look_at_output(struct channel *channel)
     return away;
 }
 
-void channel_follow(struct channel *channel)
+/* Leaves a group that it has joined on an interface of that number, where that is not in it. */
+static void leave_what_went(struct channel *channel)
+{
+    const struct channel_settings *settings = &channel->config.settings;
+    bool group = channel->receive >= 0 && address_is_multicast(&settings->listen);
+    int index = group ? find_way_in(settings) : 0;
+    channel->doubted = group && index <= 0;
+    if (index <= 0 || (channel->joined != 0 && channel->joined != (unsigned)index) ||
+        links_has_group(&settings->listen, (unsigned)index) == 1)
+        return;
+    channel->joined = (unsigned)index;
+    leave_now(channel);
+}
+
+/* All leave before one joins again: the kernel counts by number, and takes who leaves what went for
+ * one that has joined what came. */
+static void settle_doubts(struct fleet *fleet)
+{
+    for (struct channel *channel = fleet->first; channel; channel = channel->next)
+        if (channel->doubted)
+            leave_what_went(channel);
+}
+
+static void follow(struct channel *channel)
 {
     bool anew = false;
     if (channel->receive < 0) { /* why it cannot start says all */
@@ -215,18 +259,32 @@ void channel_follow(struct channel *channel)
     note_away(channel, away, anew);
 }
 
+void channel_follow(struct channel *channel)
+{
+    settle_doubts(channel->fleet);
+    follow(channel);
+}
+
 /* ---- the fleet ---- */
 
-/* Its number may be another's by the next look. */
+static void doubt_all(struct fleet *fleet)
+{
+    for (struct channel *channel = fleet->first; channel; channel = channel->next)
+        channel->doubted = true;
+}
+
+/* Its number may be another's by the next look. 0: nobody knows which have gone. */
 static void interface_gone(void *context, unsigned index)
 {
-    const struct fleet *fleet = context;
+    struct fleet *fleet = context;
+    if (index == 0) {
+        log_line("more has happened to interfaces than the system could tell of: looking at all");
+        doubt_all(fleet);
+        return;
+    }
     for (struct channel *channel = fleet->first; channel; channel = channel->next)
-        if (channel->joined == index && channel->receive >= 0) {
-            receiver_follow(channel, 0);
-            channel->joined = 0;
-            channel->left = true;
-        }
+        if (channel->joined == index && channel->receive >= 0)
+            leave_now(channel);
 }
 
 /* What cannot be started is tried again: what it lacked may be there now. */
@@ -249,8 +307,14 @@ static void changed(void *context, unsigned events)
         loop_arm(fleet->options.loop, &fleet->look, fleet->looked_ns + LOOK_PAUSE_NS);
 }
 
-/* Once all channels have what they need. */
-static void open_links(struct fleet *fleet)
+static void close_links(struct fleet *fleet)
+{
+    loop_unwatch(fleet->options.loop, &fleet->links);
+    channel_close_one(&fleet->links.descriptor);
+}
+
+/* Once all channels have what they need. 0 or a negative errno. */
+static int open_links(struct fleet *fleet)
 {
     fleet->links =
         (struct loop_watch){.descriptor = links_open(), .ready = changed, .context = fleet};
@@ -258,24 +322,33 @@ static void open_links(struct fleet *fleet)
     if (error >= 0)
         error = loop_watch(fleet->options.loop, &fleet->links, LOOP_READ);
     if (error < 0)
-        log_line("the system does not tell of changes to interfaces (%s): looking once a second",
-                 strerror(-error));
+        close_links(fleet);
+    return error < 0 ? error : 0;
 }
 
-static void close_links(struct fleet *fleet)
+/* What has happened since they were closed shows at this look. */
+static void open_links_again(struct fleet *fleet)
 {
-    loop_unwatch(fleet->options.loop, &fleet->links);
-    channel_close_one(&fleet->links.descriptor);
+    bool lacks = false;
+    for (const struct channel *channel = fleet->first; channel; channel = channel->next)
+        lacks = lacks || channel->lacks;
+    if (lacks || open_links(fleet) < 0)
+        return;
+    log_line("the system tells of changes to interfaces now");
+    doubt_all(fleet);
 }
 
 static void look(void *context)
 {
     struct fleet *fleet = context;
-    if (fleet->looked_ns == 0)
-        open_links(fleet);
+    int error = fleet->looked_ns == 0 ? open_links(fleet) : 0;
+    if (error < 0)
+        log_line("the system does not tell of changes to interfaces (%s): looking once a second",
+                 strerror(-error));
     fleet->looked_ns = clock_monotonic_ns();
+    settle_doubts(fleet);
     for (struct channel *channel = fleet->first; channel; channel = channel->next)
-        channel_follow(channel);
+        follow(channel);
     retry_failed(fleet);
 }
 
@@ -295,12 +368,16 @@ void fleet_follow_less(struct fleet *fleet)
 
 void fleet_follow_tick(struct fleet *fleet)
 {
+    bool all = !fleet->links.watched;
+    if (all && fleet->looked_ns != 0)
+        open_links_again(fleet);
+    settle_doubts(fleet);
     for (struct channel *channel = fleet->first; channel; channel = channel->next) {
         const struct channel_settings *settings = &channel->config.settings;
         bool routed = settings_listen_interface(settings)[0] == '\0' &&
                       address_is_multicast(&settings->listen);
-        if (!fleet->links.watched || channel->away || routed)
-            channel_follow(channel);
+        if (all || channel->away || routed)
+            follow(channel);
     }
 }
 

@@ -14,8 +14,8 @@
  * closes it. Or a negative errno: then one has to look from time to time. */
 descriptor_t links_open(void);
 /* Takes what was told since, without waiting. Whether anything was. `gone` is called with the
- * number of each interface that is no more: another one may have the same by now. Where too much
- * has happened for the kernel to tell, only that something did is known. */
+ * number of each interface that is no more: another one may have the same by now; and with 0 where
+ * more has happened than the kernel had room to tell: any may be gone, or made anew. */
 bool links_read(descriptor_t links, void (*gone)(void *context, unsigned index), void *context);
 
 /* Whether what is sent to `address` can come to this host now: 0, also for groups and for all
@@ -23,5 +23,10 @@ bool links_read(descriptor_t links, void (*gone)(void *context, unsigned index),
  * may have it); or another negative errno if that cannot be told. `interface` says which link an
  * address of one link is of (""; none). */
 int links_has_address(const struct address *address, const char *interface);
+
+/* Whether the interface of that number is in the group, for whichever socket: 1 or 0, or a negative
+ * errno if that cannot be told. One that was made anew is in none, whatever sockets had joined on
+ * the one that had its number before: they go by that, and must leave before they join again. */
+int links_has_group(const struct address *group, unsigned index);
 
 #endif

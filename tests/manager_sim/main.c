@@ -370,8 +370,9 @@ static bool is_reached(void)
     const struct socket *socket = relay->receive;
     const struct ledger_ways ways =
         ledger_ways((const struct ledger_shared *)(const void *)relay->memory->ledger);
-    if (socket->joined != world.interface || ways.index[LEDGER_FULL] != world.interface ||
-        channel->away || channel->joined != socket->joined)
+    uint32_t number = world_number(world.interface);
+    if (socket->joined != world.interface || ways.index[LEDGER_FULL] != number || channel->away ||
+        channel->joined != number)
         return false;
     return relay->address == wanted.address && socket->address == wanted.address &&
            !socket->quiesced && !socket->queued && !relay->memory->unsynced &&

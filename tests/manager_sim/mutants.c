@@ -28,6 +28,7 @@ static const char *const names[] = {
     "never_settled",    /* nobody is told that all is done */
     "two_relays",       /* nor do relays care whether another one has the channel */
     "not_followed",     /* a socket is not joined on the interface that was made anew */
+    "group_believed",   /* an interface that was made anew unseen is taken for the one before */
     "drained_early",    /* a relay says that it has drained before it has */
 };
 static const char *chosen = "none";

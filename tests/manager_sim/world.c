@@ -515,11 +515,27 @@ void world_send(uint32_t address)
     }
 }
 
+/* Some managers are told of what happens to interfaces, others have to look. */
+static bool is_told(void)
+{
+    return world.manager % 2;
+}
+
+/* Two in a row have the same number, but for who only looks: it cannot tell them apart. */
+uint32_t world_number(uint32_t interface)
+{
+    return (interface + 1) / 2;
+}
+
 void world_turn_interface(void)
 {
-    if (world.interface != 0)
-        world.gone = world.interface;
-    world.interface = world.interface != 0 ? 0 : ++world.interfaces;
+    bool came = world.interface == 0;
+    if (!came)
+        world.gone = world_number(world.interface);
+    world.interface = came ? ++world.interfaces : 0;
+    if (came && world.manager_alive && !is_told() && world.interfaces % 2 == 0)
+        world.interface = ++world.interfaces;
+    world.untold = world.untold || (came && world.interfaces % 3 == 0);
     world.news = true;
     world_trace("interface %u", world.interface);
 }
@@ -568,13 +584,19 @@ int net_check_receiver(int descriptor, const struct address *listen)
     return socket->quiesced ? -EISCONN : 0;
 }
 
+/* Refused where an interface of that number was joined: the socket goes by the number. */
+static void join(struct socket *socket)
+{
+    if (world_number(socket->joined) != world_number(world.interface))
+        socket->joined = world.interface;
+}
+
 int net_adopt_receiver(int descriptor, const struct net_receive_options *options)
 {
     struct socket *socket = socket_of(descriptor);
     if (socket->address != world_address(&options->listen))
         return -EADDRNOTAVAIL;
-    if (world.interface != 0)
-        socket->joined = world.interface;
+    join(socket);
     return 0;
 }
 
@@ -643,12 +665,15 @@ int net_rejoin(int descriptor, const struct net_receive_options *was,
 
 int net_follow(int descriptor, const struct net_receive_options *options, unsigned was, unsigned is)
 {
+    struct socket *socket = socket_of(descriptor);
+    uint32_t number = world_number(world.interface);
     (void)options;
-    (void)was;
     effect("follow");
-    if (is == 0 || is == world.interface)
-        socket_of(descriptor)->joined = mutant_is("not_followed") ? was : is;
-    return is == 0 || is == world.interface ? 0 : -ENODEV;
+    if (is == 0 && was == world_number(socket->joined))
+        socket->joined = 0;
+    if (is != 0 && is == number && !mutant_is("not_followed"))
+        join(socket);
+    return is == 0 || is == number ? 0 : -ENODEV;
 }
 
 bool net_listens_by_interface(const struct address *listen, const char *interface)
@@ -660,7 +685,7 @@ bool net_listens_by_interface(const struct address *listen, const char *interfac
 int net_interface_index(const char *name)
 {
     (void)name;
-    return world.interface != 0 ? (int)world.interface : -ENODEV;
+    return world.interface != 0 ? (int)world_number(world.interface) : -ENODEV;
 }
 
 int health_route(const struct address *to, const char *interface, char found[NET_INTERFACE_BYTES])
@@ -671,21 +696,33 @@ int health_route(const struct address *to, const char *interface, char found[NET
     return 0;
 }
 
-/* Some managers are told, others have to look. */
 int links_open(void)
 {
-    return world.manager % 2 ? put_file((struct file){.kind = FILE_LINKS}) : -EAFNOSUPPORT;
+    return is_told() ? put_file((struct file){.kind = FILE_LINKS}) : -EAFNOSUPPORT;
 }
 
 bool links_read(int links, void (*gone)(void *context, unsigned index), void *context)
 {
     (void)links;
     bool told = world.news;
-    if (world.gone != 0)
+    if (world.untold)
+        gone(context, 0);
+    else if (world.gone != 0)
         gone(context, world.gone);
     world.gone = 0;
-    world.news = false;
+    world.news = world.untold = false;
     return told;
+}
+
+int links_has_group(const struct address *group, unsigned index)
+{
+    bool found = mutant_is("group_believed");
+    for (int i = 0; i < SOCKETS_MAX; i++) {
+        const struct socket *socket = &world.sockets[i];
+        found = found || (socket->references && socket->address == world_address(group) &&
+                          socket->joined != 0 && socket->joined == world.interface);
+    }
+    return found && index == world_number(world.interface);
 }
 
 int links_has_address(const struct address *address, const char *interface)

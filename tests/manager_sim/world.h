@@ -29,7 +29,7 @@ struct socket {
     uint32_t references;
     uint64_t holders_ever; /* HELD_BY_ and relays */
     uint32_t address;
-    uint32_t joined; /* number of the interface that it hears; 0: none */
+    uint32_t joined; /* the interface that it hears, or heard; 0: none */
     bool quiesced;
     bool worked; /* a relay came up on it: what waits in it is not given up any more */
     uint32_t queued;
@@ -87,9 +87,10 @@ struct world {
     uint32_t manager;  /* its number */
     uint32_t crash_in; /* it dies at the n-th effect from now on; 0: it does not */
     bool program_missing, layout_blocked;
-    uint32_t interface;  /* number of the one that all groups are on; 0: it is gone */
-    uint32_t interfaces; /* numbers given so far */
-    uint32_t gone;       /* the one that went, which nobody was told of yet */
+    uint32_t interface;  /* the one that all groups are on; 0: it is gone */
+    uint32_t interfaces; /* there were so far */
+    uint32_t gone;       /* number of the one that went, which nobody was told of yet */
+    bool untold;         /* nor will be: more has happened than there was room to tell */
     bool news;           /* something has changed since it was last told */
 
     /* The holder. */
@@ -118,8 +119,10 @@ __attribute__((format(printf, 1, 2))) void world_trace(const char *format, ...);
 /* world.c */
 void world_reset(bool trace);
 void world_send(uint32_t address);
-/* The interface goes, or comes, with another number. */
+/* The interface goes, or another comes, with another number or the same. */
 void world_turn_interface(void);
+/* What the kernel and the manager know an interface by. */
+uint32_t world_number(uint32_t interface);
 /* Everything the manager has open is closed; what it had allocated is gone. */
 void world_manager_dies(void);
 void world_holder_dies(void);

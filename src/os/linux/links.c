@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Interfaces and addresses on Linux, as rtnetlink tells of them. Relies on nothing but what it is
- * told: a message lost for want of room is told as ENOBUFS. */
+ * Interfaces and addresses on Linux, as rtnetlink tells of them: a message lost for want of room is
+ * told as ENOBUFS. Relies on /proc/net/igmp and igmp6 for what groups an interface is in. */
 #define _GNU_SOURCE
 #include "os/links.h"
 
@@ -8,19 +8,24 @@
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "os/net.h"
 
-#define NEWS_BYTES 32768
+#define NEWS_BYTES       32768
+#define NEWS_QUEUE_BYTES (1 << 20) /* taken only while news wait: about 2,500 messages */
 
 descriptor_t links_open(void)
 {
     int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
     if (descriptor < 0)
         return -errno;
+    int bytes = NEWS_QUEUE_BYTES; /* past the system's limit where allowed */
+    if (setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
     struct sockaddr_nl to = {.nl_family = AF_NETLINK,
                              .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
     if (bind(descriptor, (struct sockaddr *)&to, sizeof(to)) < 0) {
@@ -34,14 +39,18 @@ descriptor_t links_open(void)
 bool links_read(descriptor_t links, void (*gone)(void *context, unsigned index), void *context)
 {
     _Alignas(struct nlmsghdr) uint8_t news[NEWS_BYTES];
-    bool told = false;
+    bool told = false, lost = false;
     for (;;) {
         ssize_t got = recv(links, news, sizeof(news), 0);
         if (got < 0 && errno == EINTR)
             continue;
+        told = told || got >= 0 || errno != EAGAIN;
+        if (got < 0 && errno == ENOBUFS) {
+            lost = true; /* and what was told before that still waits */
+            continue;
+        }
         if (got <= 0)
-            return told || (got < 0 && errno != EAGAIN);
-        told = true;
+            break;
         unsigned left = (unsigned)got;
         for (struct nlmsghdr *message = (struct nlmsghdr *)(void *)news; NLMSG_OK(message, left);
              message = NLMSG_NEXT(message, left)) {
@@ -51,6 +60,9 @@ bool links_read(descriptor_t links, void (*gone)(void *context, unsigned index),
                 gone(context, (unsigned)link->ifi_index);
         }
     }
+    if (lost)
+        gone(context, 0);
+    return told;
 }
 
 /* Tried with a socket of another port: the kernel binds to no address that is not there. */
@@ -77,4 +89,40 @@ int links_has_address(const struct address *address, const char *interface)
         bind(descriptor, at, address->family == 4 ? sizeof(in) : sizeof(in6)) < 0 ? -errno : 0;
     close(descriptor);
     return status == -ENODEV ? -EADDRNOTAVAIL : status;
+}
+
+/* A line of igmp has a group alone, as a number as it is in memory, and is of the interface whose
+ * line was last: "2\teth0      :     1      V3", "\t\t\t\tFB0000E0     1 0:00000000\t\t0". One of
+ * igmp6 has all: "2    eth0            ff020000000000000000000000000001     1 0000000C 0". */
+static bool names_group(const char *line, const struct address *group, unsigned wanted,
+                        unsigned *index)
+{
+    char text[2 * sizeof(group->bytes) + 1], digits[sizeof(text)];
+    if (group->family == 4) {
+        unsigned number, own;
+        memcpy(&own, group->bytes, sizeof(own));
+        if (line[0] != '\t') {
+            sscanf(line, "%u", index);
+            return false;
+        }
+        return *index == wanted && sscanf(line, "%x", &number) == 1 && number == own;
+    }
+    for (size_t i = 0; i < sizeof(group->bytes); i++)
+        snprintf(text + 2 * i, 3, "%02x", group->bytes[i]);
+    return sscanf(line, "%u %*s %32s", index, digits) == 2 && *index == wanted &&
+           strcmp(digits, text) == 0;
+}
+
+int links_has_group(const struct address *group, unsigned index)
+{
+    char line[256];
+    unsigned at = 0;
+    bool found = false;
+    FILE *file = fopen(group->family == 4 ? "/proc/self/net/igmp" : "/proc/self/net/igmp6", "re");
+    if (file == NULL)
+        return -errno;
+    while (!found && fgets(line, sizeof(line), file) != NULL)
+        found = names_group(line, group, index, &at);
+    fclose(file);
+    return found;
 }
