@@ -44,7 +44,7 @@ _flotilla()
     fi
     case $verb in
     run) options='-c --config --renew' ;;
-    check) options='-c --config --offline --print --json --keys' ;;
+    check) options='-c --config --offline --print --json --keys --start' ;;
     doctor | reload | stop) options='-c --config --json' ;;
     restart) options='-c --config --all --json' ;;
     status) options='-c --config --watch --json' ;;

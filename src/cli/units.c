@@ -441,6 +441,21 @@ static int find_places(struct units *units, const char *output)
     return status < 0 ? tell(output, status) : 0;
 }
 
+/* Whether all could be read: their layouts are written. */
+static bool has_schemas(const struct config *config)
+{
+    bool all = true;
+    char why[512];
+    for (uint32_t i = 0; i < config->channel_count; i++) {
+        struct config_channel *channel = &config->channels[i];
+        if (channel->layout_image == NULL && config_read_schema(channel, why, sizeof why) < 0) {
+            fprintf(stderr, "flotilla units: %s: %s\n", channel->settings.name, why);
+            all = false;
+        }
+    }
+    return all;
+}
+
 int verb_units(int argc, char **argv)
 {
     const char *given = NULL, *output = NULL;
@@ -457,6 +472,10 @@ int verb_units(int argc, char **argv)
     struct config *config;
     if (subject_read_config(given, CONFIG_RUNS_HERE, &config) < 0)
         return EXIT_CONFIG;
+    if (!has_schemas(config)) {
+        config_free(config);
+        return EXIT_CONFIG;
+    }
     struct units units = {.config = config, .write = output != NULL};
     units.changes = calloc(config->channel_count + 1, sizeof *units.changes);
     int status = units.changes ? find_places(&units, output) : tell(config->file, -ENOMEM);

@@ -326,7 +326,16 @@ static void compile_opaque(struct config_channel *values)
     schema_free(schema);
 }
 
-/* The channel's schema, with everything that is wrong or doubtful about it told; NULL: refused. */
+/* Whether a file that cannot be read now is a state of this machine, such as a disk that is not
+ * mounted, and not wrong for good. */
+static bool may_be_read_later(const struct loader *loader, int error)
+{
+    bool runs = loader->machine == CONFIG_RUNS_HERE || loader->machine == CONFIG_TAKES_OVER;
+    return runs && error != -EFBIG && error != -ENAMETOOLONG;
+}
+
+/* The channel's schema, with everything that is wrong or doubtful about it told; NULL: refused, or
+ * not to be read yet. */
 static struct schema_file *read_schema(struct loader *loader, const struct config_node *said,
                                        const char *path)
 {
@@ -334,6 +343,9 @@ static struct schema_file *read_schema(struct loader *loader, const struct confi
     uint8_t *bytes = NULL;
     struct schema_findings findings = {0};
     int error = file_read_whole(path, LAYOUT_SCHEMA_BYTES_MAX, &bytes, &text.bytes);
+    loader->unread = error < 0 && may_be_read_later(loader, error) ? error : 0;
+    if (loader->unread < 0)
+        return NULL;
     if (error < 0) {
         config_error(&loader->faults, said->place, "%s: %s", said->text, file_error_text(error));
         return NULL;
@@ -442,6 +454,7 @@ static void compile_channel(struct loader *loader, struct draft *draft)
     if (!good) {
         free(values->layout_image);
         values->layout_image = NULL;
+        values->layout_bytes = 0;
     }
     schema_free(schema);
 }
@@ -450,5 +463,51 @@ void check_channel(struct loader *loader, struct draft *draft)
 {
     resolve_channel(loader, draft);
     check_values(loader, draft);
+    size_t before = loader->faults.count;
     compile_channel(loader, draft);
+    if (loader->machine == CONFIG_TAKES_OVER)
+        config_faults_soften(&loader->faults, before);
+}
+
+/* Why there is no layout image, in one line. */
+static void explain_schema(const struct loader *loader, const struct config_channel *channel,
+                           char *why, size_t why_bytes)
+{
+    const struct config_faults *faults = &loader->faults;
+    snprintf(why, why_bytes, "out of memory");
+    if (loader->unread < 0)
+        snprintf(why, why_bytes, "cannot read %.160s: %s", channel->schema,
+                 file_error_text(loader->unread));
+    for (size_t i = faults->count; i-- > 0;)
+        if (!faults->list[i].warning)
+            snprintf(why, why_bytes, "%s", faults->list[i].message);
+}
+
+int config_read_schema(struct config_channel *channel, char *why, size_t why_bytes)
+{
+    size_t bytes = strlen(channel->schema) + 1;
+    struct loader loader = {.machine = CONFIG_RUNS_HERE};
+    struct draft *draft = calloc(1, sizeof *draft);
+    struct config_file *file = calloc(1, sizeof *file);
+    struct config_node *node = calloc(1, sizeof *node + bytes);
+    if (draft != NULL && file != NULL && node != NULL) {
+        memcpy(file->name, channel->file, sizeof file->name);
+        memcpy(node->text, channel->schema, bytes);
+        node->place = (struct config_place){file, channel->line, 1};
+        node->key = node;
+        draft->node = node;
+        for (int id = 0; id < ID_COUNT; id++) /* where in the channel, is not known any more */
+            draft->said[id] = node;
+        draft->values = *channel;
+        compile_channel(&loader, draft);
+        channel->layout_image = draft->values.layout_image;
+        channel->layout_bytes = draft->values.layout_bytes;
+    }
+    if (channel->layout_image == NULL)
+        explain_schema(&loader, channel, why, why_bytes);
+    config_faults_free(&loader.faults);
+    free(draft);
+    free(file);
+    free(node);
+    return channel->layout_image != NULL ? 0 : loader.unread < 0 ? loader.unread : -EINVAL;
 }

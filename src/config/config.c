@@ -108,18 +108,27 @@ static size_t write_flags(const struct channel_settings *settings, char text[FLA
     return (size_t)(words[count - 1] - text) + strlen(words[count - 1]) + 1;
 }
 
+static bool same_schema(const struct config_channel *a, const struct config_channel *b)
+{
+    if (a->layout_image == NULL || b->layout_image == NULL)
+        return a->layout_image == b->layout_image && strcmp(a->schema, b->schema) == 0 &&
+               strcmp(a->time, b->time) == 0 && strcmp(a->sequence, b->sequence) == 0 &&
+               strcmp(a->keep, b->keep) == 0;
+    /* The image holds the schema's text and the numbers of the time and sequence fields. */
+    return a->layout_bytes == b->layout_bytes &&
+           memcmp(a->layout_image, b->layout_image, a->layout_bytes) == 0;
+}
+
 bool config_same_channel(const struct config_channel *a, const struct config_channel *b)
 {
     /* As flags, because that is all a relay is told, and because memory behind a text's end or a
      * list's may differ where nothing else does. */
     char a_text[FLAGS_BYTES], b_text[FLAGS_BYTES];
     size_t a_bytes = write_flags(&a->settings, a_text), b_bytes = write_flags(&b->settings, b_text);
-    /* The image holds the schema's text and the numbers of the time and sequence fields. */
     return a_bytes == b_bytes && memcmp(a_text, b_text, a_bytes) == 0 &&
            a->limit_memory_bytes == b->limit_memory_bytes &&
            memcmp(&a->limit_cpu_percent, &b->limit_cpu_percent, sizeof a->limit_cpu_percent) == 0 &&
-           a->layout_bytes == b->layout_bytes &&
-           memcmp(a->layout_image, b->layout_image, a->layout_bytes) == 0;
+           same_schema(a, b);
 }
 
 void config_free(struct config *config)

@@ -25,7 +25,8 @@ struct config_channel {
     bool record;
     uint64_t limit_memory_bytes; /* 0: none */
     double limit_cpu_percent;    /* 0: none */
-    /* The image of the compiled schema (avro/layout.h), from malloc; NULL before it is. */
+    /* The image of the compiled schema (avro/layout.h), from malloc; NULL, and 0 bytes, where the
+     * schema could not be read yet (config_read_schema). */
     uint8_t *layout_image;
     size_t layout_bytes;
     /* Where it was said, for later messages. */
@@ -52,10 +53,16 @@ struct config {
  * /etc/flotilla/fleet.yaml. Returns the path to use. */
 const char *config_find(const char *given);
 
-/* What is said of what this machine lacks, such as an interface: it is an error to who checks; to
- * who runs, it is that channel's matter, and may come later; or it is another machine's, and not
- * looked for. */
-enum config_machine { CONFIG_JUDGES_MACHINE, CONFIG_RUNS_HERE, CONFIG_ANY_MACHINE };
+/* What is said of what this machine lacks, such as an interface, or a schema on a disk that is not
+ * mounted: it is an error to who checks; to who runs, it is that channel's matter, and may come
+ * later; to who takes relays over, so is a schema that is wrong by now; or it is another machine's,
+ * of which the schemas alone are looked for. */
+enum config_machine {
+    CONFIG_JUDGES_MACHINE,
+    CONFIG_RUNS_HERE,
+    CONFIG_TAKES_OVER,
+    CONFIG_ANY_MACHINE
+};
 
 /* Reads and checks `path` and its includes, compiles every schema, and looks for clashes between
  * channels (duplicate names, an output that is another channel's input, two with the same input).
@@ -64,6 +71,11 @@ enum config_machine { CONFIG_JUDGES_MACHINE, CONFIG_RUNS_HERE, CONFIG_ANY_MACHIN
  * when the file cannot be read). The caller frees with config_free in the first case. */
 int config_read(const char *path, enum config_machine machine, struct config **config,
                 struct text *messages);
+
+/* Reads and compiles the schema of a channel that has no layout image because its schema could not
+ * be read, or was wrong, when the configuration was. 0, or a negative errno with the reason for
+ * people in `why`. */
+int config_read_schema(struct config_channel *channel, char *why, size_t why_bytes);
 
 /* Reads only where the fleet keeps its state, for those who talk to a manager and must not fail
  * over an error elsewhere in the file: `runtime` of `path` as config_read resolves it, or the
@@ -95,7 +107,7 @@ const char *config_nearest(const struct config *config, const char *name, char *
                            size_t text_bytes);
 
 /* Whether the relay of `a` can go on as the relay of `b`: true if settings, schema, time, sequence
- * and all other values are the same. */
+ * and all other values are the same. Of schemas that could not be read: if the words are. */
 bool config_same_channel(const struct config_channel *a, const struct config_channel *b);
 
 void config_free(struct config *config);

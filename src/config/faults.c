@@ -48,6 +48,14 @@ void config_warning(struct config_faults *faults, struct config_place place, con
     va_end(arguments);
 }
 
+void config_faults_soften(struct config_faults *faults, size_t before)
+{
+    for (size_t i = before; i < faults->count; i++) {
+        faults->errors -= !faults->list[i].warning;
+        faults->list[i].warning = true;
+    }
+}
+
 static int compare(const void *left, const void *right)
 {
     const struct config_fault *a = left, *b = right;

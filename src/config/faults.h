@@ -53,6 +53,9 @@ void config_error(struct config_faults *faults, struct config_place place, const
 void config_warning(struct config_faults *faults, struct config_place place, const char *format,
                     ...) __attribute__((format(printf, 3, 4)));
 
+/* Makes warnings of what was kept behind the first `before`. */
+void config_faults_soften(struct config_faults *faults, size_t before);
+
 /* Writes the faults by file, line and column, the same one once:
  *     fleet.yaml:4:5: unknown key "lisen"; did you mean "listen"?
  *         lisen: 239.10.0.1:26000

@@ -28,6 +28,7 @@ struct loader {
     const struct config_node *said[ID_COUNT]; /* of the fleet */
     bool limits_told;                         /* that this machine has none */
     enum config_machine machine;
+    int unread; /* negative errno: why the last schema cannot be read yet */
     bool no_memory;
 };
 

@@ -54,14 +54,31 @@ static bool is_layout_there(const struct config_channel *config)
     return same;
 }
 
-int channel_prepare_layout(struct channel *channel)
+/* Reads a schema that could not be read when the configuration was, if it can be by now. */
+static int obtain_layout(struct channel *channel, struct config_channel *config)
 {
-    const struct config_channel *config = &channel->config;
-    if (!config->layout_image) {
+    char why[FLEET_REASON_BYTES];
+    int error = 0;
+    if (!config->layout_image && config->schema[0] == '\0') { /* it is an earlier manager's */
+        error = -ENOENT;
         channel_explain(channel, "%.160s is gone, and was taken over without it",
                         config->settings.layout);
-        return -ENOENT;
+    } else if (!config->layout_image) {
+        error = config_read_schema(config, why, sizeof why);
+        if (error < 0)
+            channel_explain(channel, "%s", why);
     }
+    return error;
+}
+
+int channel_prepare_layout(struct channel *channel)
+{
+    struct config_channel *config = &channel->config;
+    /* Without either, what the next one waits for is what it takes. */
+    bool waits = !config->layout_image && channel->pending && !channel->pending->layout_image;
+    int unread = obtain_layout(channel, waits ? channel->pending : config);
+    if (unread < 0 || !config->layout_image)
+        return unread < 0 ? unread : -ENOENT;
     if (is_layout_there(config))
         return 0;
     int error = write_runtime_file(config->settings.layout, config->layout_image,
@@ -74,7 +91,7 @@ int channel_prepare_layout(struct channel *channel)
 
 int channel_preflight(struct channel *channel)
 {
-    const struct config_channel *next = channel->pending ? channel->pending : &channel->config;
+    struct config_channel *next = channel->pending ? channel->pending : &channel->config;
     int error = 0;
     if (!path_runnable(channel->fleet->relay)) {
         error = -errno;
@@ -82,6 +99,11 @@ int channel_preflight(struct channel *channel)
     } else if (!channel->pending) {
         error = channel_prepare_layout(channel);
     } else {
+        error = obtain_layout(channel, next);
+        if (error == 0)
+            error = channel_recall_layout(channel, next);
+        if (error < 0)
+            return error;
         error = write_runtime_file(next->settings.layout, next->layout_image, next->layout_bytes,
                                    false);
         if (error < 0)

@@ -133,10 +133,9 @@ struct plan {
     bool calls_off;                 /* what is at work is what is wanted; a change waits, though */
 };
 
-/* A layout that was taken over without its file is the wanted one's, if their digests say so. */
-static int recall_layout(struct channel *channel, const struct config_channel *wanted)
+int channel_recall_layout(struct channel *channel, const struct config_channel *wanted)
 {
-    if (channel->config.layout_image || channel->layout_digest == 0 ||
+    if (channel->config.layout_image || channel->layout_digest == 0 || !wanted->layout_image ||
         channel->layout_digest != channel_layout_digest(wanted))
         return 0;
     channel->config.layout_image = malloc(wanted->layout_bytes);
@@ -156,7 +155,7 @@ static int plan_one(struct fleet *fleet, struct config_channel *wanted, struct p
         if (!plan->made)
             return -ENOMEM;
     } else {
-        int error = recall_layout(plan->existing, wanted);
+        int error = channel_recall_layout(plan->existing, wanted);
         if (error < 0)
             return error;
         plan->calls_off = plan->existing->pending && plan->existing->machine.blocked &&
@@ -252,7 +251,7 @@ void fleet_recall(struct fleet *fleet, const struct config *config)
     for (uint32_t i = 0; i < config->channel_count; i++) {
         struct channel *channel = fleet_find(fleet, config->channels[i].settings.name);
         if (channel)
-            recall_layout(channel, &config->channels[i]);
+            channel_recall_layout(channel, &config->channels[i]);
     }
 }
 

@@ -133,6 +133,9 @@ struct channel *fleet_make_channel(struct fleet *fleet, const struct config_chan
 struct channel *fleet_find(const struct fleet *fleet, const char *name);
 /* Moves the channel to the end of the list, so that the list takes the configuration's order. */
 void fleet_move_last(struct fleet *fleet, struct channel *channel);
+/* A layout that was taken over without its file is the wanted one's, if their digests say so. 0 or
+ * -ENOMEM. */
+int channel_recall_layout(struct channel *channel, const struct config_channel *wanted);
 /* Tells, once, that nothing is being stopped or replaced any more. */
 void fleet_settle(struct fleet *fleet);
 /* Forgets the channels that were removed and have come to their end. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A restart of all: each relay is replaced, one after the other, each as soon as the one before has
- * come up. The first one that does not ends it: the others are better off with what they have. */
+ * come up. The first one that does not ends it: the others are better off with what they have. One
+ * that waits for its schema is replaced then. */
 #include "manager/fleet_parts.h"
 
 #include <stdio.h>
@@ -54,9 +55,14 @@ void fleet_restart_due(void *context)
 
 void fleet_restart_all(struct fleet *fleet)
 {
-    for (struct channel *channel = fleet->first; channel; channel = channel->next)
-        channel->restart_pending =
-            child_alive(&channel->machine.child) && !channel_machine_ends(&channel->machine);
+    for (struct channel *channel = fleet->first; channel; channel = channel->next) {
+        bool waits = channel->pending && !channel->pending->layout_image;
+        channel->restart_pending = !waits && child_alive(&channel->machine.child) &&
+                                   !channel_machine_ends(&channel->machine);
+        if (waits && channel->process.id)
+            log_line("%s: relay %ld is replaced as soon as its schema can be read",
+                     channel_name(channel), channel->process.id);
+    }
     fleet->restarting = NULL;
     fleet->restart_failed[0] = '\0';
     loop_arm(fleet->options.loop, &fleet->restart, clock_monotonic_ns());

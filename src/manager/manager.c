@@ -26,7 +26,8 @@
 
 /* NULL with the messages in `*text` if it is not valid, else with the warnings. `*text` is the
  * caller's; NULL when out of memory. */
-static struct config *read_configuration(const char *path, char **text)
+static struct config *read_configuration(const char *path, enum config_machine machine,
+                                         char **text)
 {
     struct config *config = NULL;
     struct text messages = {0};
@@ -38,7 +39,7 @@ static struct config *read_configuration(const char *path, char **text)
     if (status == -ESPIPE || status == -EISDIR)
         text_add(&messages, "%s: %s; it is read again at every reload\n", path,
                  file_error_text(status));
-    else if (config_read(path, CONFIG_RUNS_HERE, &config, &messages) < 0)
+    else if (config_read(path, machine, &config, &messages) < 0)
         config = NULL;
     *text = text_take(&messages);
     if (!*text) {
@@ -50,7 +51,7 @@ static struct config *read_configuration(const char *path, char **text)
 
 struct config *manager_read_successor(const struct manager *manager, char **text)
 {
-    struct config *config = read_configuration(manager->path, text);
+    struct config *config = read_configuration(manager->path, CONFIG_RUNS_HERE, text);
     if (!config || strcmp(config->runtime, manager->config->runtime) == 0)
         return config;
     free(*text);
@@ -367,7 +368,7 @@ static bool always(void *context)
 static void recall_layouts(struct fleet *fleet, const char *path)
 {
     char *text = NULL;
-    struct config *config = read_configuration(path, &text);
+    struct config *config = read_configuration(path, CONFIG_TAKES_OVER, &text);
     if (config)
         fleet_recall(fleet, config);
     config_free(config);
@@ -418,6 +419,15 @@ json_t *manager_end_left(const char *runtime, const char *path)
     return reply;
 }
 
+/* Whether relays of an earlier manager may be at work: a schema must not keep them from being
+ * looked after. */
+static bool fleet_is_left(const char *path)
+{
+    char runtime[CHANNEL_PATH_BYTES_MAX], error[512];
+    return config_read_runtime(path, runtime, sizeof runtime, error, sizeof error) == 0 &&
+           control_fleet_is_left(runtime);
+}
+
 int manager_run(const char *path, bool renew)
 {
     struct manager manager = {
@@ -437,7 +447,8 @@ int manager_run(const char *path, bool renew)
         find_program("flotilla-keeper", manager.keeper) == -ENAMETOOLONG)
         return EXIT_CODE_FAILED;
     char *text = NULL;
-    manager.config = read_configuration(path, &text);
+    enum config_machine machine = fleet_is_left(path) ? CONFIG_TAKES_OVER : CONFIG_RUNS_HERE;
+    manager.config = read_configuration(path, machine, &text);
     log_text(text ? text : "out of memory");
     free(text);
     if (!manager.config)

@@ -23,10 +23,10 @@ static json_t *refuse_upgrade(const struct manager *manager)
         refusal = control_refusal(EXIT_CODE_FAILED,
                                   "nothing was restarted: the runtime folder %s is not whole: %s",
                                   manager->config->runtime, strerror(-manager->runtime_error));
-    char name[] = "flotilla", version[] = "--version", check[] = "check", option[] = "-c";
-    char offline[] = "--offline"; /* what this machine lacks for now stops its channel alone */
+    char name[] = "flotilla", version[] = "--version", option[] = "-c";
+    char check[] = "check", start[] = "--start"; /* what is missing stops its channel alone */
     char *of_version[] = {name, version, NULL};
-    char *of_check[] = {name, check, offline, option, (char *)(uintptr_t)manager->path, NULL};
+    char *of_check[] = {name, check, start, option, (char *)(uintptr_t)manager->path, NULL};
     const struct {
         const char *program;
         char **words;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""050-a-part-of-the-machine-is-missing: an interface, an address or a program that is not there
-stops its own channel, which says so and comes back at once; never the fleet, at no start, reload,
-restart or takeover. `check` calls it an error of this machine."""
+"""050-a-part-of-the-machine-is-missing: an interface, an address, a program or a schema that is not
+there stops its own channel, which says so and comes back at once; never the fleet, at no start,
+reload, restart or takeover. `check` calls it an error of this machine."""
 import os
 import shutil
 import signal
@@ -227,3 +227,147 @@ def test_050_a_program_that_is_missing(seed):
             assert container.payload(fleet.files("engine"))[1] == 200
     finally:
         shutil.rmtree(folder)
+
+
+def sends(fleet, name, number):
+    """So many datums are sent to a channel, and once more are recorded than before."""
+    before = fleet.by_name()[name]
+    fleet.source(name, signals.samples(number)).finish()
+    wait_until(lambda: fleet.channel(name)["datums_recorded"]
+               == before["datums_recorded"] + number, what=f"{name}'s datums")
+
+
+def comes_back(fleet, name, what, received=None):
+    """The channel is at work within two seconds, with what waited in its socket meanwhile."""
+    begun = time.monotonic()
+    what()
+    fleet.wait_running([name])
+    if received is not None:
+        wait_until(lambda: fleet.channel(name)["datagrams_received"] == received)
+    assert time.monotonic() - begun < 2, fleet.log()
+
+
+@pytest.mark.parametrize("direct_io", ["auto", "off"])
+def test_050_a_schema_that_cannot_be_read(direct_io):
+    """On a disk that is not mounted yet: its channel waits, and says so; the others record, at a
+    start, a reload, a restart and under a manager that takes over. What it has received by then
+    has waited in its socket."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}, "radio": {"schema": signals.SCHEMA}},
+               run=False, storage={"direct_io": direct_io}) as fleet:
+        schema, away = fleet.folder / "schemas/radio.avsc", fleet.folder / "away.avsc"
+        words = f"cannot read {schema}: No such file or directory"
+        schema.rename(away)
+        checked = flotilla("check", "-c", fleet.file, check=78)
+        assert "schemas/radio.avsc: No such file or directory" in checked.stderr
+        flotilla("check", "--offline", "-c", fleet.file, check=78)
+        started = flotilla("check", "--start", "-c", fleet.file, check=0)
+        assert started.stdout == started.stderr == ""
+        assert words in flotilla("units", "-c", fleet.file, check=78).stderr
+        # At the start.
+        fleet.start(wait=False)
+        fleet.wait_running(["engine"])
+        wait_until(lambda: failed(fleet, "radio", words))
+        sends(fleet, "engine", 50)
+        fleet.source("radio", signals.samples(30)).finish()
+        # At a reload that changes both, and at a restart.
+        for channel in fleet.channels.values():
+            channel["ttl"] = 3
+        fleet.write()
+        assert words in fleet.reload(check=1).stderr
+        flotilla("restart", "engine", "-c", fleet.file, check=0)
+        assert words in flotilla("restart", "radio", "-c", fleet.file, check=1).stderr
+        assert failed(fleet, "radio", words)
+        sends(fleet, "engine", 50)
+        # Under a manager that takes over.
+        fleet.kill_manager()
+        fleet.start(wait=False)
+        fleet.wait_running(["engine"])
+        wait_until(lambda: failed(fleet, "radio", words))
+        flotilla("restart", "--all", "-c", fleet.file, check=0)
+        wait_until(lambda: failed(fleet, "radio", words))
+        sends(fleet, "engine", 50)
+        flotilla("send", "engine", "-c", fleet.file, "--count", "1", check=0)
+        flotilla("send", "radio", "-c", fleet.file, "--count", "1", check=1)
+        assert fleet.log().count(f"radio: {words}; trying again") <= 6, fleet.log()
+        # It comes, and is not all there yet.
+        schema.write_text(away.read_text()[:40])
+        wait_until(lambda: failed(fleet, "radio", f"{schema}:1:"))
+        comes_back(fleet, "radio", lambda: away.replace(schema), received=30)
+        assert fleet.settle({"radio": 30})["radio"]["datums_recorded"] == 30
+        assert fleet.channel("radio")["datagrams_dropped"] == 0
+
+
+@pytest.mark.parametrize("fault", ["missing", "unreadable", "folder", "wrong"])
+def test_050_the_schema_of_a_relay_at_work_goes(fault):
+    """A relay has its layout: it goes on, or another one does, whatever becomes of the schema. What
+    its channel is to be instead waits for the schema. At a reload a schema that is there and wrong
+    changes nothing."""
+    with Fleet({"engine": {"schema": signals.SCHEMA}, "radio": {"schema": signals.SCHEMA}},
+               prefix=None) as fleet:
+        schema, away = fleet.folder / "schemas/radio.avsc", fleet.folder / "away.avsc"
+        words = f"cannot read {schema}"
+        schema.rename(away)
+        if fault == "unreadable":
+            schema.symlink_to(schema.name)
+        elif fault == "folder":
+            schema.mkdir()
+        elif fault == "wrong":
+            schema.write_text('{"type": "record"')
+            words = f"{schema}:1:"
+        sent = 0
+
+        def goes_on():
+            nonlocal sent
+            fleet.wait_running()
+            for name in "engine", "radio":
+                sends(fleet, name, 20)
+            sent += 20
+        radio = fleet.relays()["radio"]
+        for channel in fleet.channels.values():
+            channel["ttl"] = 3
+        fleet.write()
+        if fault == "wrong":
+            assert "nothing was changed" in fleet.reload(check=78).stderr
+        else:
+            assert f"not replaced yet: {words}" in fleet.reload(check=1).stderr
+            flotilla("restart", "radio", "-c", fleet.file, check=1)
+        goes_on()
+        # Managers and relays are killed.
+        fleet.kill_manager()
+        fleet.start()
+        wait_until(lambda: words in fleet.channel("radio")["reason"])
+        assert fleet.relays()["radio"] == radio
+        goes_on()
+        os.kill(radio, signal.SIGKILL)
+        wait_until(lambda: fleet.relays().get("radio", radio) != radio)
+        goes_on()
+        fleet.kill_manager()
+        os.kill(fleet.relays()["radio"], signal.SIGKILL)
+        (fleet.folder / "run/radio.layout").unlink()
+        fleet.start(wait=False)
+        fleet.wait_running(["engine"])
+        wait_until(lambda: failed(fleet, "radio", words))  # with its layout, too
+        sends(fleet, "engine", 20)
+        fleet.source("radio", signals.samples(20)).finish()
+
+        def back():
+            if schema.is_dir():
+                schema.rmdir()
+            away.replace(schema)
+        comes_back(fleet, "radio", back, received=sent + 20)
+        fleet.settle({"radio": sent + 20})
+        sent += 20
+        goes_on()
+        # Once more, without a change: the relay is replaced where all are to be, once it can be.
+        schema.rename(away)
+        radio, engine = fleet.relays()["radio"], fleet.relays()["engine"]
+        flotilla("restart", "--all", "-c", fleet.file, check=0)
+        wait_until(lambda: fleet.relays().get("engine", engine) != engine)
+        assert fleet.relays()["radio"] == radio
+        goes_on()
+        away.replace(schema)
+        wait_until(lambda: fleet.relays().get("radio", radio) != radio)
+        wait_until(lambda: fleet.channel("radio")["reason"] == "")
+        goes_on()
+        assert all(channel["datagrams_dropped"] == 0 and channel["datums_unrecorded"] == 0
+                   for channel in fleet.by_name().values())
