@@ -557,7 +557,7 @@ static uint64_t held_bytes(const struct config *config)
     return bytes;
 }
 
-/* What the fleet writes a second now: each channel's datagrams a second, at what one has come to in
+/* What the fleet writes a second now: each channel's datums a second, at what one has come to in
  * its files so far. False where it cannot be known. */
 static bool writing_rate(const struct doctor *doctor, double *bytes_per_second)
 {
@@ -566,12 +566,13 @@ static bool writing_rate(const struct doctor *doctor, double *bytes_per_second)
     *bytes_per_second = 0;
     json_array_foreach(json_object_get(doctor->fleet, "channels"), index, channel)
     {
-        double accepted =
-            (double)json_integer_value(json_object_get(channel, "datagrams_accepted"));
-        double recorded = (double)json_integer_value(json_object_get(channel, "bytes_recorded"));
-        if (accepted > 0)
-            *bytes_per_second +=
-                json_number_value(json_object_get(channel, "rate")) * recorded / accepted;
+        double datagrams = json_number_value(json_object_get(channel, "datagrams_accepted"));
+        double datums = json_number_value(json_object_get(channel, "datums_accepted"));
+        double recorded = json_number_value(json_object_get(channel, "datums_recorded"));
+        double bytes = json_number_value(json_object_get(channel, "bytes_recorded"));
+        if (datagrams > 0 && recorded > 0) /* the disk may be behind by much */
+            *bytes_per_second += json_number_value(json_object_get(channel, "rate")) * datums /
+                                 datagrams * bytes / recorded;
     }
     return *bytes_per_second > 0;
 }
