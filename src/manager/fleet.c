@@ -260,6 +260,8 @@ int fleet_restart(struct fleet *fleet, const char *name)
     struct channel *channel = fleet_find(fleet, name);
     if (!channel || channel->machine.goal == CHANNEL_REMOVE)
         return -ENOENT;
+    channel->doubted = true; /* its interface may have been made anew with the same number */
+    channel_follow(channel);
     channel->await_ready = true;
     channel_want(channel, CHANNEL_CHANGE);
     channel->machine.child.restarts += !channel->machine.blocked;

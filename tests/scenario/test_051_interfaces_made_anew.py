@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import struct
 import subprocess
 import time
 
@@ -14,6 +13,7 @@ import pytest
 from harness import container, signals
 from harness.fleet import Addresses, Fleet, flotilla, wait_until
 from harness.network import Network, take
+from harness.networks import refuse_netlink
 
 
 @pytest.fixture
@@ -269,25 +269,6 @@ def counted_in(fleet):
     channel = fleet.settle()["engine"]
     assert channel["datums_recorded"] == channel["datagrams_received"]
     return channel
-
-
-def refuse_netlink():
-    """As a container does that forbids the address family: EAFNOSUPPORT from now on."""
-    import ctypes
-    libc = ctypes.CDLL(None, use_errno=True)
-    machine = os.uname().machine
-    number = {"x86_64": 41, "aarch64": 198}[machine]
-    program = b"".join(struct.pack("HBBI", *line) for line in [
-        (0x20, 0, 0, 0),           # the call's number
-        (0x15, 0, 3, number),      # socket
-        (0x20, 0, 0, 16),          # its first argument
-        (0x15, 0, 1, 16),          # AF_NETLINK
-        (0x06, 0, 0, 0x00050000 | 97),
-        (0x06, 0, 0, 0x7fff0000)])
-    room = ctypes.create_string_buffer(program)
-    rule = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(room))
-    assert libc.prctl(38, 1, 0, 0, 0) == 0
-    assert libc.prctl(22, 2, ctypes.create_string_buffer(rule), 0, 0) == 0
 
 
 @pytest.mark.parametrize("user", ["root", "ordinary"])

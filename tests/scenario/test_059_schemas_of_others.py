@@ -16,15 +16,15 @@ from avro.io import DatumReader
 from harness import avro
 from harness.fleet import ROOT, Fleet, wait_until
 
-TRIALS = (ROOT / "../shared/trials/files").resolve()
+FILES_OF_OTHERS = (ROOT / "../shared/trials/files").resolve()
 REAL = struct.pack("<d", 1.5)
 SYNC = b"0123456789abcdef"
 
 
-def trial(name):
-    if not (TRIALS / name).is_file():
-        pytest.skip(f"needs {TRIALS / name}")
-    return TRIALS / name
+def of_others(name):
+    if not (FILES_OF_OTHERS / name).is_file():
+        pytest.skip(f"needs {FILES_OF_OTHERS / name}")
+    return FILES_OF_OTHERS / name
 
 
 def counted(data):
@@ -278,7 +278,7 @@ def test_059_what_is_wrong_with_a_header_is_said(flotilla, tmp_path):
 @pytest.mark.parametrize("name", ["dash.avro", "dup_doc.avro", "fastavro__part-00000.avro",
                                   "hamba__invalid-name.avro", "list_33.avro"])
 def test_059_files_of_others(flotilla, name):
-    path = trial(name)
+    path = of_others(name)
     assert read_all(flotilla, path) == reads_fastavro(path)
 
 
@@ -314,8 +314,8 @@ def test_059_types_that_are_used_again_and_again(flotilla, tmp_path):
         assert lines_of(flotilla("cat", file).stdout)[0] == {"a": None, "b": None}
 
 
-def test_059_the_schema_of_the_trials(flotilla):
-    path = trial("fields-along-paths.avsc")
+def test_059_fields_along_paths(flotilla):
+    path = of_others("fields-along-paths.avsc")
     shown = json.loads(flotilla("schema", "--json", path, check=0).stdout)
     assert shown["min_bytes"] == 2
 

@@ -22,7 +22,7 @@ EMPTY = {"type": "record", "name": "E", "fields": []}
 LIST = {"type": "record", "name": "L", "fields": [
     {"name": "v", "type": "int"}, {"name": "next", "type": ["null", "L"]}]}
 SMALL = ["sh", "-c", 'ulimit -v 400000; exec "$@"', "sh"]  # 400 MB of addresses
-TRIALS = (ROOT / "../shared/trials/files").resolve()
+FILES_OF_OTHERS = (ROOT / "../shared/trials/files").resolve()
 
 
 def point(i):
@@ -38,10 +38,10 @@ def chain(levels):
     return b"".join(number(i) + number(int(i < levels - 1)) for i in range(levels))
 
 
-def trial(name):
-    path = TRIALS / name
+def of_others(name):
+    path = FILES_OF_OTHERS / name
     if not path.is_file():
-        pytest.skip(f"needs {path.name} of the trial files")
+        pytest.skip(f"needs {path.name} of the files of others")
     return path
 
 
@@ -103,8 +103,8 @@ def test_061_metadata_in_blocks_with_their_size(flotilla, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["meta_dup_codec.avro", "own-70000-empty-datums.avro"])
-def test_061_files_of_the_trials(flotilla, name):
-    path = trial(name)
+def test_061_files_that_others_wrote(flotilla, name):
+    path = of_others(name)
     code, said = verified(flotilla, path)
     assert code == 0 and said["sound"] is True
     assert said["datums"] == len(fastavro_reads(path))

@@ -13,7 +13,7 @@ from harness.fleet import ROOT, Fleet, new_folder
 from harness.fleet import flotilla as command
 from harness.foreign import block, counted, header, number
 
-TRIALS = (ROOT / "../shared/trials/files").resolve()
+FILES_OF_OTHERS = (ROOT / "../shared/trials/files").resolve()
 POINT = {"type": "record", "name": "P", "fields": [
     {"name": "t", "type": "long"}, {"name": "x", "type": "double"},
     {"name": "s", "type": ["null", "string"]}]}
@@ -107,10 +107,10 @@ def test_062_recordings_joined(flotilla, recordings, tmp_path):
     assert len(said["outputs"]) == 1
 
 
-def test_062_the_trial_file(flotilla, tmp_path):
-    source = TRIALS / "two-recordings-in-one.avro"
+def test_062_two_recordings_in_one(flotilla, tmp_path):
+    source = FILES_OF_OTHERS / "two-recordings-in-one.avro"
     if not source.is_file():
-        pytest.skip("needs two-recordings-in-one.avro of the trial files")
+        pytest.skip("needs two-recordings-in-one.avro of the files of others")
     path = join(tmp_path / "both.avro", [source])
     said, _ = recover(flotilla, path, 0)
     assert said["datums"] == 100 and said["lost_datums_estimated"] == 0

@@ -25,8 +25,9 @@ class Network:
         return subprocess.run([*self.inside, "sh", "-c", line], check=check, capture_output=True,
                               text=True)
 
-    def make_pair(self):
-        self.run("ip link add pair0 type veth peer name pair1 && ip link set pair0 up && "
+    def make_pair(self, more=""):
+        """`more`: words of `ip link add` about pair0."""
+        self.run(f"ip link add pair0 {more} type veth peer name pair1 && ip link set pair0 up && "
                  "ip link set pair1 up && ip address add 10.99.0.1/24 dev pair0 && "
                  "ip address add fd09::1/64 dev pair0 nodad")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""056-refused-calls: containers and old kernels that refuse system calls, with EPERM or ENOSYS:
+"""068-refused-calls: containers and old kernels that refuse system calls, with EPERM or ENOSYS:
 there is another way, or the call is named with what to do about it; never silence, never an endless
 stop."""
 import errno
@@ -60,7 +60,7 @@ class Contained(Fleet):
 
 @pytest.mark.parametrize("calls", [*SPARED, "renameat2,linkat", "pidfd_send_signal,pidfd_getfd"])
 @pytest.mark.parametrize("error", REFUSALS, ids=errno.errorcode.get)
-def test_056_there_is_another_way(error, calls, seed):
+def test_068_there_is_another_way(error, calls, seed):
     datums = signals.samples(200)
     with Contained(error, *calls.split(",")) as fleet:
         fleet.start()
@@ -87,7 +87,7 @@ def assert_named(text, call, error):
 
 @pytest.mark.parametrize("call", NEEDED)
 @pytest.mark.parametrize("error", REFUSALS, ids=errno.errorcode.get)
-def test_056_what_is_needed_is_named(error, call, seed, tmp_path):
+def test_068_what_is_needed_is_named(error, call, seed, tmp_path):
     """By the manager, by a relay by hand, and by doctor, each before anything is begun."""
     with Contained(error, call) as fleet:
         fleet.start(wait=False)
@@ -112,7 +112,7 @@ def test_056_what_is_needed_is_named(error, call, seed, tmp_path):
 
 
 @pytest.mark.parametrize("error", REFUSALS, ids=errno.errorcode.get)
-def test_056_a_relay_that_hangs_is_ended_without_pidfd_send_signal(error, seed):
+def test_068_a_relay_that_hangs_is_ended_without_pidfd_send_signal(error, seed):
     """Asked, aborted and killed by its number, while it is its own."""
     with Contained(error, "pidfd_send_signal") as fleet:
         fleet.start()
