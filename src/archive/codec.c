@@ -154,7 +154,10 @@ static int step_bzip2(bz_stream *stream, struct flow *flow)
         return -ENOMEM;
     if (result != BZ_OK && result != BZ_STREAM_END)
         return -EBADMSG;
-    return result == BZ_STREAM_END ? ENDED : GOES_ON;
+    if (result == BZ_OK || flow->in_left == 0)
+        return result == BZ_OK ? GOES_ON : ENDED;
+    BZ2_bzDecompressEnd(stream); /* some write several streams */
+    return BZ2_bzDecompressInit(stream, 0, 0) == BZ_OK ? GOES_ON : -ENOMEM;
 }
 
 static int step_xz(lzma_stream *stream, struct flow *flow)
@@ -163,7 +166,7 @@ static int step_xz(lzma_stream *stream, struct flow *flow)
     stream->avail_in = flow->in_left;
     stream->next_out = flow->out;
     stream->avail_out = flow->out_left;
-    lzma_ret result = lzma_code(stream, LZMA_RUN);
+    lzma_ret result = lzma_code(stream, LZMA_FINISH);
     flow->in = stream->next_in;
     flow->in_left = stream->avail_in;
     flow->out = stream->next_out;
@@ -211,7 +214,10 @@ static int begin(struct unpacker *unpacker, enum codec codec, struct streams *st
     case CODEC_BZIP2:
         return BZ2_bzDecompressInit(&streams->bzip2, 0, 0) == BZ_OK ? 0 : -ENOMEM;
     default:
-        return lzma_stream_decoder(&streams->xz, CODEC_BYTES_MAX, 0) == LZMA_OK ? 0 : -ENOMEM;
+        /* Several streams, and the form of before, as Python's lzma reads them. */
+        return lzma_auto_decoder(&streams->xz, CODEC_BYTES_MAX, LZMA_CONCATENATED) == LZMA_OK
+                   ? 0
+                   : -ENOMEM;
     }
 }
 

@@ -61,6 +61,13 @@ static inline bool address_is_limited_broadcast(const struct address *address)
     return address->family == 4 && memcmp(address->bytes, "\xff\xff\xff\xff", 4) == 0;
 }
 
+/* IPv4 in the form of IPv6, ::ffff:192.0.2.1, which the sockets of neither take here. */
+static inline bool address_is_mapped(const struct address *address)
+{
+    static const uint8_t front[12] = {[10] = 0xff, [11] = 0xff};
+    return address->family == 6 && memcmp(address->bytes, front, sizeof front) == 0;
+}
+
 /* All addresses of the host, as one to listen at. */
 static inline bool address_is_wildcard(const struct address *address)
 {

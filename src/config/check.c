@@ -230,6 +230,11 @@ static void check_address(struct loader *loader, const struct draft *draft,
     if (address->family == 0)
         return;
     net_write_address(text, address);
+    if (address_is_mapped(address))
+        config_error(&loader->faults, place_of(draft, id),
+                     "%s: %s is an IPv4 address: write %u.%u.%u.%u:%u", key, text,
+                     address->bytes[12], address->bytes[13], address->bytes[14],
+                     address->bytes[15], address->port);
     check_interface(loader, draft, address->zone, id);
     if (address->zone[0] == '\0' && named[0] == '\0' && settings->interface[0] == '\0' &&
         address_is_link_local(address))

@@ -87,6 +87,28 @@ static void test_what_is_packed_comes_back(void **state)
     unpacker_free(unpacker);
 }
 
+/* As pbzip2, pixz and others write them: several streams of one kind are one. */
+static void test_several_streams(void **state)
+{
+    static const enum codec codecs[] = {CODEC_ZSTANDARD, CODEC_BZIP2, CODEC_XZ};
+    struct unpacker *unpacker = unpacker_new();
+    struct span out;
+    const char *why;
+    (void)state;
+    make_data();
+    for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
+        size_t bytes = pack(codecs[i], 300000);
+        memmove(packed + bytes, packed, bytes);
+        struct span both = {packed, 2 * bytes}, cut = {packed, 2 * bytes - 1};
+        assert_int_equal(codec_unpack(unpacker, codecs[i], both, &out, &why), 0);
+        assert_int_equal(out.bytes, 600000);
+        assert_memory_equal(out.at, data, 300000);
+        assert_memory_equal(out.at + 300000, data, 300000);
+        assert_int_equal(codec_unpack(unpacker, codecs[i], cut, &out, &why), EBADMSG_NUMBER);
+    }
+    unpacker_free(unpacker);
+}
+
 static void test_cut_or_wrong(void **state)
 {
     struct unpacker *unpacker = unpacker_new();
@@ -155,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_packed_comes_back),
+        cmocka_unit_test(test_several_streams),
         cmocka_unit_test(test_cut_or_wrong),
         cmocka_unit_test(test_a_length_that_lies),
         cmocka_unit_test(test_names),
