@@ -16,6 +16,7 @@ sys.path.append(str(ROOT / "bench"))
 import budget  # noqa: E402
 
 REPEATS_WITHIN = 0.005  # a wake-up more or less
+RELAY_BYTES_MAX = 160 << 10
 
 
 @pytest.fixture
@@ -45,6 +46,10 @@ def test_the_count_repeats_and_a_little_more_work_is_seen(needs_root, needs_valg
         REPEATS_WITHIN * plain["receiving"], (first, second)
     assert [fault.split(":")[0] for fault in budget.judge({name: more}, {name: plain})] == \
         [name, name], (plain, more)
+
+
+def test_the_relay_is_small():
+    assert (ROOT / "build/flotilla-relay").stat().st_size <= RELAY_BYTES_MAX
 
 
 def test_growth_and_an_unnoticed_gain_are_told():
