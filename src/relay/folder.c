@@ -18,6 +18,7 @@
 #define LOCK_NAME       ".lock"
 #define PROBE_NAME      ".probe"
 #define LOOK_NS         (NS_PER_S / 2) /* what has changed is noticed within a second */
+#define LOOK_FAILED_NS  NS_PER_S
 #define LOOK_REFUSED_NS (10 * NS_PER_S)
 
 /* A file system of which not even this much can be one file is none to record on. */
@@ -161,6 +162,14 @@ static int open_folder(struct channel_folder *folder, struct staging *staging)
     return status;
 }
 
+/* How soon it is looked at again. What looks possible and is not would be tried for ever. */
+static uint64_t look_again_ns(const struct channel_settings *settings, int status)
+{
+    if (status >= 0 || status == -MOUNTED_ERROR || folder_possible(settings->directory) != 0)
+        return LOOK_NS;
+    return may_pass(status) ? LOOK_FAILED_NS : LOOK_REFUSED_NS;
+}
+
 int channel_folder_open(struct channel_folder *folder, const struct channel_settings *settings,
                         struct staging *staging, bool outlived, char *why, size_t why_bytes)
 {
@@ -171,10 +180,8 @@ int channel_folder_open(struct channel_folder *folder, const struct channel_sett
                                       .rotate_bytes = settings->rotate_bytes,
                                       .alignment = BLOCK_PAGE_BYTES};
     int status = open_folder(folder, staging);
-    /* What looks possible and is not would be tried for ever. */
-    bool refused = status < 0 && folder_possible(settings->directory) == 0;
     folder->status = status;
-    folder->look_from_ns = clock_monotonic_ns() + (refused ? LOOK_REFUSED_NS : LOOK_NS);
+    folder->look_from_ns = clock_monotonic_ns() + look_again_ns(settings, status);
     folder->renew_from_ns = clock_monotonic_ns() + LOOK_REFUSED_NS;
     if (status == 0 && !folder->followed)
         folder->look_from_ns = UINT64_MAX;

@@ -36,8 +36,9 @@ struct channel_folder {
  * refused; -EWOULDBLOCK where another relay holds the folder. A folder that cannot be opened for
  * now, or may not be as something is not mounted, is no error: it is logged, and the channel is
  * relayed. When it can be opened later, or again after it was removed, and the channel's memory
- * outlives this process, `wants_successor` is set: at the earliest after half a second, or after
- * ten where it looked possible and was not. Does not wait for the disk: what only a wait can tell
+ * outlives this process, `wants_successor` is set: at the earliest after half a second; where it
+ * looked possible and was not, after ten, or one if the disk was full or failing. Does not wait for
+ * the disk: what only a wait can tell
  * is left to channel_folder_try. `why` gets a message for people. channel_folder_close ends it. */
 int channel_folder_open(struct channel_folder *folder, const struct channel_settings *settings,
                         struct staging *staging, bool outlived, char *why, size_t why_bytes);

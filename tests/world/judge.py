@@ -273,7 +273,8 @@ class Judge:
 
     def live(self, channel, got, about):
         """The full stream: what was accepted has come to the sink, but for what was sent while the
-        way out was away; twice only what was in a batch of a relay that was killed."""
+        way out was away, or waited for a relay until it was; twice only what was in a batch of a
+        relay that was killed."""
         times = self.came(channel, len(got))
         if channel.recorded and (times.astype(bool) & ~got).any():
             self.wrong("relayed, but not recorded", channel=channel.name,
@@ -282,7 +283,11 @@ class Judge:
         missing = numpy.flatnonzero(got & (times == 0))
         burst = numpy.searchsorted(first, missing, "right") - 1
         excused = numpy.zeros(len(missing), bool)
-        for begin, end, _ in self.excused(channel, about["causes"], about["back_ns"]):
+        for begin, end, cause in self.excused(channel, about["causes"], about["back_ns"]):
+            begin = min([begin, *(other["begin_ns"] for other in about["causes"]
+                                  if other["hampers"] and channel.name in other["concerns"]
+                                  and other["begin_ns"] < cause["end_ns"]
+                                  and begin < other["end_ns"] + about["back_ns"])])
             excused |= (after[burst] >= begin) & (before[burst] <= end)
         for one in self.runs(missing[~excused])[:20]:
             at = int(before[numpy.searchsorted(first, one[0], "right") - 1])

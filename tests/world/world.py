@@ -278,7 +278,7 @@ class World:
     def _ended(self, cause):
         cause.end_ns = time.monotonic_ns()
         if cause.kind == "folder":
-            self._looked_for.append((cause.end_ns, cause.concerns))
+            self._looked_for.append((cause.end_ns, set(cause.concerns)))
 
     def _do_due(self):
         while self._due and self._due[0][0] <= time.monotonic():
