@@ -112,8 +112,10 @@ static unsigned spawned(struct channel_machine *machine, const struct occurrence
     machine->step = CHANNEL_AT_WORK;
     if (machine->goal == CHANNEL_RUN)
         return 0;
-    if (machine->blocked && machine->goal == CHANNEL_CHANGE)
+    if (machine->blocked && machine->goal == CHANNEL_CHANGE) {
+        machine->drains = 0; /* it works: what it leaves is not given up for those before it */
         return retry_after(machine, CHANNEL_BLOCKED, CHANNEL_BLOCKED_RETRY_MS);
+    }
     machine->drains++;
     return ask(machine, CHANNEL_DRAINING, of);
 }

@@ -14,6 +14,7 @@ static const struct channel_facts nothing;
 static const struct channel_facts same = {.fits = true, .unrecorded = true};
 static const struct channel_facts moved = {.fits = true, .moves = true, .unrecorded = true};
 static const struct channel_facts other = {.unrecorded = true};
+static const struct channel_facts empty = {.moves = true};
 static const struct channel_facts left = {.moves = true, .unrecorded = true};
 
 static unsigned step(struct channel_machine *machine, enum channel_event event, long detail,
@@ -136,6 +137,30 @@ static void test_blocked(void **state)
     assert_false(machine.blocked);
 }
 
+/* Those that could not start count no more once one has: what that one leaves is finished. */
+static void test_started_at_last(void **state)
+{
+    (void)state;
+    struct channel_machine machine = {0};
+    assert_int_equal(step(&machine, CHANNEL_WANTED, CHANNEL_CHANGE, &empty),
+                     CHANNEL_DISARM | CHANNEL_PREFLIGHT);
+    for (unsigned i = 0; i < CHANNEL_DRAINS_MAX; i++) {
+        assert_true(step(&machine, CHANNEL_CHECKED, false, &empty) & CHANNEL_SPAWN);
+        assert_int_equal(step(&machine, CHANNEL_UNABLE, 0, &empty), CHANNEL_ARM);
+        assert_int_equal(step(&machine, CHANNEL_DUE, 0, &empty), CHANNEL_PREFLIGHT);
+    }
+    assert_true(step(&machine, CHANNEL_CHECKED, false, &empty) & CHANNEL_SPAWN);
+    step(&machine, CHANNEL_SPAWNED, 0, &empty);
+    step(&machine, CHANNEL_WORKED, 0, &left);
+    assert_int_equal(machine.step, CHANNEL_BLOCKED);
+    assert_true(step(&machine, CHANNEL_KILLED, 9, &left) & CHANNEL_PREFLIGHT);
+    assert_int_equal(step(&machine, CHANNEL_CHECKED, true, &left),
+                     CHANNEL_QUIESCE | CHANNEL_SPAWN);
+    assert_true(step(&machine, CHANNEL_SPAWNED, 0, &left) & CHANNEL_DRAIN);
+    assert_true(step(&machine, CHANNEL_EXITED, 0, &empty) & CHANNEL_PREFLIGHT);
+    assert_true(step(&machine, CHANNEL_CHECKED, true, &empty) & CHANNEL_ADOPT);
+}
+
 static void test_change_of_the_change(void **state)
 {
     (void)state;
@@ -191,6 +216,7 @@ int main(void)
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_noted),
         cmocka_unit_test(test_blocked),
+        cmocka_unit_test(test_started_at_last),
         cmocka_unit_test(test_change_of_the_change),
         cmocka_unit_test(test_remove),
         cmocka_unit_test(test_stop),
