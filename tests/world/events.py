@@ -345,7 +345,7 @@ STEPS_S = (0.05, 0.2, 1, 5, 61, 3600, 3 * 3600, 86400, 20 * 365 * 86400)
 
 def step_clock(world, rng):
     """Forward or back, from wherever it is; half of the time back to the true time."""
-    step = rng.choice(STEPS_S) * rng.choice([-1, 1])
+    step = rng.choice(STEPS_S) * rng.uniform(0.5, 1.5) * rng.choice([-1, 1])
     offset = 0 if world.clock.offset_ns and rng.random() < 0.5 else \
         world.clock.offset_ns + int(step * 1e9)
     if abs(offset) > 30 * 365 * 86400 * 10**9:

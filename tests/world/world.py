@@ -68,6 +68,7 @@ class World:
         self._last, self._troubled, self._looked_for = {}, {}, []
         self.processes = []  # (seconds, manager's KiB, descriptors) of each moment of quiet
         self.quiets, self._sent_since_ns = 0, 0
+        self._said = ""  # by the judge, not a whole line yet
         self._exits = contextlib.ExitStack()
         self._log = open(self.folder / "world.log", "a", buffering=1)
 
@@ -358,10 +359,18 @@ class World:
 
     def _hear_judge(self):
         """Takes what the judge says by itself: violations."""
-        while True:
-            if not select.select([self.judge.stdout], [], [], 0)[0]:
-                return
-            self._heard(self.judge.stdout.readline())
+        while self._judge_says(0):
+            pass
+
+    def _judge_says(self, seconds):
+        """Waits so long for something from the judge. Its last whole line that is no violation;
+        True for violations alone, None for nothing."""
+        if not select.select([self.judge.stdout], [], [], seconds)[0]:
+            return None
+        self._said += os.read(self.judge.stdout.fileno(), 1 << 16).decode() or "\n"
+        *lines, self._said = self._said.split("\n")
+        answers = [said for said in map(self._heard, lines) if said is not None]
+        return answers[-1] if answers else True
 
     def _heard(self, line):
         if not line:
@@ -379,8 +388,8 @@ class World:
         self.judge.stdin.write(f"{path}\n")
         self.judge.stdin.flush()
         while True:
-            said = self._heard(self.judge.stdout.readline())
-            if said is not None:
+            said = self._judge_says(SETTLE_S)
+            if said not in (True, None):
                 return said
 
     def _ask_sender(self, word):
