@@ -11,24 +11,21 @@
 #include "base/units.h"
 #include "os/clock.h"
 
-/* Whether most recordings were of the future by the clock before a step, and by the one behind it
- * not even the newest is older than the age: what was written since the step does not count. */
-static bool was_behind(const uint64_t *times, size_t count, uint64_t before_ns, uint64_t written_ns,
-                       uint64_t age_ms)
+/* Whether most recordings were of the future by the clock before a step: what was written since the
+ * step does not count. */
+static bool was_behind(const uint64_t *times, size_t count, uint64_t before_ns, uint64_t written_ns)
 {
     size_t later = 0, all = 0;
-    uint64_t newest_ns = 0;
     for (size_t i = 0; i < count; i++)
         if (times[i] >= RETENTION_TIME_MIN_NS && times[i] < written_ns) {
             all++;
             later += times[i] > before_ns + CLOCK_STEP_NS;
-            newest_ns = times[i] > newest_ns ? times[i] : newest_ns;
         }
-    return later * 2 > all && (written_ns - newest_ns) / NS_PER_MS <= age_ms;
+    return later * 2 > all;
 }
 
 static void note_step(struct retention_clock *clock, const struct clock_look *look,
-                      const uint64_t *times, size_t count, uint64_t age_ms)
+                      const uint64_t *times, size_t count)
 {
     uint64_t passed_ns = look->uptime_ns - clock->last.uptime_ns;
     uint64_t expected_ns = clock->last.realtime_ns + passed_ns;
@@ -36,7 +33,7 @@ static void note_step(struct retention_clock *clock, const struct clock_look *lo
         uint64_t written_ns = look->realtime_ns - passed_ns;
         clock->step_ns += look->realtime_ns - expected_ns;
         clock->step_uptime_ns = look->uptime_ns;
-        if (was_behind(times, count, expected_ns, written_ns, age_ms))
+        if (was_behind(times, count, expected_ns, written_ns))
             clock->step_ns = 0;
     } else if (look->realtime_ns + CLOCK_STEP_NS < expected_ns) {
         uint64_t back_ns = expected_ns - look->realtime_ns;
@@ -79,7 +76,7 @@ enum clock_doubt retention_clock_judge(struct retention_clock *clock, const stru
     if (!clock->begun)
         clock->first = *look;
     if (clock->last.uptime_ns != 0)
-        note_step(clock, look, times, count, age_ms);
+        note_step(clock, look, times, count);
     clock->begun = true;
     clock->last = *look;
     if (look->realtime_ns < RETENTION_TIME_MIN_NS)

@@ -8,9 +8,8 @@
  *   until it is set back by as much; or the kernel calls it synchronised when
  *   RETENTION_CLOCK_TRIAL_NS have passed since; or the step is a hundredth of the age at most, and
  *   so long ago; or the age itself has passed since, as then it cannot matter any more. A step is
- *   believed at once where by the clock before it most recordings were of the future, and by the
- *   one behind it they are not all too old: that before was wrong, as on a machine whose clock
- *   begins in the past at each boot;
+ *   believed at once where by the clock before it most recordings were of the future: that one was
+ *   wrong, as on a machine whose clock begins in the past at each boot;
  * - while even the newest recording is older by it than the age, so that all would go: until there
  *   is a newer one, or the kernel calls it synchronised when RETENTION_CLOCK_TRIAL_NS have passed,
  *   or the age has. On a machine that has just been started what is recorded since then is no such

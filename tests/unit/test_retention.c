@@ -284,10 +284,7 @@ static void test_a_step_back(void **state)
     after(&machine, NS_PER_S);
     assert_int_equal(after_step(&machine, -5 * (int64_t)HOUR_NS), CLOCK_BELIEVED);
     assert_int_equal(after_step(&machine, -5 * (int64_t)YEAR_NS), CLOCK_UNSET);
-    /* And forward again: by the clock before, most recordings were of the future. Too far is too
-     * far all the same. */
-    struct machine far = machine;
-    assert_int_equal(after_step(&far, 25 * (int64_t)YEAR_NS), CLOCK_STEPPED);
+    /* And forward again: by the clock before, most recordings were of the future. */
     assert_int_equal(after_step(&machine, 5 * (int64_t)(YEAR_NS + HOUR_NS)), CLOCK_BELIEVED);
 }
 
