@@ -12,6 +12,7 @@
 #include "os/clock.h"
 #include "os/crash.h"
 #include "os/file.h"
+#include "os/inherit.h"
 #include "os/interrupt.h"
 #include "os/notify.h"
 #include "os/output.h"
@@ -79,7 +80,8 @@ int main(int argc, char **argv)
     interrupt_install();
     crash_install(note_crash, &relay);
     int status = EXIT_SETTINGS;
-    if (calls_refused(false, error) < 0)
+    /* Who was handed a memory runs where a manager, or a relay before it, has asked already. */
+    if (inherit_descriptor(INHERIT_MEMORY) < 0 && calls_refused(false, error) < 0)
         log_line("%s", error);
     else
         status = relay_open(&relay);
