@@ -221,7 +221,7 @@ def test_040_an_end_in_the_middle_of_a_change(then, rng):
                storage={"sync": "50ms"}) as fleet:
         fleet.channels["engine"]["listen"] = fleet.addresses.unicast()
         fleet.write()
-        fleet._inside = slow_disk(0.7)
+        fleet._inside = slow_disk(1.5)
         fleet.start()
         sender = Pinger(fleet.address("engine"), signals.samples(60_000), 5_000)
         time.sleep(0.3)
