@@ -339,6 +339,10 @@ class Judge:
                 self.wrong("received is not what is in the files", channel=name, **row)
             if channel.recorded:
                 self.recorded(channel, counters, about)
+            if channel.full and counters["datagrams_accepted"] != \
+                    counters["datagrams_sent_full"] + counters["send_errors"]:
+                self.wrong("accepted is not sent and not sent", channel=name, **{
+                    key: value for key, value in counters.items() if "sen" in key})
             if channel.full:
                 row.update(self.live(channel, got, about))
             table[name] = row

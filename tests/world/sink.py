@@ -21,38 +21,50 @@ SO_RXQ_OVFL, SO_RCVBUFFORCE = 40, 33
 
 class Sink:
     def __init__(self, channel):
-        self.channel, (self.host, port) = channel, plan.split(channel.full)
+        self.channel, (self.host, self.port) = channel, plan.split(channel.full)
         self.six = ":" in self.host
         self.link, self.index = "peer" + channel.link[-1], None
         self.came = bytearray(1 << 20)
-        self.strange = self.dropped = 0
-        self.socket = socket.socket(socket.AF_INET6 if self.six else socket.AF_INET,
-                                    socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
-        self.socket.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
-        self.socket.bind(("::" if self.six else "", port))
-        self.socket.setblocking(False)
+        self.strange = self.dropped = self.dropped_before = 0
+        self.socket = self._open()
+
+    def _open(self):
+        opened = socket.socket(socket.AF_INET6 if self.six else socket.AF_INET, socket.SOCK_DGRAM)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+        opened.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+        opened.bind(("::" if self.six else "", self.port))
+        opened.setblocking(False)
+        return opened
+
+    def _join(self, index):
+        """By another socket each time: one has only so many groups, also of links that are gone."""
+        joined = self._open()
+        try:
+            if self.six:
+                joined.setsockopt(
+                    socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP,
+                    socket.inet_pton(socket.AF_INET6, self.host) + struct.pack("@i", index))
+            else:
+                joined.setsockopt(
+                    socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                    struct.pack("@4s4si", socket.inet_aton(self.host), b"", index))
+        except OSError:  # it is gone again
+            joined.close()
+            return
+        self.take()
+        self.dropped_before += self.dropped
+        self.dropped = 0
+        self.socket.close()
+        self.socket, self.index = joined, index
 
     def look(self):
         try:
             index = socket.if_nametoindex(self.link)
         except OSError:
             return
-        group = self.host.startswith("239.") or self.host.startswith("ff")
-        if index == self.index or not group:
-            return
-        try:
-            if self.six:
-                self.socket.setsockopt(
-                    socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP,
-                    socket.inet_pton(socket.AF_INET6, self.host) + struct.pack("@i", index))
-            else:
-                self.socket.setsockopt(
-                    socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
-                    struct.pack("@4s4si", socket.inet_aton(self.host), b"", index))
-            self.index = index
-        except OSError:
-            pass
+        if index != self.index and (self.host.startswith("239.") or self.host.startswith("ff")):
+            self._join(index)
 
     def take(self):
         for _ in range(1000):
@@ -82,25 +94,26 @@ PARSED = fastavro.parse_schema(plan.SCHEMA)
 
 def main():
     folder = sys.argv[1]
-    sinks = {one.socket.fileno(): one for one in map(Sink, (c for c in plan.channels() if c.full))}
+    sinks = [Sink(channel) for channel in plan.channels() if channel.full]
     look = 0
     while True:
         now = time.monotonic()
         if now >= look:
             look = now + LOOK_S
-            for one in sinks.values():
+            for one in sinks:
                 one.look()
-        ready = select.select([0, *sinks], [], [], LOOK_S)[0]
+        sockets = {one.socket.fileno(): one for one in sinks}
+        ready = select.select([0, *sockets], [], [], LOOK_S)[0]
         for descriptor in ready:
-            if descriptor in sinks:
-                sinks[descriptor].take()
+            if descriptor in sockets:
+                sockets[descriptor].take()
         if ready == [0]:  # nothing waits any more
             break
-    for one in sinks.values():
+    for one in sinks:
         with open(os.path.join(folder, f"came.{one.channel.name}"), "wb") as file:
             file.write(one.came)
-    print(json.dumps({one.channel.name: {"dropped": one.dropped, "strange": one.strange}
-                      for one in sinks.values()}))
+    print(json.dumps({one.channel.name: {"dropped": one.dropped_before + one.dropped,
+                                         "strange": one.strange} for one in sinks}))
 
 
 if __name__ == "__main__":
