@@ -9,12 +9,12 @@ import time
 
 import fastavro
 import pytest
-from harness import avro, container, signals, torture
+from harness import container, signals, torture
 from harness.fleet import LONG, Fleet, flotilla, new_folder, wait_until
+from harness.poison import MAGIC, poison
 
 RATE = 10_000
 pytestmark = pytest.mark.usefixtures("needs_root")  # for queues beyond the system's limit
-MAGIC = {"crash": b"flotilla-crash!!", "hang": b"flotilla-hang!!!"}
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +22,6 @@ def prefix():
     folder = new_folder("flotilla-prefix-")
     yield torture.install(folder, relay=torture.TRAP)
     shutil.rmtree(folder)
-
-
-def poison(kind, number):
-    """A datum like others, but for its note."""
-    return signals.sample(number)[:-1] + b"\x02" + avro.long(16) + MAGIC[kind]
 
 
 def rejects(fleet, name):

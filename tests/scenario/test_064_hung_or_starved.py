@@ -9,11 +9,11 @@ from pathlib import Path
 
 import fastavro
 import pytest
-from harness import avro, container, signals, torture
+from harness import container, signals, torture
 from harness.fleet import Fleet, new_folder, wait_until
+from harness.poison import poison
 
 pytestmark = pytest.mark.usefixtures("needs_root")
-MAGIC = {"crash": b"flotilla-crash!!", "hang": b"flotilla-hang!!!"}
 GROUPS = Path("/sys/fs/cgroup/cpu")
 
 
@@ -22,10 +22,6 @@ def prefix():
     folder = new_folder("flotilla-prefix-")
     yield torture.install(folder, relay=torture.TRAP)
     shutil.rmtree(folder)
-
-
-def poison(kind, number):
-    return signals.sample(number)[:-1] + b"\x02" + avro.long(16) + MAGIC[kind]
 
 
 @pytest.mark.parametrize("kind,count", [("hang", 1), ("hang", 3), ("crash", 5)])
