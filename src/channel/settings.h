@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "avro/decimator.h"
 #include "avro/framing.h"
 #include "channel/value.h"
 #include "os/net.h"
@@ -17,7 +18,6 @@
 #define CHANNEL_SOURCES_MAX    16
 #define CHANNEL_PATH_BYTES_MAX 1024
 
-enum algorithm { ALGORITHM_DOWNSAMPLE, ALGORITHM_AVERAGE, ALGORITHM_MIN_MAX, ALGORITHM_RMS };
 enum on_invalid { ON_INVALID_QUARANTINE, ON_INVALID_DROP };
 enum offload { OFFLOAD_AUTO, OFFLOAD_OFF };
 enum latency_mode { LATENCY_OFF, LATENCY_ON };

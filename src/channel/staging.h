@@ -22,7 +22,7 @@
 
 #include "avro/block.h"
 #include "avro/datum.h"
-#include "base/wide.h"
+#include "avro/decimator.h"
 #include "channel/counters.h"
 #include "channel/latency.h"
 #include "channel/ledger.h"
@@ -151,30 +151,6 @@ struct writer_state {
     uint64_t version;      /* the commit that made it current ... */
     uint32_t file_syncing; /* a sync of the file has begun, and was not seen to end well */
     uint32_t checksum;     /* ... and made this, of all above */
-};
-
-/* One number's running aggregate in a decimation window. 32 bytes. */
-struct accumulator {
-    union {
-        struct wide integer; /* sum */
-        struct {
-            double value, rest; /* compensated sum */
-        } sum;
-        struct {
-            int64_t low, high;
-        } integers;
-        struct {
-            double low, high;
-        } reals;
-        union {
-            int64_t integer;
-            double real;
-        } last; /* of a number that is not aggregated */
-    } of;
-    uint32_t count;
-    uint32_t kind;   /* the leaf's */
-    uint32_t newest; /* the datum of the window that had it last, from 0 */
-    int32_t scale;   /* of `sum`: it is that of numbers times 2^-scale, or of squares of these */
 };
 
 struct lane {

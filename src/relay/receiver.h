@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "avro/decimator.h"
 #include "avro/layout.h"
 #include "channel/ledger.h"
 #include "channel/settings.h"
@@ -15,7 +16,6 @@
 #include "os/net.h"
 #include "os/notify.h"
 #include "relay/check.h"
-#include "relay/decimator.h"
 #include "relay/stage.h"
 #include "relay/writer.h"
 

@@ -13,14 +13,42 @@
  * there is nothing else; average and rms of a window with a NaN are NaN; infinities are numbers
  * like others (inf - inf is NaN). min-max gives the minima with the window's first time, then the
  * maxima with its last. */
-#ifndef FLOTILLA_RELAY_DECIMATOR_H
-#define FLOTILLA_RELAY_DECIMATOR_H
+#ifndef FLOTILLA_AVRO_DECIMATOR_H
+#define FLOTILLA_AVRO_DECIMATOR_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "avro/datum.h"
-#include "channel/settings.h"
-#include "channel/staging.h"
+#include "avro/layout.h"
+#include "base/wide.h"
+
+enum algorithm { ALGORITHM_DOWNSAMPLE, ALGORITHM_AVERAGE, ALGORITHM_MIN_MAX, ALGORITHM_RMS };
+
+/* One number's running aggregate in a decimation window. 32 bytes. */
+struct accumulator {
+    union {
+        struct wide integer; /* sum */
+        struct {
+            double value, rest; /* compensated sum */
+        } sum;
+        struct {
+            int64_t low, high;
+        } integers;
+        struct {
+            double low, high;
+        } reals;
+        union {
+            int64_t integer;
+            double real;
+        } last; /* of a number that is not aggregated */
+    } of;
+    uint32_t count;
+    uint32_t kind;   /* the leaf's */
+    uint32_t newest; /* the datum of the window that had it last, from 0 */
+    int32_t scale;   /* of `sum`: it is that of numbers times 2^-scale, or of squares of these */
+};
 
 struct decimator {
     const struct layout *layout;

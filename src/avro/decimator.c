@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The four algorithms. Relies on leaves coming in the order of their bytes.
  * Sums of reals are compensated (Neumaier, 1974), so that a long window loses no digits. */
-#include "relay/decimator.h"
+#include "avro/decimator.h"
 
 #include <float.h>
 #include <math.h>
