@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Sums of 64-bit numbers, of which there may be 2^32: wider than C has a type for everywhere. */
+ * Sums of 64-bit numbers, of which there may be 2^32, and products of two: wider than C has a type
+ * for everywhere. */
 #ifndef FLOTILLA_BASE_WIDE_H
 #define FLOTILLA_BASE_WIDE_H
 
@@ -35,6 +36,30 @@ static inline int64_t wide_mean(const struct wide *sum, uint32_t count)
     }
     quotient += 2 * rest >= count;
     return sum->high < 0 ? (int64_t)(0 - quotient) : (int64_t)quotient;
+}
+
+struct wide_product {
+    uint64_t high, low;
+};
+
+/* The product of two numbers, by their halves: where the compiler has no type for it. */
+static inline struct wide_product wide_multiply_halves(uint64_t a, uint64_t b)
+{
+    uint64_t a0 = a & UINT32_MAX, a1 = a >> 32, b0 = b & UINT32_MAX, b1 = b >> 32;
+    uint64_t low = a0 * b0, cross = a1 * b0 + (low >> 32), middle = a0 * b1 + (cross & UINT32_MAX);
+    return (struct wide_product){a1 * b1 + (cross >> 32) + (middle >> 32),
+                                 middle << 32 | (low & UINT32_MAX)};
+}
+
+static inline struct wide_product wide_multiply(uint64_t a, uint64_t b)
+{
+#ifdef __SIZEOF_INT128__
+    __extension__ typedef unsigned __int128 product;
+    product both = (product)a * b;
+    return (struct wide_product){(uint64_t)(both >> 64), (uint64_t)both};
+#else
+    return wide_multiply_halves(a, b);
+#endif
 }
 
 #endif

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Prints a datum's columns as JSON, in the shape that the whole datum has there. Relies on the
  * columns' places, which are the records and unions around them. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "schema/json.h"
 
 struct printer {
@@ -37,7 +36,7 @@ static void print_value(struct printer *printer, uint32_t index)
 {
     const struct column *column = &printer->columns->list[index];
     const struct column_value *value = &printer->values[index];
-    char digits[24];
+    char digits[DIGITS_BYTES_MAX];
     if (!value->present) {
         text_add_string(printer->text, "null");
         return;
@@ -48,8 +47,7 @@ static void print_value(struct printer *printer, uint32_t index)
         return;
     case LAYOUT_INT:
     case LAYOUT_LONG:
-        snprintf(digits, sizeof(digits), "%" PRId64, value->integer);
-        text_add_string(printer->text, digits);
+        text_add_bytes(printer->text, digits, digits_integer(digits, value->integer));
         return;
     case LAYOUT_FLOAT:
     case LAYOUT_DOUBLE:

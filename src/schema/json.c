@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * The printer walks the schema tree and the bytes together, by the rules of datum_check.
- * Relies on the C locale for the decimal point (the programs never call setlocale).
+ * Relies on base/digits.
  * Known limits: a map with a key twice prints both; a JSON reader then takes the last. */
 #include "schema/json.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/utf8.h"
 #include "base/varint.h"
 
@@ -65,23 +63,11 @@ void json_add_bytes(struct text *text, struct span value)
 
 void json_add_real(struct text *text, double value)
 {
-    char digits[40];
-    if (isnan(value)) {
-        text_add_string(text, "\"NaN\"");
-        return;
-    }
-    if (isinf(value)) {
-        text_add_string(text, value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-        return;
-    }
-    for (int precision = 15; precision <= 17; precision++) {
-        snprintf(digits, sizeof(digits), "%.*g", precision, value);
-        if (strtod(digits, NULL) == value)
-            break;
-    }
-    text_add_string(text, digits);
-    if (strpbrk(digits, ".e") == NULL)
-        text_add_string(text, ".0"); /* so that it stays a real for readers that tell */
+    char digits[DIGITS_BYTES_MAX + 2];
+    size_t bytes = digits_double(digits + 1, value);
+    bool number = isfinite(value);
+    digits[0] = digits[bytes + 1] = '"';
+    text_add_bytes(text, digits + number, number ? bytes : bytes + 2);
 }
 
 struct printer {
@@ -207,7 +193,7 @@ static enum reject print_items(struct printer *printer, const struct schema *typ
 
 static enum reject print_simple(struct printer *printer, const struct schema *type)
 {
-    char digits[24];
+    char digits[DIGITS_BYTES_MAX];
     int64_t integer;
     struct span value;
     enum reject reason;
@@ -229,8 +215,7 @@ static enum reject print_simple(struct printer *printer, const struct schema *ty
             type->kind == LAYOUT_INT ? read_int(printer, &integer) : read_long(printer, &integer);
         if (reason != REJECT_NONE)
             return reason;
-        snprintf(digits, sizeof(digits), "%" PRId64, integer);
-        text_add_string(printer->text, digits);
+        text_add_bytes(printer->text, digits, digits_integer(digits, integer));
         return REJECT_NONE;
     case LAYOUT_FLOAT:
     case LAYOUT_DOUBLE:

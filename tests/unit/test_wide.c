@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Sums that are wider than 64 bits, and their means: by hand, and against the compiler's numbers of
- * 128 bits. */
+ * Sums that are wider than 64 bits, their means, and products: by hand, and against the compiler's
+ * numbers of 128 bits. */
 #include "base/wide.h"
 
 #include <setjmp.h>
@@ -70,8 +70,29 @@ static void test_against_the_compiler(void **state)
         assert_true(wide_mean(&sum, count) == (int64_t)(expected < 0 ? -mean : mean));
     }
 }
+
+static void test_products(void **state)
+{
+    (void)state;
+    uint64_t random = 88172645463325252u, other = 1;
+    for (int turn = 0; turn < 20000; turn++) {
+        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+        uint64_t a = turn % 5 == 0 ? UINT64_MAX >> turn % 64 : random >> turn % 64;
+        compilers_unsigned product = (compilers_unsigned)a * other;
+        struct wide_product fast = wide_multiply(a, other), plain = wide_multiply_halves(a, other);
+        assert_true(fast.high == (uint64_t)(product >> 64) && fast.low == (uint64_t)product);
+        assert_true(plain.high == fast.high && plain.low == fast.low);
+        other = turn % 7 == 0 ? UINT64_MAX << turn % 64 : random;
+    }
+}
 #else
 static void test_against_the_compiler(void **state)
+{
+    (void)state;
+    skip();
+}
+
+static void test_products(void **state)
 {
     (void)state;
     skip();
@@ -83,6 +104,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_by_hand),
         cmocka_unit_test(test_against_the_compiler),
+        cmocka_unit_test(test_products),
     };
     return cmocka_run_group_tests_name("wide", tests, NULL, NULL);
 }
