@@ -25,6 +25,8 @@
 #define BUDGET_SECONDS      0.1 /* a relay is replaced in less, also on a busy machine */
 #define BYTES_UNBOUNDED     UINT64_MAX
 #define NODES_LOOKED_AT_MAX (1u << 20)
+#define DOUBT_NS            (3000 * NS_PER_MS) /* a second longer than it takes */
+#define DOUBT_LOOK_NS       (100 * NS_PER_MS)
 
 /* What is asked of an interface by all channels that use it. */
 struct use {
@@ -190,6 +192,32 @@ static void tell_taken(struct doctor *doctor, const struct address *listen, cons
                                              : "listens there already");
 }
 
+/* An IPv6 address is looked for on the network for a second or two, before it is used. */
+static void wait_for_addresses(const char *name)
+{
+    struct health_interface interface;
+    uint64_t now_ns = clock_monotonic_ns(), end_ns = now_ns + DOUBT_NS;
+    while (now_ns < end_ns && health_interface(name, &interface) == 0 && interface.running &&
+           interface.doubt.address.family != 0 && !interface.doubt.duplicate) {
+        clock_sleep_until(now_ns + DOUBT_LOOK_NS);
+        now_ns = clock_monotonic_ns();
+    }
+}
+
+static void tell_doubt(struct doctor *doctor, enum doctor_level level, const char *check,
+                       const char *interface, const struct health_doubt *doubt)
+{
+    char fix[FIX_BYTES], text[NET_ADDRESS_TEXT_BYTES];
+    health_fix(fix, sizeof fix, doubt->duplicate ? HEALTH_DUPLICATE : HEALTH_TENTATIVE,
+               &(struct health_about){.interface = interface,
+                                      .address = &doubt->address,
+                                      .number = doubt->bits});
+    struct prefix prefix = {.address = doubt->address, .bits = doubt->bits};
+    doctor_find(doctor, level, check, fix, "%s is not used%s", net_write_prefix(text, &prefix),
+                doubt->duplicate ? ": another host has it"
+                                 : " as long as another host may have it (tentative)");
+}
+
 /* A unicast input: is the address one of this host, and free? */
 static void examine_own_address(struct doctor *doctor, const struct config_channel *channel,
                                 struct uses *uses, uint64_t packet)
@@ -198,17 +226,29 @@ static void examine_own_address(struct doctor *doctor, const struct config_chann
     const struct address *listen = &settings->listen;
     const char *interface = settings_listen_interface(settings);
     char text[NET_ADDRESS_TEXT_BYTES], fix[FIX_BYTES], chosen[NET_INTERFACE_BYTES];
+    struct health_doubt doubt = {.bits = 0};
     net_write_address(text, listen);
     bool loopback = address_is_loopback(listen);
+    bool held = health_holder(listen, chosen, &doubt) == 0;
+    if (held && doubt.address.family != 0) {
+        wait_for_addresses(chosen);
+        held = health_holder(listen, chosen, &doubt) == 0;
+    }
     if (interface[0] != '\0')
         note_use(uses, interface, channel, listen, true, packet);
     else if (loopback)
         note_use(uses, net_loopback_name(), channel, listen, true, packet);
+    else if (held)
+        note_use(uses, chosen, channel, listen, true, packet);
     if (interface[0] != '\0' && net_interface_index(interface) < 0)
         return; /* told of the interface */
     int owned = health_owns(listen);
     if (owned == 0 && is_taken(doctor, settings)) {
         tell_taken(doctor, listen, text);
+        return;
+    }
+    if (held && doubt.address.family != 0) {
+        tell_doubt(doctor, DOCTOR_PROBLEM, "listen", chosen, &doubt);
         return;
     }
     if (owned == 0) {
@@ -279,6 +319,8 @@ static void examine_stream(struct doctor *doctor, const struct config_channel *c
     }
     if (status < 0) {
         choose_interface(found, interface, address->family);
+        if (!named && health_is_down(found))
+            note_use(uses, found, channel, address, receives, packet);
         way.interface = found;
         health_fix(fix, sizeof fix, HEALTH_ROUTE, &way);
         doctor_find(doctor, DOCTOR_PROBLEM, check, fix, "%s: no route leads there%s%s: %s", text,
@@ -561,8 +603,12 @@ static void examine_addresses(struct doctor *doctor, const struct use *use,
         const char *name;
     } families[] = {{use->ipv4, interface->has_ipv4, "IPv4"},
                     {use->ipv6, interface->has_ipv6, "IPv6"}};
+    bool doubtful = use->ipv6 && interface->doubt.address.family != 0;
+    if (doubtful)
+        tell_doubt(doctor, interface->has_ipv6 ? DOCTOR_WARNING : DOCTOR_PROBLEM, "address",
+                   use->name, &interface->doubt);
     for (size_t i = 0; i < ARRAY_COUNT(families); i++) {
-        if (!families[i].wanted)
+        if (!families[i].wanted || (i == 1 && doubtful))
             continue;
         if (families[i].there) {
             doctor_find(doctor, DOCTOR_OK, "address", NULL, "has an %s address", families[i].name);
@@ -687,6 +733,8 @@ static void examine_interface(struct doctor *doctor, const struct use *use)
     struct health_about about = {.interface = use->name};
     char fix[FIX_BYTES];
     doctor_examine(doctor, "interface", use->name);
+    if (use->ipv6)
+        wait_for_addresses(use->name);
     int status = health_interface(use->name, &interface);
     if (status < 0) {
         if (status != -ENODEV) {
@@ -734,6 +782,9 @@ void doctor_network(struct doctor *doctor)
         doctor_find(doctor, DOCTOR_PROBLEM, "memory", fix, "there is none left to look");
         return;
     }
+    /* Interfaces are told of first: what mends them comes before what needs them. */
+    json_t *findings = doctor->findings;
+    doctor->findings = json_array();
     for (uint32_t i = 0; i < config->channel_count; i++) {
         const struct config_channel *channel = &config->channels[i];
         const struct channel_settings *settings = &channel->settings;
@@ -749,7 +800,11 @@ void doctor_network(struct doctor *doctor)
         examine_queue(doctor, settings);
         doctor_limits(doctor, channel);
     }
+    json_t *of_channels = doctor->findings;
+    doctor->findings = findings;
     for (uint32_t i = 0; i < uses.count; i++)
         examine_interface(doctor, &uses.all[i]);
+    json_array_extend(findings, of_channels);
+    json_decref(of_channels);
     free(uses.all);
 }

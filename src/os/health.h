@@ -13,12 +13,21 @@
 #include "os/descriptor.h"
 #include "os/net.h"
 
+/* An IPv6 address that is not used yet, as another host may have it, or never, as one has. */
+struct health_doubt {
+    struct address address; /* family 0: there is none */
+    unsigned bits;          /* of its network */
+    bool duplicate;         /* another host has it */
+};
+
 struct health_interface {
     char name[NET_INTERFACE_BYTES];
     bool up;      /* switched on */
     bool running; /* and connected to something */
     bool multicast, loopback;
-    bool has_ipv4, has_ipv6; /* an address of the family */
+    bool real;               /* it has a hardware address */
+    bool has_ipv4, has_ipv6; /* an address of the family that is used */
+    struct health_doubt doubt;
     uint32_t mtu;            /* bytes of an IP packet */
     uint32_t mtu_max;        /* the largest it can be set to; 0: not known */
     uint64_t missed;         /* packets the card had no room for, since boot */
@@ -47,9 +56,18 @@ bool health_unreachable(int error);
  * groups only with a route of type local. 0, or a negative errno. */
 int health_comes_back(const struct address *group);
 
-/* The first interface that is up and can do multicast, the loopback interface only if there is no
- * other that has an address of the family (4 or 6). 0, or -ENODEV. */
+/* The likeliest interface to send by: the first that can do multicast and has an address of the
+ * family (4 or 6), or had one before it was switched off; the loopback interface only if there is
+ * no other. 0, or -ENODEV. */
 int health_candidate(uint8_t family, char found[NET_INTERFACE_BYTES]);
+
+/* Whether there is such an interface and it is switched off. */
+bool health_is_down(const char *interface);
+
+/* The interface that has the address: 0 and its name in `found`, -EADDRNOTAVAIL, or another
+ * negative errno. */
+int health_holder(const struct address *address, char found[NET_INTERFACE_BYTES],
+                  struct health_doubt *doubt);
 
 /* Whether a packet to `address` is taken in by this host, as its own or as a broadcast: 0,
  * -EADDRNOTAVAIL if not, or another negative errno if that cannot be asked. */
@@ -119,6 +137,8 @@ enum health_fix {
     HEALTH_LINK_ADDRESS,   /* interface, address: it is to have it; of the family, if all of it is 0
                             */
     HEALTH_LINK_LIST,      /* which there are */
+    HEALTH_TENTATIVE,      /* interface, address, number: bits of its network; to be used at once */
+    HEALTH_DUPLICATE,      /* interface, address, number: there is to be another */
     HEALTH_ROUTE,          /* interface, address: a way there */
     HEALTH_PATH_FILTER,    /* interface */
     HEALTH_QUERIER,        /* interface: a bridge */

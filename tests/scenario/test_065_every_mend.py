@@ -195,6 +195,73 @@ def test_065_broadcast(network, seed):
         goes(fleet, ("c", "listen"), network.inside)
 
 
+@pytest.mark.parametrize("how", ["group", "group of IPv6", "single address"])
+def test_065_the_interface_that_is_down_is_the_one_meant(network, how, seed):
+    """None is named, and the only one but the loopback interface is switched off: what is printed
+    first, and next to it, is to switch it on, and never a way by the loopback interface."""
+    network.run("ip link set pair0 down")
+    keys = {"group": {"listen": "239.192.7.1:26000", "full": "239.192.7.2:26001"},
+            "group of IPv6": {"listen": "[ff15::7]:26000", "full": "[ff15::8]:26001"},
+            "single address": {"listen": "10.99.0.1:26000", "full": "10.99.0.2:26001"}}[how]
+    with fleet_file({**keys, "interface": "pair0"}) as fleet:
+        del fleet.channels["c"]["interface"]
+        fleet.write()
+        for _ in range(4):
+            found = problems(doctor(fleet, network.inside))
+            if not found:
+                break
+            fixes = [one["fix"] for one in found.values()]
+            assert not [fix for fix in fixes if " lo" in fix], fixes
+            place, first = next(iter(found.items()))
+            if first["fix"].startswith("ip link") and "&&" not in first["fix"]:
+                assert place == ("pair0", "link") and first["fix"] == "ip link set pair0 up", found
+            network.run(first["fix"].replace("ADDRESS", "fd09::1"))
+        assert not found, found
+
+
+def test_065_an_address_that_is_not_used_yet(network, seed):
+    """IPv6: for a second or two while it is looked for on the network, which the doctor waits for;
+    for good where another host has it, or where nobody could be asked."""
+    network.run("sysctl -qw net/ipv6/conf/pair0/accept_dad=1 net/ipv6/conf/pair1/accept_dad=1")
+    with fleet_file({"listen": "[fd09::7]:26000", "interface": "pair0"}) as fleet:
+        del fleet.channels["c"]["interface"]
+        fleet.write()
+        network.run("ip address add fd09::7/64 dev pair0")
+        assert doctor(fleet, network.inside, code=0)[("c", "listen")]["level"] == "ok"
+
+        network.run("ip address del fd09::7/64 dev pair0")
+        far = ["ip", "-n", f"{network.name}.far"]
+        subprocess.run(["ip", "netns", "add", far[-1]], check=True)
+        try:
+            subprocess.run(["ip", "-n", network.name, "link", "set", "pair1", "netns", far[-1]],
+                           check=True)
+            subprocess.run([*far, "link", "set", "pair1", "up"], check=True)
+            subprocess.run([*far, "address", "add", "fd09::7/64", "dev", "pair1", "nodad"],
+                           check=True)
+            network.run("ip address add fd09::7/64 dev pair0")
+            found = doctor(fleet, network.inside, code=1)
+            for place in ("c", "listen"), ("pair0", "address"):
+                assert "another host has it" in found[place]["text"], found[place]
+            fix = found["c", "listen"]["fix"]
+            assert fix == found["pair0", "address"]["fix"]
+            network.run(fix.replace("ADDRESS", "fd09::8"))
+            fleet.channels["c"]["listen"] = "[fd09::8]:26000"
+            fleet.write()
+            goes(fleet, ("c", "listen"), network.inside, code=0)
+
+            # Nobody can be asked: it stays tentative.
+            subprocess.run([*far, "link", "set", "pair1", "down"], check=True)
+            network.run("ip address add fd09::9/64 dev pair0")
+            fleet.channels["c"]["listen"] = "[fd09::9]:26000"
+            fleet.write()
+            found = doctor(fleet, network.inside, code=1)["c", "listen"]
+            assert "tentative" in found["text"], found
+            network.run(found["fix"])
+            goes(fleet, ("c", "listen"), network.inside, code=0)
+        finally:
+            subprocess.run(["ip", "netns", "delete", far[-1]], check=True)
+
+
 def test_065_a_route_that_refuses(network, seed):
     """Not only one that is missing."""
     keys = {"listen": "10.99.0.1:26000", "full": "10.96.0.1:26001", "interface": "pair0"}

@@ -28,7 +28,8 @@
 
 #include "base/units.h"
 
-#define ANSWER_BYTES 32768
+#define ANSWER_BYTES       32768
+#define MAX_HARDWARE_BYTES 32
 
 /* Of <linux/if_link.h> and <linux/if_bridge.h>; older headers do not have the last ones. */
 enum {
@@ -167,6 +168,10 @@ static int take_link(void *context, struct nlmsghdr *message)
     found = find_attribute(first, bytes, LINK_MTU_MAX);
     if (found != NULL)
         memcpy(&interface->mtu_max, RTA_DATA(found), sizeof(interface->mtu_max));
+    static const uint8_t zero[MAX_HARDWARE_BYTES];
+    found = find_attribute(first, bytes, IFLA_ADDRESS);
+    interface->real = found != NULL && RTA_PAYLOAD(found) <= sizeof(zero) &&
+                      memcmp(RTA_DATA(found), zero, RTA_PAYLOAD(found)) != 0;
     found = find_attribute(first, bytes, IFLA_MASTER);
     if (found != NULL)
         memcpy(&answer->master, RTA_DATA(found), sizeof(answer->master));
@@ -191,31 +196,79 @@ static int ask_link(unsigned index, struct link_answer *answer)
 }
 
 struct address_search {
-    unsigned index;
-    bool has_ipv4, has_ipv6;
+    unsigned index;                     /* of which interface; 0: of any */
+    const struct address *wanted;       /* whose interface is looked for, or NULL */
+    struct health_doubt *doubt;         /* about `wanted` */
+    struct health_interface *interface; /* what its addresses are noted in, or NULL */
 };
+
+/* An IPv6 address that the kernel does not send from, nor let anybody bind to. */
+static bool is_doubtful(unsigned flags)
+{
+    return (flags & IFA_F_DADFAILED) != 0 ||
+           ((flags & IFA_F_TENTATIVE) != 0 && (flags & IFA_F_OPTIMISTIC) == 0);
+}
 
 static int take_address(void *context, struct nlmsghdr *message)
 {
     struct address_search *search = context;
-    const struct ifaddrmsg *address = NLMSG_DATA(message);
-    if (message->nlmsg_type == RTM_NEWADDR && address->ifa_index == search->index) {
-        search->has_ipv4 |= address->ifa_family == AF_INET;
-        search->has_ipv6 |= address->ifa_family == AF_INET6;
+    struct health_interface *interface = search->interface;
+    const struct ifaddrmsg *head = NLMSG_DATA(message);
+    struct address address = {.family = head->ifa_family == AF_INET ? 4 : 6};
+    size_t bytes = address.family == 4 ? 4 : 16;
+    int length = (int)IFA_PAYLOAD(message);
+    unsigned flags = head->ifa_flags;
+    if (message->nlmsg_type != RTM_NEWADDR ||
+        (head->ifa_family != AF_INET && head->ifa_family != AF_INET6))
+        return 0;
+    /* The other is the far end's, where there are both. */
+    const struct rtattr *own = find_attribute(IFA_RTA(head), length, IFA_LOCAL);
+    if (own == NULL)
+        own = find_attribute(IFA_RTA(head), length, IFA_ADDRESS);
+    const struct rtattr *all = find_attribute(IFA_RTA(head), length, IFA_FLAGS);
+    if (all != NULL)
+        memcpy(&flags, RTA_DATA(all), sizeof(flags));
+    if (own == NULL || RTA_PAYLOAD(own) < bytes)
+        return 0;
+    memcpy(address.bytes, RTA_DATA(own), bytes);
+    struct health_doubt doubt = {.address = address,
+                                 .bits = head->ifa_prefixlen,
+                                 .duplicate = (flags & IFA_F_DADFAILED) != 0};
+    bool doubtful = address.family == 6 && is_doubtful(flags);
+    if (search->wanted != NULL && search->wanted->family == address.family &&
+        memcmp(search->wanted->bytes, address.bytes, bytes) == 0) {
+        search->index = head->ifa_index;
+        *search->doubt = doubtful ? doubt : (struct health_doubt){.bits = 0};
     }
+    if (interface == NULL || head->ifa_index != search->index)
+        return 0;
+    if (doubtful)
+        interface->doubt = doubt;
+    interface->has_ipv4 |= address.family == 4;
+    interface->has_ipv6 |= address.family == 6 && !doubtful;
     return 0;
 }
 
-static int ask_addresses(unsigned index, struct health_interface *interface)
+static int ask_addresses(struct address_search *search)
 {
-    struct address_search search = {.index = index};
     struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifaddrmsg)),
                                          .nlmsg_type = RTM_GETADDR,
                                          .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
-    int status = ask_kernel(&request, take_address, &search);
-    interface->has_ipv4 = search.has_ipv4;
-    interface->has_ipv6 = search.has_ipv6;
-    return status;
+    return ask_kernel(&request, take_address, search);
+}
+
+int health_holder(const struct address *address, char found[NET_INTERFACE_BYTES],
+                  struct health_doubt *doubt)
+{
+    struct address_search search = {.wanted = address, .doubt = doubt};
+    char name[IF_NAMESIZE];
+    int status = ask_addresses(&search);
+    if (status < 0)
+        return status;
+    if (search.index == 0 || if_indextoname(search.index, name) == NULL)
+        return -EADDRNOTAVAIL;
+    snprintf(found, NET_INTERFACE_BYTES, "%s", name);
+    return 0;
 }
 
 /* The version the host speaks there, of /proc/net/igmp: "2\teth0      :     1      V3". By the
@@ -294,7 +347,8 @@ int health_interface(const char *name, struct health_interface *interface)
         return -ENODEV;
     int status = ask_link((unsigned)index, &answer);
     if (status == 0)
-        status = ask_addresses((unsigned)index, interface);
+        status = ask_addresses(
+            &(struct address_search){.index = (unsigned)index, .interface = interface});
     if (status < 0)
         return status;
     interface->igmp_version = igmp_version((unsigned)index);
@@ -317,26 +371,42 @@ int health_interface(const char *name, struct health_interface *interface)
     return 0;
 }
 
+bool health_is_down(const char *interface)
+{
+    struct health_interface found;
+    return health_interface(interface, &found) == 0 && !found.up;
+}
+
+/* How likely an interface is the one that is meant; 0: it is not. One that is switched off has lost
+ * its IPv6 addresses, and one that a driver keeps for itself has no hardware address. */
+static unsigned likelihood(const struct health_interface *interface, uint8_t family)
+{
+    bool has = family == 4 ? interface->has_ipv4 : interface->has_ipv6;
+    bool had = !interface->up && (family == 6 || has) && interface->real;
+    if (interface->loopback)
+        return interface->up && has ? 1 : 0;
+    if (!interface->multicast || (!has && !had && !interface->real))
+        return 0;
+    return has && interface->up ? 4 : had ? 3 : 2;
+}
+
 int health_candidate(uint8_t family, char found[NET_INTERFACE_BYTES])
 {
     struct if_nameindex *all = if_nameindex();
-    int status = -ENODEV;
+    unsigned best = 0;
     for (struct if_nameindex *one = all; one != NULL && one->if_index != 0; one++) {
         struct health_interface interface;
-        if (health_interface(one->if_name, &interface) < 0 || !interface.up ||
-            !(family == 4 ? interface.has_ipv4 : interface.has_ipv6))
+        if (health_interface(one->if_name, &interface) < 0)
             continue;
-        bool better = interface.multicast && !interface.loopback;
-        if (better || (interface.loopback && status < 0)) {
-            snprintf(found, NET_INTERFACE_BYTES, "%s", one->if_name);
-            status = 0;
-        }
-        if (better)
-            break;
+        unsigned now = likelihood(&interface, family);
+        if (now <= best)
+            continue;
+        best = now;
+        snprintf(found, NET_INTERFACE_BYTES, "%s", one->if_name);
     }
     if (all != NULL)
         if_freenameindex(all);
-    return status;
+    return best > 0 ? 0 : -ENODEV;
 }
 
 /* ---- routes ---- */

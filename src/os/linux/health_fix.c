@@ -70,12 +70,6 @@ static char *bare_address(const struct address *address, char text[NET_ADDRESS_T
     return text;
 }
 
-static bool is_down(const char *interface)
-{
-    struct health_interface found;
-    return health_interface(interface, &found) == 0 && !found.up;
-}
-
 static bool is_loopback(const char *interface)
 {
     return net_interface_index(interface) == net_interface_index(net_loopback_name());
@@ -84,28 +78,34 @@ static bool is_loopback(const char *interface)
 /* Up, the loopback interface has its addresses and routes, too. */
 static bool needs_loopback(const char *interface)
 {
-    return is_loopback(interface) && is_down(interface);
+    return is_loopback(interface) && health_is_down(interface);
 }
 
 static void write_route(char *text, size_t bytes, const struct health_about *about)
 {
     char address[NET_ADDRESS_TEXT_BYTES], quoted[QUOTED_BYTES];
     const char *interface = about->interface, *root = as_root();
-    bool four = about->address->family == 4;
-    if (address_is_loopback(about->address) && is_down(net_loopback_name()))
+    bool four = about->address->family == 4, group = address_is_multicast(about->address);
+    size_t used = 0;
+    if (address_is_loopback(about->address) && health_is_down(net_loopback_name()))
         interface = net_loopback_name();
     const char *shown = quote(interface, quoted);
+    if (health_is_down(interface)) {
+        health_fix(text, bytes, HEALTH_LINK_UP, &(struct health_about){.interface = interface});
+        if (is_loopback(interface) || !four || !group)
+            return; /* the routes of its own come with it */
+        used = strlen(text);
+        used += (size_t)snprintf(text + used, bytes - used, " && ");
+    }
     /* Replaced, not added: there may be one that refuses. */
-    if (needs_loopback(interface))
-        snprintf(text, bytes, "%sip link set %s up", root, shown);
-    else if (!address_is_multicast(about->address))
-        snprintf(text, bytes, "%sip %sroute replace %s dev %s", root, four ? "" : "-6 ",
-                 bare_address(about->address, address), shown);
+    if (!group)
+        snprintf(text + used, bytes - used, "%sip %sroute replace %s dev %s", root,
+                 four ? "" : "-6 ", bare_address(about->address, address), shown);
     else if (four)
-        snprintf(text, bytes, "%sip route replace 224.0.0.0/4 dev %s", root, shown);
+        snprintf(text + used, bytes - used, "%sip route replace 224.0.0.0/4 dev %s", root, shown);
     else
-        snprintf(text, bytes, "%sip -6 route replace %s ff00::/8 dev %s table local", root,
-                 is_loopback(interface) ? "local" : "multicast", shown);
+        snprintf(text + used, bytes - used, "%sip -6 route replace %s ff00::/8 dev %s table local",
+                 root, is_loopback(interface) ? "local" : "multicast", shown);
 }
 
 /* A broadcast address, as far as its last number tells, is never to become a host's own. */
@@ -142,7 +142,7 @@ static void write_address(char *text, size_t bytes, const struct health_about *a
 }
 
 /* %i: the interface, %l: as ip(8) takes it, %k: its own name, %p: the path, each as a word of
- * sh(1); %n: the number; %a: the port; %s: "sudo " where that is needed. Settings are named by
+ * sh(1); %n: the number; %a: the port; %b: the address without; %s: "sudo " where that is needed. Settings are named by
  * their paths: an interface "eth0.7" has a dot. */
 static const char *const templates[] = {
     [HEALTH_LINK_UP] = "%sip link set %l up",
@@ -150,6 +150,8 @@ static const char *const templates[] = {
     [HEALTH_LINK_MTU] = "%sip link set %l mtu %n",
     [HEALTH_LINK_RING] = "%sethtool -G %i rx %n",
     [HEALTH_LINK_LIST] = "ip -brief link",
+    [HEALTH_TENTATIVE] = "%sip address del %b/%n dev %i && %sip address add %b/%n dev %i nodad",
+    [HEALTH_DUPLICATE] = "%sip address del %b/%n dev %i && %sip address add ADDRESS/%n dev %i",
     [HEALTH_LINK_SLOW] = "tc -s qdisc show dev %i # then send less by it, or more slowly",
     [HEALTH_PATH_FILTER] = "%ssysctl -w net/ipv4/conf/%k/rp_filter=2",
     [HEALTH_QUERIER] = "%sip link set %l type bridge mcast_querier 1",
@@ -191,6 +193,8 @@ static const char *value_of(char letter, const struct health_about *about, char 
         return text;
     case 'k':
         return quote_own_name(about->interface, text);
+    case 'b':
+        return bare_address(about->address, text);
     case 's':
         return as_root();
     default:

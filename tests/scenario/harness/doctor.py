@@ -41,7 +41,8 @@ def network(needs_root):
     if done.returncode:
         pytest.skip(f"needs network namespaces: {done.stderr.strip()}")
     try:
-        made.run("ip link set lo up; echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; "
+        made.run("ip link set lo up; echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; "
+                 "echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; "
                  "echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter")
         made.make_pair()
         yield made
