@@ -16,6 +16,7 @@
 #include "channel/staging.h"
 #include "os/cgroup.h"
 #include "os/file.h"
+#include "os/links.h"
 #include "os/path.h"
 #include "schema/schema.h"
 
@@ -216,6 +217,19 @@ static void check_interface(struct loader *loader, const struct draft *draft, co
                      name, strerror(-index));
 }
 
+/* Whether what is sent to a channel's single address can come here. */
+static void check_own_address(struct loader *loader, const struct draft *draft, const char *text)
+{
+    const struct channel_settings *settings = &draft->values.settings;
+    const char *interface = settings_listen_interface(settings);
+    if (loader->machine != CONFIG_JUDGES_MACHINE ||
+        (interface[0] != '\0' && net_interface_index(interface) < 0))
+        return; /* told of the interface */
+    if (links_has_address(&settings->listen, interface) == -EADDRNOTAVAIL)
+        config_error(&loader->faults, place_of(draft, ID_LISTEN),
+                     "listen: no interface of this machine has the address of %s", text);
+}
+
 /* An address, `said` under `id` as `key`, and the interface that `by` names for it: what is but
  * one link's needs one, and there are not two. */
 static void check_address(struct loader *loader, const struct draft *draft,
@@ -236,6 +250,8 @@ static void check_address(struct loader *loader, const struct draft *draft,
                      address->bytes[12], address->bytes[13], address->bytes[14],
                      address->bytes[15], address->port);
     check_interface(loader, draft, address->zone, id);
+    if (id == ID_LISTEN)
+        check_own_address(loader, draft, text);
     if (address->zone[0] == '\0' && named[0] == '\0' && settings->interface[0] == '\0' &&
         address_is_link_local(address))
         config_error(&loader->faults, place_of(draft, id),

@@ -68,6 +68,8 @@ static void explain_state(const struct channel *channel, struct channel_view *vi
         write_rejects(channel, &view->counters, rejects, sizeof rejects);
         snprintf(view->reason, bytes, "the last %llu datagrams were all rejected%s",
                  (unsigned long long)view->counters.rejected_in_a_row, rejects);
+    } else if (strcmp(view->state, "silent") == 0 && !machine->blocked) {
+        channel_write_silence(channel, view->reason, bytes);
     } else if (child_alive(&machine->child)) {
         snprintf(view->reason, bytes, "%s", machine->blocked ? channel->blocked : "");
     } else if (channel_has_failed(channel) && channel->timer.link_from && !channel->awaits) {

@@ -3,8 +3,9 @@
  * and addresses are the configuration's, and hold; numbers are the kernel's, and change. A socket
  * that waits for one listens on it again, with all that waits in the socket; the relay is told by
  * which interface to send; a channel that could not start is tried again.
- * Looked at when os/links tells of a change. Where it cannot, where something is away, and where
- * the routing table chooses, of which it does not tell: once a second. Where something may have
+ * Looked at when os/links tells of a change, and where the routing table chooses once more behind
+ * it, as routes go after what they go with; where it cannot, and where something is away, once a
+ * second. Where something may have
  * happened that nobody told of, the groups that an interface is in tell whether it is the same. */
 #include "manager/fleet_parts.h"
 
@@ -17,6 +18,7 @@
 #include "os/links.h"
 
 #define LOOK_PAUSE_NS (50 * NS_PER_MS) /* between two looks, when much happens */
+#define LATELY_NS     (2000 * NS_PER_MS) /* longer than from one tick to the next */
 
 /* ---- what has gone ---- */
 
@@ -64,6 +66,23 @@ void channel_write_away(const struct channel *channel, char *text, size_t text_b
         write_gone(channel, true, text, text_bytes);
     else if (channel->away & AWAY_OUTPUT)
         write_gone(channel, false, text, text_bytes);
+}
+
+void channel_write_silence(const struct channel *channel, char *text, size_t text_bytes)
+{
+    const struct channel_settings *settings = &channel->config.settings;
+    const struct address *listen = &settings->listen;
+    char found[NET_INTERFACE_BYTES];
+    struct health_doubt doubt;
+    snprintf(found, sizeof found, "%s", settings_listen_interface(settings));
+    int error = found[0] != '\0'                ? 0
+                : address_is_multicast(listen) ? health_route(listen, "", found)
+                                               : health_holder(listen, found, &doubt);
+    int index = error == 0 ? net_interface_index(found) : error;
+    const char *fault = index > 0 ? links_fault((unsigned)index) : NULL;
+    text[0] = '\0';
+    if (fault != NULL)
+        snprintf(text, text_bytes, "interface %s %s", found, fault);
 }
 
 static uint64_t send_errors(const struct channel *channel)
@@ -369,6 +388,7 @@ void fleet_follow_less(struct fleet *fleet)
 void fleet_follow_tick(struct fleet *fleet)
 {
     bool all = !fleet->links.watched;
+    bool lately = clock_monotonic_ns() - fleet->looked_ns < LATELY_NS;
     if (all && fleet->looked_ns != 0)
         open_links_again(fleet);
     settle_doubts(fleet);
@@ -376,7 +396,7 @@ void fleet_follow_tick(struct fleet *fleet)
         const struct channel_settings *settings = &channel->config.settings;
         bool routed = settings_listen_interface(settings)[0] == '\0' &&
                       address_is_multicast(&settings->listen);
-        if (all || channel->away || routed)
+        if (all || channel->away || (routed && lately))
             follow(channel);
     }
 }

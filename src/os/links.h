@@ -10,8 +10,9 @@
 #include "base/address.h"
 #include "os/descriptor.h"
 
-/* A descriptor that is readable once an interface or address has come, gone or changed; the caller
- * closes it. Or a negative errno: then one has to look from time to time. */
+/* A descriptor that is readable once an interface, address or route has come, gone or changed; the
+ * caller closes it. Of a route that goes with an interface or address nothing may be told but that,
+ * and shortly before it goes. Or a negative errno: then one has to look from time to time. */
 descriptor_t links_open(void);
 /* Takes what was told since, without waiting. Whether anything was. `gone` is called with the
  * number of each interface that is no more: another one may have the same by now; and with 0 where
@@ -28,5 +29,9 @@ int links_has_address(const struct address *address, const char *interface);
  * errno if that cannot be told. One that was made anew is in none, whatever sockets had joined on
  * the one that had its number before: they go by that, and must leave before they join again. */
 int links_has_group(const struct address *group, unsigned index);
+
+/* Why nothing comes by the interface of that number: "is down", "has no carrier"; NULL if that is
+ * not why, or not known. */
+const char *links_fault(unsigned index);
 
 #endif

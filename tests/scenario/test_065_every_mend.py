@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from harness import signals
 from harness.doctor import PATH, doctor, goes, mend, network  # noqa: F401 (a fixture)
-from harness.fleet import ROOT, Addresses, Fleet, new_folder, put_in_the_way, wait_until
+from harness.fleet import FLOTILLA, ROOT, Addresses, Fleet, new_folder, put_in_the_way, wait_until
 from harness.networks import refuse_netlink
 
 GROUP = {"listen": "239.192.7.1:26000", "interface": "pair0"}
@@ -305,6 +305,65 @@ def test_065_a_membership(network, seed):
         goes(fleet, ("c", "membership"), network.inside)
         fleet.source("c", signals.samples(50), rate=1000, interface="pair0").finish()
         fleet.settle({"c": 50})
+
+
+def test_065_check_says_what_this_machine_has_not(network, seed):
+    """A single address of no interface, before the start and not only by the doctor."""
+    line = [*network.inside, str(FLOTILLA), "check", "-c"]
+    with fleet_file({"listen": "10.99.0.1:26000", "interface": "pair0"}) as fleet:
+        for listen, code in (("10.99.0.77:26000", 78), ("10.99.0.1:26000", 0),
+                             ("[fd09::77]:26000", 78), ("[fd09::1]:26000", 0),
+                             ("10.97.0.255:26000", 78), ("10.99.0.255:26000", 0),
+                             ("0.0.0.0:26000", 0)):
+            fleet.channels["c"]["listen"] = listen
+            fleet.write()
+            done = subprocess.run([*line, fleet.file], capture_output=True, text=True)
+            assert done.returncode == code, (listen, done)
+            told = f"listen: no interface of this machine has the address of {listen}"
+            assert (told in done.stderr) == (code == 78), done.stderr
+            offline = subprocess.run([*line, fleet.file, "--offline"], capture_output=True)
+            assert offline.returncode == 0, offline
+
+
+@pytest.mark.parametrize("how", ["group", "address", "routed"])
+def test_065_silent_for_want_of_its_interface(network, how, seed):
+    """Nothing comes, and status says why; once it is mended, no more."""
+    keys = {"group": dict(GROUP), "address": {"listen": "10.99.0.1:26000", "interface": None},
+            "routed": {"listen": "[ff15::7]:26000", "interface": None}}[how]
+    down, up, says = {
+        "group": ("ip link set pair0 down", "ip link set pair0 up", "interface pair0 is down"),
+        "address": ("ip link set pair0 down", "ip link set pair0 up", "interface pair0 is down"),
+        "routed": ("ip link set pair1 down", "ip link set pair1 up",
+                   "interface pair0 has no carrier")}[how]
+    with Fleet({"c": {"schema": signals.SCHEMA, **keys}}, run=False) as fleet:
+        fleet.channels["c"] = {key: value for key, value in fleet.channels["c"].items()
+                               if value is not None}
+        fleet.write()
+        fleet._inside = network.inside
+        fleet.start()
+        wait_until(lambda: fleet.channel("c")["state"] == "silent")
+        assert fleet.channel("c")["reason"] == ""
+        network.run(down)
+        wait_until(lambda: fleet.channel("c")["reason"] == says, what=says)
+        assert fleet.channel("c")["state"] == "silent"
+        network.run(up)
+        wait_until(lambda: fleet.channel("c")["reason"] == "")
+
+
+def test_065_an_idle_manager_asks_nothing_of_routes(network, seed):
+    """The system tells of those that change: where the routing table chooses, too."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    with Fleet({"c": {"schema": signals.SCHEMA, "listen": "[ff15::7]:26000"}}, run=False) as fleet:
+        del fleet.channels["c"]["interface"]
+        fleet.write()
+        fleet._inside = network.inside
+        fleet.start()
+        wait_until(lambda: fleet.channel("c")["state"] == "silent")
+        done = subprocess.run(["timeout", "-s", "INT", "3", "strace", "-f", "-p",
+                               str(fleet.manager.pid), "-e", "trace=socket,ioctl"],
+                              capture_output=True, text=True)
+        assert "attached" in done.stderr and "socket(" not in done.stderr, done.stderr
 
 
 # ---- what is lost --------------------------------------------------------------------------------

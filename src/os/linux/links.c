@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * Interfaces and addresses on Linux, as rtnetlink tells of them: a message lost for want of room is
+ * Interfaces, addresses and routes on Linux, as rtnetlink tells of them: a message lost for want of room is
  * told as ENOBUFS. Relies on /proc/net/igmp and igmp6 for what groups an interface is in. */
 #define _GNU_SOURCE
 #include "os/links.h"
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,7 +29,9 @@ descriptor_t links_open(void)
     if (setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
     struct sockaddr_nl to = {.nl_family = AF_NETLINK,
-                             .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
+                             .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+                                          RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE |
+                                          RTMGRP_IPV4_RULE | 1u << (RTNLGRP_IPV6_RULE - 1)};
     if (bind(descriptor, (struct sockaddr *)&to, sizeof(to)) < 0) {
         int error = -errno;
         close(descriptor);
@@ -125,4 +129,18 @@ int links_has_group(const struct address *group, unsigned index)
         found = names_group(line, group, index, &at);
     fclose(file);
     return found;
+}
+
+const char *links_fault(unsigned index)
+{
+    struct ifreq about = {.ifr_flags = 0};
+    int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool known = descriptor >= 0 && if_indextoname(index, about.ifr_name) != NULL &&
+                 ioctl(descriptor, SIOCGIFFLAGS, &about) == 0;
+    if (descriptor >= 0)
+        close(descriptor);
+    return !known                               ? NULL
+           : (about.ifr_flags & IFF_UP) == 0      ? "is down"
+           : (about.ifr_flags & IFF_RUNNING) == 0 ? "has no carrier"
+                                                : NULL;
 }
