@@ -209,9 +209,8 @@ static void tell_doubt(struct doctor *doctor, enum doctor_level level, const cha
 {
     char fix[FIX_BYTES], text[NET_ADDRESS_TEXT_BYTES];
     health_fix(fix, sizeof fix, doubt->duplicate ? HEALTH_DUPLICATE : HEALTH_TENTATIVE,
-               &(struct health_about){.interface = interface,
-                                      .address = &doubt->address,
-                                      .number = doubt->bits});
+               &(struct health_about){
+                   .interface = interface, .address = &doubt->address, .number = doubt->bits});
     struct prefix prefix = {.address = doubt->address, .bits = doubt->bits};
     doctor_find(doctor, level, check, fix, "%s is not used%s", net_write_prefix(text, &prefix),
                 doubt->duplicate ? ": another host has it"

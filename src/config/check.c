@@ -247,11 +247,9 @@ static void check_address(struct loader *loader, const struct draft *draft,
     if (address_is_mapped(address))
         config_error(&loader->faults, place_of(draft, id),
                      "%s: %s is an IPv4 address: write %u.%u.%u.%u:%u", key, text,
-                     address->bytes[12], address->bytes[13], address->bytes[14],
-                     address->bytes[15], address->port);
+                     address->bytes[12], address->bytes[13], address->bytes[14], address->bytes[15],
+                     address->port);
     check_interface(loader, draft, address->zone, id);
-    if (id == ID_LISTEN)
-        check_own_address(loader, draft, text);
     if (address->zone[0] == '\0' && named[0] == '\0' && settings->interface[0] == '\0' &&
         address_is_link_local(address))
         config_error(&loader->faults, place_of(draft, id),
@@ -262,6 +260,8 @@ static void check_address(struct loader *loader, const struct draft *draft,
              strcmp(address->zone, named) != 0)
         config_error(&loader->faults, place_of(draft, id), "%s: %s, but %s is %s", key, text,
                      direction, named);
+    else if (id == ID_LISTEN)
+        check_own_address(loader, draft, text);
 }
 
 /* Senders are on the link that is listened to. */

@@ -17,7 +17,7 @@
 #include "os/health.h"
 #include "os/links.h"
 
-#define LOOK_PAUSE_NS (50 * NS_PER_MS) /* between two looks, when much happens */
+#define LOOK_PAUSE_NS (50 * NS_PER_MS)   /* between two looks, when much happens */
 #define LATELY_NS     (2000 * NS_PER_MS) /* longer than from one tick to the next */
 
 /* ---- what has gone ---- */
@@ -75,7 +75,7 @@ void channel_write_silence(const struct channel *channel, char *text, size_t tex
     char found[NET_INTERFACE_BYTES];
     struct health_doubt doubt;
     snprintf(found, sizeof found, "%s", settings_listen_interface(settings));
-    int error = found[0] != '\0'                ? 0
+    int error = found[0] != '\0'               ? 0
                 : address_is_multicast(listen) ? health_route(listen, "", found)
                                                : health_holder(listen, found, &doubt);
     int index = error == 0 ? net_interface_index(found) : error;

@@ -238,7 +238,7 @@ def check_faults(net, tmp_path, text):
     ('listen: 127.0.0.1:1, decimated: {to: "[fe80::1]:2"}', 44, "to: [fe80::1]:2 is link-local"),
     ('listen: "[fe80::11%nosuch0]:26001"', 15, 'there is no interface "nosuch0"'),
     ('listen: "[fe80::11%eth0]:26001", listen_interface: eth1', 15, "but listen_interface is eth1"),
-    ('listen: "[fe80::11%eth0]:1", sources: ["fe80::1%eth1"]', 45, "listens on eth0"),
+    ('listen: "[fe80::1%eth0]:1", sources: ["fe80::2%eth1"]', 44, "listens on eth0"),
     ('listen: "[::]:1", sources: ["fe80::1%eth1"]', 34, "say listen_interface: eth1"),
     ("listen: 239.1.2.3:1, sources: [10.9.1.2, 10.9.1.2]", 48, "10.9.1.2 is there twice"),
     ('listen: "[ff15::1]:1", sources: ["fd09::2", "fd09:0::2"]', 51, "fd09:0::2 is there twice"),

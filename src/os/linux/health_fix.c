@@ -142,8 +142,8 @@ static void write_address(char *text, size_t bytes, const struct health_about *a
 }
 
 /* %i: the interface, %l: as ip(8) takes it, %k: its own name, %p: the path, each as a word of
- * sh(1); %n: the number; %a: the port; %b: the address without; %s: "sudo " where that is needed. Settings are named by
- * their paths: an interface "eth0.7" has a dot. */
+ * sh(1); %n: the number; %a: the port; %b: the address without; %s: "sudo " where that is needed.
+ * Settings are named by their paths: an interface "eth0.7" has a dot. */
 static const char *const templates[] = {
     [HEALTH_LINK_UP] = "%sip link set %l up",
     [HEALTH_LINK_MULTICAST] = "%sip link set %l multicast on",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Interfaces, addresses and routes on Linux, as rtnetlink tells of them: a message lost for want of room is
- * told as ENOBUFS. Relies on /proc/net/igmp and igmp6 for what groups an interface is in. */
+ * Interfaces, addresses and routes on Linux, as rtnetlink tells of them: a message lost for want of
+ * room is told as ENOBUFS. Relies on /proc/net/igmp and igmp6 for what groups an interface is in.
+ */
 #define _GNU_SOURCE
 #include "os/links.h"
 
@@ -30,8 +31,8 @@ descriptor_t links_open(void)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
     struct sockaddr_nl to = {.nl_family = AF_NETLINK,
                              .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
-                                          RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE |
-                                          RTMGRP_IPV4_RULE | 1u << (RTNLGRP_IPV6_RULE - 1)};
+                                          RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_RULE |
+                                          1u << (RTNLGRP_IPV6_RULE - 1)};
     if (bind(descriptor, (struct sockaddr *)&to, sizeof(to)) < 0) {
         int error = -errno;
         close(descriptor);
@@ -139,8 +140,8 @@ const char *links_fault(unsigned index)
                  ioctl(descriptor, SIOCGIFFLAGS, &about) == 0;
     if (descriptor >= 0)
         close(descriptor);
-    return !known                               ? NULL
+    return !known                                 ? NULL
            : (about.ifr_flags & IFF_UP) == 0      ? "is down"
            : (about.ifr_flags & IFF_RUNNING) == 0 ? "has no carrier"
-                                                : NULL;
+                                                  : NULL;
 }
