@@ -257,8 +257,6 @@ void channel_follow_anew(struct channel *channel);
 void channel_follow(struct channel *channel);
 /* What is away; "" if all is there. */
 void channel_write_away(const struct channel *channel, char *text, size_t text_bytes);
-/* Why nothing comes, as far as its interface tells; "" if that is not why. */
-void channel_write_silence(const struct channel *channel, char *text, size_t text_bytes);
 /* From now on changes are noticed; what does not show by itself, by the tick. */
 void fleet_follow_begin(struct fleet *fleet);
 void fleet_follow_tick(struct fleet *fleet);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * What status shows of a channel, from its memory alone. */
+ * What status shows of a channel, from its memory, and from its interface where nothing comes. */
 #include "channel/mounted.h"
 #include "manager/fleet_parts.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "os/health.h"
+#include "os/links.h"
 
 #define CHILD_QUIET_MS 1000u /* quiet for so long, a relay is looked at for being suspended */
 
@@ -42,6 +45,24 @@ static void write_rejects(const struct channel *channel, const struct counters *
     }
 }
 
+/* Why nothing comes, as far as its interface tells; "" if that is not why. */
+static void write_silence(const struct channel *channel, char *text, size_t text_bytes)
+{
+    const struct channel_settings *settings = &channel->config.settings;
+    const struct address *listen = &settings->listen;
+    char found[NET_INTERFACE_BYTES];
+    struct health_doubt doubt;
+    snprintf(found, sizeof found, "%s", settings_listen_interface(settings));
+    int error = found[0] != '\0'               ? 0
+                : address_is_multicast(listen) ? health_route(listen, "", found)
+                                               : health_holder(listen, found, &doubt);
+    int index = error == 0 ? net_interface_index(found) : error;
+    const char *fault = index > 0 ? links_fault((unsigned)index) : NULL;
+    text[0] = '\0';
+    if (fault != NULL)
+        snprintf(text, text_bytes, "interface %s %s", found, fault);
+}
+
 /* Why the public state is what it is, where that is not plain from the word. */
 static void explain_state(const struct channel *channel, struct channel_view *view,
                           const struct child_signs *signs)
@@ -69,7 +90,7 @@ static void explain_state(const struct channel *channel, struct channel_view *vi
         snprintf(view->reason, bytes, "the last %llu datagrams were all rejected%s",
                  (unsigned long long)view->counters.rejected_in_a_row, rejects);
     } else if (strcmp(view->state, "silent") == 0 && !machine->blocked) {
-        channel_write_silence(channel, view->reason, bytes);
+        write_silence(channel, view->reason, bytes);
     } else if (child_alive(&machine->child)) {
         snprintf(view->reason, bytes, "%s", machine->blocked ? channel->blocked : "");
     } else if (channel_has_failed(channel) && channel->timer.link_from && !channel->awaits) {

@@ -68,23 +68,6 @@ void channel_write_away(const struct channel *channel, char *text, size_t text_b
         write_gone(channel, false, text, text_bytes);
 }
 
-void channel_write_silence(const struct channel *channel, char *text, size_t text_bytes)
-{
-    const struct channel_settings *settings = &channel->config.settings;
-    const struct address *listen = &settings->listen;
-    char found[NET_INTERFACE_BYTES];
-    struct health_doubt doubt;
-    snprintf(found, sizeof found, "%s", settings_listen_interface(settings));
-    int error = found[0] != '\0'               ? 0
-                : address_is_multicast(listen) ? health_route(listen, "", found)
-                                               : health_holder(listen, found, &doubt);
-    int index = error == 0 ? net_interface_index(found) : error;
-    const char *fault = index > 0 ? links_fault((unsigned)index) : NULL;
-    text[0] = '\0';
-    if (fault != NULL)
-        snprintf(text, text_bytes, "interface %s %s", found, fault);
-}
-
 static uint64_t send_errors(const struct channel *channel)
 {
     struct counters now;
