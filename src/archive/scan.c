@@ -31,10 +31,11 @@ int scan_use_schema(struct scan *scan, struct span schema, char *error, size_t e
     uint8_t *image = NULL;
     size_t image_bytes;
     struct layout layout;
-    struct schema_file *file = schema_parse(schema, error, error_bytes);
+    int status;
+    struct schema_file *file = schema_parse_header(schema, &status, error, error_bytes);
     if (file == NULL)
-        return -EINVAL;
-    int status = schema_compile(file, NULL, NULL, &image, &image_bytes, error, error_bytes);
+        return status;
+    status = schema_compile(file, NULL, NULL, &image, &image_bytes, error, error_bytes);
     if (status < 0) {
         schema_free(file);
         return status == -ENOMEM ? -ENOMEM : -EFBIG; /* it is a schema */

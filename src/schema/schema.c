@@ -24,6 +24,7 @@
 
 #define TYPE_NAME_READERS     "; avsc, hamba, goavro and Avro for Python do not open files with it"
 #define SCHEMA_NESTING_MAX    512u  /* of types written one in another */
+#define JSON_LEVELS_MAX       2048u /* jansson's own limit */
 #define SCHEMA_NAME_BYTES_MAX 1000u /* of a full name */
 #define SCHEMA_PATH_BYTES     256u
 #define SCHEMA_FIELDS_MAX     (8u * LAYOUT_NODES_MAX) /* of one record */
@@ -73,6 +74,7 @@ struct parser {
     struct schema *primitives[LAYOUT_STRING + 1]; /* the plain ones, made at their first use */
     json_t *names;                                /* full name -> index into file->types */
     struct pending *pending, **pending_end;
+    int status;             /* of what was refused first: -EINVAL, -EFBIG, -ENOMEM; or 0 */
     bool strict;            /* it goes into recordings: see schema_read */
     bool integers_are_real; /* in the JSON as read */
 };
@@ -100,10 +102,20 @@ static void *take_for_report(void *file, size_t bytes)
     return arena_take(file, bytes);
 }
 
-#define refuse(parser, ...) report_error(&(parser)->report, __VA_ARGS__)
+static void note_refusal(struct parser *parser, int status)
+{
+    if (parser->status == 0)
+        parser->status = status;
+}
+
+#define refuse(parser, ...)                                                                        \
+    (note_refusal(parser, -EINVAL), report_error(&(parser)->report, __VA_ARGS__))
+/* It may be a good schema, but is over a limit of ours. */
+#define refuse_limit(parser, ...) (note_refusal(parser, -EFBIG), refuse(parser, __VA_ARGS__))
 
 static void *refuse_memory(struct parser *parser)
 {
+    parser->status = -ENOMEM;
     return refuse(parser, "%s", strerror(ENOMEM));
 }
 
@@ -120,7 +132,7 @@ static struct schema *type_add(struct parser *parser, enum layout_kind kind)
 {
     struct schema_file *file = parser->file;
     if (file->type_count == LAYOUT_NODES_MAX)
-        return refuse(parser, "a schema may hold at most %u types", LAYOUT_NODES_MAX);
+        return refuse_limit(parser, "a schema may hold at most %u types", LAYOUT_NODES_MAX);
     if (file->type_count == file->type_room) {
         uint32_t room = file->type_room ? 2 * file->type_room : 64;
         const struct schema **types = realloc(file->types, room * sizeof(struct schema *));
@@ -583,6 +595,7 @@ static const char *full_name(struct parser *parser, const json_t *json, const ch
     int bytes =
         snprintf(full, sizeof(full), "%s%s%s", joined ? space : "", joined ? "." : "", name);
     if (bytes < 0 || (size_t)bytes > SCHEMA_NAME_BYTES_MAX) {
+        note_refusal(parser, -EFBIG);
         refuse_at(parser, "name", "a name with its namespace may be %u characters long",
                   SCHEMA_NAME_BYTES_MAX);
         return NULL;
@@ -736,7 +749,7 @@ static const struct schema *parse_record(struct parser *parser, const json_t *js
         return NULL;
     size_t count = json_array_size(list);
     if (count > SCHEMA_FIELDS_MAX)
-        return refuse(parser, "a record may have at most %u fields", SCHEMA_FIELDS_MAX);
+        return refuse_limit(parser, "a record may have at most %u fields", SCHEMA_FIELDS_MAX);
     type->fields = arena_take(parser->file, (count + 1) * sizeof(struct schema_field));
     json_t *seen = json_object();
     if (type->fields == NULL || seen == NULL) {
@@ -835,6 +848,8 @@ static const struct schema *parse_fixed(struct parser *parser, const json_t *jso
     if (size == NULL)
         return refuse_missing(parser, json, "size", "a fixed");
     if (bytes < 0) {
+        if (json_number_value(size) > INT32_MAX)
+            note_refusal(parser, -EFBIG); /* not Java's, but others' */
         refuse_at(parser, "size", "the \"size\" of a fixed is a whole number of bytes, 0 to %d",
                   INT32_MAX);
         return NULL;
@@ -987,7 +1002,7 @@ static const struct schema *parse_type(struct parser *parser, const json_t *json
                                        uint32_t depth)
 {
     if (depth >= SCHEMA_NESTING_MAX)
-        return refuse(parser, "types nest deeper than %u levels", SCHEMA_NESTING_MAX);
+        return refuse_limit(parser, "types nest deeper than %u levels", SCHEMA_NESTING_MAX);
     if (json_is_string(json))
         return parse_reference(parser, string_of(json), space);
     if (json_is_array(json))
@@ -1143,8 +1158,12 @@ static json_t *read_json(struct parser *parser, struct span text)
     bool inside = code == json_error_invalid_utf8 || code == json_error_null_character;
     if (!inside)
         offset = report_token_start(text, offset);
+    note_refusal(parser, code == json_error_stack_overflow ? -EFBIG : -EINVAL);
     if (code == json_error_out_of_memory)
         refuse_memory(parser);
+    else if (code == json_error_stack_overflow)
+        report_error_at(&parser->report, offset, "the JSON nests deeper than %u levels",
+                        JSON_LEVELS_MAX);
     else if (code == json_error_premature_end_of_input)
         report_error_at(&parser->report, text.bytes, "not JSON: the text ends too early");
     else
@@ -1173,7 +1192,7 @@ static bool keep_schema(struct parser *parser, struct span text)
 }
 
 static struct schema_file *read_schema(struct span text, bool strict,
-                                       struct schema_findings *findings)
+                                       struct schema_findings *findings, int *status)
 {
     struct parser parser = {.strict = strict};
     struct schema_file *file = NULL;
@@ -1182,11 +1201,12 @@ static struct schema_file *read_schema(struct span text, bool strict,
     parser.pending_end = &parser.pending;
     if (report_begin(&parser.report, (struct span){NULL, 0}, findings) < 0) {
         findings->errors++;
+        *status = -ENOMEM;
         return NULL;
     }
     parser.report.errors_only = !strict;
     if (text.bytes > LAYOUT_SCHEMA_BYTES_MAX) {
-        refuse(&parser, "the schema is longer than %u bytes", LAYOUT_SCHEMA_BYTES_MAX);
+        refuse_limit(&parser, "the schema is longer than %u bytes", LAYOUT_SCHEMA_BYTES_MAX);
         goto out;
     }
     file = calloc(1, sizeof(*file));
@@ -1213,6 +1233,7 @@ out:
     json_decref(parser.names);
     report_end(&parser.report);
     report_sort(findings);
+    *status = parser.status != 0 || findings->errors == 0 ? parser.status : -EINVAL;
     if (findings->errors > 0) {
         schema_free(file);
         return NULL;
@@ -1222,13 +1243,15 @@ out:
 
 struct schema_file *schema_read(struct span text, struct schema_findings *findings)
 {
-    return read_schema(text, true, findings);
+    int status;
+    return read_schema(text, true, findings, &status);
 }
 
-struct schema_file *schema_parse(struct span text, char *error, size_t error_bytes)
+struct schema_file *schema_parse_header(struct span text, int *status, char *error,
+                                        size_t error_bytes)
 {
     struct schema_findings findings = {0};
-    struct schema_file *file = read_schema(text, false, &findings);
+    struct schema_file *file = read_schema(text, false, &findings, status);
     if (file == NULL) {
         snprintf(error, error_bytes, "%s", strerror(ENOMEM));
         for (size_t i = 0; i < findings.count; i++) {
@@ -1243,6 +1266,12 @@ struct schema_file *schema_parse(struct span text, char *error, size_t error_byt
     }
     schema_findings_free(&findings);
     return file;
+}
+
+struct schema_file *schema_parse(struct span text, char *error, size_t error_bytes)
+{
+    int status;
+    return schema_parse_header(text, &status, error, error_bytes);
 }
 
 const struct schema *schema_root(const struct schema_file *file)

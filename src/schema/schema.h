@@ -84,6 +84,10 @@ void schema_findings_free(struct schema_findings *findings);
  * first error in `error`: "line 3, column 14: fields[2].type: unknown type ...". Free with
  * schema_free. */
 struct schema_file *schema_parse(struct span text, char *error, size_t error_bytes);
+/* As schema_parse, and says in `status` what kind of failure it is: -EINVAL, -EFBIG (over a limit
+ * of ours: others may read it) or -ENOMEM; 0 if none. */
+struct schema_file *schema_parse_header(struct span text, int *status, char *error,
+                                        size_t error_bytes);
 const struct schema *schema_root(const struct schema_file *file);
 struct span schema_text(const struct schema_file *file); /* verbatim */
 /* Every type of the schema, each at the index its `node` says; `*count` of them. */

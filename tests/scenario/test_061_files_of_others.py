@@ -263,6 +263,32 @@ def test_061_depth(flotilla, tmp_path):
     beyond(flotilla, path, chain(5000), LIST, "nests deeper than this program's limit of")
 
 
+def deep_json():
+    inside = '{"type":"record","name":"R","fields":[{"name":"a","type":"long"}],"x":%s}'
+    return inside % ("[" * 3000 + "]" * 3000)
+
+
+@pytest.mark.parametrize(("schema", "words"), [
+    ({"type": "fixed", "name": "F", "size": 3_000_000_000}, "0 to 2147483647"),
+    ({"type": "fixed", "name": "F", "size": 1 << 31}, "0 to 2147483647"),
+    (deep_json(), "the JSON nests deeper than 2048 levels"),
+    ({"type": "record", "name": "N" * 1500, "fields": []}, "may be 1000 characters long"),
+    ([{"type": "fixed", "name": f"F{i}", "size": 1} for i in range(70_000)],
+     "a schema may hold at most 65536 types")])
+def test_061_a_header_over_a_limit(flotilla, tmp_path, schema, words):
+    """What others read and this program does not is no damage."""
+    path = tmp_path / "limit.avro"
+    path.write_bytes(header(schema) + block(1, number(1)))
+    code, said = verified(flotilla, path)
+    assert (code, said["sound"]) == (4, None), said
+    done = flotilla("cat", path, check=4)
+    assert "over a limit of this program" in done.stderr and words in done.stderr, done.stderr
+    # What nobody reads is damage, and stays so.
+    path.write_bytes(header({"type": "fixed", "name": "F", "size": -1}) + block(1, number(1)))
+    code, said = verified(flotilla, path)
+    assert said["sound"] is False and code == 3, said
+
+
 @pytest.mark.parametrize("codec", ["null", "deflate"])
 def test_061_large_blocks(flotilla, tmp_path, codec):
     """70 MiB in one datum, and in many."""
