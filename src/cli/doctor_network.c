@@ -476,31 +476,64 @@ static void examine_drops(struct doctor *doctor, const struct channel_settings *
                 losses.checksum > 0 ? ", or their UDP checksum wrong: see checksum" : "");
 }
 
-static void examine_queue(struct doctor *doctor, const struct channel_settings *settings)
+/* Bytes of the queue that the channel has, as the manager sees it; 0: it has none. */
+static uint64_t queue_at_work(const json_t *status)
 {
-    const json_t *status = doctor_status(doctor, settings->name);
+    double seconds = json_number_value(json_object_get(status, "receive_budget_seconds"));
+    /* Told in microseconds, of which one is some 20 bytes. */
+    return seconds > 0 ? (uint64_t)((seconds + 0.5e-6) / net_queue_seconds(1) + 0.5) : 0;
+}
+
+/* Whether the queue is as long as is asked for: the relay's own, where there is one. It stays as it
+ * is when the limit is raised, until another relay asks. */
+static void examine_queue_length(struct doctor *doctor, const struct channel_settings *settings,
+                                 const json_t *status)
+{
     uint64_t wanted = settings->receive_bytes, limit = health_queue_limit();
-    uint64_t granted = net_queue_grant(wanted);
-    char asked[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES], fix[FIX_BYTES];
+    uint64_t at_work = queue_at_work(status);
+    uint64_t granted = at_work > 0 ? at_work : net_queue_grant(wanted);
+    char asked[UNITS_TEXT_BYTES], most[UNITS_TEXT_BYTES], words[CHANNEL_NAME_BYTES_MAX + 16];
+    char fix[3 * DOCTOR_COMMAND_BYTES] = "";
+    size_t used = 0;
     units_write_bytes(asked, wanted);
     units_write_bytes(most, limit);
     double seconds = net_queue_seconds(granted);
-    health_fix(fix, sizeof fix, HEALTH_QUEUE_LIMIT, &(struct health_about){.number = wanted});
     /* The kernel doubles what is asked for, and counts its own expense in it; of the greatest queue
      * there is, 1GiB, that grants a byte less, as twice that is no int. */
-    if (granted / 2 + 1 < wanted)
-        doctor_find(doctor, DOCTOR_WARNING, "queue", fix,
-                    "receive_queue %s, but net.core.rmem_max grants only %s: %.0f ms of "
-                    "100 Mbit/s",
-                    asked, most, seconds * 1000);
-    else if (limit < wanted)
+    if (granted / 2 + 1 >= wanted) {
         doctor_find(doctor, DOCTOR_OK, "queue", NULL,
-                    "receive_queue %s is granted: %.0f ms of 100 Mbit/s; without CAP_NET_ADMIN "
-                    "only %s: %.0f ms",
+                    limit < wanted ? "receive_queue %s is granted: %.0f ms of 100 Mbit/s; without "
+                                     "CAP_NET_ADMIN only %s: %.0f ms"
+                                   : "receive_queue %s is granted: %.0f ms of 100 Mbit/s",
                     asked, seconds * 1000, most, net_queue_seconds(2 * limit) * 1000);
-    else
-        doctor_find(doctor, DOCTOR_OK, "queue", NULL,
-                    "receive_queue %s is granted: %.0f ms of 100 Mbit/s", asked, seconds * 1000);
+        return;
+    }
+    bool short_limit = limit < wanted;
+    if (short_limit) {
+        health_fix(fix, sizeof fix, HEALTH_QUEUE_LIMIT, &(struct health_about){.number = wanted});
+        used = strlen(fix);
+    }
+    if (at_work > 0) {
+        snprintf(words, sizeof words, "restart %s", settings->name);
+        used += (size_t)snprintf(fix + used, 8, "%s", used > 0 ? " && " : "");
+        doctor_command(doctor, fix + used, "reload");
+        used = strlen(fix);
+        used += (size_t)snprintf(fix + used, 8, " && ");
+        doctor_command(doctor, fix + used, words);
+    }
+    doctor_find(doctor, DOCTOR_WARNING, "queue", fix,
+                short_limit ? "receive_queue %s, but net.core.rmem_max grants only %s: %.0f ms of "
+                              "100 Mbit/s"
+                            : "receive_queue %s, and net.core.rmem_max would grant up to %s, but "
+                              "the channel's own is for %.0f ms of 100 Mbit/s only",
+                asked, most, seconds * 1000);
+}
+
+static void examine_queue(struct doctor *doctor, const struct channel_settings *settings)
+{
+    const json_t *status = doctor_status(doctor, settings->name);
+    char fix[FIX_BYTES];
+    examine_queue_length(doctor, settings, status);
     if (status == NULL)
         return;
 
@@ -510,9 +543,7 @@ static void examine_queue(struct doctor *doctor, const struct channel_settings *
         double each =
             (double)json_integer_value(json_object_get(status, "bytes_received")) / received;
         /* What the relay's own queue was granted, as the manager saw it. */
-        double queue = json_number_value(json_object_get(status, "receive_budget_seconds")) /
-                       net_queue_seconds(1);
-        double budget = queue / (rate * charged_bytes(each));
+        double budget = (double)queue_at_work(status) / (rate * charged_bytes(each));
         uint64_t enough = (uint64_t)(rate * charged_bytes(each) * 2 * BUDGET_SECONDS) >> 20;
         snprintf(fix, sizeof fix, "set channels.%s.receive_queue: %" PRIu64 "MiB", settings->name,
                  enough + 1);
