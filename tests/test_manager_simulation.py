@@ -4,20 +4,22 @@ each some steps after the last; millions of random steps; and managers, holders 
 purpose, each of which it must find out.
 
 Relies on `make test-programs`. A failure ends with the seed and the episode that show it again:
-build/units/manager_simulation --seed N --episode N --trace. Longer with FLOTILLA_TEST_LONG."""
-import os
-import random
+build/units/manager_simulation --seed N --episode N --trace. Longer, and with a fresh seed, in
+`make test-long`."""
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LONG = bool(os.environ.get("FLOTILLA_TEST_LONG"))
+sys.path.append(str(ROOT / "tests/scenario"))
+
+from harness.seeds import LONG, seed_of  # noqa: E402
+
 WHOLE = ROOT / "build/units/manager_simulation"
 BROKEN = ROOT / "build/units/manager_simulation_broken"
-FRESH = int(os.environ.get("FLOTILLA_TEST_SEED") or random.SystemRandom().randrange(1, 2**31))
 NAMES = (ROOT / "tests/manager_sim/mutants.c").read_text().partition("names[] = {")[2]
 MUTANTS = re.findall(r'^    "(\w+)",', NAMES.partition("};")[0], re.M)
 
@@ -41,8 +43,7 @@ def test_every_sequence():
 
 
 def test_random():
-    print("seed", FRESH)
-    check(simulate(WHOLE, "--depth", 1, "--seed", FRESH,
+    check(simulate(WHOLE, "--depth", 1, "--seed", seed_of("manager"),
                    "--steps", 300_000_000 if LONG else 5_000_000))
 
 

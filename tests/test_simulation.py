@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""The simulation of the relay's core (tests/sim): with a seed that is always the same, with a fresh
-one, and under sanitizers; and relays broken on purpose, each of which it must find out.
+"""The simulation of the relay's core (tests/sim): with seeds that are always the same, plain and
+under sanitizers; and relays broken on purpose, each of which it must find out.
 
 Relies on `make test-programs`. A failure ends with the seed and the episode that show it again:
-build/units/simulation --seed N --episode N --trace. With FLOTILLA_TEST_LONG for longer: ten minutes
-of a fresh seed."""
+build/units/simulation --seed N --episode N --trace. In `make test-long` for longer: ten minutes of
+a fresh seed."""
 import os
-import random
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LONG = bool(os.environ.get("FLOTILLA_TEST_LONG"))
+sys.path.append(str(ROOT / "tests/scenario"))
+
+from harness.seeds import LONG, seed_of  # noqa: E402
+
 WHOLE, BROKEN = ROOT / "build/units/simulation", ROOT / "build/units/simulation_broken"
 SANITIZED = ROOT / "build/sanitized/simulation"
-FRESH = int(os.environ.get("FLOTILLA_TEST_SEED") or random.SystemRandom().randrange(1, 2**31))
+# Runs of so many steps, so that a slow machine does the same as a fast one.
+RUNS, STEPS = [2, 3, 5, 31, 47, 692856371], 120_000_000
+SANITIZED_RUNS, SANITIZED_STEPS = [1, 692856371], 20_000_000
 # Seeds with one of which a mutant must be found, and for how many steps each: most are found with
 # the first in less than a second, and many short runs find more than a long one.
 SEEDS, STEPS_EACH = range(11, 51), 60_000_000
@@ -67,20 +72,43 @@ def test_same_seed():
                    "--steps", 3_200_000_000 if LONG else 800_000_000, timeout=900), *ALWAYS, *RARE)
 
 
-def test_fresh_seed():
-    print("seed", FRESH)
-    check(simulate(WHOLE, "--seed", FRESH, "--seconds", 600 if LONG else 5, timeout=900), *ALWAYS)
+@pytest.mark.parametrize("seed", RUNS)
+def test_other_seeds(seed):
+    check(simulate(WHOLE, "--seed", seed, "--seconds", 600, "--steps", STEPS, timeout=900),
+          "kills", "datums_checked", "quiet_checks", "sockets_drained")
 
 
-def test_sanitized():
-    check(simulate(SANITIZED, "--seed", FRESH, "--seconds", 60 if LONG else 5, timeout=200),
-          "kills", "datums_checked")
+@pytest.mark.parametrize("seed", SANITIZED_RUNS)
+def test_sanitized(seed):
+    check(simulate(SANITIZED, "--seed", seed, "--seconds", 600, "--steps", SANITIZED_STEPS,
+                   timeout=900), "kills", "datums_checked")
+
+
+@pytest.mark.skipif(not LONG, reason="a fresh seed: FLOTILLA_TEST_LONG")
+@pytest.mark.parametrize("program, seconds", [(WHOLE, 600), (SANITIZED, 300)])
+def test_fresh_seed(program, seconds):
+    seed = seed_of("simulation")
+    print("seed", seed)
+    check(simulate(program, "--seed", seed, "--seconds", seconds, timeout=900), *ALWAYS)
 
 
 def test_it_happens_again():
     one, other = (simulate(WHOLE, "--seed", 3, "--episode", 4, "--trace", timeout=120).stdout
                   .rpartition("seed 3: ")[0] for _ in range(2))
     assert one and one == other
+
+
+@pytest.mark.parametrize("program, steps", [(WHOLE, 20_000_000), (SANITIZED, 6_000_000)])
+def test_an_episode_is_the_same_alone_and_after_others(program, steps):
+    """It is a function of its seed and number: what fails after others fails alone."""
+    after = simulate(program, "--seed", 3, "--seconds", 600, "--steps", steps, "--trace",
+                     timeout=900).stdout.rpartition("seed 3: ")[0]
+    episodes = re.split(r"^(?=.* episode \d+ 0$)", after, flags=re.M)[1:]
+    assert len(episodes) > 4
+    for number, episode in enumerate(episodes):
+        alone = simulate(program, "--seed", 3, "--episode", number, "--trace", timeout=120).stdout
+        assert re.search(r"^.* episode \d+ 0$", alone, re.M), alone
+        assert alone[alone.index(episode[:40]):].rpartition("seed 3: ")[0] == episode, number
 
 
 def test_mutants_are_listed():

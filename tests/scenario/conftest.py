@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the scenarios: the command, a printed seed, the captured data, and what needs root.
 
-Every scenario draws from `rng`; its seed is printed with a failure and FLOTILLA_TEST_SEED sets it.
+Every scenario draws from `rng`; its seed (harness/seeds.py) is printed with a failure.
 """
 import os
 import random
@@ -18,6 +18,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests/readers")]
 
 from harness import closing  # noqa: E402
 from harness.fleet import flotilla as run_flotilla  # noqa: E402
+from harness.seeds import seed_of  # noqa: E402
 
 
 @pytest.fixture
@@ -28,8 +29,7 @@ def flotilla():
 
 @pytest.fixture
 def seed(request):
-    given = os.environ.get("FLOTILLA_TEST_SEED")
-    value = int(given) if given else random.SystemRandom().getrandbits(32)
+    value = seed_of(request.node.name)
     print(f"seed {value} (repeat with FLOTILLA_TEST_SEED={value})")
     return value
 

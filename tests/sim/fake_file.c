@@ -95,19 +95,8 @@ static int inode_new(void)
 
 void disk_format(const struct disk_settings *settings)
 {
-    for (int i = 0; i < inode_count; i++) {
-        free(inodes[i].bytes);
-        free(inodes[i].durable);
-        free(inodes[i].dirty);
-    }
-    inode_count = 0;
-    folder.count = durable.count = journal_count = 0;
-    memset(opened, 0, sizeof(opened));
-    in_flight.active = false;
     disk = *settings;
-    locked = false;
     folder_there = true;
-    folder_descriptor++;
 }
 
 static size_t page_up(size_t bytes)
@@ -224,7 +213,7 @@ descriptor_t folder_open(const char *path)
 uint64_t folder_identity(descriptor_t descriptor)
 {
     seam("folder_identity", 500);
-    return (uint64_t)descriptor;
+    return (uint64_t)descriptor * 0x9e3779b97f4a7c15u; /* no two are close to one another */
 }
 
 bool storage_is_full(int status)

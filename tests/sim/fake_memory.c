@@ -16,7 +16,6 @@
 #define PRIVATE_BYTES ((size_t)1 << 30) /* of addresses */
 #define MAPPINGS      2
 
-static int memory_descriptor = -1;
 static size_t memory_size, page_bytes;
 static uint8_t *mappings[MAPPINGS];
 static uint32_t mapping;
@@ -26,17 +25,8 @@ static size_t private_used;
 void memory_make(size_t bytes, size_t page)
 {
     page_bytes = page;
-    if (memory_descriptor >= 0 && bytes == memory_size) {
-        memory_forget();
-        return;
-    }
-    for (int i = 0; i < MAPPINGS; i++)
-        if (mappings[i] != NULL)
-            munmap(mappings[i], memory_size);
-    if (memory_descriptor >= 0)
-        close(memory_descriptor);
     memory_size = bytes;
-    memory_descriptor = memfd_create("simulation", MFD_CLOEXEC);
+    int memory_descriptor = memfd_create("simulation", MFD_CLOEXEC);
     MUST(memory_descriptor >= 0 && ftruncate(memory_descriptor, (off_t)bytes) == 0);
     for (int i = 0; i < MAPPINGS; i++) {
         void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_descriptor, 0);

@@ -136,10 +136,6 @@ static uint8_t *put_fields(uint8_t *at, const struct fields *fields)
 
 void model_begin(const struct channel_settings *settings, uint64_t fingerprint)
 {
-    uint8_t *arena = model.arena;
-    memset(&model, 0, sizeof(model));
-    model.arena = arena;
-    memset(rejected_seen, 0, sizeof(rejected_seen)); /* walks are counted anew */
     model.settings = *settings;
     model.exact = model.drops_exact = true;
     model.sequence = ID_BASE;

@@ -7,13 +7,16 @@
  *
  * Lives episodes until the time, or the steps, are over. Ends with 0; with 1 as soon as something
  * is not as the model says, and then prints the seed and the episode with which it happens again.
- * The same seed gives the same steps only in the same build. */
+ * An episode is the same whether it is lived alone or after others; the same seed gives the same
+ * steps only in the same build. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -737,10 +740,7 @@ static void episode(uint64_t seed, uint64_t number)
         random_next();
     machine.now_ns = NS_PER_S;
     machine.realtime_offset = 1767225600 * (int64_t)NS_PER_S;
-    memset(&machine.faults, 0, sizeof(machine.faults));
-    machine.truncate_failed = machine.page_torn = machine.tail_stale = false;
-    machine.garbled = machine.schema_changed = false;
-    memset(&sim.relay, 0, sizeof(sim.relay));
+    note("episode", number, 0);
     choose_settings();
     bool opaque = sim.settings.encoding == ENCODING_OPAQUE;
     struct layout layout;
@@ -750,16 +750,11 @@ static void episode(uint64_t seed, uint64_t number)
     if (sim.offload_changes)
         model_drops_inexact();
     net_kernel(&sim.kernel);
-    sim.changed_life = 0;
-    sim.other_schema = false;
     disk_format(&sim.disk);
     net_socket_new(random_spread(20000, 4 << 20));
     silence();
     memory_make(staging_bytes(&sim.settings), (size_t)4096 << (seed + number) % 3 * 2);
     MUST(staging_map(&sim.staging, DESCRIPTOR_MEMORY) == 0);
-    sim.alive = sim.healthy = sim.meddled = false;
-    sim.looks = 0;
-    sim.folder_troubles = folder_troubles();
     kill_never();
 
     for (uint64_t phases = random_between(1, 6); phases > 0; phases--)
@@ -786,12 +781,52 @@ static void episode(uint64_t seed, uint64_t number)
         model_check(&sim.staging);
         model_check_ended();
     }
-    if (sim.alive)
-        kill_now();
-    staging_unmap(&sim.staging);
 }
 
 /* ---- the program ---- */
+
+/* What all episodes so far have done. */
+struct totals {
+    struct events events;
+    uint64_t steps[STEPS];
+};
+static struct totals *totals; /* shared with the processes of the episodes */
+
+static void add_up(void)
+{
+    const uint64_t *from = (const uint64_t *)&events;
+    uint64_t *to = (uint64_t *)&totals->events;
+    for (size_t i = 0; i < sizeof(events) / sizeof(*from); i++)
+        to[i] += from[i];
+    for (int i = 0; i < STEPS; i++)
+        totals->steps[i] += steps_done[i];
+}
+
+/* Lives an episode in a process of its own, so that none knows of another: not by what the fakes or
+ * the core keep, nor by a descriptor's number. Ends the program if it failed. */
+static void live_episode(uint64_t seed, uint64_t number, unsigned seconds_max)
+{
+    fflush(stdout);
+    pid_t process = fork();
+    if (process == 0) {
+        alarm(seconds_max);
+        episode(seed, number);
+        add_up();
+        fflush(stdout);
+        _exit(0);
+    }
+    int status;
+    if (process < 0 || waitpid(process, &status, 0) != process) {
+        perror("simulation: an episode's process");
+        exit(2);
+    }
+    if (status == 0)
+        return;
+    if (WIFSIGNALED(status))
+        printf("FAILED: seed %" PRIu64 ", episode %" PRIu64 ": %s\n", seed, number,
+               strsignal(WTERMSIG(status)));
+    exit(1);
+}
 
 static double now_s(void)
 {
@@ -802,7 +837,7 @@ static double now_s(void)
 
 static uint64_t steps_total(void)
 {
-    return steps_done[STEP_SEAM] + steps_done[STEP_FUNCTION] + steps_done[STEP_ACCESS];
+    return totals->steps[STEP_SEAM] + totals->steps[STEP_FUNCTION] + totals->steps[STEP_ACCESS];
 }
 
 static void report(uint64_t seed, uint64_t episodes, double seconds)
@@ -811,9 +846,9 @@ static void report(uint64_t seed, uint64_t episodes, double seconds)
            " calls of the seam, %" PRIu64 " function entries and exits, %" PRIu64
            " loads and stores; %.2f million steps a "
            "minute\n",
-           seed, episodes, seconds, steps_done[STEP_SEAM], steps_done[STEP_FUNCTION],
-           steps_done[STEP_ACCESS], (double)steps_total() / seconds * 60 / 1e6);
-#define EVENT_PRINT(name) printf("  %-20s %" PRIu64 "\n", #name, events.name);
+           seed, episodes, seconds, totals->steps[STEP_SEAM], totals->steps[STEP_FUNCTION],
+           totals->steps[STEP_ACCESS], (double)steps_total() / seconds * 60 / 1e6);
+#define EVENT_PRINT(name) printf("  %-20s %" PRIu64 "\n", #name, totals->events.name);
     EVENTS(EVENT_PRINT)
 }
 
@@ -843,6 +878,8 @@ int main(int argc, char **argv)
     log_use(take_log);
     log_start("relay", NULL);
     fibers_start();
+    totals = mmap(NULL, sizeof(*totals), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    MUST(totals != MAP_FAILED);
     compile(schema, "time", "sequence", &layouts[0]);
     char other[sizeof(schema) + 1];
     snprintf(other, sizeof(other), "%s\n", schema);
@@ -851,14 +888,11 @@ int main(int argc, char **argv)
     double began = now_s();
     uint64_t episodes = 0;
     if (only != UINT64_MAX) {
-        alarm(300);
-        episode(seed, only);
+        live_episode(seed, only, 300);
         episodes = 1;
     } else {
-        for (; now_s() - began < seconds && steps_total() < steps; episodes++) {
-            alarm(120); /* an episode takes a second or so */
-            episode(seed, episodes);
-        }
+        for (; now_s() - began < seconds && steps_total() < steps; episodes++)
+            live_episode(seed, episodes, 120); /* it takes a second or so */
     }
     report(seed, episodes, now_s() - began);
     return 0;

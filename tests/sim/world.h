@@ -17,9 +17,8 @@ enum {
     DESCRIPTOR_DECIMATED,
     DESCRIPTOR_MEMORY,
     DESCRIPTOR_DRAINING,
-    DESCRIPTOR_FOLDER = 100,
     DESCRIPTOR_LOCK,
-    DESCRIPTOR_FILE = 200
+    DESCRIPTOR_FOLDER = 100 /* the next for each that takes its place */
 };
 
 /* ---- the network (fake_net.c) ---- */
