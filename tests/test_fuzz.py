@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Each fuzzer of tests/fuzz for some seconds, always with the same inputs, which finds what is broken
-outright; in `make test-long` for ten minutes, with others each time. `make fuzz` takes as long as it
-is told.
+"""Each fuzzer of tests/fuzz for some seconds, always with the same inputs, which finds what is
+broken outright; in `make test-long` for ten minutes, with others each time. `make fuzz` takes as
+long as it is told.
 
 Relies on clang; a finding fails with the end of the fuzzer's words, and leaves its input in
 build/fuzz."""
