@@ -218,7 +218,7 @@ static struct span finish_block(struct writer *writer, uint64_t number, uint64_t
                                                    block->checked_bytes, block->data_bytes);
     size_t bytes =
         block_finish_checked(image, data_bytes, count, block->arrival_ns, state->sync_marker,
-                             writer->format.alignment, noted_place(state, offset), checksum);
+                             state->file_alignment, noted_place(state, offset), checksum);
     return (struct span){image, bytes};
 }
 
