@@ -421,12 +421,13 @@ static void write_folder_fix(char *fix, size_t bytes, int status, int folder, co
 {
     struct health_about about = {.path = path};
     struct health_filesystem filesystem;
-    if (status == -EROFS && health_filesystem(folder, &filesystem) == 0 &&
-        filesystem.mount[0] != '\0') {
+    bool known = health_filesystem(folder, &filesystem) == 0 && filesystem.mount[0] != '\0';
+    if (status == -EROFS && known) {
         about.path = filesystem.mount;
         health_fix(fix, bytes, HEALTH_READ_ONLY, &about);
     } else if (status == -EDQUOT) {
-        health_fix(fix, bytes, HEALTH_QUOTA, &about);
+        bool of_folders = known && strcmp(filesystem.type, "btrfs") == 0;
+        health_fix(fix, bytes, of_folders ? HEALTH_QUOTA_BTRFS : HEALTH_QUOTA, &about);
     } else if (status == -EFBIG) {
         health_fix(fix, bytes, HEALTH_FILE_LIMIT, &about);
     } else if (storage_is_full(status)) {

@@ -158,6 +158,7 @@ enum health_fix {
     HEALTH_MUTABLE,        /* path: a folder that refuses changes */
     HEALTH_FULL,           /* path: what takes the room there */
     HEALTH_QUOTA,          /* how much a user may have */
+    HEALTH_QUOTA_BTRFS,    /* path: how much a folder there may have */
     HEALTH_READ_ONLY,      /* path: of a mount */
     HEALTH_MOUNT,          /* path: where something is to be mounted */
     HEALTH_IN_THE_WAY,     /* path: what stands where something else is to be */

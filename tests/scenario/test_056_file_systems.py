@@ -5,10 +5,13 @@ import errno
 import os
 import resource
 import shutil
+import signal
 import subprocess
+from pathlib import Path
 
 import pytest
-from harness import container, signals, strange_disk
+from harness import container, disks, signals, strange_disk
+from harness.doctor import doctor, mend
 from harness.fleet import Fleet, wait_until
 
 PAD = 1000  # bytes more in each datum, for what is about sizes
@@ -144,6 +147,94 @@ def test_056_a_quota_is_a_full_disk(strange, seed):
         channel = fleet.settle({"engine": 6000})["engine"]
         assert channel["datums_recorded"] == 6000
         assert channel["state"] in ("running", "silent")  # as long as it took
+
+
+@pytest.fixture
+def btrfs(tmp_path):
+    reason = disks.why_not("btrfs", throttled=False)
+    if reason is None and "btrfs" not in Path("/proc/filesystems").read_text():
+        reason = "needs a kernel with btrfs"
+    if reason:
+        pytest.skip(reason)
+    with disks.Disk(tmp_path, mebibytes=300, kind="btrfs") as disk:
+        yield disk.at
+
+
+@pytest.fixture
+def overlay(tmp_path, needs_root):
+    """As a container has it: what is written goes to a folder of another file system."""
+    lower, upper, work, at = (tmp_path / name for name in ("lower", "upper", "work", "at"))
+    for folder in lower, upper, work, at:
+        folder.mkdir()
+    (lower / "rec/engine").mkdir(parents=True)
+    done = subprocess.run(["mount", "-t", "overlay", "overlay", "-o",
+                           f"lowerdir={lower},upperdir={upper},workdir={work}", at],
+                          capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"needs overlayfs: {done.stderr.strip()}")
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", at], check=True)
+
+
+@pytest.mark.parametrize("kind", ["btrfs", "overlay"])
+@pytest.mark.parametrize("direct_io", ["required", "off"])
+def test_056_file_systems_of_linux(request, kind, direct_io, flotilla, seed):
+    """Rotated, killed and ended on others than ext4 and xfs."""
+    folder = request.getfixturevalue(kind)
+    storage = {"directory": str(folder / "rec"), "direct_io": direct_io,
+               "rotate": {"size": "1MiB"}}
+    datums = signals.samples(3000, pad=PAD)
+    with Fleet({"engine": {"schema": signals.SCHEMA}}, storage=storage) as fleet:
+        fleet.source("engine", datums[:2000], rate=4000).finish()
+        os.kill(fleet.channel("engine")["pid"], signal.SIGKILL)
+        fleet.source("engine", datums[2000:], rate=4000).finish()
+        channel = fleet.settle({"engine": 3000})["engine"]
+        assert channel["datums_recorded"] == 3000
+        assert channel["direct_io"] is (direct_io == "required")
+        fleet.stop()
+        assert "cannot" not in fleet.log()
+        files = ended(folder / "rec")
+        assert len(files) >= 3 and not list(folder.glob("rec/engine/*.part"))
+        assert container.payload(files)[0] == b"".join(datums)
+        flotilla("verify", folder / "rec", check=0)
+
+
+def test_056_a_quota_of_btrfs(btrfs, flotilla, seed):
+    """Over it nothing can be written, nor cut off: what a file has no room for stands in the next
+    one, and the file is ended by the next relay."""
+    def quota(*words):
+        subprocess.run(["btrfs", *words], check=True, capture_output=True)
+    quota("quota", "enable", btrfs)
+    quota("subvolume", "create", btrfs / "of a user")
+    quota("qgroup", "limit", "4M", btrfs / "of a user")
+    folder = btrfs / "of a user" / "rec"
+    storage = {"directory": str(folder), "rotate": {"size": "1MiB"}}
+    datums = signals.samples(6000, pad=PAD)
+    with Fleet({"engine": {"schema": signals.SCHEMA, "full": True, "buffer": "16MiB"}},
+               storage=storage) as fleet:
+        sink = fleet.sink(fleet.address("engine", "full"))
+        fleet.source("engine", datums, rate=4000).finish()
+        wait_until(lambda: fleet.channel("engine")["state"] == "not_recording", what="the quota")
+        assert "uota exceeded" in fleet.channel("engine")["reason"]
+        assert sink.stop() == datums
+        found = doctor(fleet, code=1)[(str(folder), "folder")]
+        assert "quota exceeded" in found["text"] and "4.00MiB" in mend(fleet, found["fix"]), found
+        fleet.storage["retain"] = {"size": "2MiB"}
+        fleet.write()
+        fleet.reload()
+        assert fleet.settle({"engine": 6000})["engine"]["datums_recorded"] == 6000
+        assert doctor(fleet)[(str(folder), "folder")]["level"] == "ok"
+        fleet.stop()
+        fleet.start()
+        wait_until(lambda: not [part for part in folder.glob("engine/*.part")
+                                if part.stat().st_size], what="the end of what was left")
+        fleet.stop()
+        flotilla("verify", folder, check=0)
+        whole, left = b"".join(datums), ended(folder)
+        assert left and all(container.payload([path])[0] in whole for path in left)
+        assert whole.endswith(container.payload(left[-1:])[0])
 
 
 @pytest.mark.parametrize("direct_io", ["auto", "off"])

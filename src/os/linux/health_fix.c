@@ -173,6 +173,7 @@ static const char *const templates[] = {
     [HEALTH_MUTABLE] = "%schattr -i -a %p",
     [HEALTH_FULL] = "du -xh %p | sort -h | tail # remove what is not needed",
     [HEALTH_QUOTA] = "quota -s # of the user who records; remove what is not needed, or raise it",
+    [HEALTH_QUOTA_BTRFS] = "%sbtrfs qgroup show -re %p # remove what is not needed, or raise it",
     [HEALTH_READ_ONLY] = "%smount -o remount,rw %p",
     [HEALTH_MOUNT] = "%smount %p",
     [HEALTH_IN_THE_WAY] = "mv %p %p.old",
