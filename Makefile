@@ -51,7 +51,7 @@ all:
 	@$(call compile,build/relay)
 	@$(call compile,build/programs)
 	@install -C -m 755 build/relay/flotilla-relay build/relay/flotilla-keeper \
-	    build/programs/flotilla build/
+	    build/programs/flotilla build/programs/flotilla-export build/
 
 demo:
 	@tests/setup demo

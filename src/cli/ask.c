@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/options.h"
 #include "cli/verb.h"
+#include "command/options.h"
 #include "config/config.h"
 #include "control/client.h"
 

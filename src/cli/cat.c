@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * flotilla cat: the datums of container files as JSON lines, whoever wrote the file, finished or
  * still open. What can be read is printed; where it cannot be, the offset and the reason follow.
- * Relies on archive/history, archive/tail and cli/fields. */
+ * Relies on archive/history, archive/tail and command/fields. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,10 +11,11 @@
 #include "archive/tail.h"
 #include "base/check.h"
 #include "base/timestamp.h"
-#include "cli/fields.h"
-#include "cli/options.h"
 #include "cli/recording.h"
 #include "cli/verb.h"
+#include "command/fields.h"
+#include "command/inputs.h"
+#include "command/options.h"
 #include "os/clock.h"
 #include "os/interrupt.h"
 #include "os/output.h"
@@ -169,7 +170,7 @@ static int cat_rows(struct cat *cat)
 
 static int cat_past(struct cat *cat, int files, char **paths)
 {
-    int code = recording_list(&cat->catalog, files, paths, CATALOG_DATUMS);
+    int code = inputs_list(&cat->catalog, files, paths, CATALOG_DATUMS);
     int status = history_open(&cat->history, &cat->catalog, &cat->span, ROWS_SHOW);
     if (status < 0)
         fprintf(stderr, "flotilla cat: %s\n", strerror(-status));
@@ -311,7 +312,7 @@ int verb_cat(int argc, char **argv)
         return verb_usage(argv[0], "--follow takes one FILE or FOLDER, and no --schema or --to");
     cat.from_given = cat.span.from_ns != UINT64_MAX;
     cat.span.from_ns = cat.from_given ? cat.span.from_ns : 0;
-    if (recording_check_span(argv[0], &cat.span) != EXIT_OK)
+    if (inputs_check_span(argv[0], &cat.span) != EXIT_OK)
         return EXIT_USAGE;
     if (cat.schema_only && (cat.fields.given != NULL || cat.left != UINT64_MAX))
         return verb_usage(argv[0], "--schema prints no datums: no --fields or --count");

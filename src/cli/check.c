@@ -9,9 +9,9 @@
 #include "avro/layout.h"
 #include "base/check.h"
 #include "channel/mounted.h"
-#include "cli/options.h"
 #include "cli/subject.h"
 #include "cli/verb.h"
+#include "command/options.h"
 #include "config/config.h"
 #include "control/json_text.h"
 

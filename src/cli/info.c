@@ -14,9 +14,10 @@
 #include "base/calendar.h"
 #include "base/check.h"
 #include "base/timestamp.h"
-#include "cli/options.h"
 #include "cli/recording.h"
 #include "cli/verb.h"
+#include "command/inputs.h"
+#include "command/options.h"
 #include "os/clock.h"
 
 const char verb_info_help[] =
@@ -364,10 +365,10 @@ int verb_info(int argc, char **argv)
     info.all = info.span.from_ns == 0 && info.span.to_ns == UINT64_MAX;
     if (info.count && !info.all)
         return verb_usage(argv[0], "--count is for whole files, without --from and --to");
-    if (recording_check_span(argv[0], &info.span) != EXIT_OK)
+    if (inputs_check_span(argv[0], &info.span) != EXIT_OK)
         return EXIT_USAGE;
     info.brief = recording_any_folder(files, argv + 1);
-    int code = recording_list(&catalog, files, argv + 1, CATALOG_ALL);
+    int code = inputs_list(&catalog, files, argv + 1, CATALOG_ALL);
     int status = find_files(&info, &catalog, &hits, &hit_count);
     for (size_t i = 0; status == 0 && i < hit_count; i++) {
         int one = info_file(&info, catalog.files[hits[i].file].path, &hits[i]);

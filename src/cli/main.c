@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * flotilla: finds the verb in a table and runs it. Each verb has a file of its own. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,17 +27,6 @@ static const struct verb verbs[] = {
     {"units", "systemd units for a fleet without a manager", verb_units_help, verb_units},
     {"schema", "what a schema amounts to; compiles it", verb_schema_help, verb_schema},
 };
-
-int verb_usage(const char *verb, const char *format, ...)
-{
-    va_list arguments;
-    fprintf(stderr, "flotilla %s: ", verb);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fprintf(stderr, "\nTry 'flotilla %s --help'.\n", verb);
-    return EXIT_USAGE;
-}
 
 static void print_help(FILE *out)
 {

@@ -9,15 +9,6 @@
 #include "archive/scan.h"
 #include "archive/search.h"
 
-/* Lists the files and folders that a command was given. EXIT_OK, or EXIT_FAILED after telling of
- * each that cannot be listed, or is a folder without recordings; the others are in the catalog,
- * which catalog_free frees. */
-int recording_list(struct catalog *catalog, int count, char *const *paths,
-                   enum catalog_lanes lanes);
-
-/* EXIT_OK, or EXIT_USAGE after telling that the span ends before it begins. */
-int recording_check_span(const char *verb, const struct time_span *span);
-
 /* Whether one of these is a folder: then a command sums up, too. */
 bool recording_any_folder(int count, char *const *paths);
 

@@ -12,8 +12,8 @@
 
 #include "base/check.h"
 #include "cli/columns.h"
-#include "cli/options.h"
 #include "cli/verb.h"
+#include "command/options.h"
 #include "config/faults.h"
 #include "control/json_text.h"
 #include "os/file.h"

@@ -15,10 +15,11 @@
 #include "base/check.h"
 #include "base/timestamp.h"
 #include "base/varint.h"
-#include "cli/options.h"
 #include "cli/recording.h"
 #include "cli/subject.h"
 #include "cli/verb.h"
+#include "command/inputs.h"
+#include "command/options.h"
 #include "control/json_text.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -341,7 +342,7 @@ static int open_source(struct sender *sender, struct subject *subject,
     }
     sender->subject = subject;
     sender->schema_name = subject->channel ? subject->channel->settings.name : options->schema;
-    if (recording_list(&sender->catalog, 1, &options->from, CATALOG_DATUMS) != EXIT_OK)
+    if (inputs_list(&sender->catalog, 1, &options->from, CATALOG_DATUMS) != EXIT_OK)
         return EXIT_FAILED;
     int status = history_open(&sender->history, &sender->catalog, &options->span, ROWS_SKIP);
     if (status < 0)
@@ -391,7 +392,7 @@ static int check_options(const struct send_options *options, int words, const ch
         return verb_usage(verb, "--time and --sequence are for --schema without --from");
     if ((options->span.from_ns != 0 || options->span.to_ns != UINT64_MAX) && options->from == NULL)
         return verb_usage(verb, "--from T and --to T choose from what --from FILE names");
-    if (recording_check_span(verb, &options->span) != EXIT_OK)
+    if (inputs_check_span(verb, &options->span) != EXIT_OK)
         return EXIT_USAGE;
     if (options->to != NULL && net_read_address(options->to, to) < 0)
         return verb_usage(verb,

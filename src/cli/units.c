@@ -15,9 +15,9 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "cli/options.h"
 #include "cli/subject.h"
 #include "cli/verb.h"
+#include "command/options.h"
 #include "config/config.h"
 #include "os/file.h"
 #include "os/path.h"

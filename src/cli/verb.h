@@ -5,14 +5,7 @@
 
 #include <stdbool.h>
 
-enum verb_exit {
-    EXIT_OK = 0,
-    EXIT_FAILED = 1,
-    EXIT_USAGE = 2,
-    EXIT_LOSS = 3,
-    EXIT_BEYOND = 4, /* over a limit of this program, or in a codec that it does not know */
-    EXIT_CONFIG = 78
-};
+#include "command/usage.h"
 
 struct verb {
     const char *name;
@@ -22,9 +15,6 @@ struct verb {
      * stderr; that all of the output has arrived is seen to by the caller. */
     int (*run)(int argc, char **argv);
 };
-
-/* Prints "flotilla VERB: text" and "Try 'flotilla VERB --help'." to stderr; returns EXIT_USAGE. */
-int verb_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Whoever read the output has seen enough: what does not arrive any more is no failure. */
 void verb_excuse_output(void);

@@ -9,9 +9,10 @@
 
 #include "archive/source.h"
 #include "base/check.h"
-#include "cli/options.h"
 #include "cli/recording.h"
 #include "cli/verb.h"
+#include "command/inputs.h"
+#include "command/options.h"
 
 const char verb_verify_help[] =
     "usage: flotilla verify FILE|FOLDER... [--json]\n"
@@ -172,7 +173,7 @@ int verb_verify(int argc, char **argv)
         return verb_usage(argv[0], "which FILE?");
     struct catalog catalog = {0};
     size_t failed = 0, damaged = 0, unread = 0;
-    int code = recording_list(&catalog, files, argv + 1, CATALOG_ALL);
+    int code = inputs_list(&catalog, files, argv + 1, CATALOG_ALL);
     for (size_t i = 0; i < catalog.count; i++) {
         int one = verify_file(catalog.files[i].path, json);
         failed += one == EXIT_FAILED;

@@ -24,10 +24,13 @@ MAY_INCLUDE = {
     "holder": {"base", "os", "channel"},
     "schema": {"base", "avro"},
     "archive": {"base", "avro", "os", "channel", "schema"},
+    "command": {"base", "os", "channel", "schema", "archive"},
+    "export": {"base", "avro", "os", "channel", "schema", "archive", "command"},
     "config": {"base", "os", "avro", "channel", "schema"},
     "control": {"base", "os", "channel"},
     "manager": {"base", "os", "avro", "channel", "schema", "config", "control", "holder"},
-    "cli": {"base", "os", "avro", "channel", "schema", "archive", "config", "control", "manager"},
+    "cli": {"base", "os", "avro", "channel", "schema", "archive", "command", "config", "control",
+            "manager"},
 }
 # Headers of ISO C; anything else in <> is the system's and belongs below src/os, or is a library.
 C_HEADERS = {
@@ -46,6 +49,8 @@ LIBRARIES = {
     "zstd_errors.h": {"archive"},
     "bzlib.h": {"archive"},
     "lzma.h": {"archive"},
+    "hdf5.h": {"export"},
+    "libdeflate.h": {"export"},
 }
 BANNED = {
     "strcpy": "use snprintf or memcpy with a checked length",

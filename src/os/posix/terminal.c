@@ -6,11 +6,21 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-bool terminal_is_output(uint32_t *columns)
+static bool is_terminal(int descriptor, uint32_t *columns)
 {
-    if (!isatty(STDOUT_FILENO))
+    if (!isatty(descriptor))
         return false;
     struct winsize size = {0};
-    *columns = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+    *columns = ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
     return true;
+}
+
+bool terminal_is_output(uint32_t *columns)
+{
+    return is_terminal(STDOUT_FILENO, columns);
+}
+
+bool terminal_is_error(uint32_t *columns)
+{
+    return is_terminal(STDERR_FILENO, columns);
 }

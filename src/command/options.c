@@ -2,7 +2,7 @@
  * The reader behind a verb's table of options. An option given twice keeps its last value, but for
  * OPTION_PLACE_OR_TIME.
  * Relies on argv being the verb's own to rearrange. */
-#include "cli/options.h"
+#include "command/options.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -12,7 +12,7 @@
 
 #include "base/timestamp.h"
 #include "base/units.h"
-#include "cli/verb.h"
+#include "command/usage.h"
 #include "os/clock.h"
 
 static int read_rate(const char *text, double *hertz)
@@ -26,12 +26,24 @@ static int read_rate(const char *text, double *hertz)
     return units_read_rate(text, hertz);
 }
 
+static int tell_level(const struct option_rule *rule, const char *verb, const char *value)
+{
+    verb_usage(verb, "--%s, or --%s=N with N from 1 to %u, not \"%s\"", rule->name, rule->name,
+               rule->high, value);
+    return -1;
+}
+
 static int take_value(const struct option_rule *rule, const char *verb, char *value)
 {
     const char *wanted = NULL;
     switch (rule->kind) {
     case OPTION_FLAG:
         *(bool *)rule->into = true;
+        break;
+    case OPTION_LEVEL:
+        *(uint64_t *)rule->into = 1;
+        if (value != NULL && units_read_count(value, 1, rule->high, rule->into) < 0)
+            return tell_level(rule, verb, value);
         break;
     case OPTION_TEXT:
         *(const char **)rule->into = value;
@@ -107,7 +119,7 @@ int options_read(const struct option_rule *rules, size_t rule_count, int argc, c
             verb_usage(argv[0], "--%s takes no value", rule->name);
             return -1;
         }
-        if (rule->kind != OPTION_FLAG && value == NULL) {
+        if (rule->kind != OPTION_FLAG && rule->kind != OPTION_LEVEL && value == NULL) {
             if (i + 1 == argc) {
                 verb_usage(argv[0], "%s needs a value", word);
                 return -1;

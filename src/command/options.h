@@ -2,8 +2,8 @@
  * Options of a verb, read by a table: "--name VALUE", "--name=VALUE", "-c VALUE", "--flag"; words
  * that are none stand where they like, and "--" ends the options. Relies on base/units,
  * base/timestamp and os/clock. */
-#ifndef FLOTILLA_CLI_OPTIONS_H
-#define FLOTILLA_CLI_OPTIONS_H
+#ifndef FLOTILLA_COMMAND_OPTIONS_H
+#define FLOTILLA_COMMAND_OPTIONS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,6 +12,7 @@
 enum option_kind {
     OPTION_FLAG,          /* into: bool */
     OPTION_TEXT,          /* into: const char *, pointing into argv */
+    OPTION_LEVEL,         /* into: uint64_t, 1; "--name=N": N, from 1 to `high` */
     OPTION_COUNT,         /* into: uint64_t; from `low` on */
     OPTION_RATE,          /* into: double, Hz; "100", "100Hz", "1kHz", 0 */
     OPTION_DURATION,      /* into: uint64_t, ms */
@@ -32,7 +33,8 @@ struct option_rule {
     char letter;      /* as in "-c"; 0 for none */
     enum option_kind kind;
     void *into;
-    unsigned low; /* of OPTION_COUNT */
+    unsigned low;  /* of OPTION_COUNT */
+    unsigned high; /* of OPTION_LEVEL */
 };
 
 /* Reads the options in argv[1..] by `rules`, and moves the other words to argv[1..]. Returns their

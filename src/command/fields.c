@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * The option --fields. Relies on schema/columns. */
-#include "cli/fields.h"
+#include "command/fields.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/verb.h"
+#include "command/usage.h"
 
 bool fields_parse(struct fields *fields, const char *verb)
 {

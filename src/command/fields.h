@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The option --fields: datums as JSON with some of their fields only. Relies on schema/columns and
  * schema/json. */
-#ifndef FLOTILLA_CLI_FIELDS_H
-#define FLOTILLA_CLI_FIELDS_H
+#ifndef FLOTILLA_COMMAND_FIELDS_H
+#define FLOTILLA_COMMAND_FIELDS_H
 
 #include <stdbool.h>
 

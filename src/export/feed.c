@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT
+ * Rows with their time. A row whose time field is null or no number has the time of the row
+ * before, the first one its arrival. */
+#include "export/feed.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "archive/source.h"
+#include "schema/report.h"
+
+#define ORIGIN_LINES_MAX 200u /* of a list in a file's provenance */
+
+static void tell(const struct feed_report *report, const char *path, const char *what)
+{
+    if (report->before_line != NULL)
+        report->before_line(report->context);
+    fprintf(stderr, "%s: %s\n", path, what);
+}
+
+/* ---- before the first row ---- */
+
+/* Which files are to be looked at: all, or those of the span. */
+static int list_files(const struct catalog *catalog, const struct time_span *span, size_t **files,
+                      size_t *count)
+{
+    struct search_cost cost = {0};
+    struct search_hit *hits = NULL;
+    bool all = span->from_ns == 0 && span->to_ns == UINT64_MAX;
+    size_t hit_count = catalog->count;
+    int status = all ? 0 : search_catalog(catalog, span, &hits, &hit_count, &cost);
+    if (status < 0)
+        return status;
+    *files = calloc(hit_count + 1, sizeof(size_t));
+    for (size_t i = 0; *files != NULL && i < hit_count; i++)
+        (*files)[i] = all ? i : hits[i].file;
+    *count = hit_count;
+    free(hits);
+    return *files == NULL ? -ENOMEM : 0;
+}
+
+/* A gap in the numbers of a channel's files is one in what it recorded. */
+static void see_number(struct table *table, const struct catalog *catalog, size_t file)
+{
+    const struct catalog_file *now = &catalog->files[file];
+    if (table->origin.file_count > 0 && now->named) {
+        uint64_t before = catalog->files[table->last_file].name.number;
+        if (now->name.number > before + 1)
+            table->origin.missing_files += now->name.number - before - 1;
+    }
+    table->origin.file_count++;
+    table->last_file = file;
+    const char *slash = strrchr(now->path, '/');
+    if (table->origin.file_count <= ORIGIN_LINES_MAX)
+        text_add(&table->files, "%s%s", table->files.bytes > 0 ? "\n" : "",
+                 slash != NULL ? slash + 1 : now->path);
+}
+
+static int survey_file(struct tables *tables, const struct catalog *catalog, size_t file,
+                       struct feed_report *report, char *error, size_t error_bytes)
+{
+    struct source source;
+    struct scan *scan = NULL;
+    struct table *table = NULL;
+    char why[512];
+    const char *path = catalog->files[file].path;
+    int status = source_scan(&source, &scan, path, SOURCE_FILES, why, sizeof(why));
+    if (status == -EINTR || status == -ENOMEM || status < 0) {
+        source_close(&source);
+        return status == -EINTR || status == -ENOMEM ? status : 0;
+    }
+    size_t before = tables->count;
+    status = tables_take(tables, &catalog->files[file], scan, true, &table, why, sizeof(why));
+    if (status == 0) {
+        if (tables->count > before && why[0] != '\0')
+            tell(report, path, why);
+        see_number(table, catalog, file);
+    } else {
+        snprintf(error, error_bytes, "%s: %s", path, status == -ENOMEM ? strerror(ENOMEM) : why);
+    }
+    scan_close(scan);
+    source_close(&source);
+    return status == -ENOENT ? 0 : status;
+}
+
+int feed_survey(struct tables *tables, const struct catalog *catalog, const struct time_span *span,
+                struct feed_report *report, char *error, size_t error_bytes)
+{
+    size_t *files = NULL, count = 0;
+    error[0] = '\0';
+    int status = list_files(catalog, span, &files, &count);
+    for (size_t i = 0; status == 0 && i < count; i++)
+        status = survey_file(tables, catalog, files[i], report, error, error_bytes);
+    free(files);
+    for (size_t i = 0; status == 0 && i < tables->choice.field_count; i++)
+        if (tables->choice.wanted[i].why[0] != '\0' && !tables->choice.wanted[i].found) {
+            snprintf(error, error_bytes, "%s", tables->choice.wanted[i].why);
+            status = -EINVAL;
+        }
+    return status;
+}
+
+/* ---- rows ---- */
+
+int feed_open(struct feed *feed, const struct catalog *catalog, const struct time_span *span,
+              struct tables *tables, struct feed_report *report)
+{
+    *feed = (struct feed){.catalog = catalog, .tables = tables, .report = report};
+    return history_open(&feed->history, catalog, span, ROWS_SKIP);
+}
+
+void feed_close(struct feed *feed)
+{
+    table_reading_free(&feed->reading);
+    history_close(feed->history);
+    feed->history = NULL;
+}
+
+static int begin_file(struct feed *feed, const struct rows_event *event)
+{
+    const struct scan *scan = history_scan(feed->history);
+    const struct catalog_file *file = &feed->catalog->files[event->at.file];
+    table_reading_free(&feed->reading);
+    int status = tables_take(feed->tables, file, scan, false, &feed->table, feed->error,
+                             sizeof(feed->error));
+    if (status == 0 && !feed->table->begun)
+        table_settle(feed->table);
+    if (status == -ENOENT) { /* none of the fields that are wanted */
+        feed->table = NULL;
+        history_next_file(feed->history);
+        return 0;
+    }
+    if (status == 0 &&
+        (feed->table->origin.file_count == 0 || event->at.file > feed->table->last_file))
+        see_number(feed->table, feed->catalog, event->at.file);
+    if (status == 0)
+        status = table_reading_begin(&feed->reading, feed->tables, feed->table, scan, feed->error,
+                                     sizeof(feed->error));
+    if (status == 0)
+        feed->error[0] = '\0';
+    return status;
+}
+
+/* Damage: told, and kept with the table whose it is. */
+static int take_fault(struct feed *feed, const struct rows_event *event)
+{
+    const char *path = feed->catalog->files[event->at.file].path;
+    const char *slash = strrchr(path, '/');
+    struct table *table = feed->table;
+    if (event->status == -ENOMEM)
+        return -ENOMEM;
+    tell(feed->report, path, event->what);
+    if (event->status == -EFBIG || event->status == -ENOTSUP)
+        feed->report->beyond = true;
+    else
+        feed->report->damaged = true;
+    if (table == NULL)
+        return 0;
+    table->origin.lost_bytes += event->bytes;
+    if (table->origin.loss_count++ < ORIGIN_LINES_MAX)
+        text_add(&table->losses, "%s%s: %s", table->losses.bytes > 0 ? "\n" : "",
+                 slash != NULL ? slash + 1 : path, event->what);
+    return 0;
+}
+
+/* An integer time in nanoseconds; false if there is no such number. */
+static bool scale(int64_t value, uint64_t unit_ns, int64_t *ns)
+{
+    return !__builtin_mul_overflow(value, (int64_t)unit_ns, ns);
+}
+
+/* The same of a real one, whose fraction keeps its digits. */
+static bool scale_real(double value, double unit_ns, int64_t *ns)
+{
+    double whole = floor(value);
+    double real = whole * unit_ns;
+    if (!(real > -9.2e18 && real < 9.2e18))
+        return false;
+    *ns = (int64_t)real + (int64_t)nearbyint((value - whole) * unit_ns);
+    return true;
+}
+
+static int64_t clamped(uint64_t ns)
+{
+    return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
+}
+
+/* The time of the row at hand. 0, or -ERANGE with a message. */
+static int take_time(struct feed *feed, struct feed_row *row)
+{
+    const struct table_reading *reading = &feed->reading;
+    row->time_ns = clamped(row->arrival_ns);
+    if (reading->time == EXPORT_COLUMN_NONE)
+        return 0;
+    const struct column_value *value = &reading->values[reading->time];
+    bool known = value->present && (reading->unit_ns != 0 || isfinite(value->real));
+    if (!known) {
+        feed->report->timeless++;
+        if (feed->table->seen > 1)
+            row->time_ns = feed->last_ns;
+        return 0;
+    }
+    bool fits = reading->unit_ns != 0
+                    ? scale(value->integer, reading->unit_ns, &row->time_ns)
+                    : scale_real(value->real, reading->real_unit_ns, &row->time_ns);
+    if (fits)
+        return 0;
+    snprintf(feed->error, sizeof(feed->error),
+             "the time of a datum (field \"%s\") is beyond the years 1678 to 2262; with --time "
+             "arrival it is a field like any other",
+             feed->table->time_path);
+    report_clean(feed->error);
+    return -ERANGE;
+}
+
+/* Numbers that the channel's sequence passes over. */
+static void see_sequence(struct table *table, const struct table_reading *reading)
+{
+    if (reading->sequence == EXPORT_COLUMN_NONE || !reading->values[reading->sequence].present)
+        return;
+    int64_t now = reading->values[reading->sequence].integer, before = table->sequence;
+    if (table->sequence_known && now > before)
+        table->origin.missing_datums += (uint64_t)now - (uint64_t)before - 1;
+    table->sequence = now;
+    table->sequence_known = true;
+}
+
+static int take_row(struct feed *feed, const struct rows_event *event, struct feed_row *row)
+{
+    size_t bytes;
+    *row = (struct feed_row){.kind = FEED_ROW,
+                             .table = feed->table,
+                             .datum = event->datum,
+                             .arrival_ns = event->arrival_ns};
+    feed->table->seen++;
+    if (feed->reading.columns == NULL) {
+        row->time_ns = clamped(row->arrival_ns);
+        return 0;
+    }
+    enum reject reason =
+        columns_read(feed->reading.columns, event->datum, &bytes, feed->reading.values);
+    if (reason != REJECT_NONE) { /* a datum that a scan lets pass and a walk does not: too deep */
+        snprintf(feed->error, sizeof(feed->error), "offset %" PRIu64 ": a datum cannot be read",
+                 event->at.block);
+        return -EBADMSG;
+    }
+    see_sequence(feed->table, &feed->reading);
+    int status = take_time(feed, row);
+    feed->last_ns = row->time_ns;
+    return status;
+}
+
+int feed_next(struct feed *feed, struct feed_row *row)
+{
+    struct rows_event event;
+    for (;;) {
+        int status = history_next(feed->history, &event);
+        if (status < 0)
+            return status;
+        feed->at = event.at;
+        switch (event.kind) {
+        case ROWS_END:
+            *row = (struct feed_row){.kind = FEED_END};
+            return 0;
+        case ROWS_FAULT:
+            status = take_fault(feed, &event);
+            if (status < 0)
+                return status;
+            break;
+        case ROWS_FILE:
+            *row = (struct feed_row){.kind = FEED_FILE};
+            status = begin_file(feed, &event);
+            row->table = feed->table;
+            if (status == 0 && feed->table == NULL)
+                break;
+            return status;
+        case ROWS_DATUM:
+            return take_row(feed, &event, row);
+        }
+    }
+}
+
+void feed_count(struct table *table, int64_t time_ns)
+{
+    struct export_origin *origin = &table->origin;
+    bool timed = table->of_format.time != EXPORT_TIME_NONE;
+    if (origin->rows == 0)
+        origin->first_ns = origin->last_ns = timed ? time_ns : 0;
+    else if (timed && time_ns < table->last_ns)
+        origin->times_back++;
+    origin->rows++;
+    if (!timed)
+        return;
+    table->last_ns = time_ns;
+    origin->first_ns = time_ns < origin->first_ns ? time_ns : origin->first_ns;
+    origin->last_ns = time_ns > origin->last_ns ? time_ns : origin->last_ns;
+}

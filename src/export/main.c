@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ * flotilla-export: recordings as columns, in the formats that others open. A program of its own, so
+ * that what it links nobody else does; `flotilla export` runs it. Relies on export/run. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/timestamp.h"
+#include "base/units.h"
+#include "command/fields.h"
+#include "command/inputs.h"
+#include "command/options.h"
+#include "command/usage.h"
+#include "export/formats.h"
+#include "export/run.h"
+#include "os/descriptor.h"
+#include "os/file.h"
+
+static const char help_head[] =
+    "usage: flotilla export FILE|FOLDER... -o FILE [--format NAME] [--fields PATH,...]\n"
+    "                       [--from T] [--to T] [--every N] [--time FIELD] [--time-unit UNIT]\n"
+    "                       [--gzip[=N]]\n"
+    "\n"
+    "Writes recordings as columns, one table a channel, for the programs that people analyse data\n"
+    "with. Reads what 'flotilla cat' reads: finished, open, damaged, of other programs.\n"
+    "\n"
+    "  flotilla export recordings/engine -o engine.h5\n"
+    "  flotilla export recordings -o all.h5 --from -1h\n"
+    "  flotilla export recordings/engine -o engine.h5 --fields time,speed,position.lat --gzip\n"
+    "  flotilla export a.avro b.avro -o both.h5 --every 10\n"
+    "\n"
+    "  -o, --output FILE   what to write; its extension says the format. It is there whole, or as\n"
+    "                      it was: also after a crash, also where it stood before\n"
+    "  --format NAME       the format, whatever FILE is called\n"
+    "  --fields PATH,...   only these fields ('flotilla schema' lists them)\n"
+    "  --from T            leave out what came in before T ...\n"
+    "  --to T              ... and what came in at T or later\n"
+    "                      (T: " TIMESTAMP_FORMS ")\n"
+    "  --every N           of each channel only every Nth datum\n"
+    "  --time FIELD        the field that says the time, or 'arrival': when the datum came in.\n"
+    "                      Else the recording's own, else the first field that is a timestamp\n"
+    "  --time-unit UNIT    in which that field counts, where the schema does not say: s, ms, us, ns\n"
+    "  --gzip[=N]          compressed, where the format knows that: from 1, fast and the default, to\n"
+    "                      12\n"
+    "\n"
+    "Formats:\n";
+
+static const char help_tail[] =
+    "\n"
+    "Exit: 0 ok, 1 failed (FILE is as it was), 2 usage, 3 written, but damage was met: what is\n"
+    "readable is there, what is not is told on stderr and in the file; 4 written, but something is\n"
+    "over a limit of this program or in a codec that it does not know.\n";
+
+static void print_help(void)
+{
+    const struct export_format *format;
+    fputs(help_head, stdout);
+    for (size_t i = 0; (format = formats_at(i)) != NULL; i++)
+        printf("  %-8s (%s) %s%s%s%s\n", format->name, format->extensions, format->summary,
+               format->left_out ? " (" : "", format->left_out ? format->left_out : "",
+               format->left_out ? ")" : "");
+    fputs(help_tail, stdout);
+}
+
+/* What the options are read into. */
+struct words {
+    struct fields fields;
+    const char *output, *format, *time, *time_unit;
+    uint64_t every, gzip;
+};
+
+static int choose_format(struct export_task *task, const struct words *words)
+{
+    task->format = words->format != NULL ? formats_named(words->format)
+                                         : formats_of_file(words->output);
+    if (task->format != NULL && task->format->left_out != NULL) {
+        fprintf(stderr, "flotilla export: %s: this flotilla-export %s\n", task->format->name,
+                task->format->left_out);
+        return EXIT_FAILED;
+    }
+    if (task->format != NULL)
+        return EXIT_OK;
+    struct text names = {0};
+    const struct export_format *format;
+    for (size_t i = 0; (format = formats_at(i)) != NULL; i++)
+        text_add(&names, "%s%s (%s)", i > 0 ? ", " : "", format->name, format->extensions);
+    int code = words->format != NULL
+                   ? verb_usage("export", "there is no format \"%s\": %s", words->format, names.at)
+                   : verb_usage("export", "which format is \"%s\" to be? --format NAME: %s",
+                                words->output, names.at);
+    text_free(&names);
+    return code;
+}
+
+static int check_words(struct export_task *task, const struct words *words)
+{
+    static const struct {
+        const char *name;
+        uint64_t ns;
+    } units[] = {{"s", 1000000000}, {"ms", 1000000}, {"us", 1000}, {"ns", 1}};
+    for (size_t i = 0; words->time_unit != NULL && i < ARRAY_COUNT(units); i++)
+        if (strcmp(units[i].name, words->time_unit) == 0)
+            task->choice.time_unit_ns = units[i].ns;
+    if (words->time_unit != NULL && task->choice.time_unit_ns == 0)
+        return verb_usage("export", "--time-unit is s, ms, us or ns, not \"%s\"", words->time_unit);
+    if (words->gzip > 0 && !task->format->gzip)
+        return verb_usage("export", "%s knows no --gzip", task->format->name);
+    return EXIT_OK;
+}
+
+/* What the file says of its origin: the command as it was given. */
+static char *join(int argc, char **argv)
+{
+    struct text text = {0};
+    text_add_string(&text, "flotilla export");
+    for (int i = 1; i < argc; i++)
+        text_add(&text, " %s", argv[i]);
+    return text_take(&text);
+}
+
+static int export(struct export_task *task, struct words *words, int files, char **paths)
+{
+    if (!fields_parse(&words->fields, "export"))
+        return EXIT_USAGE;
+    task->choice.fields = words->fields.paths;
+    task->choice.field_count = words->fields.count;
+    task->choice.wanted = calloc(words->fields.count + 1, sizeof(*task->choice.wanted));
+    task->choice.time = words->time;
+    task->choice.rows = task->format->rows;
+    task->options.gzip = (unsigned)words->gzip;
+    task->options.fields = words->fields.paths;
+    task->options.field_count = words->fields.count;
+    task->target = words->output;
+    task->every = words->every;
+    if (task->choice.wanted == NULL) {
+        fprintf(stderr, "flotilla export: %s\n", strerror(ENOMEM));
+        return EXIT_FAILED;
+    }
+    int code = inputs_list(&task->catalog, files, paths, CATALOG_DATUMS);
+    if (code == EXIT_OK)
+        code = export_run(task);
+    free(task->choice.wanted);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    struct export_task task = {.span = TIME_SPAN_ALL};
+    struct words words = {0};
+    const struct option_rule rules[] = {
+        {.name = "output", .letter = 'o', .kind = OPTION_TEXT, .into = &words.output},
+        {.name = "format", .kind = OPTION_TEXT, .into = &words.format},
+        {.name = "fields", .kind = OPTION_TEXT, .into = &words.fields.given},
+        {.name = "from", .kind = OPTION_TIME, .into = &task.span.from_ns},
+        {.name = "to", .kind = OPTION_TIME, .into = &task.span.to_ns},
+        {.name = "every", .kind = OPTION_COUNT, .into = &words.every, .low = 1},
+        {.name = "time", .kind = OPTION_TEXT, .into = &words.time},
+        {.name = "time-unit", .kind = OPTION_TEXT, .into = &words.time_unit},
+        {.name = "gzip", .kind = OPTION_LEVEL, .into = &words.gzip, .high = 12},
+    };
+    char *command = join(argc, argv);
+    int files = options_read(rules, ARRAY_COUNT(rules), argc, argv);
+    int code = files < 0               ? EXIT_USAGE
+               : files == 0            ? verb_usage("export", "which FILE or FOLDER?")
+               : words.output == NULL  ? verb_usage("export", "where to? -o FILE")
+                                       : choose_format(&task, &words);
+    if (code == EXIT_OK)
+        code = check_words(&task, &words);
+    if (code == EXIT_OK)
+        code = inputs_check_span("export", &task.span);
+    task.options.command = command != NULL ? command : "";
+    if (code == EXIT_OK)
+        code = export(&task, &words, files, argv + 1);
+    fields_free(&words.fields);
+    catalog_free(&task.catalog);
+    free(command);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    descriptor_fill_standard();
+    file_limit_is_error();
+    log_start("flotilla export", NULL);
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            print_help();
+            return log_end_output() == 0 ? EXIT_OK : EXIT_FAILED;
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            puts("flotilla-export " FLOTILLA_VERSION);
+            return log_end_output() == 0 ? EXIT_OK : EXIT_FAILED;
+        }
+    }
+    static char name[] = "export";
+    argv[0] = name; /* what messages are led by */
+    return run(argc, argv);
+}
