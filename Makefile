@@ -2,7 +2,8 @@
 # A thin front for Meson: one word for each thing people do here. What is built from what is in
 # meson.build; the programs end up in build/.
 #
-#   make                  build/flotilla, build/flotilla-relay and build/flotilla-keeper
+#   make                  build/flotilla, build/flotilla-relay, build/flotilla-keeper and
+#                         build/flotilla-export
 #   make demo             a fleet on the loopback interface, live; DURATION=10 ends by itself
 #   make quick            what tells most in less than a minute
 #   make test             everything, in minutes; WORKERS=6 tests side by side
@@ -151,6 +152,7 @@ install: all
 	install -D -m 755 build/flotilla $(DESTDIR)$(PREFIX)/bin/flotilla
 	install -D -m 755 build/flotilla-relay $(DESTDIR)$(PREFIX)/bin/flotilla-relay
 	install -D -m 755 build/flotilla-keeper $(DESTDIR)$(PREFIX)/bin/flotilla-keeper
+	install -D -m 755 build/flotilla-export $(DESTDIR)$(PREFIX)/bin/flotilla-export
 	install -D -m 644 -t $(share)/man/man1 man/*.1
 	install -D -m 644 -t $(share)/man/man5 man/*.5
 	install -D -m 644 etc/completion/flotilla.bash $(share)/bash-completion/completions/flotilla

@@ -28,7 +28,7 @@ _flotilla()
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local verb='' config='' options='' extended i
     local verbs='run check doctor status reload restart stop send listen cat info verify recover
-        units schema'
+        export units schema'
     local recordings='*.avro|*.avro.part'
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -58,6 +58,9 @@ _flotilla()
     info) options='--count --json --from --to' ;;
     verify) options='--json' ;;
     recover) options='-o --output --schema --json' ;;
+    export)
+        options='-o --output --format --fields --from --to --every --time --time-unit --gzip'
+        ;;
     units) options='-c --config -o --output' ;;
     schema) options='--json -o --output --time --sequence' ;;
     *) return ;;
@@ -73,10 +76,14 @@ _flotilla()
     units,-o | units,--output) _flotilla_files '' "$current" ;;
     schema,-o | schema,--output) _flotilla_files '*.layout' "$current" ;;
     recover,-o | recover,--output) _flotilla_files '*.avro' "$current" ;;
+    export,-o | export,--output) _flotilla_files '*.h5' "$current" ;;
+    export,--format) _flotilla_words 'hdf5' "$current" ;;
+    export,--time-unit) _flotilla_words 's ms us ns' "$current" ;;
     *,--interface) _flotilla_words "$(cd /sys/class/net 2>/dev/null && echo *)" "$current" ;;
     send,--rate | send,--count | send,--batch | send,--seed | send,--to) ;;
     *,--time | *,--sequence | *,--timeout | *,--fields | listen,--count | cat,--count) ;;
-    cat,--from | cat,--to | info,--from | info,--to) ;;
+    cat,--from | cat,--to | info,--from | info,--to | export,--from | export,--to) ;;
+    export,--every) ;;
     *)
         if [[ $current == -* ]]; then
             _flotilla_words "$options" "$current"
@@ -86,7 +93,7 @@ _flotilla()
                 _flotilla_words "$("${COMP_WORDS[0]}" check --json ${config:+-c "$config"} \
                     2>/dev/null | sed -n 's/^ *"name": "\(.*\)",*$/\1/p')" "$current"
                 ;;
-            cat | info | verify | recover) _flotilla_files "$recordings" "$current" ;;
+            cat | info | verify | recover | export) _flotilla_files "$recordings" "$current" ;;
             schema) _flotilla_files '*.avsc|*.json' "$current" ;;
             esac
         fi

@@ -24,6 +24,7 @@ static const struct verb verbs[] = {
     {"info", "describes recordings", verb_info_help, verb_info},
     {"verify", "checks recordings, to the last byte", verb_verify_help, verb_verify},
     {"recover", "salvages what is intact of a damaged file", verb_recover_help, verb_recover},
+    {"export", "recordings as columns: HDF5 and more", NULL, verb_export},
     {"units", "systemd units for a fleet without a manager", verb_units_help, verb_units},
     {"schema", "what a schema amounts to; compiles it", verb_schema_help, verb_schema},
 };
@@ -114,7 +115,12 @@ int main(int argc, char **argv)
     const struct verb *verb = find_verb(help ? argv[2] : word);
     if (!verb)
         return tell_unknown(help ? argv[2] : word);
-    if (help || wants_help(argc - 1, argv + 1))
+    if (verb->help == NULL && help) {
+        static char word_for_help[] = "--help";
+        char *words[] = {argv[2], word_for_help, NULL};
+        return verb->run(2, words);
+    }
+    if (verb->help != NULL && (help || wants_help(argc - 1, argv + 1)))
         return print(verb->help);
     static char program[32];
     snprintf(program, sizeof program, "flotilla %s", verb->name);

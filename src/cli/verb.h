@@ -10,7 +10,8 @@
 struct verb {
     const char *name;
     const char *summary; /* one line, for `flotilla --help` */
-    const char *help;    /* for `flotilla VERB --help`: usage, examples first, then options */
+    const char *help;    /* for `flotilla VERB --help`: usage, examples first, then options. NULL:
+                            another program does it all, its help as well */
     /* argv[0] is the verb; returns an exit code. One that is not EXIT_OK has been told of on
      * stderr; that all of the output has arrived is seen to by the caller. */
     int (*run)(int argc, char **argv);
@@ -40,6 +41,7 @@ int verb_recover(int argc, char **argv);
 int verb_cat(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_schema(int argc, char **argv);
+int verb_export(int argc, char **argv);
 int verb_units(int argc, char **argv);
 
 #endif

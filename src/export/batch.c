@@ -120,7 +120,8 @@ static struct batch_column *make_columns(const struct export_columns *of, uint64
         bool made = reserve(column, rows);
         if (made && of->list[i].items != NULL) {
             column->items = make_columns(of->list[i].items, 0);
-            column->vectors = calloc((size_t)of->list[i].items->count + 1, sizeof(*column->vectors));
+            column->vectors =
+                calloc((size_t)of->list[i].items->count + 1, sizeof(*column->vectors));
             made = column->items != NULL && column->vectors != NULL;
         }
         if (!made) {
@@ -297,20 +298,6 @@ static bool put(struct batch *batch, struct batch_column *to, const struct colum
     return true;
 }
 
-int batch_put(struct batch *batch, const struct columns *columns, const struct table_map *maps,
-              const struct column_value *values)
-{
-    return put(batch, batch->columns, columns, maps, values, batch->rows) ? 0 : -ENOMEM;
-}
-
-void batch_end_row(struct batch *batch, int64_t time_ns, uint64_t arrival_ns)
-{
-    CHECK(batch->rows < batch->rows_max);
-    batch->times[batch->rows] = time_ns;
-    batch->arrivals[batch->rows] = arrival_ns;
-    batch->rows++;
-}
-
 static int add_datum(struct batch *batch, struct span datum)
 {
     if (batch->bytes + datum.bytes > batch->datums_room &&
@@ -327,12 +314,18 @@ static int add_datum(struct batch *batch, struct span datum)
 int batch_add(struct batch *batch, const struct table_reading *reading, struct span datum,
               int64_t time_ns, uint64_t arrival_ns)
 {
-    int status = batch->of_datums
-                     ? add_datum(batch, datum)
-                     : batch_put(batch, reading->columns, reading->maps, reading->values);
-    if (status == 0)
-        batch_end_row(batch, time_ns, arrival_ns);
-    return status;
+    CHECK(batch->rows < batch->rows_max);
+    int status =
+        batch->of_datums ? add_datum(batch, datum)
+        : put(batch, batch->columns, reading->columns, reading->maps, reading->values, batch->rows)
+            ? 0
+            : -ENOMEM;
+    if (status < 0)
+        return status;
+    batch->times[batch->rows] = time_ns;
+    batch->arrivals[batch->rows] = arrival_ns;
+    batch->rows++;
+    return 0;
 }
 
 bool batch_is_full(const struct batch *batch)
@@ -353,9 +346,8 @@ static bool seal(struct export_vector *vectors, struct batch_column *columns,
                                             .valid = column->valid,
                                             .null_count = column->nulls,
                                             .items = column->vectors};
-        if (column->items != NULL &&
-            !seal(column->vectors, column->items, of->list[i].items,
-                  rows > 0 ? column->offsets[rows] : 0))
+        if (column->items != NULL && !seal(column->vectors, column->items, of->list[i].items,
+                                           rows > 0 ? column->offsets[rows] : 0))
             return false;
     }
     return true;

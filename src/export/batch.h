@@ -24,21 +24,16 @@ struct batch {
     bool of_datums;
     uint8_t *datums; /* the datums one behind the other ... */
     size_t datums_room;
-    size_t *ends;    /* ... by where they end */
+    size_t *ends; /* ... by where they end */
     struct span *spans;
 };
 
 /* Empties it for rows of `table` (settled). 0 or -ENOMEM. */
 int batch_begin(struct batch *batch, struct table *table, enum export_rows rows);
-/* Adds a row; the values are read by `reading`. With EXPORT_DATUMS `datum` is the row. 0 or -ENOMEM,
- * and the batch is not to be used any more. */
+/* Adds a row; the values are read by `reading`. With EXPORT_DATUMS `datum` is the row. 0 or
+ * -ENOMEM, and the batch is not to be used any more. */
 int batch_add(struct batch *batch, const struct table_reading *reading, struct span datum,
               int64_t time_ns, uint64_t arrival_ns);
-/* Adds values to the row that is being made, for who makes one of several datums: the table's
- * column of each is maps[i].to. batch_end_row ends it. 0 or -ENOMEM. */
-int batch_put(struct batch *batch, const struct columns *columns, const struct table_map *maps,
-              const struct column_value *values);
-void batch_end_row(struct batch *batch, int64_t time_ns, uint64_t arrival_ns);
 /* Whether it is to be handed on. */
 bool batch_is_full(const struct batch *batch);
 /* Makes `of_format` what a format takes. 0 or -ENOMEM. */

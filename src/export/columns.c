@@ -12,13 +12,13 @@
 static const struct {
     uint8_t kind, width;
 } kinds[] = {
-    [LAYOUT_NULL] = {EXPORT_NULL, 0},     [LAYOUT_BOOLEAN] = {EXPORT_BOOLEAN, 1},
-    [LAYOUT_INT] = {EXPORT_INT, 4},       [LAYOUT_LONG] = {EXPORT_LONG, 8},
-    [LAYOUT_FLOAT] = {EXPORT_FLOAT, 4},   [LAYOUT_DOUBLE] = {EXPORT_DOUBLE, 8},
-    [LAYOUT_BYTES] = {EXPORT_BYTES, 0},   [LAYOUT_STRING] = {EXPORT_STRING, 0},
-    [LAYOUT_FIXED] = {EXPORT_FIXED, 0},   [LAYOUT_ENUM] = {EXPORT_ENUM, 4},
-    [LAYOUT_UNION] = {EXPORT_NULL, 0},    [LAYOUT_RECORD] = {EXPORT_NULL, 0},
-    [LAYOUT_ARRAY] = {EXPORT_ARRAY, 0},   [LAYOUT_MAP] = {EXPORT_MAP, 0},
+    [LAYOUT_NULL] = {EXPORT_NULL, 0},   [LAYOUT_BOOLEAN] = {EXPORT_BOOLEAN, 1},
+    [LAYOUT_INT] = {EXPORT_INT, 4},     [LAYOUT_LONG] = {EXPORT_LONG, 8},
+    [LAYOUT_FLOAT] = {EXPORT_FLOAT, 4}, [LAYOUT_DOUBLE] = {EXPORT_DOUBLE, 8},
+    [LAYOUT_BYTES] = {EXPORT_BYTES, 0}, [LAYOUT_STRING] = {EXPORT_STRING, 0},
+    [LAYOUT_FIXED] = {EXPORT_FIXED, 0}, [LAYOUT_ENUM] = {EXPORT_ENUM, 4},
+    [LAYOUT_UNION] = {EXPORT_NULL, 0},  [LAYOUT_RECORD] = {EXPORT_NULL, 0},
+    [LAYOUT_ARRAY] = {EXPORT_ARRAY, 0}, [LAYOUT_MAP] = {EXPORT_MAP, 0},
 };
 
 /* What is const to formats is ours to change. */
@@ -229,8 +229,7 @@ static int widen_column(struct export_column *column, struct export_column *othe
         column->type = other->type;
     }
     column->nullable |= other->nullable;
-    return column->items == NULL ? 0
-                                 : export_columns_widen(items_of(column), items_of(other));
+    return column->items == NULL ? 0 : export_columns_widen(items_of(column), items_of(other));
 }
 
 /* Takes a column of `other` over, as the one at `at`. */

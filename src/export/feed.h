@@ -9,9 +9,9 @@
 
 /* What came of it. */
 struct feed_report {
-    bool damaged;       /* something is lost: told */
-    bool beyond;        /* something is over a limit of this program, or in an unknown codec */
-    uint64_t timeless;  /* rows whose time was null or no number: they have the row's before */
+    bool damaged;      /* something is lost: told */
+    bool beyond;       /* something is over a limit of this program, or in an unknown codec */
+    uint64_t timeless; /* rows whose time was null or no number: they have the row's before */
     void (*before_line)(void *context); /* called before a line is printed; NULL: nothing is */
     void *context;
 };
@@ -47,7 +47,7 @@ enum feed_kind {
 struct feed_row {
     enum feed_kind kind;
     struct table *table;
-    struct span datum;   /* until the next call; read by `feed->reading` into its values */
+    struct span datum; /* until the next call; read by `feed->reading` into its values */
     int64_t time_ns;
     uint64_t arrival_ns;
 };

@@ -13,6 +13,8 @@
 
 #include "base/text.h"
 
+#define H5_FEW_ROWS 64u
+
 struct h5_table {
     const struct export_table *table;
     hid_t group;
@@ -66,11 +68,10 @@ static int create(struct h5_file *file)
     H5Pset_link_creation_order(how, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
     H5Pset_attr_creation_order(how, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
     H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18);
-    H5Pset_file_locking(access, false, true); /* the file is ours alone, and locked */
-    file->id = H5Fcreate(file->made->path, H5F_ACC_TRUNC, how, access);
+    int status = h5_create(file, how, access);
     H5Pclose(access);
     H5Pclose(how);
-    return file->id < 0 ? h5_fail(file, "make the file") : 0;
+    return status;
 }
 
 static int begin(void **opened, struct made *made, const struct export_options *options,
@@ -81,11 +82,8 @@ static int begin(void **opened, struct made *made, const struct export_options *
         return -ENOMEM;
     H5dont_atexit();
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    whole->file = (struct h5_file){.id = -1,
-                                   .made = made,
-                                   .options = options,
-                                   .error = error,
-                                   .error_bytes = error_bytes};
+    whole->file = (struct h5_file){
+        .id = -1, .made = made, .options = options, .error = error, .error_bytes = error_bytes};
     struct h5_file *file = &whole->file;
     error[0] = '\0';
     file->text_type = H5Tcopy(H5T_C_S1);
@@ -140,7 +138,7 @@ static int set_matlab(struct h5_file *file, struct h5_table *state)
     return h5_set_text(file, state->group, "matlab", line);
 }
 
-static int open_time(struct h5_file *file, struct h5_table *state)
+static int open_time(struct h5_file *file, struct h5_table *state, uint32_t chunk_rows)
 {
     static const char *const meanings[] = {
         [EXPORT_TIME_FIELD] = "time of the datum, as it says itself",
@@ -153,7 +151,7 @@ static int open_time(struct h5_file *file, struct h5_table *state)
                                                   .name = "time",
                                                   .type = H5T_STD_I64LE,
                                                   .axes = &bare,
-                                                  .chunk_rows = state->table->rows_max});
+                                                  .chunk_rows = chunk_rows});
     hid_t dataset = state->time.dataset;
     if (status < 0)
         return status;
@@ -190,20 +188,29 @@ static int begin_table(void *opened, const struct export_table *table, void **ma
     bool root = !file->options->several && !file->root_taken;
     file->root_taken = true;
     state->group = root ? H5Gopen2(file->id, "/", H5P_DEFAULT) : h5_group(file->id, table->name);
-    if (state->group < 0)
-        return h5_fail(file, "make a group");
+    return state->group < 0 ? h5_fail(file, "make a group") : 0;
+}
+
+/* The datasets, for which the first `rows` wait. A table of few gets small chunks: the last one of
+ * each dataset is whole in the file. */
+static int open_datasets(struct h5_file *file, struct h5_table *state, uint32_t rows)
+{
+    const struct export_table *table = state->table;
+    uint32_t chunk_rows = rows == table->rows_max ? rows : H5_FEW_ROWS;
+    while (chunk_rows < rows)
+        chunk_rows *= 2;
+    chunk_rows = chunk_rows > table->rows_max ? table->rows_max : chunk_rows;
     int status = table->time != EXPORT_TIME_NONE
-                     ? open_time(file, state)
+                     ? open_time(file, state, chunk_rows)
                      : h5_scale_plain(file, &state->rows, state->group, "row", 0);
     if (status < 0)
         return status;
     state->axes = (struct h5_axes){.count = 1, .scales = {&state->rows}};
-    return h5_columns_open(file, &state->columns, &table->columns,
-                           &(struct h5_place){.group = state->group,
-                                              .axes = &state->axes,
-                                              .chunk_rows = table->rows_max,
-                                              .lead = "value"},
-                           table->time_exact ? table->time_column : EXPORT_COLUMN_NONE);
+    return h5_columns_open(
+        file, &state->columns, &table->columns,
+        &(struct h5_place){
+            .group = state->group, .axes = &state->axes, .chunk_rows = chunk_rows, .lead = "value"},
+        table->time_exact ? table->time_column : EXPORT_COLUMN_NONE);
 }
 
 static int append(void *opened, void *of_table, const struct export_batch *batch, char *error,
@@ -212,10 +219,10 @@ static int append(void *opened, void *of_table, const struct export_batch *batch
     struct h5_whole *whole = opened;
     struct h5_file *file = &whole->file;
     struct h5_table *state = of_table;
-    int status = 0;
+    int status = state->columns == NULL ? open_datasets(file, state, batch->rows) : 0;
     (void)error;
     (void)error_bytes;
-    if (batch->time_ns != NULL)
+    if (status == 0 && batch->time_ns != NULL)
         status = h5_stream_add(file, &state->time, batch->time_ns, batch->rows, true);
     if (status == 0)
         status = h5_columns_add(file, state->columns, &batch->table->columns, batch->vectors,
@@ -266,7 +273,7 @@ static int end_table(void *opened, void *of_table, const struct export_origin *o
     struct h5_whole *whole = opened;
     struct h5_file *file = &whole->file;
     struct h5_table *state = of_table;
-    int status = h5_flush(file);
+    int status = state->columns == NULL ? open_datasets(file, state, 1) : h5_flush(file);
     (void)error;
     (void)error_bytes;
     if (status == 0 && state->time.dataset >= 0)

@@ -24,6 +24,7 @@ struct h5_file {
     bool root_taken;         /* a table stands in the root group */
     hid_t text_type;
     uint64_t cut_texts; /* that hold a NUL, in the tables that are open */
+    int status;         /* of what was read or written last and failed */
     void *scratch;      /* for one call of h5_stream_add */
     size_t scratch_room;
     char *error;
@@ -32,7 +33,7 @@ struct h5_file {
         struct h5_stream *stream;
         hsize_t at;
         uint8_t *owned; /* the bytes, if nobody else keeps them */
-    } *chunks;
+    } * chunks;
     struct deflate_job *jobs; /* for each chunk */
     size_t chunk_count, chunk_room, job_room;
     size_t chunk_bytes; /* that are waiting */
@@ -40,6 +41,9 @@ struct h5_file {
 
 /* Takes what failed last in libhdf5 for the message, led by `what`. Returns a negative errno. */
 int h5_fail(struct h5_file *file, const char *what);
+
+/* Makes the file in what `file->made` holds open (hdf5_driver.c). */
+int h5_create(struct h5_file *file, hid_t how, hid_t access);
 
 /* ---- names and attributes (hdf5_names.c) ---- */
 
@@ -64,7 +68,7 @@ struct h5_scale {
     struct h5_reference {
         hobj_ref_t dataset;
         int dimension;
-    } *references;
+    } * references;
     size_t count, room;
 };
 
@@ -97,9 +101,9 @@ struct h5_stream {
     bool text;  /* of variable length: values are char * */
     uint32_t dimensions;
     hsize_t sizes[H5_AXES_MAX]; /* of a chunk; but for the first, of the dataset */
-    hsize_t rows;       /* that were handed in */
-    hsize_t written;    /* of these are in chunks that are full */
-    uint32_t row_bytes; /* all values of a row */
+    hsize_t rows;               /* that were handed in */
+    hsize_t written;            /* of these are in chunks that are full */
+    uint32_t row_bytes;         /* all values of a row */
     uint32_t value_bytes;
     uint8_t *buffer; /* the rows behind `written`, NULL: none yet */
 };

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * Columns as datasets:
+ * Columns as datasets. Of a field x, with names that begin with its own:
  *
- *     numbers, strings     NAME along the rows; with NAME_valid (0, 1) where there may be none, but
- *                          for reals, which are NaN then
- *     fixed                NAME along the rows and NAME_byte
- *     bytes                NAME_count along the rows; all bytes one behind the other along NAME_item
- *     arrays, maps         the same: NAME_count, and what each item consists of along NAME_item
- *     arrays that all have one length so far: along the rows and NAME_index
+ *     numbers, texts   x along the rows; with one of 0 and 1 ("valid") where there may be none, but
+ *                      for reals, which are NaN then
+ *     fixed            x along the rows and its bytes
+ *     bytes            how many there are ("count") along the rows; x has all of them, one behind
+ *                      the other, along items
+ *     arrays, maps     the same: a count, and what each item consists of along items. An array
+ *                      that had one length in all rows so far is along rows and an index
  *
- * Arrays that turn out to differ in length after all are laid out anew. Items that are records stand
- * in a group NAME, those of a map with their key. */
+ * Arrays that turn out to differ in length after all are laid out anew. Items that are records
+ * stand in a group x, those of a map with their key. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -192,8 +193,7 @@ static int open_counts(struct h5_file *file, struct h5_column *made)
     char item[H5_NAME_BYTES + 16];
     snprintf(item, sizeof(item), "%s_item", made->name);
     int status = open_beside(file, made, &made->counts, "_count", H5T_STD_I64LE);
-    return status < 0 ? status
-                      : h5_set_text(file, made->counts.dataset, "sample_dimension", item);
+    return status < 0 ? status : h5_set_text(file, made->counts.dataset, "sample_dimension", item);
 }
 
 /* What stands along the rows themselves. */
@@ -283,8 +283,7 @@ static int open_column(struct h5_file *file, struct h5_column *made,
         group = below;
     }
     made->group = group;
-    const char *name =
-        column->name_count > 0 ? column->names[column->name_count - 1] : place->lead;
+    const char *name = column->name_count > 0 ? column->names[column->name_count - 1] : place->lead;
     snprintf(made->name, sizeof(made->name) - 16, "%s", name);
     if (is_list(column)) /* of one length or not: the first rows tell */
         return column->kind == EXPORT_ARRAY && made->axes.count == 1 && place->chunk_rows > 0
@@ -311,8 +310,8 @@ int h5_columns_open(struct h5_file *file, struct h5_column **made,
     }
     for (uint32_t i = 0; status == 0 && i < columns->count; i++) {
         const struct export_column *column = &columns->list[i];
-        bool empty = column->kind == EXPORT_NULL ||
-                     (column->kind == EXPORT_FIXED && column->width == 0);
+        bool empty =
+            column->kind == EXPORT_NULL || (column->kind == EXPORT_FIXED && column->width == 0);
         if (i != skip && !empty)
             status = open_column(file, &list[i], column, place);
     }
@@ -468,8 +467,7 @@ int h5_columns_add(struct h5_file *file, struct h5_column *list,
 static int unlink_dataset(struct h5_file *file, hid_t dataset)
 {
     char path[4096];
-    if (H5Iget_name(dataset, path, sizeof(path)) <= 0 ||
-        H5Ldelete(file->id, path, H5P_DEFAULT) < 0)
+    if (H5Iget_name(dataset, path, sizeof(path)) <= 0 || H5Ldelete(file->id, path, H5P_DEFAULT) < 0)
         return h5_fail(file, "lay out an array anew");
     return 0;
 }

@@ -8,31 +8,27 @@
 
 #include "export/hdf5.h"
 
-/* What a message of libhdf5's says of the system's error, or all of it. */
+#define H5_REASON_BYTES 200
+
+/* Keeps the innermost reason. */
 static herr_t see_error(unsigned depth, const H5E_error2_t *error, void *context)
 {
     char *text = context;
-    const char *system = strstr(error->desc, "error message = '");
-    (void)depth;
-    if (text[0] != '\0' && text[0] != '\1')
-        return 0;
-    if (system != NULL) {
-        system += strlen("error message = '");
-        snprintf(text, 200, "%.*s", (int)strcspn(system, "'"), system);
-    } else {
-        snprintf(text, 200, "\1%s", error->desc);
-    }
+    if (depth == 0)
+        snprintf(text, H5_REASON_BYTES, "%s", error->desc);
     return 0;
 }
 
 int h5_fail(struct h5_file *file, const char *what)
 {
-    char text[200] = "";
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, see_error, text);
+    char text[H5_REASON_BYTES] = "no reason is given";
+    if (file->status < 0)
+        snprintf(text, sizeof(text), "%s", strerror(-file->status));
+    else
+        H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, see_error, text);
     if (file->error[0] == '\0')
-        snprintf(file->error, file->error_bytes, "HDF5: cannot %s: %s", what,
-                 text[0] == '\1' ? text + 1 : text[0] != '\0' ? text : "no reason is given");
-    return -EIO;
+        snprintf(file->error, file->error_bytes, "HDF5: cannot %s: %s", what, text);
+    return file->status < 0 ? file->status : -EIO;
 }
 
 void h5_free_name(char name[H5_NAME_BYTES], hid_t group, const char *wanted)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Dimension scales, written as the HDF5 Dimension Scale specification has them rather than by
- * libhdf5_hl, which writes the list of what is along a scale anew for each dataset: with thousands
- * of columns that takes for ever. */
+ * its high-level library, which writes the list of what is along a scale anew for each dataset:
+ * with thousands of columns that takes for ever. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,8 +92,8 @@ void h5_scale_close(struct h5_scale *scale)
 
 static int refer(struct h5_file *file, struct h5_scale *scale, hid_t dataset, int dimension)
 {
-    void *grown = room_grow(scale->references, &scale->room, scale->count + 1,
-                            sizeof(*scale->references));
+    void *grown =
+        room_grow(scale->references, &scale->room, scale->count + 1, sizeof(*scale->references));
     if (grown == NULL)
         return -ENOMEM;
     scale->references = grown;

@@ -125,8 +125,8 @@ static int put_chunk(struct h5_file *file, struct h5_stream *stream, hsize_t at,
     }
     size_t bytes_of_chunk = (size_t)stream->sizes[0] * stream->row_bytes;
     file->chunks[file->chunk_count] = (struct h5_chunk){stream, at, owned};
-    file->jobs[file->chunk_count++] = (struct deflate_job){
-        .from = bytes, .bytes = bytes_of_chunk, .width = stream->value_bytes};
+    file->jobs[file->chunk_count++] =
+        (struct deflate_job){.from = bytes, .bytes = bytes_of_chunk, .width = stream->value_bytes};
     file->chunk_bytes += bytes_of_chunk;
     return file->chunk_bytes >= CHUNKS_BYTES_WAITING ? h5_flush(file) : 0;
 }
@@ -170,8 +170,8 @@ static int add_texts(struct h5_file *file, struct h5_stream *stream, const void 
     return status;
 }
 
-int h5_stream_add(struct h5_file *file, struct h5_stream *stream, const void *values,
-                  uint64_t rows, bool stays)
+int h5_stream_add(struct h5_file *file, struct h5_stream *stream, const void *values, uint64_t rows,
+                  bool stays)
 {
     const uint8_t *at = values;
     int status = 0;

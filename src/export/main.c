@@ -43,8 +43,10 @@ static const char help_head[] =
     "  --every N           of each channel only every Nth datum\n"
     "  --time FIELD        the field that says the time, or 'arrival': when the datum came in.\n"
     "                      Else the recording's own, else the first field that is a timestamp\n"
-    "  --time-unit UNIT    in which that field counts, where the schema does not say: s, ms, us, ns\n"
-    "  --gzip[=N]          compressed, where the format knows that: from 1, fast and the default, to\n"
+    "  --time-unit UNIT    in which that field counts, where the schema does not say: s, ms, us, "
+    "ns\n"
+    "  --gzip[=N]          compressed, where the format knows that: from 1, fast and the default, "
+    "to\n"
     "                      12\n"
     "\n"
     "Formats:\n";
@@ -52,7 +54,8 @@ static const char help_head[] =
 static const char help_tail[] =
     "\n"
     "Exit: 0 ok, 1 failed (FILE is as it was), 2 usage, 3 written, but damage was met: what is\n"
-    "readable is there, what is not is told on stderr and in the file; 4 written, but something is\n"
+    "readable is there, what is not is told on stderr and in the file; 4 written, but something "
+    "is\n"
     "over a limit of this program or in a codec that it does not know.\n";
 
 static void print_help(void)
@@ -75,8 +78,8 @@ struct words {
 
 static int choose_format(struct export_task *task, const struct words *words)
 {
-    task->format = words->format != NULL ? formats_named(words->format)
-                                         : formats_of_file(words->output);
+    task->format =
+        words->format != NULL ? formats_named(words->format) : formats_of_file(words->output);
     if (task->format != NULL && task->format->left_out != NULL) {
         fprintf(stderr, "flotilla export: %s: this flotilla-export %s\n", task->format->name,
                 task->format->left_out);
@@ -164,10 +167,10 @@ static int run(int argc, char **argv)
     };
     char *command = join(argc, argv);
     int files = options_read(rules, ARRAY_COUNT(rules), argc, argv);
-    int code = files < 0               ? EXIT_USAGE
-               : files == 0            ? verb_usage("export", "which FILE or FOLDER?")
-               : words.output == NULL  ? verb_usage("export", "where to? -o FILE")
-                                       : choose_format(&task, &words);
+    int code = files < 0              ? EXIT_USAGE
+               : files == 0           ? verb_usage("export", "which FILE or FOLDER?")
+               : words.output == NULL ? verb_usage("export", "where to? -o FILE")
+                                      : choose_format(&task, &words);
     if (code == EXIT_OK)
         code = check_words(&task, &words);
     if (code == EXIT_OK)

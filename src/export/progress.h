@@ -10,7 +10,7 @@ struct progress {
     bool shown;       /* it is a terminal */
     uint32_t columns; /* wide */
     uint64_t begun_ns, next_ns;
-    bool on_line;     /* a line is there that is to be cleared */
+    bool on_line; /* a line is there that is to be cleared */
 };
 
 void progress_begin(struct progress *progress);

@@ -187,8 +187,9 @@ static int sum_up(struct run *run)
     for (size_t i = 0; i < run->tables.count; i++) {
         const struct table *table = run->tables.list[i];
         if (table->origin.times_back > 0)
-            fprintf(stderr, "flotilla export: note: the time of %s goes back %" PRIu64
-                            " times; its rows are in the order they were recorded in\n",
+            fprintf(stderr,
+                    "flotilla export: note: the time of %s goes back %" PRIu64
+                    " times; its rows are in the order they were recorded in\n",
                     table->name, table->origin.times_back);
     }
     if (run->report.timeless > 0)
@@ -196,7 +197,9 @@ static int sum_up(struct run *run)
                 "flotilla export: note: %" PRIu64 " datums say no time; they have that of the one "
                 "before\n",
                 run->report.timeless);
-    return run->report.damaged || atomic_load(&run->lossy) ? EXIT_LOSS : run->report.beyond ? EXIT_BEYOND : EXIT_OK;
+    return run->report.damaged || atomic_load(&run->lossy) ? EXIT_LOSS
+           : run->report.beyond                            ? EXIT_BEYOND
+                                                           : EXIT_OK;
 }
 
 static int export_into(struct run *run, struct made *made)

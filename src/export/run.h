@@ -14,8 +14,8 @@ struct export_task {
     struct table_choice choice;
     const struct export_format *format;
     struct export_options options;
-    const char *target;  /* a file, or "-" */
-    uint64_t every;      /* of a channel's datums each so many-th; 0 and 1: all */
+    const char *target; /* a file, or "-" */
+    uint64_t every;     /* of a channel's datums each so many-th; 0 and 1: all */
 };
 
 /* Exports. An exit code, after telling what is wrong; the target is there whole, or as it was. */

@@ -43,9 +43,15 @@ static uint64_t unit_of_text(const char *unit)
     static const struct {
         const char *text;
         uint64_t ns;
-    } units[] = {{"ns", 1},           {"us", 1000},          {"\u00b5s", 1000},
-                 {"\u03bcs", 1000},   {"ms", 1000000},       {"s", 1000000000},
-                 {"nanoseconds", 1},  {"microseconds", 1000}, {"milliseconds", 1000000},
+    } units[] = {{"ns", 1},
+                 {"us", 1000},
+                 {"\u00b5s", 1000},
+                 {"\u03bcs", 1000},
+                 {"ms", 1000000},
+                 {"s", 1000000000},
+                 {"nanoseconds", 1},
+                 {"microseconds", 1000},
+                 {"milliseconds", 1000000},
                  {"seconds", 1000000000}};
     for (size_t i = 0; unit != NULL && i < ARRAY_COUNT(units); i++)
         if (strcmp(units[i].text, unit) == 0)
@@ -93,8 +99,8 @@ static const char *first_instant(const struct schema *root)
     return NULL;
 }
 
-/* 0, also where there is none, or one that cannot be, of which `error` tells; -EINVAL with a message
- * where it is the user who names that. */
+/* 0, also where there is none, or one that cannot be, of which `error` tells; -EINVAL with a
+ * message where it is the user who names that. */
 static int find_time(struct time_found *found, const struct table_choice *choice,
                      const struct scan *scan, char *error, size_t error_bytes)
 {
@@ -279,8 +285,8 @@ static bool fits(const struct table *table, struct candidate *candidate, enum ex
 {
     char difference[64];
     const char *path = table->time_path != NULL ? table->time_path : "";
-    if (strcmp(table->key, candidate->key) != 0 ||
-        table->of_format.time != time_kind(candidate) || strcmp(path, candidate->time.path) != 0)
+    if (strcmp(table->key, candidate->key) != 0 || table->of_format.time != time_kind(candidate) ||
+        strcmp(path, candidate->time.path) != 0)
         return false;
     if (rows == EXPORT_DATUMS)
         return schema_compare(table->of_format.schema, candidate->schema, difference,
@@ -315,8 +321,7 @@ static int add_table(struct tables *tables, const struct catalog_file *file,
                      struct candidate *candidate, struct table **added)
 {
     struct table *table = calloc(1, sizeof(*table));
-    void *grown =
-        room_grow(tables->list, &tables->room, tables->count + 1, sizeof(struct table *));
+    void *grown = room_grow(tables->list, &tables->room, tables->count + 1, sizeof(struct table *));
     if (grown != NULL)
         tables->list = grown;
     if (table == NULL || grown == NULL || keep_schema(table, candidate) < 0) {
@@ -372,8 +377,8 @@ void table_settle(struct table *table)
     if (of_format->time == EXPORT_TIME_FIELD)
         of_format->time_column = export_columns_find(&of_format->columns, table->time_path, 0);
     bool there = of_format->time_column != EXPORT_COLUMN_NONE;
-    of_format->time_exact = there && table->time_integer &&
-                            !of_format->columns.list[of_format->time_column].nullable;
+    of_format->time_exact =
+        there && table->time_integer && !of_format->columns.list[of_format->time_column].nullable;
     uint32_t row_bytes = export_columns_row_bytes(&of_format->columns) + 8;
     uint32_t rows = TABLE_BATCH_BYTES / row_bytes;
     of_format->rows_max = rows < 1                       ? 1
@@ -422,8 +427,8 @@ static uint32_t find_column(const struct columns *columns, const char *path)
     return EXPORT_COLUMN_NONE;
 }
 
-/* The columns that are wanted, and those of the time and the sequence; of datums that go out as they
- * are, these alone. */
+/* The columns that are wanted, and those of the time and the sequence; of datums that go out as
+ * they are, these alone. */
 static int select_columns(struct table_reading *reading, const struct table_choice *choice,
                           const struct scan *scan, const char *time, const char *sequence,
                           char *error, size_t error_bytes)
@@ -439,8 +444,8 @@ static int select_columns(struct table_reading *reading, const struct table_choi
     if (status == 0 && some && sequence[0] != '\0')
         fields[count++] = sequence;
     if (status == 0 && (!some || count > 0))
-        status = columns_select(scan_schema(scan), fields, count, &reading->columns, error,
-                                error_bytes);
+        status =
+            columns_select(scan_schema(scan), fields, count, &reading->columns, error, error_bytes);
     free(fields);
     return status;
 }
@@ -474,8 +479,8 @@ int table_reading_begin(struct table_reading *reading, const struct tables *tabl
     int status = find_time(&time, &tables->choice, scan, error, error_bytes);
     find_sequence(sequence, sizeof(sequence), scan);
     if (status == 0)
-        status = select_columns(reading, &tables->choice, scan, time.path, sequence, error,
-                                error_bytes);
+        status =
+            select_columns(reading, &tables->choice, scan, time.path, sequence, error, error_bytes);
     reading->time = reading->sequence = EXPORT_COLUMN_NONE;
     if (status < 0 || reading->columns == NULL)
         return status;

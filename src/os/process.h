@@ -103,6 +103,9 @@ descriptor_t process_take_descriptor(const struct process *process, int number);
  * other but the standard ones. Signals that are blocked stay so and wait. Returns only if that
  * failed: a negative errno, and nothing was changed. */
 int process_become(const char *path, char *const *argv, descriptor_t keep);
+/* Becomes the program `path` with `argv`, its environment and its descriptors as they are. As
+ * above. */
+int process_replace(const char *path, char *const *argv);
 /* The descriptor that the program this process was has kept for us, close-on-exec; -1: none. Once.
  */
 descriptor_t process_kept(void);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Whether a person looks at standard output or error, and how wide their window is. Source: ioctl_tty(2). */
+ * Whether a person looks at standard output or error, and how wide their window is. Source:
+ * ioctl_tty(2). */
 #ifndef FLOTILLA_OS_TERMINAL_H
 #define FLOTILLA_OS_TERMINAL_H
 

@@ -161,7 +161,7 @@ def test_023_states_counters_and_exit_codes():
     reasons = list(items(text.split(".Sh REASONS")[1].split(".Sh ")[0], "Cm"))
     assert reasons == [name for name in named if name != "none"]
     codes = re.findall(r"^\.It (\d+)$", text.split(".Sh EXIT STATUS")[1].split(".Sh ")[0], re.M)
-    header = (ROOT / "src/cli/verb.h").read_text()
+    header = (ROOT / "src/command/usage.h").read_text()
     assert codes == re.findall(r"EXIT_\w+ = (\d+)", header)
     relay = page("flotilla-relay.1").split(".Sh EXIT STATUS")[1].split(".Sh ")[0]
     main = (ROOT / "src/relay/relay.h").read_text()

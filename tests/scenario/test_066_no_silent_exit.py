@@ -40,6 +40,8 @@ WORDS = {
     "info": [["info", "A.avro"], ["info", "--json", "A.avro"], ["info", "."]],
     "verify": [["verify", "A.avro"], ["verify", "--json", "A.avro"], ["verify", b"\xe9"]],
     "recover": [["recover", "A.avro"], ["recover", "--json", "A.avro", "-o", "B.avro"]],
+    "export": [["export", "A.avro", "-o", "A.h5"], ["export", "--help"], ["export", b"\xe9"],
+               ["export", ".", "-o", b"\xe9.h5"]],
     "units": [["units"], ["units", "-o", "."]],
     "schema": [["schema", "s.avsc"], ["schema", "--json", "s.avsc"],
                ["schema", "s.avsc", "-o", "s.layout"]],

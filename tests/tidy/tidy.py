@@ -50,6 +50,7 @@ LIBRARIES = {
     "bzlib.h": {"archive"},
     "lzma.h": {"archive"},
     "hdf5.h": {"export"},
+    "H5FDdevelop.h": {"export"},
     "libdeflate.h": {"export"},
 }
 BANNED = {

@@ -26,14 +26,15 @@ static int open_folder(struct made *made, const char *target)
     const char *slash = strrchr(target, '/');
     const char *name = slash != NULL ? slash + 1 : target;
     size_t bytes = slash == NULL ? 0 : slash == target ? 1 : (size_t)(slash - target);
-    if (bytes >= sizeof(made->path) || strlen(name) >= sizeof(made->name))
+    char folder[4096];
+    if (bytes >= sizeof(folder) || strlen(name) >= sizeof(made->name))
         return -ENAMETOOLONG;
-    memcpy(made->path, target, bytes);
-    made->path[bytes] = '\0';
+    memcpy(folder, target, bytes);
+    folder[bytes] = '\0';
     if (name[0] == '\0')
         return -EISDIR;
     memcpy(made->name, name, strlen(name) + 1);
-    made->folder = open(bytes > 0 ? made->path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    made->folder = open(bytes > 0 ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return made->folder < 0 ? -errno : 0;
 }
 
@@ -57,7 +58,7 @@ static void name_beside(struct made *made)
 }
 
 /* Under a name of its own. */
-static int open_beside(struct made *made, const char *folder)
+static int open_beside(struct made *made)
 {
     name_beside(made);
     made->descriptor = openat(made->folder, made->beside,
@@ -67,26 +68,23 @@ static int open_beside(struct made *made, const char *folder)
         return -errno;
     }
     flock(made->descriptor, LOCK_EX | LOCK_NB);
-    int length = snprintf(made->path, sizeof(made->path), "%s%s%s", folder,
-                          folder[0] != '\0' && strcmp(folder, "/") != 0 ? "/" : "", made->beside);
-    return length < 0 || (size_t)length >= sizeof(made->path) ? -ENAMETOOLONG : 0;
+    return 0;
 }
 
 static int open_file(struct made *made)
 {
-    char folder[MADE_PATH_BYTES_MAX];
-    memcpy(folder, made->path, sizeof(folder));
+    char path[64];
     folder_list(made->folder, take_away_left, made);
     made->descriptor = openat(made->folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
     if (made->descriptor >= 0) {
-        snprintf(made->path, sizeof(made->path), "/proc/self/fd/%d", made->descriptor);
-        if (access(made->path, R_OK | W_OK) == 0)
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", made->descriptor);
+        if (access(path, F_OK) == 0)
             return 0;
         descriptor_close(made->descriptor);
     } else if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL) {
         return -errno;
     }
-    return open_beside(made, folder);
+    return open_beside(made);
 }
 
 int made_begin(struct made *made, const char *target)
@@ -112,9 +110,9 @@ int made_begin(struct made *made, const char *target)
 int made_write(struct made *made, struct span bytes)
 {
     while (bytes.bytes > 0) {
-        ssize_t written = made->once ? write(made->descriptor, bytes.at, bytes.bytes)
-                                     : pwrite(made->descriptor, bytes.at, bytes.bytes,
-                                              (off_t)made->bytes);
+        ssize_t written = made->once
+                              ? write(made->descriptor, bytes.at, bytes.bytes)
+                              : pwrite(made->descriptor, bytes.at, bytes.bytes, (off_t)made->bytes);
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
@@ -141,6 +139,13 @@ int made_write_at(struct made *made, struct span bytes, uint64_t offset)
         offset += (uint64_t)written;
     }
     return 0;
+}
+
+int made_set_bytes(struct made *made, uint64_t bytes)
+{
+    if (made->once)
+        return -ESPIPE;
+    return ftruncate(made->descriptor, (off_t)bytes) < 0 ? -errno : 0;
 }
 
 /* Gives a file without a name its own, or one beside it where that is taken. */

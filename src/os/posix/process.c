@@ -44,6 +44,12 @@ int process_become(const char *path, char *const *argv, descriptor_t keep)
     return error;
 }
 
+int process_replace(const char *path, char *const *argv)
+{
+    execv(path, argv);
+    return -errno;
+}
+
 descriptor_t process_kept(void)
 {
     const char *text = getenv(HANDED_VARIABLE);
