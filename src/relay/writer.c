@@ -24,7 +24,7 @@
 
 enum { PARTS_MAX = 16 };
 /* What a relay was writing when it was killed is written once more by the next: so not for long. */
-#define WRITE_NS_MAX    (20 * NS_PER_MS)
+#define WRITE_NS_MAX    ((int64_t)(20 * NS_PER_MS))
 #define RETRY_NS        NS_PER_S
 #define AHEAD_BYTES_MIN (4u << 20) /* of a file that is worth making the next one ahead */
 #define STACK_BYTES     (64u << 10)
@@ -317,15 +317,17 @@ static bool fits(const struct writer *writer, const struct gathered *gathered, u
            (gathered->bytes + more <= writer->write_bytes && gathered->bytes + more <= room);
 }
 
-/* Finds out how much the disk takes in WRITE_NS_MAX, from writes that were as large as allowed. */
-static void learn_pace(struct writer *writer, uint64_t bytes, uint64_t since_ns)
+/* Finds out how much the disk takes in WRITE_NS_MAX, from writes that were as large as allowed.
+ * Returns how long this one took. */
+static int64_t learn_pace(struct writer *writer, uint64_t bytes, uint64_t since_ns)
 {
-    uint64_t took_ns = clock_monotonic_ns() - since_ns;
+    int64_t took_ns = (int64_t)(clock_monotonic_ns() - since_ns);
     if (took_ns > WRITE_NS_MAX && writer->write_bytes > BLOCK_BYTES_MAX)
         writer->write_bytes /= 2;
     else if (took_ns < WRITE_NS_MAX / 2 && bytes > writer->write_bytes / 2 &&
              writer->write_bytes < SEGMENT_WRITE_BYTES_MAX)
         writer->write_bytes *= 2;
+    return took_ns;
 }
 
 /* Gathers blocks below `closed`, of which the first always fits, the others while the file has
@@ -392,7 +394,7 @@ static bool write_to_file(struct writer *writer, uint64_t closed, uint64_t room)
     int status = gathered.part_count == 0 ? 0
                                           : segment_write(writer->segment, gathered.parts,
                                                           gathered.part_count, state->file_bytes);
-    learn_pace(writer, gathered.part_count == 0 ? 0 : gathered.bytes, since_ns);
+    writer->owed_ns -= learn_pace(writer, gathered.part_count == 0 ? 0 : gathered.bytes, since_ns);
     if (status < 0) {
         fail_write(writer, -status, state->file_bytes);
         return false;
@@ -488,8 +490,12 @@ static void write_open_page(struct writer *writer)
 static void write_again(struct writer *writer)
 {
     uint64_t since_ns = clock_monotonic_ns();
-    int status = segment_write_again(writer->segment, writer->write_bytes);
-    learn_pace(writer, writer->write_bytes, since_ns);
+    /* It is read, too. */
+    uint32_t bytes = writer->write_bytes / 2;
+    int status =
+        segment_write_again(writer->segment, bytes < BLOCK_BYTES_MAX ? BLOCK_BYTES_MAX : bytes);
+    writer->owed_ns = (writer->owed_ns < 0 ? writer->owed_ns : 0) +
+                      learn_pace(writer, writer->write_bytes, since_ns) / 2;
     if (status < 0)
         fail_write(writer, -status, 0);
 }
@@ -553,7 +559,7 @@ static uint64_t sync_deadline(const struct writer *writer)
 {
     if (writer->unsynced_since_ns == 0)
         return UINT64_MAX;
-    uint64_t due = writer->unsynced_since_ns + writer->settings->sync_ms * NS_PER_MS / 8 * 7;
+    uint64_t due = writer->unsynced_since_ns + writer->sync_after_ns;
     return due < writer->sync_from_ns ? writer->sync_from_ns : due;
 }
 
@@ -586,6 +592,7 @@ static uint64_t next_deadline(struct writer *writer, const struct lane_state *re
     return due;
 }
 
+
 static void do_what_is_due(struct writer *writer, uint64_t now_ns)
 {
     if (writer->retry_at_ns > now_ns)
@@ -597,9 +604,19 @@ static void do_what_is_due(struct writer *writer, uint64_t now_ns)
     if (now_ns >= sync_deadline(writer)) {
         sync_file(writer);
         writer->looked_ns = clock_monotonic_ns();
+        if (writer->looked_ns >= writer->outlived_ns)
+            writer->sync_after_ns = writer->settings->sync_ms * NS_PER_MS / 8 * 7;
     }
     if (now_ns >= age_deadline(writer))
         end_file(writer);
+}
+
+/* Whether new blocks may be written before what is in doubt. That is written first, as another sync
+ * whose end nobody sees puts all that is behind it in doubt as well; but where the buffer gets
+ * short, new ones get a third of the disk's time. */
+static bool may_overtake(const struct writer *writer, uint64_t waiting)
+{
+    return writer->owed_ns > 0 && waiting >= writer->lane->staging->slot_count / 4 * 3;
 }
 
 /* Does one thing that can be done now, or says when the next is due (UINT64_MAX: nothing is).
@@ -613,16 +630,15 @@ static bool writer_step(struct writer *writer, struct lane_state *known, uint64_
     /* Blocks that keep coming must not put off what is due for the file; a backlog, all of it late,
      * must not be synced block by block. */
     bool file_first = file_deadline(writer) <= now_ns &&
-                      now_ns - writer->looked_ns >= writer->settings->sync_ms * NS_PER_MS / 8 * 7;
+                      now_ns - writer->looked_ns >= writer->sync_after_ns;
     bool in_doubt = segment_in_doubt(writer->segment) && writer->retry_at_ns <= now_ns;
     if (waiting > 0 && !file_first && writer->retry_at_ns <= now_ns &&
-        (waiting >= writer->wake_blocks || *due <= now_ns) && !(in_doubt && writer->wrote)) {
-        writer->wrote = true;
+        (waiting >= writer->wake_blocks || *due <= now_ns) &&
+        (!in_doubt || may_overtake(writer, waiting))) {
         write_blocks(writer, known->closed);
         return true;
     }
     if (in_doubt && !file_first) {
-        writer->wrote = false;
         write_again(writer);
         return true;
     }
@@ -758,26 +774,32 @@ static void ask_for_successor(struct writer_thread *thread)
 }
 
 /* Takes over what the last relay left unsynced, which is as old as it is: relays that live shorter
- * than `sync` would never sync otherwise. A sync that a kill cuts short has to be done again with
- * all that it was for. So one that will be due while this relay lives, if it lives as long as the
- * last one, is done now; and one that is late, as it had to be done again, waits until this relay
- * has outlived that. */
+ * than `sync` would never sync otherwise. A sync that a kill cuts short has to be done again, with
+ * all that it was for: so where relays are killed, one is done when it is seen to its end if this
+ * relay lives as long as the last one. That is at its start, and half-way through a longer life;
+ * one that is late, as it had to be done again, waits until this relay has outlived that. They come
+ * twice as often as `sync` asks for, so that there is less to be done again. */
 static void inherit_unsynced(struct writer *writer)
 {
     const struct writer_state *state = lane_writer(writer->lane);
     uint64_t sync_ns = writer->settings->sync_ms * NS_PER_MS, now_ns = clock_monotonic_ns();
     uint64_t lives_ns = state->begun_ns == 0 ? 0 : now_ns - state->begun_ns;
-    if (lives_ns > sync_ns / 2)
+    writer->outlived_ns = now_ns + lives_ns;
+    writer->sync_after_ns = sync_ns / 8 * 7;
+    if (lives_ns > sync_ns / 2) {
+        if (lives_ns / 2 < writer->sync_after_ns)
+            writer->sync_after_ns = lives_ns / 2;
         lives_ns = sync_ns / 2;
+    }
     bool in_doubt = segment_in_doubt(writer->segment);
     if (state->unsynced_datums > 0 || state->folder_unsynced) {
         uint64_t since_ns = state->unsynced_since_ns != 0 ? state->unsynced_since_ns : now_ns;
         uint64_t latest_ns = since_ns > state->synced_ns ? since_ns : state->synced_ns;
-        bool early = latest_ns + sync_ns / 8 * 7 < now_ns + lives_ns &&
+        bool early = latest_ns + sync_ns / 2 <= now_ns + lives_ns &&
                      (!in_doubt || state->again_datums > 0);
         writer->unsynced_since_ns = early ? now_ns - sync_ns : since_ns;
         writer->looked_ns = early ? 0 : state->synced_ns;
-        writer->sync_from_ns = in_doubt && !early ? now_ns + lives_ns : 0;
+        writer->sync_from_ns = early ? 0 : now_ns + lives_ns;
     }
     struct writer_state *next = lane_writer_begin(writer->lane);
     next->begun_ns = now_ns;

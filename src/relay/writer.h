@@ -26,7 +26,6 @@ struct writer {
     bool page_known;      /* how much the open page of the last relay's file holds */
     uint32_t wake_blocks; /* closed blocks that are worth a wake-up */
     uint32_t write_bytes; /* of a write, so that it takes no longer than WRITE_NS_MAX */
-    bool wrote;           /* new blocks were the last thing; in doubt, old ones are the next */
     uint8_t *page;        /* an aligned image for a part of a block */
     /* Blocks with a lower number were staged by an earlier relay: their bytes are checked before
      * they are written, and their datums with this layout, if it is not NULL. */
@@ -38,7 +37,10 @@ struct writer {
     uint64_t page_written_ns;   /* monotonic: when the open block was last written */
     uint64_t looked_ns;         /* monotonic: when what is due was last done */
     uint64_t sync_from_ns;      /* monotonic: no sync is begun before, whatever is due */
+    uint64_t sync_after_ns;     /* how old what is not synced gets before it is */
+    uint64_t outlived_ns;       /* monotonic: when this relay is as old as the last one got */
     uint64_t retry_at_ns;       /* monotonic: 0 unless the disk failed */
+    int64_t owed_ns;            /* in doubt: for how long new blocks may be written now */
 };
 
 /* The thread over all lanes. */
