@@ -13,8 +13,9 @@ import subprocess
 import fastavro
 import pytest
 from harness import container, foreign
+from harness.avro import long
 from harness.fleet import FLOTILLA, ROOT
-from harness.foreign import block, counted, header, number
+from harness.foreign import block, counted, header
 
 POINT = {"type": "record", "name": "P", "fields": [
     {"name": "t", "type": "long"}, {"name": "x", "type": "double"},
@@ -27,8 +28,8 @@ FILES_OF_OTHERS = (ROOT / "../shared/trials/files").resolve()
 
 
 def point(i):
-    return number(i) + struct.pack("<d", i / 3) + (
-        number(0) if i % 3 else number(1) + counted(f"note {i}"))
+    return long(i) + struct.pack("<d", i / 3) + (
+        long(0) if i % 3 else long(1) + counted(f"note {i}"))
 
 
 def points(first, count):
@@ -36,7 +37,7 @@ def points(first, count):
 
 
 def chain(levels):
-    return b"".join(number(i) + number(int(i < levels - 1)) for i in range(levels))
+    return b"".join(long(i) + long(int(i < levels - 1)) for i in range(levels))
 
 
 def of_others(name):
@@ -98,8 +99,8 @@ def test_061_metadata_in_blocks_with_their_size(flotilla, tmp_path):
     data = b"Obj\x01"
     for key, value in entries:
         entry = counted(key) + counted(value)
-        data += number(-1) + number(len(entry)) + entry
-    path.write_bytes(data + number(0) + foreign.SYNC + block(3, points(0, 3)))
+        data += long(-1) + long(len(entry)) + entry
+    path.write_bytes(data + long(0) + foreign.SYNC + block(3, points(0, 3)))
     all_read(flotilla, path, 3)
 
 
@@ -113,7 +114,7 @@ def test_061_files_that_others_wrote(flotilla, name):
 
 
 @pytest.mark.parametrize("claims", [
-    number(1 << 40), number(3) + number(1 << 50), number(-(1 << 40)) + number(9)],
+    long(1 << 40), long(3) + long(1 << 50), long(-(1 << 40)) + long(9)],
     ids=["entries", "a key", "a block of entries"])
 def test_061_a_header_that_claims_more_than_there_is(flotilla, tmp_path, claims):
     """Told at once: nothing is allocated for what cannot be there."""
@@ -226,16 +227,16 @@ def test_061_datums_without_bytes_have_no_limit(flotilla, tmp_path):
 def test_061_items_without_bytes(flotilla, tmp_path):
     path = tmp_path / "items.avro"
     path.write_bytes(header({"type": "array", "items": "null"}) +
-                     block(1, number(100000) + number(0)))
+                     block(1, long(100000) + long(0)))
     (row,) = all_read(flotilla, path, 1)
     assert row == [None] * 100000
-    beyond(flotilla, path, number(1 << 40) + number(0), {"type": "array", "items": "null"},
+    beyond(flotilla, path, long(1 << 40) + long(0), {"type": "array", "items": "null"},
            "more items without bytes than this program's limit of 1048576")
 
 
 def beyond(flotilla, path, datum, schema, words):
     """The datum stands in the second of three blocks: no damage, and nothing is lost of it."""
-    good = number(0) if schema["type"] == "array" else chain(2)
+    good = long(0) if schema["type"] == "array" else chain(2)
     data = header(schema) + block(2, good * 2) + block(3, good + datum + good) + block(1, good)
     path.write_bytes(data)
     code, said = verified(flotilla, path)
@@ -279,13 +280,13 @@ def deep_json():
 def test_061_a_header_over_a_limit(flotilla, tmp_path, schema, words):
     """What others read and this program does not is no damage."""
     path = tmp_path / "limit.avro"
-    path.write_bytes(header(schema) + block(1, number(1)))
+    path.write_bytes(header(schema) + block(1, long(1)))
     code, said = verified(flotilla, path)
     assert (code, said["sound"]) == (4, None), said
     done = flotilla("cat", path, check=4)
     assert "over a limit of this program" in done.stderr and words in done.stderr, done.stderr
     # What nobody reads is damage, and stays so.
-    path.write_bytes(header({"type": "fixed", "name": "F", "size": -1}) + block(1, number(1)))
+    path.write_bytes(header({"type": "fixed", "name": "F", "size": -1}) + block(1, long(1)))
     code, said = verified(flotilla, path)
     assert said["sound"] is False and code == 3, said
 
@@ -296,15 +297,15 @@ def test_061_large_blocks(flotilla, tmp_path, codec):
     schema = {"type": "record", "name": "B", "fields": [
         {"name": "i", "type": "long"}, {"name": "b", "type": "bytes"}]}
     large = bytes(70 << 20) if codec == "deflate" else random.Random(61).randbytes(70 << 20)
-    data = header(schema, codec) + block(1, number(0) + counted(b"q"), codec) + \
-        block(1, number(1) + counted(large), codec) + block(1, number(2) + counted(b"z"), codec)
+    data = header(schema, codec) + block(1, long(0) + counted(b"q"), codec) + \
+        block(1, long(1) + counted(large), codec) + block(1, long(2) + counted(b"z"), codec)
     path = tmp_path / "large.avro"
     path.write_bytes(data)
     code, said = verified(flotilla, path)
     assert (code, said["sound"], said["datums"]) == (0, True, 3)
     info = json.loads(flotilla("info", "--json", path, check=0).stdout)
     assert info["datums"] == 3
-    many = b"".join(number(i) + counted(large[:1000]) for i in range(70000))
+    many = b"".join(long(i) + counted(large[:1000]) for i in range(70000))
     path.write_bytes(header(schema, codec) + block(70000, many, codec))
     assert verified(flotilla, path)[1]["datums"] == 70000
     # The one datum cut or broken is one datum lost.
@@ -320,7 +321,7 @@ def test_061_large_blocks(flotilla, tmp_path, codec):
 def test_061_a_bomb_is_over_a_limit(flotilla, tmp_path):
     path = tmp_path / "bomb.avro"
     packed = foreign.PACK["zstandard"](bytes((1 << 30) + 1))
-    path.write_bytes(header('"bytes"', "zstandard") + number(1) + number(len(packed)) + packed +
+    path.write_bytes(header('"bytes"', "zstandard") + long(1) + long(len(packed)) + packed +
                      foreign.SYNC)
     code, said = verified(flotilla, path)
     assert (code, said["sound"]) == (4, None)
@@ -367,7 +368,7 @@ def test_061_standard_input(flotilla, tmp_path):
 
 def test_061_a_block_larger_than_a_pipe_is_read_as_it_comes(flotilla, tmp_path):
     """Memory follows what has come, not what a block claims."""
-    data = header('"bytes"') + number(1) + number(900 << 20) + bytes(300000)
+    data = header('"bytes"') + long(1) + long(900 << 20) + bytes(300000)
     done = subprocess.run([*SMALL, FLOTILLA, "cat", "-"], input=data, capture_output=True,
                           timeout=60)
     assert done.returncode == 1 and b"the file ends inside a block" in done.stderr

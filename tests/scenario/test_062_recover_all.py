@@ -9,9 +9,10 @@ import struct
 import fastavro
 import pytest
 from harness import container
+from harness.avro import long
 from harness.fleet import ROOT, Fleet, new_folder
 from harness.fleet import flotilla as command
-from harness.foreign import block, counted, header, number
+from harness.foreign import block, counted, header
 
 FILES_OF_OTHERS = (ROOT / "../shared/trials/files").resolve()
 POINT = {"type": "record", "name": "P", "fields": [
@@ -24,8 +25,8 @@ WIDE = {"type": "record", "name": "W", "fields": [{"name": f"x{i}", "type": "dou
 
 
 def point(i):
-    return number(i) + struct.pack("<d", i / 3 + 1) + (
-        number(0) if i % 3 else number(1) + counted(f"note {i}"))
+    return long(i) + struct.pack("<d", i / 3 + 1) + (
+        long(0) if i % 3 else long(1) + counted(f"note {i}"))
 
 
 def points(first, count):
@@ -187,7 +188,7 @@ def test_062_files_of_others_joined(flotilla, tmp_path, codecs):
 def test_062_no_output_is_replaced(flotilla, tmp_path):
     """An output that is there already: nothing is made at all."""
     path = join(tmp_path / "x.avro", [header(POINT) + block(1, point(0)),
-                                      header(PAIR) + block(1, number(1) + number(2))])
+                                      header(PAIR) + block(1, long(1) + long(2))])
     (tmp_path / "x.recovered-2.avro").write_text("mine")
     done = flotilla("recover", path, check=1)
     assert "x.recovered-2.avro: File exists" in done.stderr
@@ -221,7 +222,7 @@ def test_062_a_flip_in_one_block_of_two(flotilla, tmp_path):
     at = data.index(point(600)) + len(point(600)) - 1
     assert data[at + 1:at + 3] == point(601)[:2]
     wrong = bytearray(data)
-    at = data.index(point(601)) + len(number(601)) + 8  # the branch
+    at = data.index(point(601)) + len(long(601)) + 8  # the branch
     wrong[at] = 0x0c
     said, _ = recover(flotilla, join(tmp_path / "flip.avro", [bytes(wrong)]), 3)
     (one,) = said["outputs"]
@@ -270,7 +271,7 @@ def test_062_only_the_last_marker_is_missing(flotilla, tmp_path):
 
 def test_062_garbage_is_no_datum(flotilla, tmp_path, rng):
     """Behind a marker, of a schema that any bytes fit: none of it is saved."""
-    data = header(PAIR) + block(100, (number(1) + number(2)) * 100)
+    data = header(PAIR) + block(100, (long(1) + long(2)) * 100)
     for _ in range(20):
         path = join(tmp_path / "garbage.avro", [data + rng.randbytes(rng.randrange(1, 3000))])
         done = flotilla("recover", "--json", path, "-o", tmp_path / "o.avro")

@@ -127,12 +127,13 @@ def measure(megabytes, periods, seconds):
                 ratio = (killed["recorded_bytes_per_second"]
                          / alone["recorded_bytes_per_second"])
                 # What waits for the disk must not be what hides that nothing gets there.
-                slower = storm(disk, period, seconds, rate=stream * 0.45, datum_bytes=datum_bytes,
-                               buffer="24MiB")
+                slower = storm(disk, period, seconds, datum_bytes=datum_bytes, buffer="24MiB",
+                               rate=0.45 * alone["recorded_bytes_per_second"])
                 rows.append({"disk": megabytes, "period": period, "kills": killed["kills"],
                              "alone": alone["recorded_bytes_per_second"],
                              "killed": killed["recorded_bytes_per_second"], "ratio": ratio,
-                             "lost_of_slower": slower["lost"]})
+                             "lost_of_slower": slower["lost"], "sent_of_slower": slower["sent"],
+                             "load": os.getloadavg()[0]})
                 print(json.dumps(rows[-1]), flush=True)
     except Unavailable as error:
         pytest.skip(str(error))

@@ -8,6 +8,12 @@ brief    files of two seconds that are removed by age
 Ports, groups and addresses are free to choose: the networks are the world's own."""
 import os
 import struct
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "scenario"))  # of sender and sink, too
+
+from harness.avro import long  # noqa: E402
 
 LINKS = ("eth0", "eth1")
 # The address that a unicast channel listens at comes and goes; the other one of a link stays.
@@ -86,23 +92,13 @@ IMMORTAL = {"steady"}
 RETAINED = {"brief"} if RETAIN_S else set()
 
 
-def _long(value):
-    value = value << 1
-    out = bytearray()
-    while value > 0x7f:
-        out.append(value & 0x7f | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def datagram(channel, number, time_us):
     """The datagram of a number: its datums have the numbers number * packs and following."""
     if channel.invalid and number % channel.invalid == channel.invalid - 1:
         return INVALID + REJECT.pack(number, time_us)
-    tail = _long(channel.number) + _long(channel.pad) + b"\0" * channel.pad
-    head = _long(time_us)
-    return b"".join(head + _long(one) + tail
+    tail = long(channel.number) + long(channel.pad) + b"\0" * channel.pad
+    head = long(time_us)
+    return b"".join(head + long(one) + tail
                     for one in range(number * channel.packs, (number + 1) * channel.packs))
 
 

@@ -9,24 +9,15 @@ import zlib
 import cramjam
 import zstandard
 
+from .avro import long
+
 SYNC = bytes(range(0xa0, 0xb0))
-
-
-def number(value):
-    """An Avro int or long."""
-    value = value << 1 ^ value >> 63
-    out = bytearray()
-    while value > 0x7f:
-        out.append(value & 0x7f | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def counted(data):
     """Avro bytes or a string."""
     data = data.encode() if isinstance(data, str) else data
-    return number(len(data)) + data
+    return long(len(data)) + data
 
 
 def _deflate(data):
@@ -51,10 +42,10 @@ def header(schema, codec=None, more=(), sync=SYNC):
     if codec is not None:
         entries.append(("avro.codec", codec))
     entries += more
-    return b"Obj\x01" + number(len(entries)) + b"".join(
-        counted(key) + counted(value) for key, value in entries) + number(0) + sync
+    return b"Obj\x01" + long(len(entries)) + b"".join(
+        counted(key) + counted(value) for key, value in entries) + long(0) + sync
 
 
 def block(count, data, codec=None, sync=SYNC):
     data = PACK.get(codec or "null", bytes)(data)
-    return number(count) + number(len(data)) + data + sync
+    return long(count) + long(len(data)) + data + sync
