@@ -12,8 +12,7 @@ import time
 import pytest
 from harness import container, signals
 from harness.fleet import Addresses, Fleet, flotilla, wait_until
-from harness.network import Network, take
-from harness.networks import refuse_netlink
+from harness.network import Network, refuse_netlink, take
 
 
 @pytest.fixture
@@ -67,6 +66,18 @@ PLACES = {
 }
 
 
+def away_and_back(network, fleet, listener, full):
+    """The interface is gone until that is told of, and then made anew: heard within two seconds."""
+    network.remove("eth0")
+    wait_until(lambda: fleet.channel("engine")["state"] == "failed")
+    network.link("eth0", 1)
+    network.join(listener, full, 1)
+    _, took = network.until_heard(fleet, "engine", 1)
+    assert took < 2, fleet.log()
+    wait_until(lambda: there(fleet, "engine"))
+    both_ways(network, fleet, "engine", listener)
+
+
 @pytest.mark.parametrize("offload", ["auto", "off"])
 @pytest.mark.parametrize("place", PLACES)
 def test_051_made_anew(network, seed, place, offload):
@@ -80,14 +91,7 @@ def test_051_made_anew(network, seed, place, offload):
         both_ways(network, fleet, "engine", listener)
         relay = fleet.relays()["engine"]
         for _ in range(3):
-            network.remove("eth0")
-            wait_until(lambda: fleet.channel("engine")["state"] == "failed")
-            network.link("eth0", 1)
-            network.join(listener, full, 1)
-            _, took = network.until_heard(fleet, "engine", 1)
-            assert took < 2, fleet.log()
-            wait_until(lambda: there(fleet, "engine"))
-            both_ways(network, fleet, "engine", listener)
+            away_and_back(network, fleet, listener, full)
         # And so quickly that nobody may have looked in between; more often than a socket can be in
         # a group at once.
         for _ in range(25):
@@ -319,14 +323,7 @@ def test_051_made_anew_for_an_ordinary_user(network, seed, place):
         listener = network.listener(full, 1)
         both_ways(network, fleet, "engine", listener)
         for _ in range(2):
-            network.remove("eth0")
-            wait_until(lambda: fleet.channel("engine")["state"] == "failed")
-            network.link("eth0", 1)
-            network.join(listener, full, 1)
-            _, took = network.until_heard(fleet, "engine", 1)
-            assert took < 2, fleet.log()
-            wait_until(lambda: there(fleet, "engine"))
-            both_ways(network, fleet, "engine", listener)
+            away_and_back(network, fleet, listener, full)
 
 
 @pytest.mark.parametrize("name", ["tele0", "the-telemetry-network-of-the-left-wing-" + "x" * 88])

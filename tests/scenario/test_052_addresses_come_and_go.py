@@ -5,7 +5,6 @@ there, with what waits in the socket; said meanwhile; and the same where groups 
 interface."""
 import os
 import signal
-import socket
 import time
 
 import pytest
@@ -191,14 +190,10 @@ def test_052_bound_to_an_interface_that_is_made_anew(network, seed, which):
             fleet.write()
         fleet.start()
 
+        at = {"zone": "[fe80::91]", "all": "10.9.1.1"}.get(which, to)
+
         def send(count):
-            index = network._index(1)
-            with network._socket(network.peer, which == "zone") as sender:
-                if which == "broadcast":
-                    sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-                for datum in signals.samples(count):
-                    sender.sendto(datum, ("fe80::91", port, 0, index) if which == "zone" else
-                                  ("10.9.1.1" if which == "all" else to, port))
+            network.send(f"{at}:{port}", 1, signals.samples(count))
 
         def heard():
             before = fleet.channel("engine")["datagrams_received"]

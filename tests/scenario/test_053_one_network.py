@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from harness.fleet import FLOTILLA, Fleet, new_folder, wait_until
-from harness.networks import Networks, receive, run
+from harness.network import Networks, receive, run
 
 OPAQUE = {"schema": None, "encoding": "opaque"}
 GROUP = {4: "239.9.0.7:26000", 6: "[ff15::77]:26000"}

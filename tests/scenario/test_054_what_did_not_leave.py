@@ -7,7 +7,7 @@ import time
 
 import pytest
 from harness.fleet import FLOTILLA, Fleet, wait_until
-from harness.networks import Networks, receive, run
+from harness.network import Networks, receive, run
 
 OPAQUE = {"schema": None, "encoding": "opaque", "receive_queue": "8MiB"}
 CAUSES = ("queue_full", "socket_full", "too_large", "no_link", "unreachable", "forbidden", "other")

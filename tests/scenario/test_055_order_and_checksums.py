@@ -8,7 +8,7 @@ import struct
 import pytest
 from harness import container, signals
 from harness.fleet import FLOTILLA, Fleet, wait_until
-from harness.networks import Networks, run
+from harness.network import Networks, run
 
 KEYS = {"schema": signals.SCHEMA, "sequence": "counter"}
 

@@ -16,7 +16,7 @@ import pytest
 from harness import signals
 from harness.doctor import PATH, doctor, goes, mend, network  # noqa: F401 (a fixture)
 from harness.fleet import FLOTILLA, ROOT, Addresses, Fleet, new_folder, put_in_the_way, wait_until
-from harness.networks import refuse_netlink
+from harness.network import refuse_netlink
 
 DENY = ROOT / "build/units/deny"
 MACHINE = ROOT / "build/units/machine.so"

@@ -186,50 +186,48 @@ def reload(world, rng):
 
 # ---- link ----
 
-def _link(world, rng):
-    link = rng.choice(plan.LINKS)
+def _away(world, link, kind, lasts, channels, *, go, come, what, holds=()):
+    """A cause that takes something of a link away by `go`, and brings it back by `come`."""
+    go()
+
+    def undo():
+        come()
+        world.network.wait_until_works(link)
+    return Cause(kind, f"{what} for {lasts:.2f} s", lasts, undo, concerns=channels, loses=channels,
+                 holds={link, *holds}, hampers=True)
+
+
+def _link(world, link, lasts, go, come, what, holds=()):
     mine = _names(world, lambda one: one.link == link)
-    return link, {"concerns": mine, "loses": mine, "holds": {link}, "hampers": True}
+    return _away(world, link, "link", lasts, mine, go=go, come=come, what=f"{link} is {what}",
+                 holds=holds)
 
 
 def remake_link(world, rng):
-    link, about = _link(world, rng)
+    link = rng.choice(plan.LINKS)
     if not world.free({link}):
         return None
     lasts = rng.choice([0, rng.uniform(0, 0.3), rng.uniform(0.3, 4)])
-    world.network.remove(link)
-
-    def undo():
-        world.network.make(link)
-        world.network.wait_until_works(link)
-    return Cause("link", f"{link} is removed for {lasts:.2f} s", lasts, undo, **about)
+    return _link(world, link, lasts, lambda: world.network.remove(link),
+                 lambda: world.network.make(link), "removed")
 
 
 def switch_link(world, rng):
-    link, about = _link(world, rng)
+    link = rng.choice(plan.LINKS)
     if not world.free({link}):
         return None
     lasts = rng.choice([0, rng.uniform(0, 3)])
-    world.network.switch_off(link)
-
-    def undo():
-        world.network.switch_on(link)
-        world.network.wait_until_works(link)
-    return Cause("link", f"{link} is off for {lasts:.2f} s", lasts, undo, **about)
+    return _link(world, link, lasts, lambda: world.network.switch_off(link),
+                 lambda: world.network.switch_on(link), "off")
 
 
 def rename_link(world, rng):
-    link, about = _link(world, rng)
+    link = rng.choice(plan.LINKS)
     if not world.free({link}):
         return None
     lasts = rng.choice([0, rng.uniform(0, 3)])
-    world.network.rename(link, "other0")
-
-    def undo():
-        world.network.rename("other0", link)
-        world.network.wait_until_works(link)
-    about["holds"] = set(plan.LINKS)
-    return Cause("link", f"{link} is renamed for {lasts:.2f} s", lasts, undo, **about)
+    return _link(world, link, lasts, lambda: world.network.rename(link, "other0"),
+                 lambda: world.network.rename("other0", link), "renamed", holds=plan.LINKS)
 
 
 # ---- address ----
@@ -239,14 +237,9 @@ def lose_address(world, rng):
     if not world.free({link}):
         return None
     lasts = rng.choice([0, rng.uniform(0, 0.5), rng.uniform(0.5, 4)])
-    world.network.disappear(link)
     mine = _names(world, lambda one: one.moving == plan.MOVING[link])
-
-    def undo():
-        world.network.appear(link)
-        world.network.wait_until_works(link)
-    return Cause("address", f"{plan.MOVING[link]} is away for {lasts:.2f} s", lasts, undo,
-                 concerns=mine, loses=mine, holds={link}, hampers=True)
+    return _away(world, link, "address", lasts, mine, go=lambda: world.network.disappear(link),
+                 come=lambda: world.network.appear(link), what=f"{plan.MOVING[link]} is away")
 
 
 # ---- folder ----
