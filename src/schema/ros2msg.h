@@ -5,16 +5,16 @@
  * Source: design.ros2.org, "Interface definition"; the MCAP format registry, "ros2msg".
  *
  *     std_msgs/Header header      the datum's time as `stamp`, always first
- *     float64 oil_temp            a field `Oil.Temp2` is message `oil` with its field `temp2`
- *     int32 STATE_RUNNING=1       of an enum its symbols, in front of the field, an int32
- *     bool pressure_valid         of what may be null: whether it is there. It is NaN, 0, "", empty
+ *     float64 temp                a field `Oil.Temp` is message `oil` with its field `temp`
+ *     int32 <FIELD>_<SYMBOL>=1    of an enum its symbols, in front of the field, an int32
+ *     bool <field>_valid          of what may be null: whether it is there. It is NaN, 0, "", empty
  *                                 or a message of those where it is not. Behind all other fields
- *     float64 value_double        of a union of several types a field for each, each with its
+ *     float64 <field>_double      of a union of several types a field for each, each with its
  *                                 `_valid`; of a map a sequence of messages with `key` and `value`
  *     Track[] tracks              of a record a message of its name, with the package of the whole
  *     TracksItem[] tracks         of items that ROS has no sequence of (null, arrays, unions,
- * bytes) messages with `value`; so is a datum that is no record uint8[] raw, uint8[16] id   bytes
- * and fixed. A null is its `_valid` alone
+ *                                 bytes) messages with `value`; so is a datum that is no record
+ *     uint8[] raw, uint8[16] id   bytes and fixed. A null is its `_valid` alone
  *
  * Names are made of those of the schema: small letters, digits and single underscores, begun by a
  * letter; where two fall together the later gets `_2`. What they were, units and docs are in

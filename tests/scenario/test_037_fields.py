@@ -8,48 +8,10 @@ import fastavro
 import pytest
 import recording_file as files
 from harness import avro
+from harness.columns import leaves, shape
 from harness.fleet import Fleet
 
 ROUNDS = 40
-
-
-def shape(schema, part=None, space="", path="", open_types=()):
-    """The columns at and below a type, as a tree: None without any. Leaves are their paths."""
-    kind, part, space = schema.resolve(schema.json if part is None else part, space)
-    if kind == "record":
-        if id(part) in open_types:
-            return None
-        open_types += (id(part),)
-        fields = {field["name"]: shape(schema, field["type"], space,
-                                       f"{path}.{field['name']}".lstrip("."), open_types)
-                  for field in part["fields"]}
-        fields = {name: below for name, below in fields.items() if below}
-        return ("record", fields) if fields else None
-    if kind in ("array", "map"):
-        items = shape(schema, part["items" if kind == "array" else "values"], space, path + "[]",
-                      open_types)
-        return (kind, items) if items else None
-    if kind == "union":
-        several = sum(schema.resolve(one, space)[0] != "null" for one in part) > 1
-        branches = []
-        for one in part:
-            kind, inner, _ = schema.resolve(one, space)
-            name = schema.full_name(inner, space)[0] if "name" in inner else kind
-            below = None if kind == "null" and len(part) > 1 else \
-                shape(schema, one, space, f"{path}:{name}" if several else path, open_types)
-            branches.append(below)
-        return ("union", branches) if any(branches) else None
-    return ("leaf", path)
-
-
-def leaves(tree):
-    if tree is None:
-        return []
-    kind, below = tree
-    if kind == "leaf":
-        return [below]
-    parts = {"record": lambda: below.values(), "union": lambda: below}.get(kind, lambda: [below])()
-    return [path for part in parts for path in leaves(part)]
 
 
 def pruned(tree, wanted):

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ * CSV: a line a row, the time first, a column for each of the table's. Relies on export/cell.
+ * Source: RFC 4180; RFC 3339 for times. What stands for nothing is an empty cell, an empty string
+ * is "", which readers that tell them apart do (polars, DuckDB). */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/calendar.h"
+#include "base/digits.h"
+#include "export/cell.h"
+
+#define WRITE_BYTES (256u << 10) /* handed over at a time, at least */
+#define NS_PER_S    1000000000
+
+struct csv {
+    struct made *made;
+    enum export_clock clock;
+    struct text lines, cell;
+};
+
+static int begin(void **file, struct made *made, const struct export_options *options, char *error,
+                 size_t error_bytes)
+{
+    struct csv *csv = calloc(1, sizeof(*csv));
+    (void)error;
+    (void)error_bytes;
+    if (csv == NULL)
+        return -ENOMEM;
+    *csv = (struct csv){.made = made, .clock = options->clock};
+    *file = csv;
+    return 0;
+}
+
+static void release(void *file)
+{
+    struct csv *csv = file;
+    text_free(&csv->lines);
+    text_free(&csv->cell);
+    free(csv);
+}
+
+/* Writes the lines out if there are `least` bytes of them. */
+static int flush(struct csv *csv, size_t least)
+{
+    if (csv->lines.failed || csv->cell.failed)
+        return -ENOMEM;
+    if (csv->lines.bytes < least)
+        return 0;
+    int status =
+        made_write(csv->made, (struct span){(const uint8_t *)csv->lines.at, csv->lines.bytes});
+    text_clear(&csv->lines);
+    return status;
+}
+
+/* Appends text of any kind, in quotes if it is not itself without. */
+static void add_quoted(struct text *lines, const char *text, size_t bytes)
+{
+    bool plain = bytes > 0;
+    for (size_t i = 0; plain && i < bytes; i++)
+        plain = text[i] != ',' && text[i] != '"' && text[i] != '\r' && text[i] != '\n';
+    if (plain) {
+        text_add_bytes(lines, text, bytes);
+        return;
+    }
+    text_add_char(lines, '"');
+    for (size_t first = 0, i = 0; i <= bytes; i++)
+        if (i == bytes || text[i] == '"') {
+            text_add_bytes(lines, text + first, i - first);
+            text_add_string(lines, i == bytes ? "\"" : "\"\"");
+            first = i + 1;
+        }
+}
+
+static void add_heading(struct csv *csv, const char *path, const char *unit)
+{
+    text_clear(&csv->cell);
+    text_add_string(&csv->cell, path);
+    if (unit != NULL)
+        text_add(&csv->cell, "%s[%s]", *path != '\0' ? " " : "", unit);
+    if (!csv->cell.failed)
+        add_quoted(&csv->lines, csv->cell.bytes > 0 ? csv->cell.at : "", csv->cell.bytes);
+}
+
+static int begin_table(void *file, const struct export_table *table, void **state, char *error,
+                       size_t error_bytes)
+{
+    static const char *const units[] = {
+        [EXPORT_CLOCK_TEXT] = NULL, [EXPORT_CLOCK_SECONDS] = "s", [EXPORT_CLOCK_NS] = "ns"};
+    struct csv *csv = file;
+    const char *separator = "";
+    (void)error;
+    (void)error_bytes;
+    *state = NULL;
+    if (table->time != EXPORT_TIME_NONE) {
+        add_heading(csv, cell_time_name(table), units[csv->clock]);
+        separator = ",";
+    }
+    for (uint32_t i = 0; i < table->columns.count; i++) {
+        const struct export_column *column = &table->columns.list[i];
+        if (cell_is_time(table, i))
+            continue;
+        text_add_string(&csv->lines, separator);
+        add_heading(csv, column->path[0] != '\0' ? column->path : "value", column->unit);
+        separator = ",";
+    }
+    text_add_string(&csv->lines, "\r\n");
+    return flush(csv, WRITE_BYTES);
+}
+
+static void add_time(struct csv *csv, int64_t ns)
+{
+    char text[CALENDAR_TEXT_BYTES], digits[DIGITS_BYTES_MAX];
+    if (csv->clock == EXPORT_CLOCK_TEXT && ns >= 0) {
+        text_add_string(&csv->lines, calendar_write(text, (uint64_t)ns, 9));
+        return;
+    }
+    if (csv->clock == EXPORT_CLOCK_NS) {
+        text_add_bytes(&csv->lines, digits, digits_integer(digits, ns));
+        return;
+    }
+    /* Seconds; also before 1970, which the calendar does not know. */
+    uint64_t size = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
+    text_add(&csv->lines, "%s%" PRIu64 ".%09" PRIu64, ns < 0 ? "-" : "", size / NS_PER_S,
+             size % NS_PER_S);
+}
+
+static void add_cell(struct csv *csv, const struct export_column *column,
+                     const struct export_vector *vector, uint32_t row)
+{
+    if (!cell_is_there(column, vector, row))
+        return;
+    if (column->kind < EXPORT_ENUM || column->kind == EXPORT_FIXED) { /* nothing to quote */
+        cell_add(&csv->lines, column, vector, row);
+        return;
+    }
+    text_clear(&csv->cell);
+    cell_add(&csv->cell, column, vector, row);
+    if (!csv->cell.failed)
+        add_quoted(&csv->lines, csv->cell.bytes > 0 ? csv->cell.at : "", csv->cell.bytes);
+}
+
+static int append(void *file, void *state, const struct export_batch *batch, char *error,
+                  size_t error_bytes)
+{
+    struct csv *csv = file;
+    const struct export_table *table = batch->table;
+    int status = 0;
+    (void)state;
+    (void)error;
+    (void)error_bytes;
+    for (uint32_t row = 0; row < batch->rows && status == 0; row++) {
+        const char *separator = "";
+        if (batch->time_ns != NULL) {
+            add_time(csv, batch->time_ns[row]);
+            separator = ",";
+        }
+        for (uint32_t i = 0; i < table->columns.count; i++) {
+            if (cell_is_time(table, i))
+                continue;
+            text_add_string(&csv->lines, separator);
+            add_cell(csv, &table->columns.list[i], &batch->vectors[i], row);
+            separator = ",";
+        }
+        text_add_bytes(&csv->lines, "\r\n", 2);
+        status = flush(csv, WRITE_BYTES);
+    }
+    return status;
+}
+
+static int end_table(void *file, void *state, const struct export_origin *origin, char *error,
+                     size_t error_bytes)
+{
+    (void)state;
+    (void)origin; /* there is no place for it */
+    (void)error;
+    (void)error_bytes;
+    return flush(file, 1);
+}
+
+static int end(void *file, char *error, size_t error_bytes)
+{
+    int status = flush(file, 1);
+    (void)error;
+    (void)error_bytes;
+    release(file);
+    return status;
+}
+
+const struct export_format format_csv = {
+    .name = "csv",
+    .extensions = ".csv",
+    .summary = "spreadsheets, R, polars, DuckDB: a line a row",
+    .pipe = true,
+    .one_table = true,
+    .rows = EXPORT_VECTORS,
+    .begin = begin,
+    .begin_table = begin_table,
+    .append = append,
+    .end_table = end_table,
+    .end = end,
+    .abort = release,
+};

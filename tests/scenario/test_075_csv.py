@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""075-csv: `flotilla export` to CSV, read by Python's csv and by polars: every cell is the row's
+value, whatever its type."""
+import csv
+import datetime
+import io
+import json
+import math
+
+import polars
+import pytest
+from harness import avro, exports
+from harness.exports import same, same_json
+
+ROUNDS = 25
+
+
+def cell_is(column, text, wanted):
+    """`text`: None where nothing stands there."""
+    if wanted is None or text is None:
+        return text is None and wanted is None
+    if column.kind in ("array", "map"):
+        return same_json(column, json.loads(text), wanted)
+    read = {"boolean": lambda: {"true": True, "false": False}[text], "int": lambda: int(text),
+            "long": lambda: int(text), "float": lambda: float(text), "double": lambda: float(text),
+            "bytes": lambda: bytes.fromhex(text), "fixed": lambda: bytes.fromhex(text)}
+    return same(column.kind, read.get(column.kind, lambda: text)(), wanted)
+
+
+def stamp(ns):
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=ns // 10**9)
+    return f"{moment.isoformat()}.{ns % 10**9:09d}Z"
+
+
+def check(data, schema, values):
+    """The bytes of a CSV file hold the values."""
+    columns, rows = exports.expected(schema, values)
+    columns = [column for column in columns if column != "time"]
+    lines = list(csv.reader(io.StringIO(data.decode(), newline="")))
+    assert data.endswith(b"\r\n")
+    assert lines[0] == ["time", *columns]
+    assert len(lines) == len(rows) + 1
+    # polars tells nothing from an empty text.
+    frame = polars.read_csv(data, infer_schema=False, truncate_ragged_lines=False)
+    assert frame.columns == lines[0] and frame.height == len(rows)
+    for line, other, row, value in zip(lines[1:], frame.iter_rows(), rows, values):
+        assert line[0] == other[0] == stamp(value["time"] * 1000)
+        for column, text, word in zip(columns, line[1:], other[1:]):
+            assert cell_is(column, word, row[column]), (column, word, row[column])
+            assert text == ("" if word is None else word)
+
+
+def test_075_random_schemas(flotilla, seed, tmp_path):
+    for rng in exports.rounds("csv", ROUNDS, seed):
+        schema, values = exports.drawn(rng)
+        exports.write(tmp_path / "r.avro", schema, values, rng)
+        flotilla("export", "r.avro", "-o", "r.csv", cwd=tmp_path, check=0)
+        check((tmp_path / "r.csv").read_bytes(), schema, values)
+
+
+ROW = {"time": 1700000000123456, "a,b": 0.1, "text": "", "none": None, "q": 'x"y\r\n', "f": 0.1,
+       "n": math.nan, "i": -math.inf}
+SCHEMA = avro.Schema({"type": "record", "name": "R", "fields": [
+    exports.TIME, {"name": "a,b", "type": "double", "unit": "1/min"},
+    {"name": "text", "type": "string"}, {"name": "none", "type": ["null", "string"]},
+    {"name": "q", "type": "string"}, {"name": "f", "type": "float"},
+    {"name": "n", "type": "double"}, {"name": "i", "type": "double"}]})
+HEADING = '"a,b [1/min]",text,none,q,f,n,i\r\n'
+CELLS = '0.1,"",,"x""y\r\n",0.1,NaN,-inf\r\n'
+
+
+@pytest.fixture
+def one(tmp_path):
+    values = [dict(ROW, none=avro.Branch(0, None))]
+    exports.write(tmp_path / "one.avro", SCHEMA, values)
+    return tmp_path
+
+
+@pytest.mark.parametrize("clock, heading, time", [
+    ((), "time,", "2023-11-14T22:13:20.123456000Z,"),
+    (("--time-as", "text"), "time,", "2023-11-14T22:13:20.123456000Z,"),
+    (("--time-as", "s"), "time [s],", "1700000000.123456000,"),
+    (("--time-as", "ns"), "time [ns],", "1700000000123456000,"),
+    (("--time", "arrival"), "t,time,", "1970-01-01T00:00:01.000000000Z,1700000000123456,"),
+])
+def test_075_to_the_letter(flotilla, one, clock, heading, time):
+    """Also into a pipe."""
+    done = flotilla("export", "one.avro", "-o", "-", "--format", "csv", *clock, cwd=one, check=0,
+                    text=False)
+    assert done.stdout.decode() == heading + HEADING + time + CELLS
+
+
+def test_075_clocks_are_for_text(flotilla, one):
+    done = flotilla("export", "one.avro", "-o", "one.mf4", "--time-as", "ns", cwd=one, check=2)
+    assert "--time-as" in done.stderr and not (one / "one.mf4").exists()
+    done = flotilla("export", "one.avro", "-o", "one.csv", "--time-as", "min", cwd=one, check=2)
+    assert "min" in done.stderr
+
+
+def test_075_read_as_numbers(flotilla, one):
+    """With nothing said to it polars takes numbers for numbers and times for times."""
+    flotilla("export", "one.avro", "-o", "one.csv", cwd=one, check=0)
+    frame = polars.read_csv(one / "one.csv", try_parse_dates=True)
+    assert frame["a,b [1/min]"].dtype == polars.Float64
+    assert frame["time"].dtype == polars.Datetime
+    assert frame["n"].is_nan().all() and frame["i"].item() == -math.inf
+    assert frame["text"].item() == "" and frame["none"].item() is None

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""077-mcap: `flotilla export` to MCAP, read by the mcap package and its decoder of ROS 2 messages:
+each message is its row, whatever the types; the index, the checksums and the summary hold."""
+import os
+import re
+import subprocess
+
+import pytest
+from harness import avro, columns, exports
+from harness.exports import same
+from harness.fleet import FLOTILLA
+from mcap.reader import NonSeekingReader, make_reader
+from mcap_ros2.decoder import DecoderFactory
+
+ROUNDS = 25
+
+
+def ros(*words):
+    """A field's name, by the rule of the manual."""
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", "_".join(words)).lower()
+    text = re.sub(r"[^a-z0-9]+", "_", text).strip("_")
+    return f"x{text}" if text[:1].isdigit() else text or "x"
+
+
+def is_there(tree, value):
+    """Whether any column has something."""
+    return any(cell is not None for cell in columns.cells(tree, value).values())
+
+
+def message_is(tree, value, message, where):
+    """A record's fields against those of its message."""
+    for name, part in tree[1].items():
+        field_is(part, None if value is None else value[name], message, (name,), where)
+
+
+def field_is(tree, value, message, words, where, flagged=False):
+    """The field `words` of a message against a value. `flagged`: it may be without it."""
+    kind, below = tree
+    where = f"{where}.{words[-1]}"
+    if kind == "union":
+        for index, part in enumerate(below):
+            if part is None:
+                continue
+            inner = value.value if value is not None and value.index == index else None
+            if not kind.several:
+                field_is(part, inner, message, words, where, flagged=kind.null)
+            else:
+                field_is(part, inner, message, (*words, kind.names[index]), where, flagged=True)
+        return
+    name = ros(*words)
+    flagged = flagged or kind == "leaf" and below.kind == "null"
+    if flagged:
+        valid = getattr(message, f"{name}_valid")
+        assert valid == (value is not None and is_there(tree, value)), where
+    if kind == "leaf" and below.kind == "null":
+        return
+    found = getattr(message, name)
+    if kind == "record":
+        message_is(tree, value, found, where)
+    elif kind == "array":
+        assert len(found) == len(value or ()), where
+        for item, one in zip(value or (), found):
+            item_is(below, item, one, where)
+    elif kind == "map":
+        assert [entry.key for entry in found] == list(value or ()), where
+        for item, entry in zip((value or {}).values(), found):
+            field_is(below, item, entry, ("value",), where)
+    else:
+        leaf_is(below, value, found, where)
+
+
+def item_is(tree, value, found, where):
+    """An item of a sequence: itself where ROS can have it so, else in a message."""
+    kind, below = tree
+    if kind == "record":
+        message_is(tree, value, found, where)
+    elif kind == "leaf" and below.kind not in ("null", "bytes", "fixed"):
+        leaf_is(below, value, found, where)
+    else:
+        field_is(tree, value, found, ("value",), where)
+
+
+ABSENT = {"boolean": False, "int": 0, "long": 0, "string": "", "bytes": b"", "enum": None}
+
+
+def leaf_is(leaf, value, found, where):
+    if value is None:
+        if leaf.kind in ("float", "double"):
+            assert found != found, where
+            return
+        value = bytes(leaf.part["size"]) if leaf.kind == "fixed" else ABSENT[leaf.kind]
+        assert leaf.kind == "enum" and found == 0 or bytes_of(leaf, found) == value, where
+        return
+    if leaf.kind == "enum":
+        value = leaf.part["symbols"].index(value)
+        assert found == value, where
+        return
+    assert same(leaf.kind, bytes_of(leaf, found), value), (where, found, value)
+
+
+def bytes_of(leaf, found):
+    return bytes(found) if leaf.kind in ("bytes", "fixed") else found
+
+
+def messages(path):
+    """[(schema, channel, message, decoded)] in the order of the file, by one that only reads on;
+    the one that goes by the index finds as many."""
+    with open(path, "rb") as file:
+        reader = NonSeekingReader(file, validate_crcs=True, decoder_factories=[DecoderFactory()])
+        found = list(reader.iter_decoded_messages(log_time_order=False))
+    with open(path, "rb") as file:
+        reader = make_reader(file, validate_crcs=True)
+        summary = reader.get_summary()
+        assert summary.statistics.message_count == len(found)
+        assert sum(1 for _ in reader.iter_messages()) == len(found)
+        for index in summary.chunk_indexes:
+            times = [one[2].log_time for one in found]
+            assert min(times) <= index.message_start_time <= index.message_end_time <= max(times)
+    return found
+
+
+def check(path, topic, schema, values):
+    tree = columns.shape(schema)
+    found = [one for one in messages(path) if one[1].topic == topic]
+    assert len(found) == len(values)
+    for index, ((described, channel, message, decoded), value) in enumerate(zip(found, values)):
+        assert (channel.message_encoding, described.encoding) == ("cdr", "ros2msg")
+        assert message.sequence == index
+        assert message.log_time == message.publish_time == value["time"] * 1000
+        stamp = decoded.header.stamp
+        assert stamp.sec * 10**9 + stamp.nanosec == value["time"] * 1000
+        message_is(tree, value, decoded, "")
+    return found
+
+
+def test_077_random_schemas(flotilla, seed, tmp_path):
+    for rng in exports.rounds("mcap", ROUNDS, seed):
+        schema, values = exports.drawn(rng)
+        exports.write(tmp_path / "r.avro", schema, values, rng)
+        flotilla("export", "r.avro", "-o", "r.mcap", cwd=tmp_path, check=0)
+        check(tmp_path / "r.mcap", "/r", schema, values)
+
+
+ODD = avro.Schema({"type": "record", "name": "engine_sample", "namespace": "Acme.v2", "fields": [
+    exports.TIME, {"name": "oilTemp", "type": ["null", "float"], "unit": "degC", "doc": "sump"},
+    {"name": "oil_temp", "type": "int"}, {"name": "header", "type": "string"},
+    {"name": "state", "type": {"type": "enum", "name": "E", "symbols": ["Off", "ON"]}}]})
+
+
+def test_077_names(flotilla, tmp_path):
+    """What ROS does not take in a name is changed, what falls together kept apart, and what it was
+    stands beside it; the channel's name is the topic and the package."""
+    values = [{"time": 5, "oilTemp": avro.Branch(1, 0.5), "oil_temp": 7, "header": "h",
+               "state": "ON"}]
+    exports.write(tmp_path / "Engine-1.avro", ODD, values)
+    flotilla("export", "Engine-1.avro", "-o", "r.mcap", cwd=tmp_path, check=0)
+    ((schema, channel, _, decoded),) = messages(tmp_path / "r.mcap")
+    assert (schema.name, channel.topic) == ("engine_1/msg/EngineSample", "/Engine-1")
+    assert (decoded.oil_temp, decoded.oil_temp_2, decoded.header_2) == (0.5, 7, "h")
+    text = schema.data.decode()
+    assert 'float32 oil_temp  # [degC] sump; "oilTemp"\n' in text
+    assert 'int32 STATE_OFF=0  # "Off"\nint32 STATE_ON=1  # "ON"\nint32 state\n' in text
+
+
+def test_077_several_channels_and_chosen_fields(flotilla, tmp_path):
+    schema = avro.Schema({"type": "record", "name": "S", "fields": [
+        exports.TIME, {"name": "a", "type": "double"}, {"name": "b", "type": "string"}]})
+    values = {name: [{"time": 10**15 + row * 7, "a": row / 4, "b": name * (row % 50)}
+                     for row in range(3000)] for name in ("left", "right")}
+    for name, rows in values.items():
+        exports.write(tmp_path / f"{name}.avro", schema, rows, block=500)
+    flotilla("export", "left.avro", "right.avro", "-o", "all.mcap", cwd=tmp_path, check=0)
+    for name, rows in values.items():
+        check(tmp_path / "all.mcap", f"/{name}", schema, rows)
+    with open(tmp_path / "all.mcap", "rb") as file:
+        reader = make_reader(file, validate_crcs=True)
+        assert {channel.topic: reader.get_summary().statistics.channel_message_counts[number]
+                for number, channel in reader.get_summary().channels.items()} == \
+            {"/left": 3000, "/right": 3000}
+        some = list(reader.iter_messages(topics=["/left"], starting_at=(10**15 + 70) * 1000,
+                                         ending_before=(10**15 + 140) * 1000))
+        assert len(some) == 10
+        origins = {record.name: record.metadata for record in reader.iter_metadata()}
+        assert {one["rows"] for one in origins.values()} == {"3000"} and len(origins) == 2
+    flotilla("export", "left.avro", "-o", "b.mcap", "--fields", "b", cwd=tmp_path, check=0)
+    decoded = [one[3] for one in messages(tmp_path / "b.mcap")]
+    assert [one.b for one in decoded] == [row["b"] for row in values["left"]]
+    assert not hasattr(decoded[0], "a")
+
+
+def test_077_into_a_pipe(flotilla, tmp_path):
+    """The same bytes but for the words of the command; and one that nobody reads is no crash."""
+    schema = avro.Schema({"type": "record", "name": "S", "fields": [
+        exports.TIME, {"name": "text", "type": "string"}]})
+    values = [{"time": 10**15 + row, "text": "x" * 1000} for row in range(3000)]
+    exports.write(tmp_path / "s.avro", schema, values, block=500)
+    done = flotilla("export", "s.avro", "-o", "-", "--format", "mcap", cwd=tmp_path, check=0,
+                    text=False)
+    (tmp_path / "piped.mcap").write_bytes(done.stdout)
+    check(tmp_path / "piped.mcap", "/s", schema, values)
+    read, written = os.pipe()
+    process = subprocess.Popen([str(FLOTILLA), "export", "s.avro", "-o", "-", "--format", "mcap"],
+                               cwd=tmp_path, stdout=written, stderr=subprocess.PIPE, text=True)
+    os.close(written)
+    os.read(read, 1000)
+    os.close(read)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and "flotilla export" in said
+
+
+@pytest.mark.parametrize("cut", [20000, -1])
+def test_077_what_is_cut_off_is_told_by_a_reader(flotilla, tmp_path, cut):
+    """That the checks above can fail."""
+    schema, values = exports.drawn(exports.rounds("cut", 1, 0)[0], rows=3000)
+    exports.write(tmp_path / "r.avro", schema, values, block=500)
+    flotilla("export", "r.avro", "-o", "r.mcap", cwd=tmp_path, check=0)
+    data = bytearray((tmp_path / "r.mcap").read_bytes())
+    assert len(data) > 40000
+    data[cut] ^= 1
+    (tmp_path / "r.mcap").write_bytes(data)
+    with pytest.raises(Exception):
+        check(tmp_path / "r.mcap", "/r", schema, values)
