@@ -35,16 +35,17 @@ def stamp(ns):
 def check(data, schema, values):
     """The bytes of a CSV file hold the values."""
     columns, rows = exports.expected(schema, values)
-    columns = [column for column in columns if column != "time"]
+    time, unit = exports.time_of(schema)
+    columns = [column for column in columns if column != time]
     lines = list(csv.reader(io.StringIO(data.decode(), newline="")))
     assert data.endswith(b"\r\n")
-    assert lines[0] == ["time", *columns]
+    assert lines[0] == [time, *columns]
     assert len(lines) == len(rows) + 1
     # polars tells nothing from an empty text.
     frame = polars.read_csv(data, infer_schema=False, truncate_ragged_lines=False)
     assert frame.columns == lines[0] and frame.height == len(rows)
     for line, other, row, value in zip(lines[1:], frame.iter_rows(), rows, values):
-        assert line[0] == other[0] == stamp(value["time"] * 1000)
+        assert line[0] == other[0] == stamp(value[time] * unit)
         for column, text, word in zip(columns, line[1:], other[1:]):
             assert cell_is(column, word, row[column]), (column, word, row[column])
             assert text == ("" if word is None else word)

@@ -108,19 +108,20 @@ def column_is(channels, column, group, wanted):
 
 def check(path, name, schema, values):
     columns, rows = exports.expected(schema, values)
-    first = values[0]["time"]
+    time, unit = exports.time_of(schema)
+    first = values[0][time] * unit
     with asammdf.MDF(path, use_display_names=False) as file:
         assert file.version == "4.10"
-        assert round(file.header.start_time.timestamp() * 1e6) == first
+        assert round(file.header.start_time.timestamp() * 1e6) == first // 1000
         channels, done = Channels(file, name), 0
         for group in channels.groups:
             count = channels.rows(group)
             part = slice(done, done + count)
-            ns, there = channels.signal("time", group)
+            ns, there = channels.signal(time, group)
             assert there.all() and [int(n) for n in ns] == [
-                (value["time"] - first) * 1000 for value in values[part]]
+                value[time] * unit - first for value in values[part]]
             for column in columns:
-                if column == "time" or column.kind == "null":
+                if column == time or column.kind == "null":
                     continue
                 wanted = [row[column] for row in rows[part]]
                 assert column_is(channels, column, group, wanted), (column, group)

@@ -113,22 +113,22 @@ def messages(path):
         summary = reader.get_summary()
         assert summary.statistics.message_count == len(found)
         assert sum(1 for _ in reader.iter_messages()) == len(found)
+        times = [one[2].log_time for one in found] or [0]
         for index in summary.chunk_indexes:
-            times = [one[2].log_time for one in found]
             assert min(times) <= index.message_start_time <= index.message_end_time <= max(times)
     return found
 
 
 def check(path, topic, schema, values):
-    tree = columns.shape(schema)
+    tree, (time, unit) = columns.shape(schema), exports.time_of(schema)
     found = [one for one in messages(path) if one[1].topic == topic]
     assert len(found) == len(values)
     for index, ((described, channel, message, decoded), value) in enumerate(zip(found, values)):
         assert (channel.message_encoding, described.encoding) == ("cdr", "ros2msg")
         assert message.sequence == index
-        assert message.log_time == message.publish_time == value["time"] * 1000
+        assert message.log_time == message.publish_time == value[time] * unit
         stamp = decoded.header.stamp
-        assert stamp.sec * 10**9 + stamp.nanosec == value["time"] * 1000
+        assert stamp.sec * 10**9 + stamp.nanosec == value[time] * unit
         message_is(tree, value, decoded, "")
     return found
 

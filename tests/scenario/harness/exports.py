@@ -40,6 +40,13 @@ def drawn(rng, rows=40):
     return schema, [avro.random_value(rng, schema, nonfinite=True) for _ in range(rows)]
 
 
+def time_of(schema):
+    """(name, nanoseconds a unit) of the time field, which is the first."""
+    field = schema.json["fields"][0]
+    return field["name"], {"timestamp-micros": 1000,
+                           "timestamp-nanos": 1}[field["type"]["logicalType"]]
+
+
 def expected(schema, values):
     """(the columns, [what each row has in them])."""
     tree = columns.shape(schema)
