@@ -59,7 +59,8 @@ _flotilla()
     verify) options='--json' ;;
     recover) options='-o --output --schema --json' ;;
     export)
-        options='-o --output --format --fields --from --to --every --time --time-unit --gzip'
+        options='-o --output --format --fields --from --to --every --time --time-unit
+            --time-as --gzip'
         ;;
     units) options='-c --config -o --output' ;;
     schema) options='--json -o --output --time --sequence' ;;
@@ -76,9 +77,10 @@ _flotilla()
     units,-o | units,--output) _flotilla_files '' "$current" ;;
     schema,-o | schema,--output) _flotilla_files '*.layout' "$current" ;;
     recover,-o | recover,--output) _flotilla_files '*.avro' "$current" ;;
-    export,-o | export,--output) _flotilla_files '*.h5' "$current" ;;
-    export,--format) _flotilla_words 'hdf5' "$current" ;;
+    export,-o | export,--output) _flotilla_files '*.h5|*.mf4|*.mcap|*.csv' "$current" ;;
+    export,--format) _flotilla_words 'hdf5 mdf4 mcap csv' "$current" ;;
     export,--time-unit) _flotilla_words 's ms us ns' "$current" ;;
+    export,--time-as) _flotilla_words 'text s ns' "$current" ;;
     *,--interface) _flotilla_words "$(cd /sys/class/net 2>/dev/null && echo *)" "$current" ;;
     send,--rate | send,--count | send,--batch | send,--seed | send,--to) ;;
     *,--time | *,--sequence | *,--timeout | *,--fields | listen,--count | cat,--count) ;;

@@ -194,6 +194,7 @@ const struct export_format format_csv = {
     .summary = "spreadsheets, R, polars, DuckDB: a line a row",
     .pipe = true,
     .one_table = true,
+    .clock = true,
     .rows = EXPORT_VECTORS,
     .begin = begin,
     .begin_table = begin_table,

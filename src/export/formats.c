@@ -8,6 +8,9 @@
 
 static const struct export_format *const formats[] = {
     &format_hdf5,
+    &format_mdf4,
+    &format_mcap,
+    &format_csv,
 };
 
 const struct export_format *formats_at(size_t index)

@@ -23,7 +23,7 @@
 static const char help_head[] =
     "usage: flotilla export FILE|FOLDER... -o FILE [--format NAME] [--fields PATH,...]\n"
     "                       [--from T] [--to T] [--every N] [--time FIELD] [--time-unit UNIT]\n"
-    "                       [--gzip[=N]]\n"
+    "                       [--time-as text|s|ns] [--gzip[=N]]\n"
     "\n"
     "Writes recordings as columns, one table a channel, for the programs that people analyse data\n"
     "with. Reads what 'flotilla cat' reads: finished, open, damaged, of other programs.\n"
@@ -32,6 +32,8 @@ static const char help_head[] =
     "  flotilla export recordings -o all.h5 --from -1h\n"
     "  flotilla export recordings/engine -o engine.h5 --fields time,speed,position.lat --gzip\n"
     "  flotilla export a.avro b.avro -o both.h5 --every 10\n"
+    "  flotilla export recordings -o all.mf4 --from -10min\n"
+    "  flotilla export recordings/engine -o - --format csv --time-as s | head\n"
     "\n"
     "  -o, --output FILE   what to write; its extension says the format. It is there whole, or as\n"
     "                      it was: also after a crash, also where it stood before\n"
@@ -45,6 +47,7 @@ static const char help_head[] =
     "                      Else the recording's own, else the first field that is a timestamp\n"
     "  --time-unit UNIT    in which that field counts, where the schema does not say: s, ms, us, "
     "ns\n"
+    "  --time-as text|s|ns times in text (CSV) as RFC 3339 (the default), or since 1970\n"
     "  --gzip[=N]          compressed, where the format knows that: from 1, fast and the default, "
     "to\n"
     "                      12\n"
@@ -72,7 +75,7 @@ static void print_help(void)
 /* What the options are read into. */
 struct words {
     struct fields fields;
-    const char *output, *format, *time, *time_unit;
+    const char *output, *format, *time, *time_unit, *time_as;
     uint64_t every, gzip;
 };
 
@@ -105,11 +108,20 @@ static int check_words(struct export_task *task, const struct words *words)
         const char *name;
         uint64_t ns;
     } units[] = {{"s", 1000000000}, {"ms", 1000000}, {"us", 1000}, {"ns", 1}};
+    static const char *const clocks[] = {
+        [EXPORT_CLOCK_TEXT] = "text", [EXPORT_CLOCK_SECONDS] = "s", [EXPORT_CLOCK_NS] = "ns"};
     for (size_t i = 0; words->time_unit != NULL && i < ARRAY_COUNT(units); i++)
         if (strcmp(units[i].name, words->time_unit) == 0)
             task->choice.time_unit_ns = units[i].ns;
     if (words->time_unit != NULL && task->choice.time_unit_ns == 0)
         return verb_usage("export", "--time-unit is s, ms, us or ns, not \"%s\"", words->time_unit);
+    if (words->time_as != NULL && !task->format->clock)
+        return verb_usage("export", "%s knows no --time-as", task->format->name);
+    size_t clock = 0;
+    while (words->time_as != NULL && strcmp(clocks[clock], words->time_as) != 0)
+        if (++clock == ARRAY_COUNT(clocks))
+            return verb_usage("export", "--time-as is text, s or ns, not \"%s\"", words->time_as);
+    task->options.clock = (enum export_clock)clock;
     if (words->gzip > 0 && !task->format->gzip)
         return verb_usage("export", "%s knows no --gzip", task->format->name);
     return EXIT_OK;
@@ -163,6 +175,7 @@ static int run(int argc, char **argv)
         {.name = "every", .kind = OPTION_COUNT, .into = &words.every, .low = 1},
         {.name = "time", .kind = OPTION_TEXT, .into = &words.time},
         {.name = "time-unit", .kind = OPTION_TEXT, .into = &words.time_unit},
+        {.name = "time-as", .kind = OPTION_TEXT, .into = &words.time_as},
         {.name = "gzip", .kind = OPTION_LEVEL, .into = &words.gzip, .high = 12},
     };
     char *command = join(argc, argv);

@@ -228,13 +228,13 @@ static int begin_group(struct mdf4 *mdf4, struct mdf4_table *table)
         texts += table->slots[i].kind == SLOT_TEXT;
     table->open = true;
     table->parts++;
-    if (!mdf4_data_begin(&table->records, "DT", table->record_bytes, block))
+    if (!mdf4_data_begin(&mdf4->file, &table->records, "DT", table->record_bytes, block))
         return -ENOMEM;
     block = texts == 0 || TEXTS_BYTES / texts > block ? block : TEXTS_BYTES / texts;
     block = block > BLOCK_BYTES_MIN ? block : BLOCK_BYTES_MIN;
     for (size_t i = 0; i < table->slot_count; i++)
         if (table->slots[i].kind == SLOT_TEXT &&
-            !mdf4_data_begin(&table->slots[i].texts, "SD", 1, block))
+            !mdf4_data_begin(&mdf4->file, &table->slots[i].texts, "SD", 1, block))
             return -ENOMEM;
     return 0;
 }

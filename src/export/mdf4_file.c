@@ -5,11 +5,11 @@
 #include "export/mdf4_file.h"
 
 #include <errno.h>
-#include <libdeflate.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/span.h"
+#include "export/deflate.h"
 
 #define FRONT_BYTES    24u
 #define IDENTITY_BYTES 64u
@@ -88,11 +88,9 @@ int mdf4_file_begin(struct mdf4_file *file, struct made *made, unsigned gzip)
     const uint64_t links[HEADER_LINKS] = {0};
     const uint8_t header[HEADER_BYTES] = {0};
     *file = (struct mdf4_file){.made = made};
-    if (gzip > 0) {
-        file->compressor = libdeflate_alloc_compressor((int)gzip);
-        if (file->compressor == NULL)
-            fail(file, -ENOMEM);
-    }
+    int status = gzip > 0 ? deflate_open(&file->deflate, gzip) : 0;
+    if (status < 0)
+        fail(file, status);
     memcpy(identity + 28, &version, sizeof(version));
     text_add_bytes(&file->out, identity, sizeof(identity));
     mdf4_block(file, "HD", links, HEADER_LINKS, header, sizeof(header));
@@ -117,91 +115,88 @@ int mdf4_file_end(struct mdf4_file *file, uint64_t first_group, uint64_t history
 
 void mdf4_file_free(struct mdf4_file *file)
 {
-    if (file->compressor != NULL)
-        libdeflate_free_compressor(file->compressor);
+    deflate_close(file->deflate);
     text_free(&file->out);
-    free(file->transposed);
-    free(file->packed);
 }
 
 /* ---- data ---- */
 
-bool mdf4_data_begin(struct mdf4_data *data, const char *id, size_t record_bytes,
-                     size_t block_bytes)
+bool mdf4_data_begin(const struct mdf4_file *file, struct mdf4_data *data, const char *id,
+                     size_t record_bytes, size_t block_bytes)
 {
     size_t records = block_bytes / record_bytes;
     *data = (struct mdf4_data){.id = id, .record_bytes = record_bytes};
-    data->room = (records > 0 ? records : 1) * record_bytes;
+    data->block_bytes = (records > 0 ? records : 1) * record_bytes;
+    /* Two at a time are compressed by two threads; texts in one, which ends with one of them. */
+    data->room = data->block_bytes * (file->deflate != NULL && record_bytes > 1 ? 2 : 1);
     data->bytes = malloc(data->room);
     return data->bytes != NULL;
 }
 
-/* The bytes of all records one behind the other at each of its places: what is alike comes
- * together. */
-static const uint8_t *transpose(struct mdf4_file *file, const struct mdf4_data *data)
+/* Notes that a block of `bytes` comes next. False without memory. */
+static bool note_place(struct mdf4_file *file, struct mdf4_data *data, size_t bytes)
 {
-    size_t width = data->record_bytes, records = data->used / width;
-    uint8_t *grown = room_grow(file->transposed, &file->transposed_room, data->used, 1);
+    struct mdf4_place *grown =
+        room_grow(data->places, &data->place_room, data->count + 1, sizeof(*data->places));
     if (grown == NULL) {
         fail(file, -ENOMEM);
-        return data->bytes;
+        return false;
     }
-    file->transposed = grown;
-    for (size_t at = 0; at < width; at++)
-        for (size_t i = 0; i < records; i++)
-            grown[at * records + i] = data->bytes[i * width + at];
-    return grown;
+    pad(file);
+    data->places = grown;
+    grown[data->count++] = (struct mdf4_place){file->offset + file->out.bytes, data->total};
+    data->total += bytes;
+    return true;
 }
 
-/* Writes the block at hand compressed. */
-static void write_packed(struct mdf4_file *file, const struct mdf4_data *data)
+static void write_packed(struct mdf4_file *file, struct mdf4_data *data,
+                         const struct deflate_job *job)
 {
     struct {
         char id[2];
         uint8_t transposed, zero;
         uint32_t width;
         uint64_t bytes, packed_bytes;
-    } front = {.bytes = data->used};
-    bool records = data->record_bytes > 1;
+    } front = {.bytes = job->bytes, .packed_bytes = job->made_bytes};
     memcpy(front.id, data->id, sizeof(front.id));
-    front.transposed = records;
-    front.width = records ? (uint32_t)data->record_bytes : 0;
-    size_t bound = libdeflate_zlib_compress_bound(file->compressor, data->used);
-    uint8_t *grown = room_grow(file->packed, &file->packed_room, bound, 1);
-    if (grown == NULL) {
-        fail(file, -ENOMEM);
+    front.transposed = job->width > 1;
+    front.width = job->width > 1 ? job->width : 0;
+    if (!note_place(file, data, job->bytes))
         return;
-    }
-    file->packed = grown;
-    front.packed_bytes = libdeflate_zlib_compress(
-        file->compressor, records ? transpose(file, data) : data->bytes, data->used, grown, bound);
-    add_front(file, "DZ", 0, sizeof(front) + front.packed_bytes);
+    add_front(file, "DZ", 0, sizeof(front) + job->made_bytes);
     text_add_bytes(&file->out, &front, sizeof(front));
     flush(file);
-    write_bytes(file, grown, (size_t)front.packed_bytes);
+    write_bytes(file, job->made, job->made_bytes);
+}
+
+/* Writes the blocks at hand compressed, of records the bytes of one place together. */
+static void pack(struct mdf4_file *file, struct mdf4_data *data)
+{
+    struct deflate_job jobs[2] = {0};
+    size_t first = data->used < data->block_bytes ? data->used : data->block_bytes, count = 1;
+    jobs[0] = (struct deflate_job){data->bytes, first, (uint32_t)data->record_bytes, NULL, 0};
+    if (data->used > first)
+        jobs[count++] = (struct deflate_job){data->bytes + first, data->used - first,
+                                             (uint32_t)data->record_bytes, NULL, 0};
+    int status = deflate_run(file->deflate, jobs, count);
+    if (status < 0)
+        fail(file, status);
+    for (size_t i = 0; i < count; i++) {
+        if (status == 0)
+            write_packed(file, data, &jobs[i]);
+        free(jobs[i].made);
+    }
 }
 
 void mdf4_data_flush(struct mdf4_file *file, struct mdf4_data *data)
 {
-    struct mdf4_place *grown =
-        room_grow(data->places, &data->place_room, data->count + 1, sizeof(*data->places));
-    if (data->used == 0)
-        return;
-    if (grown == NULL) {
-        fail(file, -ENOMEM);
-        return;
-    }
-    pad(file);
-    data->places = grown;
-    grown[data->count++] = (struct mdf4_place){file->offset + file->out.bytes, data->total};
-    if (file->compressor != NULL)
-        write_packed(file, data);
-    else {
+    if (data->used > 0 && file->deflate != NULL)
+        pack(file, data);
+    else if (data->used > 0 && note_place(file, data, data->used)) {
         add_front(file, data->id, 0, data->used);
         flush(file);
         write_bytes(file, data->bytes, data->used);
     }
-    data->total += data->used;
     data->used = 0;
 }
 
@@ -220,7 +215,7 @@ uint64_t mdf4_data_add(struct mdf4_file *file, struct mdf4_data *data, const voi
             return 0;
         }
         data->bytes = grown;
-        data->room = 4 + (size_t)length;
+        data->room = data->block_bytes = 4 + (size_t)length;
     }
     uint64_t first = data->total + data->used;
     uint8_t *at = data->bytes + data->used;
@@ -258,7 +253,7 @@ uint64_t mdf4_data_end(struct mdf4_file *file, struct mdf4_data *data)
     uint64_t link = data->count == 0 ? 0 : data->places[0].offset;
     if (data->count > 1)
         link = write_list(file, data);
-    if (data->count > 1 && file->compressor != NULL) {
+    if (data->count > 1 && file->deflate != NULL) {
         const uint16_t front[4] = {data->record_bytes > 1, data->record_bytes > 1};
         link = mdf4_block(file, "HL", &link, 1, front, sizeof(front));
     }

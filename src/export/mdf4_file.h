@@ -2,7 +2,7 @@
  * The blocks that a file of MDF4 consists of, written one behind the other: what links to others
  * comes behind them, so that nothing is written twice but the two blocks in front. Data goes in
  * blocks of a size, compressed on demand, with a list of them at its end. Relies on os/made and
- * libdeflate.
+ * export/deflate.
  * Source: ASAM MDF 4.1, of which asammdf's and mdflib's documentation tell the blocks. */
 #ifndef FLOTILLA_EXPORT_MDF4_FILE_H
 #define FLOTILLA_EXPORT_MDF4_FILE_H
@@ -10,16 +10,14 @@
 #include "base/text.h"
 #include "os/made.h"
 
-struct libdeflate_compressor;
+struct deflate;
 
 /* The first error is kept in `status`, and everything behind it does nothing. */
 struct mdf4_file {
     struct made *made;
-    struct libdeflate_compressor *compressor; /* NULL: not compressed */
-    struct text out;                          /* on its way to the file */
-    uint64_t offset;                          /* in the file, of what `out` begins with */
-    uint8_t *transposed, *packed;             /* for a block of data */
-    size_t transposed_room, packed_room;
+    struct deflate *deflate; /* NULL: not compressed */
+    struct text out;         /* on its way to the file */
+    uint64_t offset;         /* in the file, of what `out` begins with */
     int status;
 };
 
@@ -42,8 +40,9 @@ uint64_t mdf4_xml(struct mdf4_file *file, const char *xml);
 /* Data of any length: records ("DT"), or texts ("SD"). */
 struct mdf4_data {
     const char *id;
-    size_t record_bytes; /* of "DT"; blocks are of whole records, all but the last of `room` */
-    uint8_t *bytes;      /* of the block at hand */
+    size_t record_bytes; /* of "DT"; blocks are of whole records, equal but for the last */
+    size_t block_bytes;
+    uint8_t *bytes; /* of the block at hand, or of two that are to be compressed together */
     size_t used, room;
     uint64_t total;
     struct mdf4_place {
@@ -53,8 +52,8 @@ struct mdf4_data {
 };
 
 /* Room for blocks of about `block_bytes`. False without memory. */
-bool mdf4_data_begin(struct mdf4_data *data, const char *id, size_t record_bytes,
-                     size_t block_bytes);
+bool mdf4_data_begin(const struct mdf4_file *file, struct mdf4_data *data, const char *id,
+                     size_t record_bytes, size_t block_bytes);
 /* Writes the block at hand, if there is something in it. */
 void mdf4_data_flush(struct mdf4_file *file, struct mdf4_data *data);
 /* Appends a text with its length; returns where in the data it is. */

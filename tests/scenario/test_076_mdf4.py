@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""076-mdf4: `flotilla export` to ASAM MDF, read by asammdf: names, units, comments, times and every
-value are the rows', compressed or not, and also where arrays grow on the way. What a reader need not
-look at (the lengths of blocks, what is linked to) is looked at by a reader of our own."""
+"""076-mdf4: `flotilla export` to ASAM MDF, read by asammdf: names, units, comments, times and
+every value are the rows', compressed or not, and also where arrays grow on the way. What a reader
+need not look at (the lengths of blocks, what is linked to) is looked at by one of our own."""
 import json
 import struct
 
@@ -175,16 +175,17 @@ GROWING = avro.Schema({"type": "record", "name": "G", "fields": [
     exports.TIME,
     {"name": "same", "type": {"type": "array", "items": "float"}},
     {"name": "same_once", "type": {"type": "array", "items": "int"}},
-    {"name": "tracks", "type": {"type": "array", "items": {"type": "record", "name": "T", "fields": [
-        {"name": "x", "type": "int"}, {"name": "y", "type": ["null", "double"]}]}}},
+    {"name": "tracks", "type": {"type": "array", "items": {
+        "type": "record", "name": "T", "fields": [
+            {"name": "x", "type": "int"}, {"name": "y", "type": ["null", "double"]}]}}},
     {"name": "long", "type": {"type": "array", "items": "long"}},
     {"name": "wide", "type": {"type": "fixed", "name": "F", "size": 4000}},
     {"name": "text", "type": "string"}]})
 
 
 def test_076_arrays_that_grow(flotilla, tmp_path):
-    """Over several batches of a thousand rows, many blocks: longer tracks from row 1,500 on, one row
-    at 3,500 that fits no more."""
+    """Over several batches of a few hundred rows and many blocks: longer tracks from row 1,500 on,
+    one row at 3,500 that fits no more."""
     def row(index):
         tracks = [{"x": index + at, "y": at / 4 if index % 3 else None}
                   for at in range(index % (2 if index < 1500 else 5))]
@@ -235,11 +236,13 @@ def test_076_several_channels(flotilla, tmp_path):
     for index in range(12):
         schema = avro.Schema({"type": "record", "name": "S", "fields": [
             exports.TIME, {"name": f"v{index}", "type": "double"}]})
-        tables[f"c{index}"] = (schema, [{"time": 10**15 + (row - index % 2) * 500, f"v{index}":
-                                         row / 8} for row in range(100)])
+        tables[f"c{index}"] = (schema, [
+            {"time": 10**15 + (row - index % 2) * 500, f"v{index}": row / 8}
+            for row in range(100)])
         folder = tmp_path / f"c{index}"
         folder.mkdir()
-        exports.write(folder / f"c{index}-20260101T000000.000000Z-000001.avro", *tables[f"c{index}"])
+        exports.write(folder / f"c{index}-20260101T000000.000000Z-000001.avro",
+                      *tables[f"c{index}"])
     flotilla("export", *tables, "-o", "all.mf4", cwd=tmp_path, check=0)
     check_blocks(tmp_path / "all.mf4")
     with asammdf.MDF(tmp_path / "all.mf4") as file:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""078-formats: data nobody here made up (a drone's flight, a lidar, a spacecraft) in MDF4, MCAP, CSV
-and, by the manual's lines, Parquet, read by readers that are not ours; memory that does not grow with
-the file; a disk that is full; files of which nothing, or not all, can be read."""
+"""078-formats: data nobody here made up (a drone's flight, a lidar, a spacecraft) in MDF4, MCAP
+and CSV, read by readers that are not ours; Parquet by the manual's lines; memory that does not grow
+with the file; a disk that is full; files of which nothing, or not all, can be read."""
 import re
 import resource
 import subprocess
+import sys
 from pathlib import Path
 
+import duckdb
+import duckdb_extension_avro
 import fastavro
 import polars
 import pytest
@@ -60,15 +63,14 @@ def test_078_lidar_and_spacecraft(flotilla, data, tmp_path):
         check_all(flotilla, tmp_path, name, OPAQUE, values)
 
 
-def manual_lines(word):
-    """The lines of Python in the manual that have the word."""
-    text = (ROOT / "docs/internals/export.md").read_text()
-    (lines,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if word in block]
-    return lines
+def manual_line(word):
+    """What stands in quotes behind the word in the manual."""
+    text = (ROOT / "man/flotilla.1").read_text()
+    (line,) = re.findall(rf'^{word} -c "(.*)"$', text, re.M)
+    return line
 
 
-@pytest.mark.parametrize("word", ["polars", "duckdb"])
-def test_078_parquet(tmp_path, monkeypatch, word):
+def test_078_parquet(tmp_path):
     """By the lines of the manual, which have no word of ours in them."""
     schema = avro.Schema({"type": "record", "name": "S", "fields": [
         exports.TIME, {"name": "speed", "type": "double"}, {"name": "name", "type": "string"},
@@ -78,14 +80,21 @@ def test_078_parquet(tmp_path, monkeypatch, word):
                "track": {"x": index, "y": avro.Branch(index % 2, (None, index / 2)[index % 2])}}
               for index in range(5000)]
     write(tmp_path / "engine.avro", schema, values)
-    monkeypatch.chdir(tmp_path)
-    exec(manual_lines(word), {})
-    frame = polars.read_parquet("engine.parquet")
-    assert frame["speed"].to_list() == [value["speed"] for value in values]
-    assert frame["name"].to_list() == [value["name"] for value in values]
-    assert frame["track"].to_list() == [avro.plain(value["track"]) for value in values]
-    stamps = frame["time"].cast(polars.Datetime("us")).cast(polars.Int64)
-    assert stamps.to_list() == [value["time"] for value in values]
+    # The extension comes with a package here, where INSTALL fetches it.
+    (extension,) = (Path(duckdb_extension_avro.__file__).parent / "extensions").glob(
+        f"v{duckdb.__version__}/avro.duckdb_extension")
+    install, load, copy = manual_line("duckdb").split("; ")
+    assert (install, load) == ("INSTALL avro", "LOAD avro")
+    sql = f"""import duckdb; duckdb.execute("LOAD '{extension}'; {copy}")"""
+    for script in (manual_line("python3"), sql):
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=60)
+        frame = polars.read_parquet(tmp_path / "engine.parquet")
+        assert frame["speed"].to_list() == [value["speed"] for value in values]
+        assert frame["name"].to_list() == [value["name"] for value in values]
+        assert frame["track"].to_list() == [avro.plain(value["track"]) for value in values]
+        stamps = frame["time"].cast(polars.Datetime("us")).cast(polars.Int64)
+        assert stamps.to_list() == [value["time"] for value in values]
+        (tmp_path / "engine.parquet").unlink()
 
 
 LONG = avro.Schema({"type": "record", "name": "S", "fields": [
