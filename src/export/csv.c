@@ -18,6 +18,8 @@ struct csv {
     struct made *made;
     enum export_clock clock;
     struct text lines, cell;
+    char stamp[CALENDAR_TEXT_BYTES]; /* the time that was written last; "" for none */
+    uint64_t stamp_second;
 };
 
 static int begin(void **file, struct made *made, const struct export_options *options, char *error,
@@ -109,11 +111,26 @@ static int begin_table(void *file, const struct export_table *table, void **stat
     return flush(csv, WRITE_BYTES);
 }
 
+#define FRACTION_OFFSET 20 /* in "2026-01-01T00:00:00.123456789Z" */
+#define FRACTION_DIGITS 9
+
+/* A time as RFC 3339. Of one in the same second as the last only the fraction is made anew. */
+static void add_stamp(struct csv *csv, uint64_t ns)
+{
+    uint64_t second = ns / NS_PER_S, fraction = ns % NS_PER_S;
+    if (csv->stamp[0] == '\0' || second != csv->stamp_second)
+        calendar_write(csv->stamp, ns, FRACTION_DIGITS);
+    csv->stamp_second = second;
+    for (int i = FRACTION_DIGITS - 1; i >= 0; i--, fraction /= 10)
+        csv->stamp[FRACTION_OFFSET + i] = (char)('0' + fraction % 10);
+    text_add_bytes(&csv->lines, csv->stamp, FRACTION_OFFSET + FRACTION_DIGITS + 1);
+}
+
 static void add_time(struct csv *csv, int64_t ns)
 {
-    char text[CALENDAR_TEXT_BYTES], digits[DIGITS_BYTES_MAX];
+    char digits[DIGITS_BYTES_MAX];
     if (csv->clock == EXPORT_CLOCK_TEXT && ns >= 0) {
-        text_add_string(&csv->lines, calendar_write(text, (uint64_t)ns, 9));
+        add_stamp(csv, (uint64_t)ns);
         return;
     }
     if (csv->clock == EXPORT_CLOCK_NS) {
@@ -159,7 +176,7 @@ static int append(void *file, void *state, const struct export_batch *batch, cha
         for (uint32_t i = 0; i < table->columns.count; i++) {
             if (cell_is_time(table, i))
                 continue;
-            text_add_string(&csv->lines, separator);
+            text_add_bytes(&csv->lines, separator, *separator != '\0');
             add_cell(csv, &table->columns.list[i], &batch->vectors[i], row);
             separator = ",";
         }
