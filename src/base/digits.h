@@ -21,7 +21,7 @@ size_t digits_integer(char *out, int64_t value);
  * 0.1, 100.0, 1.5e-07, 1e+15, -0.0; else NaN, Infinity and -Infinity. */
 size_t digits_double(char *out, double value);
 /* The same by the digits that read back to the same float: 0.1, where the float's double would
- * be 0.10000000149011612. For tests, until CSV uses it. */
+ * be 0.10000000149011612. */
 size_t digits_float(char *out, float value);
 
 #endif

@@ -150,7 +150,15 @@ enum export_rows {
     EXPORT_DATUMS   /* rows come as they were recorded; another schema is another table */
 };
 
+/* How times are written as text. */
+enum export_clock {
+    EXPORT_CLOCK_TEXT,    /* RFC 3339 */
+    EXPORT_CLOCK_SECONDS, /* since 1970 */
+    EXPORT_CLOCK_NS       /* the same in nanoseconds */
+};
+
 struct export_options {
+    enum export_clock clock; /* of a format with `clock` */
     unsigned gzip;               /* level 1 to 12; 0: uncompressed */
     const char *title, *command; /* of the whole: the file's name, and the words of this program */
     const char *const *fields; /* as given with --fields, which EXPORT_DATUMS has to heed itself */
@@ -170,6 +178,7 @@ struct export_format {
     bool pipe;              /* writes from front to back, so that -o - may be a pipe */
     bool one_table;         /* a file holds one table; the core refuses more in words */
     bool gzip;              /* --gzip means something to it */
+    bool clock;             /* so does --time-as */
     enum export_rows rows;
     int (*begin)(void **file, struct made *made, const struct export_options *options, char *error,
                  size_t error_bytes);
@@ -186,5 +195,6 @@ struct export_format {
 
 /* Each in a file of its own, in the order of --help (export/formats.c). */
 extern const struct export_format format_hdf5; /* hdf5.c, or hdf5_left_out.c */
+extern const struct export_format format_mdf4, format_mcap, format_csv;
 
 #endif
