@@ -30,7 +30,7 @@ struct ledger_shared {
     _Atomic uint64_t layout;  /* of the current copy; 0 while that changes, and of older versions */
     _Atomic uint64_t ways;    /* two indices of interfaces, the full stream's in the lower half */
     _Atomic uint64_t wish;    /* id of the relay */
-    _Atomic uint64_t clock;   /* nanoseconds */
+    uint64_t unused;          /* by this version; an earlier one keeps a time in it */
 
     _Alignas(64) _Atomic uint64_t beats;
     _Atomic uint64_t ready;  /* id of the relay */
@@ -137,16 +137,6 @@ struct ledger_ways ledger_ways(const struct ledger_shared *ledger)
     uint64_t ways = atomic_load_explicit(&ledger->ways, memory_order_relaxed);
     return (struct ledger_ways){
         .index = {[LEDGER_FULL] = (uint32_t)ways, [LEDGER_DECIMATED] = (uint32_t)(ways >> 32)}};
-}
-
-void ledger_note_clock(struct ledger_shared *ledger, uint64_t ahead_ns)
-{
-    atomic_store_explicit(&ledger->clock, ahead_ns, memory_order_relaxed);
-}
-
-uint64_t ledger_clock(const struct ledger_shared *ledger)
-{
-    return atomic_load_explicit(&ledger->clock, memory_order_relaxed);
 }
 
 int ledger_read(const struct ledger_shared *ledger, struct ledger_notes *notes)

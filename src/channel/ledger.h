@@ -53,11 +53,6 @@ void ledger_note_ways(struct ledger_shared *ledger, const struct ledger_ways *wa
 /* What was noted; one load. */
 struct ledger_ways ledger_ways(const struct ledger_shared *ledger);
 
-/* The manager's: by how much the wall clock that it believes is ahead of the time since the machine
- * was started, for a manager that follows it; 0: nobody has said. */
-void ledger_note_clock(struct ledger_shared *ledger, uint64_t ahead_ns);
-uint64_t ledger_clock(const struct ledger_shared *ledger);
-
 /* The relay's: it has opened everything; its id. Forgets what the last one had left. */
 void ledger_note_ready(struct ledger_shared *ledger, long id);
 /* The id of the relay that was ready last; 0: none was. */

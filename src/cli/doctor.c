@@ -238,8 +238,8 @@ static void examine_clock(struct doctor *doctor)
     const char *doubt = json_string_value(
         json_object_get(json_object_get(doctor->fleet, "manager"), "retention_doubt"));
     if (doubt != NULL && doubt[0] != '\0')
-        doctor_find(doctor, DOCTOR_WARNING, "retention", fix, "nothing is removed by age: %s",
-                    doubt);
+        doctor_find(doctor, DOCTOR_WARNING, "retention", fix,
+                    "recordings may be kept for longer than retain.age: %s", doubt);
 }
 
 static void examine_descriptors(struct doctor *doctor)

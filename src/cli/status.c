@@ -279,7 +279,8 @@ static void print_table(const json_t *reply, const struct before *before, uint64
         printf(", nothing lost%s", unknown ? " that is counted" : "");
     printf("; recordings in %s\n", text(manager, "recordings"));
     if (text(manager, "retention_doubt")[0] != '\0')
-        printf("nothing is removed by age: %s\n", text(manager, "retention_doubt"));
+        printf("recordings may be kept for longer than retain.age: %s\n",
+               text(manager, "retention_doubt"));
     printf("\n");
     print_cells(heading.cells, widths);
     printf("FILE\n");

@@ -56,10 +56,6 @@ int fleet_open(struct fleet **fleet, const struct fleet_options *options);
  * Before the first fleet_apply, which then changes no more than the configuration asks for. Returns
  * how many channels were taken over, or a negative errno: then nothing was ended. */
 int fleet_take_over(struct fleet *fleet);
-/* Notes in every channel's memory which wall clock is believed (retention_believes), and what an
- * earlier manager has noted in one that was taken over; 0: none has. */
-void fleet_note_clock(struct fleet *fleet, uint64_t ahead_ns);
-uint64_t fleet_clock(const struct fleet *fleet);
 /* Gives up, and counts, what nobody has taken over of channels that an earlier manager was about to
  * start. fleet_apply does it, too; but there a channel that has no socket yet may want it. */
 void fleet_release_left(struct fleet *fleet);

@@ -324,19 +324,3 @@ void fleet_release_left(struct fleet *fleet)
         takeover_forget(&fleet->left, left);
     }
 }
-
-void fleet_note_clock(struct fleet *fleet, uint64_t ahead_ns)
-{
-    for (struct channel *channel = fleet->first; channel && ahead_ns; channel = channel->next)
-        if (channel->ledger)
-            ledger_note_clock(channel->ledger, ahead_ns);
-}
-
-uint64_t fleet_clock(const struct fleet *fleet)
-{
-    uint64_t ahead_ns = 0;
-    for (const struct channel *channel = fleet->first; channel && !ahead_ns;
-         channel = channel->next)
-        ahead_ns = channel->ledger ? ledger_clock(channel->ledger) : 0;
-    return ahead_ns;
-}

@@ -145,7 +145,6 @@ static void look_at_socket(struct manager *manager)
 static void look_at_runtime(void *context)
 {
     struct manager *manager = context;
-    fleet_note_clock(manager->fleet, retention_believes(manager->retention));
     if (manager->runtime_recreated)
         repopulate_runtime(manager);
     else if (manager->runtime_error == 0)
@@ -257,7 +256,6 @@ static int serve(struct manager *manager, bool renew)
     int taken = fleet_take_over(manager->fleet);
     if (taken > 0)
         log_line("took over %d channels from an earlier manager", taken);
-    retention_follow(manager->retention, fleet_clock(manager->fleet));
     int error = taken < 0 ? taken : retention_set(manager->retention, manager->config);
     if (error == 0)
         error = fleet_apply(manager->fleet, manager->config, manager_note_change, &changes);

@@ -11,7 +11,7 @@
 #include "manager/fleet.h"
 
 /* A new object, or NULL when out of memory. `started_ns` is realtime; `directory` is that of the
- * recordings; `doubt` says why nothing is removed by age, "" if it is. */
+ * recordings; `doubt` is retention_doubt's. */
 json_t *report_fleet(const struct fleet *fleet, uint64_t started_ns, const char *directory,
                      const char *doubt);
 

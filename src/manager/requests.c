@@ -143,13 +143,12 @@ json_t *manager_answer(void *context, const json_t *request, bool *hold)
 {
     struct manager *manager = context;
     const char *verb = json_string_value(json_object_get(request, "verb"));
-    char doubt[RETENTION_DOUBT_BYTES];
     json_t *reply;
     if (!verb)
         return control_refusal(EXIT_CODE_USAGE, "the request names no verb");
     if (strcmp(verb, "status") == 0)
         return report_fleet(manager->fleet, manager->started_ns, manager->config->directory,
-                            retention_doubt(manager->retention, doubt));
+                            retention_doubt(manager->retention));
     if (strcmp(verb, "stop") == 0) {
         *hold = true; /* to the end; the answer is made then, in close_parts */
         manager_stop(manager, "flotilla stop");

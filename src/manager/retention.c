@@ -16,13 +16,21 @@
 #include "base/units.h"
 #include "channel/mounted.h"
 #include "channel/recording_name.h"
-#include "manager/retention_order.h"
+#include "manager/retention_ages.h"
 #include "os/clock.h"
+#include "os/descriptor.h"
 #include "os/file.h"
 #include "os/storage.h"
 #include "os/thread.h"
 
 #define THREAD_STACK_BYTES (256u << 10)
+
+/* What is kept of the ages. It is written anew after a thousandth of the age has passed, so that no
+ * more is lost with this process, and every 10 min at least. */
+#define AGES_FILE      ".flotilla-ages"
+#define AGES_BYTES_MAX (256u << 20)
+#define AGES_WAIT_NS   (600 * NS_PER_S)
+#define KEPT_BYTES     240
 
 /* ---- the choice ---- */
 
@@ -69,23 +77,19 @@ static struct holding *largest(struct retention_file *files, struct holding *hol
     return found;
 }
 
-static bool is_too_old(const struct retention_file *file, uint64_t age_ms, uint64_t now_ns)
+void retention_sort(struct retention_file *files, size_t file_count)
 {
-    if (file->dated_ns > now_ns || file->dated_ns < RETENTION_TIME_MIN_NS)
-        return false;
-    return (now_ns - file->dated_ns) / NS_PER_MS > age_ms;
+    if (file_count)
+        qsort(files, file_count, sizeof *files, by_channel_and_number);
 }
 
 int retention_choose(struct retention_file *files, size_t file_count, uint32_t channel_count,
-                     const struct retention_limits *limits, uint64_t now_ns, uint64_t free_bytes,
+                     const struct retention_limits *limits, uint64_t free_bytes,
                      uint64_t total_bytes)
 {
     struct holding *holdings = calloc(channel_count ? channel_count : 1, sizeof *holdings);
     if (!holdings)
         return -ENOMEM;
-    if (file_count)
-        qsort(files, file_count, sizeof *files, by_channel_and_number);
-    retention_date(files, file_count, now_ns);
     uint64_t held = 0, freed = 0;
     for (size_t i = 0; i < file_count; i++) {
         struct retention_file *file = &files[i];
@@ -93,7 +97,7 @@ int retention_choose(struct retention_file *files, size_t file_count, uint32_t c
         if (holding->count++ == 0)
             holding->first = i;
         file->removed_for = RETENTION_KEPT;
-        if (limits->age_ms && !file->fixed && is_too_old(file, limits->age_ms, now_ns)) {
+        if (limits->age_ms && !file->fixed && file->age_ns / NS_PER_MS > limits->age_ms) {
             file->removed_for = RETENTION_AGE;
             freed += file->bytes;
             continue;
@@ -143,10 +147,11 @@ struct retention {
     _Atomic(struct policy *) coming;
     _Atomic bool stop;
     struct policy *policy; /* the thread's own, as the next */
-    struct retention_clock clock;
-    _Atomic enum clock_doubt doubt;
-    _Atomic uint64_t step_ns;
-    _Atomic uint64_t followed_ns, believed_ns; /* retention_follow's, retention_believes' */
+    _Atomic enum ages_doubt doubt;
+    struct retention_ages ages;
+    char kept[KEPT_BYTES]; /* the first line of what is kept of them, as read or written last */
+    uint64_t kept_ns;      /* when it was written, by the uptime; 0: not by this process */
+    int kept_error;
 };
 
 /* What was found in one look. */
@@ -155,7 +160,7 @@ struct survey {
     char (*channels)[CHANNEL_NAME_BYTES_MAX + 1]; /* configured ones, then others with files */
     uint32_t channel_count;
     size_t channel_room;
-    struct retention_file *files; /* owner: the file's name, from malloc */
+    struct retention_file *files; /* `name` from malloc */
     size_t file_count, file_room;
     int folder; /* of the channel that is looked through, the last of `channels` */
     uint32_t channel;
@@ -168,11 +173,20 @@ static void free_policy(struct policy *policy)
     free(policy);
 }
 
+/* Whether somebody wants to keep a recording for good. */
+static bool is_pinned(const struct survey *survey, const char *name)
+{
+    struct storage_entry pin;
+    char pin_name[300];
+    snprintf(pin_name, sizeof pin_name, "%.280s.pin", name);
+    return storage_look(survey->folder, pin_name, &pin) == 0;
+}
+
 static int survey_file(void *context, const char *name)
 {
     struct survey *survey = context;
     struct recording_name read;
-    struct storage_entry entry, pin;
+    struct storage_entry entry;
     if (atomic_load(&survey->retention->stop))
         return 1;
     if (!recording_name_read(&read, name) ||
@@ -180,24 +194,23 @@ static int survey_file(void *context, const char *name)
         (read.stage != RECORDING_DONE && read.stage != RECORDING_PART) ||
         storage_look(survey->folder, name, &entry) < 0 || !entry.regular)
         return 0;
-    char pin_name[300];
-    snprintf(pin_name, sizeof pin_name, "%.280s.pin", name);
-    bool is_rejects = read.lane == RECORDING_REJECTS;
-    bool fixed = read.stage == RECORDING_PART || storage_look(survey->folder, pin_name, &pin) == 0;
+    bool open = read.stage == RECORDING_PART;
     struct retention_file *files =
         room_grow(survey->files, &survey->file_room, survey->file_count + 1, sizeof *files);
     survey->files = files ? files : survey->files;
     char *copy = files ? text_copy(name) : NULL;
     if (!copy)
         return -ENOMEM;
-    survey->files[survey->file_count++] = (struct retention_file){.channel = survey->channel,
-                                                                  .number = read.number,
-                                                                  .begun_ns = read.stamp_ns,
-                                                                  .rejects = is_rejects,
-                                                                  .bytes = entry.bytes,
-                                                                  .modified_ns = entry.modified_ns,
-                                                                  .fixed = fixed,
-                                                                  .owner = copy};
+    survey->files[survey->file_count++] =
+        (struct retention_file){.channel = survey->channel,
+                                .number = read.number,
+                                .begun_ns = read.stamp_ns,
+                                .rejects = read.lane == RECORDING_REJECTS,
+                                .bytes = entry.bytes,
+                                .modified_ns = entry.modified_ns,
+                                .open = open,
+                                .fixed = open || is_pinned(survey, name),
+                                .name = copy};
     return 0;
 }
 
@@ -275,75 +288,136 @@ static void remove_chosen(struct survey *survey)
             open_channel = file->channel;
         }
         char why[100];
-        int error = folder < 0 ? folder : folder_remove(folder, file->owner);
+        int error = folder < 0 ? folder : folder_remove(folder, file->name);
         if (error < 0)
-            log_line("%s: cannot remove %s: %s", channel, (const char *)file->owner,
+            log_line("%s: cannot remove %s: %s", channel, file->name,
                      strerror(-error));
         else
-            log_line("%s: removed %s: %s", channel, (const char *)file->owner,
+            log_line("%s: removed %s: %s", channel, file->name,
                      why_removed(file, limits, why));
     }
     if (folder >= 0)
         descriptor_close(folder);
 }
 
-static struct clock_look read_clocks(void)
+/* ---- ages ---- */
+
+static struct ages_moment read_clocks(void)
 {
-    return (struct clock_look){.realtime_ns = clock_realtime_ns(),
-                               .uptime_ns = clock_uptime_ns(),
-                               .synchronised = clock_is_synchronised()};
+    struct ages_moment now = {.uptime_ns = clock_uptime_ns(),
+                              .realtime_ns = clock_realtime_ns(),
+                              .synchronised = clock_is_synchronised()};
+    clock_boot(now.boot);
+    return now;
 }
 
-static enum clock_doubt judge_clock(struct retention *retention, const struct clock_look *look,
-                                    const uint64_t *times, size_t count)
+static void ages_path(const struct policy *policy, char path[CHANNEL_PATH_BYTES_MAX + 20])
 {
-    struct retention_clock *clock = &retention->clock;
-    uint64_t followed_ns = atomic_load(&retention->followed_ns);
-    if (!clock->begun && followed_ns)
-        retention_clock_follow(clock, followed_ns, look);
-    enum clock_doubt doubt =
-        retention_clock_judge(clock, look, times, count, retention->policy->limits.age_ms);
-    atomic_store(&retention->believed_ns, look->realtime_ns - look->uptime_ns - clock->step_ns);
-    return doubt;
+    snprintf(path, CHANNEL_PATH_BYTES_MAX + 20, "%s/" AGES_FILE, policy->directory);
 }
 
-/* Whether files may go for their age; says so when that changes. */
-static bool is_clock_believed(struct retention *retention, const struct survey *survey,
-                              const struct clock_look *look)
+static void note_kept(struct retention *retention, const char *text, uint64_t now_ns)
 {
-    char why[RETENTION_DOUBT_BYTES];
-    uint64_t *times = calloc(survey->file_count ? survey->file_count : 1, sizeof *times);
-    if (!times)
-        return false;
-    for (size_t i = 0; i < survey->file_count; i++)
-        times[i] = survey->files[i].modified_ns;
-    enum clock_doubt doubt = judge_clock(retention, look, times, survey->file_count);
-    free(times);
-    atomic_store(&retention->step_ns, retention->clock.step_ns);
+    snprintf(retention->kept, sizeof retention->kept, "%.*s", (int)strcspn(text, "\n"), text);
+    retention->kept_ns = now_ns;
+}
+
+/* Reads the ages that are kept, if it was another manager or for another disk that they were
+ * written. */
+static void read_ages(struct retention *retention, const struct ages_moment *now)
+{
+    char path[CHANNEL_PATH_BYTES_MAX + 20];
+    uint8_t *bytes = NULL;
+    size_t count, kept = strlen(retention->kept);
+    ages_path(retention->policy, path);
+    if (file_read_whole(path, AGES_BYTES_MAX, &bytes, &count) < 0)
+        return;
+    const char *text = (const char *)bytes;
+    bool same = kept > 0 && strncmp(text, retention->kept, kept) == 0 && text[kept] == '\n';
+    if (!same && retention_ages_read(&retention->ages, text, now) == 0)
+        note_kept(retention, text, 0);
+    free(bytes);
+}
+
+/* Keeps the ages, unless it was done lately. */
+static void keep_ages(struct survey *survey, const struct ages_moment *now)
+{
+    struct retention *retention = survey->retention;
+    const struct policy *policy = retention->policy;
+    uint64_t wait_ns = policy->limits.age_ms * (NS_PER_MS / 1000);
+    char path[CHANNEL_PATH_BYTES_MAX + 20];
+    if (wait_ns > AGES_WAIT_NS)
+        wait_ns = AGES_WAIT_NS;
+    if ((retention->kept_ns && now->uptime_ns < retention->kept_ns + wait_ns) ||
+        (retention->ages.count == 0 && !retention->kept[0]))
+        return;
+    ages_path(policy, path);
+    char *text = retention_ages_write(&retention->ages, now);
+    int error = text ? 0 : -ENOMEM;
+    if (error == 0 && !descriptor_is_at(survey->folder, policy->directory))
+        error = -ENOENT; /* another disk has taken its place: the next look is at that one */
+    else if (error == 0)
+        error = file_write_whole(path, (struct span){(const uint8_t *)text, strlen(text)});
+    if (error == 0)
+        note_kept(retention, text, now->uptime_ns);
+    else if (error != retention->kept_error && error != -ENOENT)
+        log_line("cannot write %s: %s: after a restart, recordings that have ended meanwhile are "
+                 "kept for longer",
+                 path, strerror(-error));
+    retention->kept_error = error;
+    free(text);
+}
+
+static void tell_doubt(struct retention *retention, enum ages_doubt doubt)
+{
     if (atomic_exchange(&retention->doubt, doubt) == doubt)
-        return doubt == CLOCK_BELIEVED;
-    if (doubt == CLOCK_BELIEVED)
-        log_line("recordings are removed by age again");
+        return;
+    if (doubt == AGES_SURE)
+        log_line("the ages of all recordings are known again");
     else
-        log_line("nothing is removed by age for now: %s",
-                 retention_clock_explain(doubt, retention->clock.step_ns, why));
-    return doubt == CLOCK_BELIEVED;
+        log_line("recordings may be kept for longer than retain.age for now: %s",
+                 retention_ages_explain(doubt));
 }
+
+/* How old the files found are; says so where that is not known for sure. 0 or -ENOMEM. */
+static int tell_ages(struct survey *survey)
+{
+    struct retention *retention = survey->retention;
+    const struct ages_moment now = read_clocks();
+    char by[UNITS_TEXT_BYTES];
+    read_ages(retention, &now);
+    int64_t set_ns = retention_ages_pass(&retention->ages, &now);
+    if (set_ns != 0)
+        log_line("the clock was set %s by %s: that makes no recording older or younger",
+                 set_ns > 0 ? "forward" : "back",
+                 units_write_duration(by, (uint64_t)llabs(set_ns) / NS_PER_S * 1000));
+    enum ages_doubt doubt;
+    int error = retention_ages_tell(&retention->ages, survey->files, survey->file_count,
+                                    retention->policy->limits.age_ms, now.realtime_ns, &doubt);
+    if (error < 0)
+        return error;
+    tell_doubt(retention, doubt);
+    keep_ages(survey, &now);
+    return 0;
+}
+
+/* ---- a look ---- */
 
 /* Which of the files found go. 0 or a negative errno. */
 static int choose(struct survey *survey)
 {
-    struct retention *retention = survey->retention;
-    struct retention_limits limits = retention->policy->limits;
-    const struct clock_look look = read_clocks();
+    const struct retention_limits *limits = &survey->retention->policy->limits;
     uint64_t free_bytes = 0, total_bytes = 0;
     int error = storage_room(survey->folder, &free_bytes, &total_bytes);
     if (error < 0)
         return error;
-    if (limits.age_ms && !is_clock_believed(retention, survey, &look))
-        limits.age_ms = 0;
-    return retention_choose(survey->files, survey->file_count, survey->channel_count, &limits,
-                            look.realtime_ns, free_bytes, total_bytes);
+    retention_sort(survey->files, survey->file_count);
+    if (limits->age_ms)
+        error = tell_ages(survey);
+    if (error < 0)
+        return error;
+    return retention_choose(survey->files, survey->file_count, survey->channel_count, limits,
+                            free_bytes, total_bytes);
 }
 
 static int prepare_survey(struct survey *survey)
@@ -366,18 +440,18 @@ static void look_through(struct retention *retention)
     struct storage_entry there;
     struct survey survey = {.retention = retention, .folder = -1};
     /* Opening would make it; where nothing is recorded nothing should appear. */
-    if (storage_look_at(policy->directory, &there) == 0 && there.folder)
+    int found = storage_look_at(policy->directory, &there);
+    if (found == 0 && there.folder)
         survey.folder = folder_open(policy->directory);
+    else if (found == -ENOENT)
+        retention->ages.begun = true; /* whatever comes is new */
     /* Whatever is there, it is not what is to be made room in. */
     if (survey.folder >= 0 && !mounted_is(policy->mounted, policy->directory, NULL)) {
         descriptor_close(survey.folder);
         survey.folder = -1;
     }
-    if (survey.folder < 0) {
-        const struct clock_look look = read_clocks();
-        judge_clock(retention, &look, NULL, 0);
+    if (survey.folder < 0)
         return;
-    }
     int error = prepare_survey(&survey);
     if (error == 0)
         error = folder_list(survey.folder, survey_folder, &survey);
@@ -390,9 +464,22 @@ static void look_through(struct retention *retention)
                  strerror(-error));
     descriptor_close(survey.folder);
     for (size_t i = 0; i < survey.file_count; i++)
-        free(survey.files[i].owner);
+        free(survey.files[i].name);
     free(survey.files);
     free(survey.channels);
+}
+
+/* From now on other limits hold. Ages of other folders, or that nobody asks for, are forgotten. */
+static void adopt(struct retention *retention, struct policy *coming)
+{
+    struct policy *before = retention->policy;
+    if (!coming->limits.age_ms || (before && strcmp(before->directory, coming->directory) != 0)) {
+        retention_ages_free(&retention->ages);
+        retention->kept[0] = '\0';
+        atomic_store(&retention->doubt, AGES_SURE);
+    }
+    free_policy(before);
+    retention->policy = coming;
 }
 
 static void retention_work(void *context)
@@ -404,12 +491,8 @@ static void retention_work(void *context)
         if (atomic_load(&retention->stop))
             return;
         struct policy *coming = atomic_exchange(&retention->coming, NULL);
-        if (coming) {
-            free_policy(retention->policy);
-            retention->policy = coming;
-            if (!coming->limits.age_ms)
-                atomic_store(&retention->doubt, CLOCK_BELIEVED); /* nobody asks */
-        }
+        if (coming)
+            adopt(retention, coming);
         const struct policy *policy = retention->policy;
         if (policy &&
             (policy->limits.age_ms || policy->limits.bytes || policy->limits.free_percent > 0)) {
@@ -433,16 +516,6 @@ int retention_start(struct retention **retention)
     }
     *retention = made;
     return 0;
-}
-
-void retention_follow(struct retention *retention, uint64_t ahead_ns)
-{
-    atomic_store(&retention->followed_ns, ahead_ns);
-}
-
-uint64_t retention_believes(const struct retention *retention)
-{
-    return atomic_load(&retention->believed_ns);
 }
 
 int retention_set(struct retention *retention, const struct config *config)
@@ -469,10 +542,9 @@ int retention_set(struct retention *retention, const struct config *config)
     return 0;
 }
 
-char *retention_doubt(const struct retention *retention, char text[RETENTION_DOUBT_BYTES])
+const char *retention_doubt(const struct retention *retention)
 {
-    return retention_clock_explain(atomic_load(&retention->doubt),
-                                   atomic_load(&retention->step_ns), text);
+    return retention_ages_explain(atomic_load(&retention->doubt));
 }
 
 void retention_look(struct retention *retention)
@@ -489,5 +561,6 @@ void retention_stop(struct retention *retention)
     thread_join(&retention->thread);
     free_policy(atomic_exchange(&retention->coming, NULL));
     free_policy(retention->policy);
+    retention_ages_free(&retention->ages);
     free(retention);
 }

@@ -3,8 +3,8 @@
  * space. Never a file that is still written, never a pinned one (FILE.pin beside it), never
  * anything whose name is not a recording's. The looking and removing is done in a thread of its
  * own: a disk that stalls must not keep the manager from its relays.
- * Nothing is removed by age while the wall clock is not believed (retention_clock.h), and nothing
- * at all while what must be mounted is not.
+ * How old a recording is tells no wall clock (retention_ages.h): what is known of that is kept in
+ * STORAGE/.flotilla-ages. Nothing is removed while what must be mounted is not.
  * A limit is kept at the looks, not between them. Looks are every RETENTION_PERIOD_MS, within a
  * second of a recording's beginning, and within a second of a relay finding the disk full. So what
  * the fleet writes in a second comes on top of `size`, or, where no recording ends meanwhile, what
@@ -17,7 +17,6 @@
 #include <stdint.h>
 
 #include "config/config.h"
-#include "manager/retention_clock.h"
 
 #define RETENTION_PERIOD_MS 30000u
 
@@ -34,40 +33,36 @@ struct retention_file {
     uint64_t number;  /* in its name: the order of age within a channel */
     uint64_t bytes, modified_ns;
     uint64_t begun_ns; /* the time in its name */
-    uint64_t dated_ns; /* retention_date's */
+    uint64_t age_ns;   /* since it was finished, at least: retention_ages_tell's */
     bool rejects;      /* of the other lane, whose numbers are its own */
-    bool fixed; /* pinned or still written: counted, never removed */
+    bool open;         /* still written */
+    bool fixed;        /* so, or pinned: counted, never removed */
     enum retention_reason removed_for;
-    void *owner; /* the caller's */
+    char *name; /* of the file: the caller's */
 };
 
-/* Decides which of `files` go, and notes it in their `removed_for`; puts them in another order.
- * - Age: older than the limit by its file time, or by that of a later one (retention_order.h). A
- *   time in the future or before RETENTION_TIME_MIN_NS tells no age.
+/* Puts files in order of channel and number, as the next asks for. For tests. */
+void retention_sort(struct retention_file *files, size_t file_count);
+/* Decides which of `files`, in that order, go, and notes it in their `removed_for`.
+ * - Age: older than the limit.
  * - Size: while all files together exceed `limits->bytes`, the oldest file of the channel that is
  *   furthest above its share (limit / channels) goes. A channel within its share loses nothing.
  * - Free space: while less than the limit is free, the oldest file of the channel that holds most
  *   goes; a channel that holds less than the average loses nothing.
  * 0, or -ENOMEM. For tests. */
 int retention_choose(struct retention_file *files, size_t file_count, uint32_t channel_count,
-                     const struct retention_limits *limits, uint64_t now_ns, uint64_t free_bytes,
+                     const struct retention_limits *limits, uint64_t free_bytes,
                      uint64_t total_bytes);
 
 struct retention; /* opaque: the thread at work */
 
 /* Starts the thread, with nothing to do yet. 0 or a negative errno. */
 int retention_start(struct retention **retention);
-/* Before the first retention_set: which wall clock an earlier manager has believed, as
- * retention_believes told there; 0: not known. A clock that was set in between is noticed so. */
-void retention_follow(struct retention *retention, uint64_t ahead_ns);
-/* By how much the wall clock that is believed is ahead of the time since the machine was started,
- * as of the last look; 0: there was none. */
-uint64_t retention_believes(const struct retention *retention);
 /* What holds from now on; the values are copied. 0 or -ENOMEM. */
 int retention_set(struct retention *retention, const struct config *config);
-/* Why nothing is removed by age for now, in words, as of the last look; "" if it is. Returns
- * `text`. */
-char *retention_doubt(const struct retention *retention, char text[RETENTION_DOUBT_BYTES]);
+/* Why recordings may be kept for longer than their age for now, in words, as of the last look; ""
+ * if they are not. */
+const char *retention_doubt(const struct retention *retention);
 /* Looks now rather than at the end of the period. */
 void retention_look(struct retention *retention);
 /* Ends the thread after the file it is at, waiting for it, and frees all. */

@@ -18,6 +18,10 @@ uint64_t clock_uptime_ns(void);
 /* Whether the system was told lately by something better than itself how late it is; false where
  * that cannot be known. */
 bool clock_is_synchronised(void);
+#define CLOCK_BOOT_BYTES 40
+/* Writes what tells this start of the machine from every other one, without blanks; "" where that
+ * cannot be known. */
+void clock_boot(char boot[CLOCK_BOOT_BYTES]);
 /* Sleeps until that monotonic instant or a signal. */
 void clock_sleep_until(uint64_t monotonic_ns);
 

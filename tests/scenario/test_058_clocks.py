@@ -1,126 +1,232 @@
 # SPDX-License-Identifier: MIT
-"""058-clocks: a wall clock that is wrong for a while, in either direction, removes no recording; it
-is said, and removing goes on by itself."""
+"""058-clocks: a wall clock that is wrong, in either direction, removes no recording. How old they
+are is counted by the time since the boot, goes on in the next manager, and is asked of the wall
+clock only where nobody counted; what is not known for sure is said."""
 import json
 import os
+import re
 import time
 
 import pytest
 from harness import signals
-from harness.fleet import ROOT, Fleet, flotilla, wait_until
+from harness.fleet import LONG, ROOT, Fleet, flotilla, wait_until
 
 SET_CLOCK = ROOT / "build/units/set_clock.so"
-DAY, YEAR = 86400, 365 * 86400
-FORWARD = "nothing is removed by age for now: the clock was set forward by"
+HOUR, DAY, YEAR = 3600, 86400, 365 * 86400
+TRIAL = 600  # for so long a clock must have been synchronised and not set
+DOUBT = "recordings may be kept for longer than retain.age"
 
 
 class Clocked(Fleet):
-    """A fleet whose manager's wall clock the test sets; its relays and files have the real one."""
+    """A fleet whose manager's clocks the test sets; its relays and files have the real ones."""
 
-    def __init__(self, **retain):
+    def __init__(self, synchronised=True, **retain):
         assert SET_CLOCK.exists(), f"no {SET_CLOCK}: run `make test-programs`"
         super().__init__({"engine": {"schema": signals.SCHEMA}}, run=False,
                          storage={"retain": retain, "rotate": {"age": "200ms"}})
-        self.ahead = self.folder / "ahead"
-        self.at = 0
+        self.clocks = self.folder / "clocks"
+        self.at, self.passed = 0, 0
+        self.set_clock(0, synchronised)
 
-    def set_clock(self, seconds):
-        (self.folder / "ahead.new").write_text(str(seconds))
-        (self.folder / "ahead.new").rename(self.ahead)
+    def set_clock(self, ahead, synchronised=True):
+        self.ahead, self.synchronised = ahead, synchronised
+        (self.folder / "clocks.new").write_text(f"{ahead} {self.passed} {int(synchronised)}")
+        (self.folder / "clocks.new").rename(self.clocks)
+
+    def let_pass(self, seconds):
+        self.passed += seconds
+        self.set_clock(self.ahead, self.synchronised)
 
     def begin(self):
         self.start(env={**os.environ, "LD_PRELOAD": str(SET_CLOCK),
-                        "FLOTILLA_TEST_CLOCK": str(self.ahead)})
+                        "FLOTILLA_TEST_CLOCK": str(self.clocks)})
 
-    def record(self, files=2):
-        """Records until there are so many more finished files: each has retention look."""
-        wanted = len(self.files("engine", part=False)) + files
+    def begin_again(self):
+        self.kill_manager()
+        self.manager = None
+        self.begin()
 
-        def recorded():
+    def record(self, until, what):
+        """Records, in files of 0.2 s; the end of each has retention look."""
+        def come():
             self.source("engine", signals.samples(50, start=self.at), rate=500).finish()
             self.at += 50
-            return len(self.files("engine", part=False)) >= wanted
-        wait_until(recorded, what="files to end")
+            return until()
+        wait_until(come, what=what)
+
+    def look(self, files=2):
+        """Has that many files more, and retention look at all of them, which are returned."""
+        wanted = len(self.files("engine", part=False)) + files
+        self.record(lambda: len(self.files("engine", part=False)) >= wanted, "files to end")
+        asked, seen = self.folder / "clocks.asked", set(self.files("engine", part=False))
+        before = asked.stat().st_size if asked.exists() else 0
+        self.record(lambda: asked.exists() and asked.stat().st_size >= before + 2, "two looks")
+        return seen
+
+    def goes(self, paths, stay):
+        """Those go, and these do not."""
+        self.record(lambda: not any(path.exists() for path in paths), "what is old to go")
+        assert stay and all(path.exists() for path in stay)
+
+    def look_again(self):
+        """Those files that were recorded from now on, up to another look at all of them."""
+        before = set(self.files("engine", part=False))
+        return self.look() - before
 
     def old_file(self, days):
-        """A finished recording whose time is so long ago."""
-        path = self.folder / "recordings/engine/engine-20200101T000000.000000Z-000001.avro"
+        """A finished recording whose time is so long ago; the oldest one first."""
+        number = len(self.files("engine")) + 1
+        path = self.folder / f"recordings/engine/engine-20200101T000000.000000Z-{number:06}.avro"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"as old as this")
         then = time.time() - days * DAY
         os.utime(path, (then, then))
         return path
 
+    @property
+    def kept(self):
+        return self.folder / "recordings/.flotilla-ages"
+
     def doubt(self):
         return self.status()["manager"]["retention_doubt"]
 
 
-@pytest.mark.parametrize("step", [2 * 3600, 31 * DAY, 20 * YEAR], ids=["hours", "days", "decades"])
-def test_058_a_clock_that_is_ahead_for_a_while(step, seed):
-    with Clocked(age="1h" if step < DAY else "30d") as fleet:
+STEPS = {"hours": (2 * HOUR, False), "decades_by_the_next_manager": (20 * YEAR, True)}
+if LONG:
+    STEPS.update(decades=(20 * YEAR, False), days_by_the_next_manager=(31 * DAY, True))
+
+
+@pytest.mark.parametrize("step,again", STEPS.values(), ids=STEPS)
+def test_058_a_clock_that_is_set_to_and_fro(step, again, seed):
+    age = HOUR if step < DAY else 30 * DAY
+    with Clocked(age=f"{age}s") as fleet:
         fleet.begin()
-        fleet.record(files=4)
-        before = set(fleet.files("engine", part=False))
-        fleet.set_clock(step)
-        fleet.record(files=4)
-        wait_until(lambda: FORWARD in fleet.log(), what="the doubt")
-        fleet.record(files=4)
-        kept = set(fleet.files("engine", part=False))
-        assert before < kept and len(kept) >= 12 and "removed" not in fleet.log().replace(
-            FORWARD, "")
-        assert fleet.log().count(FORWARD) == 1, "once"
-        assert "the clock was set forward by" in fleet.doubt()
-        assert "nothing is removed by age" in flotilla("status", "-c", fleet.file).stdout
+        fleet.look()
+        for ahead in step, -step, 0:
+            fleet.set_clock(ahead)
+            if again:
+                fleet.begin_again()
+            old = fleet.look()
+        if not again:
+            assert all(f"the clock was set {way} by" in fleet.log() for way in ("forward", "back"))
+        assert fleet.doubt() == "" and "removed" not in fleet.log()
+        fleet.let_pass(age - HOUR // 4)
+        young = fleet.look_again()
+        assert "removed" not in fleet.log()
+        fleet.let_pass(HOUR // 2)
+        fleet.set_clock(-step)  # whatever it says
+        if again:
+            fleet.begin_again()
+        fleet.goes(old, young)
+
+
+def test_058_what_was_there_before(seed):
+    """It counts by the clock once that is beyond doubt; until then, said so, from now on."""
+    with Clocked(age="30d", synchronised=False) as fleet:
+        old, young = fleet.old_file(days=40), fleet.old_file(days=2)
+        fleet.begin()
+        fleet.look()
+        reason = f"{DOUBT} for now: the clock is not synchronised"
+        wait_until(lambda: reason in fleet.log(), what="the doubt")
+        assert fleet.doubt() == "the clock is not synchronised"
+        assert f"{DOUBT}: the clock is not" in flotilla("status", "-c", fleet.file).stdout
         found = json.loads(flotilla("doctor", "--json", "-c", fleet.file).stdout)["findings"]
-        assert any(one["check"] == "retention" and "set forward" in one["text"] for one in found)
+        assert any(one["check"] == "retention" and DOUBT in one["text"] for one in found)
         fleet.set_clock(0)
-        fleet.record()
-        wait_until(lambda: "recordings are removed by age again" in fleet.log(), what="the end")
-        assert fleet.doubt() == ""
-        old = fleet.old_file(days=40)
-        fleet.record()
-        wait_until(lambda: not old.exists(), what="what is old to go")
-        assert kept <= set(fleet.files("engine", part=False))
+        fleet.look()
+        wait_until(lambda: "less than 10 min ago" in fleet.doubt(), what="the trial")
+        assert old.exists()
+        fleet.let_pass(TRIAL)
+        fleet.goes([old], [young])
+        assert "the ages of all recordings are known again" in fleet.log() and fleet.doubt() == ""
 
 
-def test_058_a_clock_that_is_ahead_from_the_first(seed):
-    """All recordings would be too old by it: none goes, also none that is."""
+def test_058_a_clock_of_another_century(seed):
+    """Whoever says that it is right: all that was there would go."""
     with Clocked(age="30d") as fleet:
-        old = fleet.old_file(days=40)
+        old = fleet.old_file(days=20)
         fleet.set_clock(20 * YEAR)
         fleet.begin()
-        fleet.record(files=4)
-        wait_until(lambda: "even the newest recording is older" in fleet.log(), what="the doubt")
-        assert old.exists() and len(fleet.files("engine", part=False)) >= 4
+        fleet.let_pass(TRIAL)
+        fleet.look()
+        wait_until(lambda: "all of them would be older" in fleet.doubt(), what="the doubt")
+        assert old.exists()
         fleet.set_clock(0)
-        fleet.record()
-        wait_until(lambda: not old.exists(), what="what is old to go")
-        assert "removed by age again" in fleet.log()
+        fleet.look()
+        fleet.let_pass(TRIAL)
+        fleet.look()
+        assert fleet.doubt() == "" and old.exists()
+        fleet.let_pass(11 * DAY)
+        fleet.goes([old], fleet.look_again())
 
 
 def test_058_a_clock_that_begins_in_the_past(seed):
     """1970 at a boot, set minutes later: nothing goes before, and only what is old after."""
     with Clocked(age="30d") as fleet:
-        old = fleet.old_file(days=40)
-        fleet.set_clock(-int(time.time()) + 30)
+        old, young = fleet.old_file(days=40), fleet.old_file(days=2)
+        fleet.set_clock(-int(time.time()) + 30, synchronised=False)
         fleet.begin()
-        fleet.record(files=4)
-        wait_until(lambda: "by age for now: the clock is not set" in fleet.log(), what="the doubt")
-        assert old.exists()
+        kept = fleet.look() - {old}
+        wait_until(lambda: "for now: the clock is not set" in fleet.log(), what="the doubt")
         fleet.set_clock(0)
-        fleet.record(files=2)
-        wait_until(lambda: not old.exists(), what="what is old to go")
-        assert len(fleet.files("engine", part=False)) >= 6
+        fleet.look()
+        fleet.let_pass(TRIAL)
+        fleet.goes([old], {young, *kept})
+
+
+@pytest.mark.parametrize("off", [HOUR // 2, 2 * HOUR], ids=["shortly", "longer_than_the_age"])
+def test_058_the_machine_was_off(off, seed):
+    """So long as the clock says that was beyond doubt before and is again, up to the age."""
+    with Clocked(age="1h") as fleet:
+        fleet.begin()
+        before = fleet.look()
+        fleet.let_pass(TRIAL + 60)
+        fleet.look()
+        fleet.kill_manager()
+        fleet.manager = None
+        text = fleet.kept.read_text()
+        assert "trusted 0 " not in text
+        fleet.kept.write_text(re.sub("boot [^ ]*", "boot another", text))
+        fleet.set_clock(off)
+        fleet.begin()
+        young = fleet.look_again()
+        wait_until(lambda: "less than 10 min ago" in fleet.doubt(), what="the trial")
+        fleet.let_pass(TRIAL + 60)
+        fleet.look()
+        if off > HOUR:
+            wait_until(lambda: "all of them would be older" in fleet.doubt(), what="the doubt")
+            assert "removed" not in fleet.log()
+            fleet.let_pass(HOUR - 2 * TRIAL - 300)
+            fleet.look()
+            assert "removed" not in fleet.log()
+        else:
+            wait_until(lambda: fleet.doubt() == "", what="the end")
+            assert "removed" not in fleet.log()
+            fleet.let_pass(TRIAL - 120)
+        fleet.let_pass(300)
+        fleet.goes(before, young if off < HOUR else fleet.look_again())
+
+
+def test_058_what_is_kept_of_ages_is_lost(seed):
+    """Or is no text of ours: then they count from now on, until the clock is beyond doubt."""
+    with Clocked(age="1h", synchronised=False) as fleet:
+        fleet.begin()
+        before = fleet.look()
+        fleet.let_pass(HOUR - 60)
+        fleet.look()
+        fleet.kill_manager()
+        fleet.manager = None
+        fleet.kept.write_bytes(b"flotilla ages 1 boot \xff\n\0\n")
+        fleet.begin()
+        fleet.let_pass(HOUR - 60)
+        assert before < fleet.look()
+        fleet.let_pass(120)
+        fleet.goes(before, fleet.look_again())
 
 
 def test_058_size_and_free_space_need_no_clock(seed):
     with Clocked(age="30d", size="64KiB") as fleet:
         fleet.begin()
         fleet.set_clock(20 * YEAR)
-        fleet.record(files=4)
-        for _ in range(60):
-            if "all recordings are to take at most" in fleet.log():
-                break
-            fleet.record(files=2)
-        assert "all recordings are to take at most" in fleet.log()
+        fleet.record(lambda: "all recordings are to take at most" in fleet.log(), "removals")
         assert "older than 30d" not in fleet.log()

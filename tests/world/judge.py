@@ -24,7 +24,6 @@ from sender import NOTE
 LOOK_S = 1.0
 BEFORE_NS = 100_000_000  # what was sent so shortly before a cause may still have been on its way
 OVERSTAY_S = 600
-STEP_S = 60  # a step of the clock that retention need not notice
 
 
 def say(**about):
@@ -112,7 +111,7 @@ class Judge:
 
     def gone(self, kept):
         age_s = time.time() - kept.newest_us / 1e6
-        if age_s < plan.RETAIN_S - STEP_S:
+        if age_s < plan.RETAIN_S:
             self.wrong("removed too young", file=str(kept.path), age_s=round(age_s, 1))
 
     def read(self, key, path):

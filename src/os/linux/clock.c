@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "os/clock.h"
 
+#include <stdio.h>
 #include <sys/timex.h>
 #include <time.h>
 
@@ -18,4 +19,13 @@ bool clock_is_synchronised(void)
     struct timex about = {.modes = 0};
     int state = adjtimex(&about);
     return state >= 0 && state != TIME_ERROR && (about.status & STA_UNSYNC) == 0;
+}
+
+void clock_boot(char boot[CLOCK_BOOT_BYTES])
+{
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file == NULL || fscanf(file, "%39s", boot) != 1)
+        boot[0] = '\0';
+    if (file != NULL)
+        fclose(file);
 }
