@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * For LD_PRELOAD: the clocks that FLOTILLA_TEST_CLOCK names, a file with "AHEAD PASSED
- * SYNCHRONISED" in it. A program's wall clock is AHEAD seconds off; PASSED seconds more have gone by
+ * SYNCHRONISED" in it. A program's wall clock is AHEAD seconds off; PASSED seconds more have passed
  * since the boot, as if the machine had been suspended; the clock counts as synchronised where the
  * last is 1. All from the moment on in which it stands there. Files keep the times of the real
  * clock. Each time the last is asked, a byte is added to the file of that name with ".asked" behind
