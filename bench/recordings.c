@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Makes the recordings of a channel as its relay would have written them, as fast as the disk takes
- * them: for bench/bench, group search.
+ * them: for bench/bench, groups search and cat.
  *
- *     bench_recordings FOLDER BYTES FILE_BYTES START_SECONDS RATE
+ *     bench_recordings FOLDER BYTES FILE_BYTES START_SECONDS RATE [doubles]
  *
  * CHANNEL is FOLDER's name; RATE datums a second of 1,200 bytes from START_SECONDS (since 1970) on,
- * with `time` (timestamp-nanos) and `counter`. Prints the number of datums. Relies on avro/block.
- */
+ * with `time` (timestamp-nanos) and `counter`; or with `time`, `counter` and ten doubles, of noise
+ * and of measured kind. Prints the number of datums. Relies on avro/block. */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,18 +20,25 @@
 #include "os/file.h"
 #include "os/memory.h"
 
-enum { DATUM_BYTES = 1200, WRITE_BLOCKS = 8 };
-static const char schema[] =
+enum { DATUM_BYTES = 1200, DOUBLES = 10, WRITE_BLOCKS = 8 };
+static const char padded_schema[] =
     "{\"type\":\"record\",\"name\":\"Sample\",\"fields\":[{\"name\":\"time\",\"type\":{\"type\":"
     "\"long\",\"logicalType\":\"timestamp-nanos\"}},{\"name\":\"counter\",\"type\":\"long\"},"
     "{\"name\":\"pad\",\"type\":\"bytes\"}]}";
+#define DOUBLE(name) ",{\"name\":\"" name "\",\"type\":\"double\"}"
+static const char doubles_schema[] =
+    "{\"type\":\"record\",\"name\":\"Sample\",\"fields\":[{\"name\":\"time\",\"type\":{\"type\":"
+    "\"long\",\"logicalType\":\"timestamp-nanos\"}},{\"name\":\"counter\",\"type\":"
+    "\"long\"}" DOUBLE("a") DOUBLE("b") DOUBLE("c") DOUBLE("d") DOUBLE("e") DOUBLE("f") DOUBLE("g")
+        DOUBLE("h") DOUBLE("i") DOUBLE("j") "]}";
 static const uint8_t sync_marker[BLOCK_SYNC_BYTES] = "0123456789abcdef";
 
 /* What has been made so far. */
 struct maker {
     int folder;
     const char *channel;
-    uint64_t start_ns, rate, count, number, bytes;
+    bool doubles;
+    uint64_t start_ns, rate, count, number, bytes, noise;
 };
 
 static uint64_t time_of(const struct maker *maker, uint64_t counter)
@@ -39,15 +47,25 @@ static uint64_t time_of(const struct maker *maker, uint64_t counter)
            counter % maker->rate * 1000000000u / maker->rate;
 }
 
-/* The next datum, always as long. */
+/* The next datum. */
 static struct span make_datum(struct maker *maker, uint8_t *datum)
 {
     size_t at = varint_write(datum, (int64_t)time_of(maker, maker->count));
     at += varint_write(datum + at, (int64_t)maker->count++);
-    size_t pad = DATUM_BYTES - at - 2;
-    at += varint_write(datum + at, (int64_t)pad);
-    memset(datum + at, (int)('a' + maker->count % 26), pad);
-    return (struct span){datum, DATUM_BYTES};
+    if (!maker->doubles) {
+        size_t pad = DATUM_BYTES - at - 2;
+        at += varint_write(datum + at, (int64_t)pad);
+        memset(datum + at, (int)('a' + maker->count % 26), pad);
+        return (struct span){datum, DATUM_BYTES};
+    }
+    for (int i = 0; i < DOUBLES; i++, at += sizeof(double)) {
+        maker->noise = maker->noise * 6364136223846793005u + 1442695040888963407u;
+        double value = (double)(maker->noise >> 11) * 0x1p-53 * 200 - 100;
+        if (i % 2 == 1) /* as a device with two decimals has it */
+            value = round(value * 100) / 100;
+        memcpy(datum + at, &value, sizeof(value));
+    }
+    return (struct span){datum, at};
 }
 
 /* Fills a block from `image` on and finishes it for `offset`. */
@@ -57,8 +75,11 @@ static struct span make_block(struct maker *maker, uint8_t *image, uint64_t offs
     uint64_t arrival_ns = time_of(maker, maker->count), count = 0;
     size_t bytes = 0, most = block_data_max(BLOCK_BYTES_MAX);
     /* As the receiver closes it: when it is full, or after half a second. */
-    for (; bytes + DATUM_BYTES <= most && count < maker->rate / 2; count++, bytes += DATUM_BYTES)
-        block_append(image, bytes, make_datum(maker, datum));
+    for (; bytes + DATUM_BYTES <= most && count < maker->rate / 2; count++) {
+        struct span made = make_datum(maker, datum);
+        block_append(image, bytes, made);
+        bytes += made.bytes;
+    }
     return (struct span){image, block_finish_at(image, bytes, count, arrival_ns, sync_marker,
                                                 BLOCK_PAGE_BYTES, block_place(offset))};
 }
@@ -75,6 +96,7 @@ static int make_file(struct maker *maker, uint8_t *buffer, uint64_t bytes_max)
                                   FILE_CREATE, true);
     if (status < 0)
         return status;
+    const char *schema = maker->doubles ? doubles_schema : padded_schema;
     struct block_header_text header = {.schema = {(const uint8_t *)schema, strlen(schema)},
                                        .channel = maker->channel,
                                        .host = "bench",
@@ -104,12 +126,15 @@ static int make_file(struct maker *maker, uint8_t *buffer, uint64_t bytes_max)
 
 int main(int argc, char **argv)
 {
-    if (argc != 6) {
-        fprintf(stderr, "usage: bench_recordings FOLDER BYTES FILE_BYTES START_SECONDS RATE\n");
+    bool doubles = argc == 7 && strcmp(argv[6], "doubles") == 0;
+    if (argc != 6 && !doubles) {
+        fprintf(stderr,
+                "usage: bench_recordings FOLDER BYTES FILE_BYTES START_SECONDS RATE [doubles]\n");
         return 2;
     }
     const char *slash = strrchr(argv[1], '/');
     struct maker maker = {.channel = slash != NULL ? slash + 1 : argv[1],
+                          .doubles = doubles,
                           .start_ns = strtoull(argv[4], NULL, 10) * 1000000000u,
                           .rate = strtoull(argv[5], NULL, 10)};
     uint64_t bytes = strtoull(argv[2], NULL, 10), file_bytes = strtoull(argv[3], NULL, 10);

@@ -14,10 +14,13 @@
 
 #include "base/wide.h"
 
-#define POWER_LOW  (-292) /* the powers of ten that are needed */
-#define POWER_HIGH 324
-#define LONG_WORDS 36 /* 2^1152 / 10^292 still has more than 128 bits; 10^324 has 1077 */
-#define PLAIN_MAX  1000000000000000.0 /* from here on an exponent is written */
+#define POWER_LOW      (-292) /* the powers of ten that are needed */
+#define POWER_HIGH     324
+#define LONG_WORDS     36 /* 2^1152 / 10^292 still has more than 128 bits; 10^324 has 1077 */
+#define EIGHT_DIGITS   100000000u
+#define SIXTEEN_DIGITS 1000000000000000u
+#define PLACES_MAX     17
+#define PLAIN_MAX      1000000000000000.0 /* from here on an exponent is written */
 
 /* ---- powers of ten ---- */
 
@@ -161,25 +164,33 @@ static inline void write_eight(char *out, uint32_t value)
     write_pair(out + 6, low % 100);
 }
 
-/* Without zeros in front; returns how many. */
+/* Of a number below EIGHT_DIGITS, without zeros in front; returns how many. */
 static inline size_t write_small(char *out, uint32_t value)
 {
-    char digits[8];
-    size_t skip = 0;
-    write_eight(digits, value);
-    while (skip < 7 && digits[skip] == '0')
-        skip++;
-    memcpy(out, digits + skip, 8 - skip);
-    return 8 - skip;
+    size_t count = 1u + (value >= 10) + (value >= 100) + (value >= 1000) + (value >= 10000) +
+                   (value >= 100000) + (value >= 1000000) + (value >= 10000000);
+    size_t at = count;
+    for (; at > 1; at -= 2, value /= 100)
+        write_pair(out + at - 2, value % 100);
+    if (at == 1)
+        out[0] = (char)('0' + value);
+    return count;
 }
 
-static size_t write_unsigned(char *out, uint64_t value)
+static inline size_t write_unsigned(char *out, uint64_t value)
 {
-    enum { EIGHT = 100000000 };
-    if (value < EIGHT)
+    size_t bytes = 0;
+    if (value < EIGHT_DIGITS)
         return write_small(out, (uint32_t)value);
-    size_t bytes = write_unsigned(out, value / EIGHT);
-    write_eight(out + bytes, (uint32_t)(value % EIGHT));
+    uint64_t front = value / EIGHT_DIGITS;
+    if (front < EIGHT_DIGITS) {
+        bytes = write_small(out, (uint32_t)front);
+    } else {
+        bytes = write_small(out, (uint32_t)(front / EIGHT_DIGITS));
+        write_eight(out + bytes, (uint32_t)(front % EIGHT_DIGITS));
+        bytes += 8;
+    }
+    write_eight(out + bytes, (uint32_t)(value % EIGHT_DIGITS));
     return bytes + 8;
 }
 
@@ -203,36 +214,62 @@ static size_t write_exponent(char *out, int exponent)
     return bytes + 2;
 }
 
-/* Lays the digits out. */
+/* Writes the digits to `buffer`; returns where they begin, `*count` of them without zeros behind,
+ * `*point` in front of the decimal point. */
+static inline const char *write_digits(char *buffer, struct decimal decimal, size_t *count,
+                                       int *point)
+{
+    const char *digits = buffer;
+    size_t zeros = 0;
+    if (decimal.digits >= SIXTEEN_DIGITS) { /* or seventeen: nearly all are of such length */
+        uint64_t front = decimal.digits / EIGHT_DIGITS;
+        uint32_t first = (uint32_t)(front / EIGHT_DIGITS);
+        uint32_t behind = (uint32_t)(decimal.digits % EIGHT_DIGITS);
+        buffer[0] = (char)('0' + first);
+        write_eight(buffer + 1, (uint32_t)(front % EIGHT_DIGITS));
+        write_eight(buffer + 9, behind);
+        digits += first == 0;
+        *count = 16u + (first != 0);
+        zeros = behind == 0 ? 8 : 0;
+    } else {
+        *count = write_unsigned(buffer, decimal.digits);
+    }
+    *point = decimal.exponent + (int)*count;
+    *count -= zeros;
+    while (*count > 1 && digits[*count - 1] == '0')
+        --*count;
+    return digits;
+}
+
+/* Lays the digits out. Copies run over their ends, as they are faster so. */
 static size_t write_decimal(char *out, struct decimal decimal)
 {
-    char digits[24];
-    size_t count = write_unsigned(digits, decimal.digits), bytes;
-    int exponent = decimal.exponent + (int)count - 1; /* of the first digit */
-    while (count > 1 && digits[count - 1] == '0')
-        count--;
+    char buffer[DIGITS_BYTES_MAX] = {0};
+    size_t count, bytes;
+    int point;
+    const char *digits = write_digits(buffer, decimal, &count, &point);
+    int exponent = point - 1; /* of the first digit */
     int places = (int)count;
     if (exponent < -4 || exponent >= (places > 15 ? places : 15)) {
         out[0] = digits[0];
         out[1] = '.';
-        memcpy(out + 2, digits + 1, count - 1);
+        memcpy(out + 2, digits + 1, PLACES_MAX);
         bytes = count == 1 ? 1 : count + 1;
         return bytes + write_exponent(out + bytes, exponent);
     }
     if (exponent < 0) {
         memcpy(out, "0.000", 5);
         bytes = 1 + (size_t)-exponent;
-        memcpy(out + bytes, digits, count);
+        memcpy(out + bytes, digits, PLACES_MAX);
         return bytes + count;
     }
     bytes = (size_t)exponent + 1; /* in front of the point */
+    memcpy(out, digits, PLACES_MAX);
     if (bytes < count) {
-        memcpy(out, digits, bytes);
         out[bytes] = '.';
-        memcpy(out + bytes + 1, digits + bytes, count - bytes);
+        memcpy(out + bytes + 1, digits + bytes, PLACES_MAX);
         return count + 1;
     }
-    memcpy(out, digits, count);
     memset(out + count, '0', bytes - count);
     memcpy(out + bytes, ".0", 2);
     return bytes + 2;

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DIGITS_BYTES_MAX 32u /* room that each of these needs in `out`; what is behind the text is
-                                undefined */
+/* Room that each of these needs in `out`; what stands there behind the text is anything. */
+#define DIGITS_BYTES_MAX 40u
 
 /* Each writes to `out`, without a NUL, and returns how many bytes. */
 size_t digits_integer(char *out, int64_t value);

@@ -22,8 +22,7 @@ void *room_grow(void *memory, size_t *room, size_t count, size_t bytes)
     return grown;
 }
 
-/* Room for `more` bytes and the NUL. */
-static bool text_grow(struct text *text, size_t more)
+bool text_make_room(struct text *text, size_t more)
 {
     char *grown = text->failed ? NULL : room_grow(text->at, &text->room, text->bytes + more + 1, 1);
     if (grown == NULL)
@@ -41,7 +40,7 @@ void text_add(struct text *text, const char *format, ...)
     int used = vsnprintf(NULL, 0, format, arguments);
     if (used < 0)
         text->failed = true;
-    else if (text_grow(text, (size_t)used))
+    else if (text_make_room(text, (size_t)used))
         text->bytes += (size_t)vsnprintf(text->at + text->bytes, (size_t)used + 1, format, again);
     va_end(again);
     va_end(arguments);
@@ -49,7 +48,7 @@ void text_add(struct text *text, const char *format, ...)
 
 void text_add_bytes(struct text *text, const void *bytes, size_t byte_count)
 {
-    if (byte_count == 0 || !text_grow(text, byte_count))
+    if (byte_count == 0 || !text_make_room(text, byte_count))
         return;
     memcpy(text->at + text->bytes, bytes, byte_count);
     text->bytes += byte_count;
@@ -69,7 +68,7 @@ void text_add_char(struct text *text, char letter)
 char *text_take(struct text *text)
 {
     char *taken = NULL;
-    if (text_grow(text, 0)) {
+    if (text_make_room(text, 0)) {
         taken = text->at;
         taken[text->bytes] = '\0';
         text->at = NULL;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 /* All zero to begin with; the owner frees `at`. */
 struct text {
@@ -21,6 +22,19 @@ void text_add(struct text *text, const char *format, ...) __attribute__((format(
 void text_add_bytes(struct text *text, const void *bytes, size_t byte_count);
 void text_add_string(struct text *text, const char *string);
 void text_add_char(struct text *text, char letter);
+
+/* Room for `bytes` at the end and a NUL. False without memory, as all adds. */
+bool text_make_room(struct text *text, size_t bytes);
+
+/* As text_add_bytes, inline, for many short pieces: without the NUL, for which there is room. */
+static inline void text_put(struct text *text, const void *bytes, size_t byte_count)
+{
+    if (text->room - text->bytes <= byte_count && !text_make_room(text, byte_count))
+        return;
+    memcpy(text->at + text->bytes, bytes, byte_count);
+    text->bytes += byte_count;
+}
+#define text_put_literal(text, literal) text_put(text, literal, sizeof(literal) - 1)
 
 /* The text, from malloc and the caller's, also where nothing was added; NULL if it is not all
  * there. `text` is empty afterwards. */

@@ -11,44 +11,81 @@
 #include "base/utf8.h"
 #include "base/varint.h"
 
+/* ---- strings ---- */
+
+#define EACH_BYTE(byte) ((uint64_t)(byte)*0x0101010101010101u)
+
+/* Whether one of the word's bytes is 0. */
+static inline uint64_t zero_byte(uint64_t word)
+{
+    return (word - EACH_BYTE(1)) & ~word & EACH_BYTE(0x80);
+}
+
+static inline bool is_plain(uint8_t byte, bool latin)
+{
+    return byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f && (byte < 0x80 || !latin);
+}
+
+/* The first byte in [at, end) that cannot stand in a JSON string as it is; eight at a time. */
+static inline const uint8_t *past_plain(const uint8_t *at, const uint8_t *end, bool latin)
+{
+    for (; end - at >= 8; at += 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof(word));
+        uint64_t low = (word - EACH_BYTE(0x20)) & ~word & EACH_BYTE(0x80);
+        uint64_t other = zero_byte(word ^ EACH_BYTE('"')) | zero_byte(word ^ EACH_BYTE('\\')) |
+                         zero_byte(word ^ EACH_BYTE(0x7f));
+        if (low | other | (latin ? word & EACH_BYTE(0x80) : 0))
+            break;
+    }
+    while (at < end && is_plain(*at, latin))
+        at++;
+    return at;
+}
+
+static void add_escape(struct text *text, uint8_t byte)
+{
+    static const char digits[] = "0123456789abcdef";
+    char escape[6] = {'\\', (char)byte};
+    size_t bytes = 2;
+    switch (byte) {
+    case '"':
+    case '\\':
+        break;
+    case '\n':
+        escape[1] = 'n';
+        break;
+    case '\r':
+        escape[1] = 'r';
+        break;
+    case '\t':
+        escape[1] = 't';
+        break;
+    default:
+        escape[1] = 'u';
+        escape[2] = escape[3] = '0';
+        escape[4] = digits[byte >> 4];
+        escape[5] = digits[byte & 15];
+        bytes = 6;
+    }
+    text_put(text, escape, bytes);
+}
+
 /* `latin` escapes bytes above 0x7f too, as the characters of the same number. */
 static void add_string(struct text *text, struct span value, bool latin)
 {
-    static const char digits[] = "0123456789abcdef";
-    const uint8_t *at = value.at, *end = value.at + value.bytes, *plain = at;
-    text_add_string(text, "\"");
-    for (; at < end; at++) {
-        uint8_t byte = *at;
-        if (byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f && (byte < 0x80 || !latin))
-            continue;
-        text_add_bytes(text, plain, (size_t)(at - plain));
-        plain = at + 1;
-        char escape[6] = {'\\', (char)byte};
-        size_t bytes = 2;
-        switch (byte) {
-        case '"':
-        case '\\':
+    const uint8_t *at = value.at, *end = value.at + value.bytes;
+    text_put_literal(text, "\"");
+    for (;;) {
+        const uint8_t *plain = at;
+        at = past_plain(at, end, latin);
+        if (at > plain)
+            text_put(text, plain, (size_t)(at - plain));
+        if (at == end)
             break;
-        case '\n':
-            escape[1] = 'n';
-            break;
-        case '\r':
-            escape[1] = 'r';
-            break;
-        case '\t':
-            escape[1] = 't';
-            break;
-        default:
-            escape[1] = 'u';
-            escape[2] = escape[3] = '0';
-            escape[4] = digits[byte >> 4];
-            escape[5] = digits[byte & 15];
-            bytes = 6;
-        }
-        text_add_bytes(text, escape, bytes);
+        add_escape(text, *at++);
     }
-    text_add_bytes(text, plain, (size_t)(at - plain));
-    text_add_string(text, "\"");
+    text_add_bytes(text, "\"", 1);
 }
 
 void json_add_string(struct text *text, struct span value)
@@ -69,6 +106,8 @@ void json_add_real(struct text *text, double value)
     digits[0] = digits[bytes + 1] = '"';
     text_add_bytes(text, digits + number, number ? bytes : bytes + 2);
 }
+
+/* ---- datums ---- */
 
 struct printer {
     const uint8_t *at, *end;
@@ -139,7 +178,7 @@ static enum reject print_type(struct printer *printer, const struct schema *type
 static enum reject print_items(struct printer *printer, const struct schema *type, uint32_t depth)
 {
     bool map = type->kind == LAYOUT_MAP, first_item = true;
-    text_add_string(printer->text, map ? "{" : "[");
+    text_put(printer->text, map ? "{" : "[", 1);
     for (;;) {
         const uint8_t *first = printer->at, *block_end = NULL;
         int64_t count, bytes;
@@ -166,13 +205,13 @@ static enum reject print_items(struct printer *printer, const struct schema *typ
         for (int64_t i = 0; i < count; i++) {
             const uint8_t *before = printer->at;
             if (!first_item)
-                text_add_string(printer->text, ", ");
+                text_put_literal(printer->text, ", ");
             first_item = false;
             if (map) {
                 reason = print_string(printer);
                 if (reason != REJECT_NONE)
                     return reason;
-                text_add_string(printer->text, ": ");
+                text_put_literal(printer->text, ": ");
             }
             reason = print_type(printer, type->items, depth + 1);
             if (reason != REJECT_NONE)
@@ -187,7 +226,7 @@ static enum reject print_items(struct printer *printer, const struct schema *typ
             return REJECT_BLOCK_SIZE;
         }
     }
-    text_add_string(printer->text, map ? "}" : "]");
+    text_put(printer->text, map ? "}" : "]", 1);
     return REJECT_NONE;
 }
 
@@ -200,14 +239,17 @@ static enum reject print_simple(struct printer *printer, const struct schema *ty
 
     switch (type->kind) {
     case LAYOUT_NULL:
-        text_add_string(printer->text, "null");
+        text_put_literal(printer->text, "null");
         return REJECT_NONE;
     case LAYOUT_BOOLEAN:
         if (printer->at >= printer->end)
             return REJECT_TRUNCATED;
         if (*printer->at > 1)
             return REJECT_BOOLEAN;
-        text_add_string(printer->text, *printer->at++ ? "true" : "false");
+        if (*printer->at++)
+            text_put_literal(printer->text, "true");
+        else
+            text_put_literal(printer->text, "false");
         return REJECT_NONE;
     case LAYOUT_INT:
     case LAYOUT_LONG:
@@ -215,7 +257,7 @@ static enum reject print_simple(struct printer *printer, const struct schema *ty
             type->kind == LAYOUT_INT ? read_int(printer, &integer) : read_long(printer, &integer);
         if (reason != REJECT_NONE)
             return reason;
-        text_add_bytes(printer->text, digits, digits_integer(digits, integer));
+        text_put(printer->text, digits, digits_integer(digits, integer));
         return REJECT_NONE;
     case LAYOUT_FLOAT:
     case LAYOUT_DOUBLE:
@@ -280,16 +322,16 @@ static enum reject print_type(struct printer *printer, const struct schema *type
         return print_type(printer, type->branches[branch], depth + 1);
     }
     default: /* LAYOUT_RECORD */
-        text_add_string(printer->text, "{");
+        text_put_literal(printer->text, "{");
         for (uint32_t i = 0; i < type->count; i++) {
             if (i > 0)
-                text_add_string(printer->text, ", ");
-            text_add_string(printer->text, type->fields[i].json);
+                text_put_literal(printer->text, ", ");
+            text_put(printer->text, type->fields[i].json, type->fields[i].json_bytes);
             enum reject reason = print_type(printer, type->fields[i].type, depth + 1);
             if (reason != REJECT_NONE)
                 return reason;
         }
-        text_add_string(printer->text, "}");
+        text_put_literal(printer->text, "}");
         return REJECT_NONE;
     }
 }
@@ -301,10 +343,9 @@ enum reject datum_write_json(const struct schema *schema, struct span bytes, siz
     size_t before = text->bytes;
     enum reject reason = print_type(&printer, schema, 0);
     *datum_bytes = (size_t)(printer.at - bytes.at);
-    if (reason != REJECT_NONE) {
+    if (reason != REJECT_NONE)
         text->bytes = before;
-        if (text->at != NULL)
-            text->at[before] = '\0';
-    }
+    if (text->at != NULL)
+        text->at[text->bytes] = '\0';
     return reason;
 }

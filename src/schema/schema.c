@@ -690,6 +690,7 @@ static bool keep_field_name(struct parser *parser, const char *name, struct sche
     struct text text = {0};
     json_add_string(&text, (struct span){(const uint8_t *)name, strlen(name)});
     text_add_string(&text, ": ");
+    field->json_bytes = text.bytes;
     bool kept = !text.failed && (field->name = text_keep(parser, name)) != NULL &&
                 (field->json = text_keep(parser, text.at)) != NULL;
     text_free(&text);

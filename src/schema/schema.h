@@ -18,6 +18,7 @@ struct report_place;
 struct schema_field {
     const char *name;
     const char *json; /* the name as a key in JSON, with what stands behind it: "lat":  */
+    size_t json_bytes;
     const struct schema *type;
     const char *doc, *unit; /* as beside the type's below; NULL: none */
     bool has_default;
