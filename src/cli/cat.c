@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * flotilla cat: the datums of container files as JSON lines, whoever wrote the file, finished or
  * still open. What can be read is printed; where it cannot be, the offset and the reason follow.
- * Relies on archive/history, archive/tail and command/fields. */
+ * Relies on archive/history, archive/tail and cli/printers. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "archive/tail.h"
 #include "base/check.h"
 #include "base/timestamp.h"
+#include "cli/printers.h"
 #include "cli/recording.h"
 #include "cli/verb.h"
 #include "command/fields.h"
@@ -25,18 +26,20 @@
 #define PATH_BYTES_MAX 4096
 
 const char verb_cat_help[] =
-    "usage: flotilla cat FILE|FOLDER... [--from T] [--to T] [--count N] [--fields PATH,...]\n"
+    "usage: flotilla cat FILE|FOLDER... [--from T] [--to T] [--count N] [--fields PATH,...] "
+    "[--csv]\n"
     "       flotilla cat --schema FILE|FOLDER... [--from T] [--to T]\n"
-    "       flotilla cat --follow FILE|FOLDER [--from T] [--count N] [--fields PATH,...]\n"
+    "       flotilla cat --follow FILE|FOLDER [--from T] [--count N] [--fields PATH,...] [--csv]\n"
     "\n"
-    "Prints the datums of Avro container files, one JSON object a line. Reads files that are\n"
-    "still being written (.avro.part) and files of other programs (codecs null, deflate, snappy,\n"
-    "zstandard, bzip2 and xz). FILE is - for standard input.\n"
+    "Prints the datums of Avro container files, one JSON object a line, or as CSV. Reads files\n"
+    "that are still being written (.avro.part) and files of other programs (codecs null, deflate,\n"
+    "snappy, zstandard, bzip2 and xz). FILE is - for standard input.\n"
     "\n"
     "  flotilla cat recordings/engine/*.avro\n"
     "  flotilla cat recordings/engine/*.avro.part --count 10\n"
     "  flotilla cat --schema recordings/engine/*.avro.part\n"
     "  flotilla cat recordings/engine/*.avro --fields time,position.lat | jq .position.lat\n"
+    "  flotilla cat --csv recordings/engine --from -1h >engine.csv\n"
     "  flotilla cat recordings/engine --from 2026-01-31T12:00:00Z --to 2026-01-31T12:01:00Z\n"
     "  flotilla cat --follow recordings/engine --from -10min\n"
     "\n"
@@ -48,6 +51,11 @@ const char verb_cat_help[] =
     "  --count N           stop after N datums of all files together\n"
     "  --fields PATH,...   only these fields, dotted for nested records ('flotilla schema' lists\n"
     "                      them), where they stand in the whole datum; what is not there is null\n"
+    "  --csv               comma-separated values (RFC 4180) with a heading: a column a field, "
+    "its\n"
+    "                      unit behind it. What is not there is empty, \"\" an empty string; "
+    "arrays\n"
+    "                      and maps are JSON, bytes and fixed hexadecimal; a time is its number\n"
     "  --schema            print each file's schema, as it stands in the file, and no datums\n"
     "\n"
     "When a datum came in is known of the first one of each block, of the others where the\n"
@@ -68,26 +76,13 @@ struct cat {
     struct catalog catalog;
     struct history *history;
     struct fields fields;
-    struct text text;
+    struct printers *printers;
+    bool csv, recursive_told;
 };
-
-/* Prints one datum. False when that was not possible, after telling why or with stdout's error. */
-static bool print_datum(struct cat *cat, struct span datum)
-{
-    size_t bytes;
-    text_clear(&cat->text);
-    enum reject reason = fields_write(&cat->fields, datum, &bytes, &cat->text);
-    CHECK(reason == REJECT_NONE && bytes == datum.bytes); /* it has been checked */
-    text_add_bytes(&cat->text, "\n", 1);
-    if (cat->text.failed)
-        fprintf(stderr, "flotilla cat: no memory for a datum of %zu bytes\n", datum.bytes);
-    cat->left--;
-    return !cat->text.failed && fwrite(cat->text.at, 1, cat->text.bytes, stdout) == cat->text.bytes;
-}
 
 static int tell(const struct cat *cat, size_t file, const char *what)
 {
-    fflush(stdout); /* so that the reason stands behind what was read */
+    printers_flush(cat->printers); /* so that the reason stands behind what was read */
     fprintf(stderr, "%s: %s\n", cat->catalog.files[file].path, what);
     return EXIT_FAILED;
 }
@@ -127,13 +122,36 @@ static int print_schema(struct cat *cat, size_t file)
     return code;
 }
 
+/* What leads back into itself has no column, and no place in CSV. */
+static void tell_recursive(struct cat *cat)
+{
+    const struct columns *columns = printers_columns(cat->printers);
+    if (!cat->csv || cat->recursive_told || columns->recursive_count == 0)
+        return;
+    cat->recursive_told = true;
+    fprintf(stderr, "flotilla cat: note: CSV has no column for \"%s\", which leads back%s\n",
+            columns->recursive[0], columns->recursive_count > 1 ? ", and others" : "");
+}
+
+/* The datums from here on are of the schema of `scan`. False if they cannot be printed, with the
+ * reason. */
+static bool begin_schema(struct cat *cat, const struct scan *scan, char *error, size_t error_bytes)
+{
+    bool at_once = cat->follow || scan_bytes(scan) == SCAN_BYTES_UNKNOWN;
+    int status =
+        printers_begin(cat->printers, schema_text(scan_schema(scan)), at_once, error, error_bytes);
+    if (status == 0)
+        tell_recursive(cat);
+    return status == 0;
+}
+
 /* A file begins, or one that was joined behind another. */
 static int begin_file(struct cat *cat, size_t file)
 {
     char error[512];
     if (cat->schema_only)
         return print_schema(cat, file);
-    if (fields_begin(&cat->fields, scan_schema(history_scan(cat->history)), error, sizeof(error)))
+    if (begin_schema(cat, history_scan(cat->history), error, sizeof(error)))
         return EXIT_OK;
     history_next_file(cat->history);
     return tell(cat, file, error);
@@ -162,10 +180,11 @@ static int cat_rows(struct cat *cat)
             code = EXIT_FAILED;
         if (event.kind != ROWS_DATUM)
             continue;
-        if (!print_datum(cat, event.datum))
+        cat->left--;
+        if (!printers_add(cat->printers, event.datum))
             return EXIT_FAILED;
     }
-    return code;
+    return printers_flush(cat->printers) ? code : EXIT_FAILED;
 }
 
 static int cat_past(struct cat *cat, int files, char **paths)
@@ -234,9 +253,9 @@ static int open_tail(struct tail **tail, const char *path, uint64_t *number)
 static bool begin_followed(struct cat *cat, const struct tail *tail)
 {
     char error[512];
-    if (fields_begin(&cat->fields, scan_schema(tail_scan(tail)), error, sizeof(error)))
+    if (begin_schema(cat, tail_scan(tail), error, sizeof(error)))
         return true;
-    fflush(stdout);
+    printers_flush(cat->printers);
     fprintf(stderr, "flotilla cat: %s\n", error);
     return false;
 }
@@ -248,8 +267,9 @@ static int print_tail(struct cat *cat, struct tail *tail)
     int code = EXIT_OK, status = 0;
     while (cat->left > 0 && !interrupt_seen()) {
         status = tail_next(tail, &event);
-        if (status < 0 || (event.kind == TAIL_DATUM && !print_datum(cat, event.datum)))
+        if (status < 0 || (event.kind == TAIL_DATUM && !printers_add(cat->printers, event.datum)))
             break;
+        cat->left -= event.kind == TAIL_DATUM;
         if (event.kind == TAIL_FILE && !begin_followed(cat, tail))
             return EXIT_FAILED;
         if (event.kind == TAIL_FAULT) {
@@ -292,38 +312,54 @@ static int follow(struct cat *cat, const char *path)
 
 /* ---- the verb ---- */
 
+/* What is wrong with options that do not go together; NULL: nothing. */
+static const char *find_clash(const struct cat *cat, int files)
+{
+    bool fields = cat->fields.given != NULL, count = cat->left != UINT64_MAX;
+    if (files == 0)
+        return "which FILE?";
+    if (cat->follow && (files > 1 || cat->schema_only || cat->span.to_ns != UINT64_MAX))
+        return "--follow takes one FILE or FOLDER, and no --schema or --to";
+    if (cat->schema_only && (fields || count || cat->csv))
+        return "--schema prints no datums: no --fields, --count or --csv";
+    return NULL;
+}
+
 int verb_cat(int argc, char **argv)
 {
     struct cat cat = {.left = UINT64_MAX, .span = {UINT64_MAX, UINT64_MAX}};
     const struct option_rule rules[] = {
         {.name = "count", .kind = OPTION_COUNT, .into = &cat.left, .low = 1},
+        {.name = "csv", .kind = OPTION_FLAG, .into = &cat.csv},
         {.name = "fields", .kind = OPTION_TEXT, .into = &cat.fields.given},
         {.name = "schema", .kind = OPTION_FLAG, .into = &cat.schema_only},
         {.name = "from", .kind = OPTION_TIME, .into = &cat.span.from_ns},
         {.name = "to", .kind = OPTION_TIME, .into = &cat.span.to_ns},
         {.name = "follow", .kind = OPTION_FLAG, .into = &cat.follow},
     };
-    int files = options_read(rules, ARRAY_COUNT(rules), argc, argv);
+    int files = options_read(rules, ARRAY_COUNT(rules), argc, argv), code = EXIT_USAGE;
     if (files < 0)
         return EXIT_USAGE;
-    if (files == 0)
-        return verb_usage(argv[0], "which FILE?");
-    if (cat.follow && (files > 1 || cat.schema_only || cat.span.to_ns != UINT64_MAX))
-        return verb_usage(argv[0], "--follow takes one FILE or FOLDER, and no --schema or --to");
+    const char *clash = find_clash(&cat, files);
+    if (clash != NULL)
+        return verb_usage(argv[0], "%s", clash);
     cat.from_given = cat.span.from_ns != UINT64_MAX;
     cat.span.from_ns = cat.from_given ? cat.span.from_ns : 0;
     if (inputs_check_span(argv[0], &cat.span) != EXIT_OK)
         return EXIT_USAGE;
-    if (cat.schema_only && (cat.fields.given != NULL || cat.left != UINT64_MAX))
-        return verb_usage(argv[0], "--schema prints no datums: no --fields or --count");
-    if (!fields_parse(&cat.fields, argv[0])) {
-        fields_free(&cat.fields);
-        return EXIT_USAGE;
-    }
-    int code = cat.follow ? follow(&cat, argv[1]) : cat_past(&cat, files, argv + 1);
-    fields_free(&cat.fields);
-    text_free(&cat.text);
+    if (!fields_parse(&cat.fields, argv[0]))
+        goto out;
+    const struct printers_form form = {cat.fields.paths, cat.fields.count, cat.csv};
+    cat.printers = printers_open(&form);
+    code = EXIT_FAILED;
+    if (cat.printers == NULL)
+        fprintf(stderr, "flotilla cat: %s\n", strerror(ENOMEM));
+    else
+        code = cat.follow ? follow(&cat, argv[1]) : cat_past(&cat, files, argv + 1);
     if (cat.follow && output_is_unread())
         verb_excuse_output();
+out:
+    printers_close(cat.printers);
+    fields_free(&cat.fields);
     return code;
 }

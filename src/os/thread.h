@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * One thread beside the main one, and a word to wake it with. Sources: pthreads(7), futex(2). */
+ * Threads beside the main one, and a word to wake them with. Sources: pthreads(7), futex(2). */
 #ifndef FLOTILLA_OS_THREAD_H
 #define FLOTILLA_OS_THREAD_H
 
@@ -29,6 +29,9 @@ void thread_join(struct thread *thread);
 /* For thread_start: has the calling thread stand back as it says; its number. */
 void thread_stand_back(void);
 uint32_t thread_own_id(void);
+
+/* How many processors this process may run on; at least 1. */
+unsigned thread_processors(void);
 
 static inline uint32_t wake_seen(struct wake *wake)
 {

@@ -12,61 +12,61 @@ struct printer {
     struct text *text;
 };
 
-static void print_items(struct printer *printer, const struct column *column,
-                        const struct column_value *value)
+void columns_write_items(const struct column *column, const struct column_value *value,
+                         struct column_value *room, struct text *text)
 {
     struct column_items items = column_items(column, value);
-    struct column_value *values = printer->values + printer->columns->count;
     bool first = true;
-    text_add_string(printer->text, items.is_map ? "{" : "[");
-    while (column_items_next(&items, values)) {
+    text_put(text, items.is_map ? "{" : "[", 1);
+    while (column_items_next(&items, room)) {
         if (!first)
-            text_add_string(printer->text, ", ");
+            text_put_literal(text, ", ");
         first = false;
         if (items.is_map) {
-            json_add_string(printer->text, items.key);
-            text_add_string(printer->text, ": ");
+            json_add_string(text, items.key);
+            text_put_literal(text, ": ");
         }
-        columns_write_json(items.columns, values, printer->text);
+        columns_write_json(items.columns, room, text);
     }
-    text_add_string(printer->text, items.is_map ? "}" : "]");
+    text_add_string(text, items.is_map ? "}" : "]");
 }
 
 static void print_value(struct printer *printer, uint32_t index)
 {
     const struct column *column = &printer->columns->list[index];
     const struct column_value *value = &printer->values[index];
+    struct text *text = printer->text;
     char digits[DIGITS_BYTES_MAX];
     if (!value->present) {
-        text_add_string(printer->text, "null");
+        text_put_literal(text, "null");
         return;
     }
     switch (column->type->kind) {
     case LAYOUT_BOOLEAN:
-        text_add_string(printer->text, value->integer ? "true" : "false");
+        text_put(text, value->integer ? "true" : "false", value->integer ? 4 : 5);
         return;
     case LAYOUT_INT:
     case LAYOUT_LONG:
-        text_add_bytes(printer->text, digits, digits_integer(digits, value->integer));
+        text_put(text, digits, digits_integer(digits, value->integer));
         return;
     case LAYOUT_FLOAT:
     case LAYOUT_DOUBLE:
-        json_add_real(printer->text, value->real);
+        json_add_real(text, value->real);
         return;
     case LAYOUT_ENUM: {
         const char *symbol = column->type->symbols[value->integer];
-        json_add_string(printer->text, (struct span){(const uint8_t *)symbol, strlen(symbol)});
+        json_add_string(text, (struct span){(const uint8_t *)symbol, strlen(symbol)});
         return;
     }
     case LAYOUT_STRING:
-        json_add_string(printer->text, value->bytes);
+        json_add_string(text, value->bytes);
         return;
     case LAYOUT_BYTES:
     case LAYOUT_FIXED:
-        json_add_bytes(printer->text, value->bytes);
+        json_add_bytes(text, value->bytes);
         return;
     default:
-        print_items(printer, column, value);
+        columns_write_items(column, value, printer->values + printer->columns->count, text);
         return;
     }
 }
@@ -88,7 +88,7 @@ static void print_place(struct printer *printer, uint32_t index)
         return;
     }
     if ((is_union || place->nullable) && !has_value(printer, place)) {
-        text_add_string(printer->text, "null");
+        text_put_literal(printer->text, "null");
         return;
     }
     if (is_union) {
@@ -100,9 +100,9 @@ static void print_place(struct printer *printer, uint32_t index)
     }
     for (uint32_t i = index + 1; i < place->next; i = places[i].next) {
         const char *name = places[i].name;
-        text_add_string(printer->text, i == index + 1 ? "{" : ", ");
+        text_put(printer->text, i == index + 1 ? "{" : ", ", i == index + 1 ? 1 : 2);
         json_add_string(printer->text, (struct span){(const uint8_t *)name, strlen(name)});
-        text_add_string(printer->text, ": ");
+        text_put_literal(printer->text, ": ");
         print_place(printer, i);
     }
     text_add_string(printer->text, "}");

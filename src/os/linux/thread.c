@@ -33,6 +33,13 @@ uint32_t thread_own_id(void)
     return (uint32_t)syscall(SYS_gettid);
 }
 
+unsigned thread_processors(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count > 0 ? (unsigned)count : 1;
+}
+
 void wake_signal(struct wake *wake)
 {
     atomic_fetch_add_explicit(&wake->word, 1, memory_order_release);
