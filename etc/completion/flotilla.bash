@@ -54,7 +54,7 @@ _flotilla()
         ;;
     listen) options='-c --config --full --decimated --input --count --timeout --json
             --fields' ;;
-    cat) options='--count --fields --schema --from --to --follow' ;;
+    cat) options='--count --csv --fields --schema --from --to --follow' ;;
     info) options='--count --json --from --to' ;;
     verify) options='--json' ;;
     recover) options='-o --output --schema --json' ;;

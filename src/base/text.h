@@ -26,13 +26,18 @@ void text_add_char(struct text *text, char letter);
 /* Room for `bytes` at the end and a NUL. False without memory, as all adds. */
 bool text_make_room(struct text *text, size_t bytes);
 
-/* As text_add_bytes, inline, for many short pieces: without the NUL, for which there is room. */
+/* As text_add_bytes, inline, for many short pieces: without the NUL, which text_end sets. */
 static inline void text_put(struct text *text, const void *bytes, size_t byte_count)
 {
     if (text->room - text->bytes <= byte_count && !text_make_room(text, byte_count))
         return;
     memcpy(text->at + text->bytes, bytes, byte_count);
     text->bytes += byte_count;
+}
+static inline void text_end(struct text *text)
+{
+    if (text->at != NULL)
+        text->at[text->bytes] = '\0';
 }
 #define text_put_literal(text, literal) text_put(text, literal, sizeof(literal) - 1)
 

@@ -20,7 +20,7 @@ static const struct verb verbs[] = {
     {"stop", "ends the fleet, everything flushed", verb_stop_help, verb_stop},
     {"send", "a source: synthetic signals, or a recording's datums", verb_send_help, verb_send},
     {"listen", "prints what a channel sends, decoded", verb_listen_help, verb_listen},
-    {"cat", "prints recordings as JSON lines", verb_cat_help, verb_cat},
+    {"cat", "prints recordings as JSON lines or CSV", verb_cat_help, verb_cat},
     {"info", "describes recordings", verb_info_help, verb_info},
     {"verify", "checks recordings, to the last byte", verb_verify_help, verb_verify},
     {"recover", "salvages what is intact of a damaged file", verb_recover_help, verb_recover},

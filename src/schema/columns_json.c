@@ -28,7 +28,8 @@ void columns_write_items(const struct column *column, const struct column_value 
         }
         columns_write_json(items.columns, room, text);
     }
-    text_add_string(text, items.is_map ? "}" : "]");
+    text_put(text, items.is_map ? "}" : "]", 1);
+    text_end(text);
 }
 
 static void print_value(struct printer *printer, uint32_t index)
@@ -105,7 +106,7 @@ static void print_place(struct printer *printer, uint32_t index)
         text_put_literal(printer->text, ": ");
         print_place(printer, i);
     }
-    text_add_string(printer->text, "}");
+    text_put_literal(printer->text, "}");
 }
 
 void columns_write_json(const struct columns *columns, struct column_value *values,
@@ -113,7 +114,8 @@ void columns_write_json(const struct columns *columns, struct column_value *valu
 {
     struct printer printer = {columns, values, text};
     if (columns->place_count == 0)
-        text_add_string(printer.text, "null");
+        text_put_literal(text, "null");
     else
         print_place(&printer, 0);
+    text_end(text);
 }

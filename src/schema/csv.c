@@ -111,6 +111,9 @@ void csv_add_row(const struct columns *columns, struct column_value *values, str
             text_put_literal(text, ",");
         if (values[i].present)
             add_cell(&columns->list[i], &values[i], values + columns->count, text);
+        else if (columns->count == 1) /* a line without anything is none to most readers */
+            text_put_literal(text, "\"\"");
     }
     text_put_literal(text, "\r\n");
+    text_end(text);
 }

@@ -85,17 +85,19 @@ static void add_string(struct text *text, struct span value, bool latin)
             break;
         add_escape(text, *at++);
     }
-    text_add_bytes(text, "\"", 1);
+    text_put_literal(text, "\"");
 }
 
 void json_add_string(struct text *text, struct span value)
 {
     add_string(text, value, false);
+    text_end(text);
 }
 
 void json_add_bytes(struct text *text, struct span value)
 {
     add_string(text, value, true);
+    text_end(text);
 }
 
 void json_add_real(struct text *text, double value)
@@ -345,7 +347,6 @@ enum reject datum_write_json(const struct schema *schema, struct span bytes, siz
     *datum_bytes = (size_t)(printer.at - bytes.at);
     if (reason != REJECT_NONE)
         text->bytes = before;
-    if (text->at != NULL)
-        text->at[text->bytes] = '\0';
+    text_end(text);
     return reason;
 }
