@@ -8,9 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive/ahead.h"
 #include "avro/block.h"
 #include "os/file.h"
 #include "os/interrupt.h"
+
+#define SOURCE_AHEAD_BYTES (8u << 20) /* what a smaller file takes is not worth a thread */
 
 static int note_unreadable(struct source *source, uint64_t from, uint64_t to)
 {
@@ -34,7 +37,9 @@ static long read_file(void *context, uint8_t *into, size_t bytes, uint64_t offse
     /* Here, for each way through a file comes by, also a long search that finds nothing. */
     if (interrupt_seen())
         return -EINTR;
-    long got = file_read_at(source->descriptor, into, bytes, offset);
+    long got = source->ahead == NULL ? -EAGAIN : ahead_read(source->ahead, into, bytes, offset);
+    if (got == -EAGAIN)
+        got = file_read_at(source->descriptor, into, bytes, offset);
     if (got != -EIO)
         return got;
     for (size_t done = 0; done < bytes; done += BLOCK_PAGE_BYTES) {
@@ -141,8 +146,16 @@ int source_scan(struct source *source, struct scan **scan, const char *path,
     return status;
 }
 
+void source_read_ahead(struct source *source, const char *path)
+{
+    if (!source->of_scan.forward && source->of_scan.bytes >= SOURCE_AHEAD_BYTES &&
+        descriptor_is_at(source->descriptor, path) && source->ahead == NULL)
+        ahead_open(&source->ahead, path); /* else it is read as before */
+}
+
 void source_close(struct source *source)
 {
+    ahead_close(source->ahead);
     descriptor_close(source->descriptor);
     free(source->unreadable);
     *source = (struct source){.descriptor = DESCRIPTOR_NONE};

@@ -136,6 +136,7 @@ static int verify_file(const char *path, bool json)
     int status = source_scan(&source, &scan, path, SOURCE_FILES, error, sizeof(error));
     if (status == 0) {
         verify.scan = scan;
+        source_read_ahead(&source, path);
         status = recording_scan(scan, tell, &verify, &totals);
         if (status < 0)
             snprintf(error, sizeof(error), "%s", strerror(-status));

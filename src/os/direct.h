@@ -26,6 +26,9 @@ enum file_open {
  * symbolic links. */
 int direct_file_open(struct direct_file *file, descriptor_t folder, const char *name,
                      enum file_open how, bool direct);
+/* Opens `path` for reading past the page cache. 0; -EOPNOTSUPP or -EINVAL where that cannot be, or
+ * another negative errno. Closed by direct_file_close in any case. */
+int direct_file_open_read(struct direct_file *file, const char *path);
 /* What a probe has found. */
 struct direct_probe {
     uint32_t alignment; /* the unit of writes */

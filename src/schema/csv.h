@@ -7,7 +7,8 @@
  *                                                   there is nothing, an empty string as ""
  *
  * Bytes and fixed are two hexadecimal digits a byte, arrays and maps JSON as columns_write_json has
- * it. Lines end in CR LF; of a single column nothing is "", too, so that no line is empty. The datum itself, where it is no record, is called "value".
+ * it. Lines end in CR LF; of a single column nothing is "", too, so that no line is empty. The
+ * datum itself, where it is no record, is called "value".
  * Source: RFC 4180. Relies on schema/json. */
 #ifndef FLOTILLA_SCHEMA_CSV_H
 #define FLOTILLA_SCHEMA_CSV_H

@@ -93,6 +93,16 @@ int direct_file_open(struct direct_file *file, descriptor_t folder, const char *
     return 0;
 }
 
+int direct_file_open_read(struct direct_file *file, const char *path)
+{
+    *file = (struct direct_file){.alignment = ALIGNMENT_MIN, .direct = true};
+    file->descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_DIRECT);
+    if (file->descriptor < 0)
+        return -errno;
+    file->alignment = lives_in_memory(file->descriptor) ? 0 : direct_alignment(file->descriptor);
+    return file->alignment == 0 ? -EOPNOTSUPP : 0;
+}
+
 /* Writes a page, and again as a page that is filled bit by bit is; reads it back. */
 static int probe_file(struct direct_file *file, struct direct_probe *probe)
 {
@@ -126,8 +136,7 @@ static int make_probe(struct direct_file *file, descriptor_t folder, const char 
     folder_remove(folder, name); /* of a probe that was killed */
     int status = direct_file_open(file, folder, name, FILE_CREATE, direct);
     if (status < 0)
-        probe->refused =
-            direct && (status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM);
+        probe->refused = direct && (status == -EINVAL || status == -EOPNOTSUPP || status == -EPERM);
     else
         probe->alignment = file->alignment;
     return status;
