@@ -50,6 +50,8 @@ void csv_add_heading(const struct columns *columns, struct text *text)
 static void add_hex(struct text *text, struct span bytes)
 {
     static const char digits[] = "0123456789abcdef";
+    if (bytes.bytes == 0)
+        text_put_literal(text, "\"\"");
     for (size_t i = 0; i < bytes.bytes; i++) {
         char pair[2] = {digits[bytes.at[i] >> 4], digits[bytes.at[i] & 15]};
         text_put(text, pair, sizeof(pair));
