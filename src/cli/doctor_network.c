@@ -228,10 +228,12 @@ static void examine_own_address(struct doctor *doctor, const struct config_chann
     struct health_doubt doubt = {.bits = 0};
     net_write_address(text, listen);
     bool loopback = address_is_loopback(listen);
-    bool held = health_holder(listen, chosen, &doubt) == 0;
+    /* Every link may have the same one. */
+    const char *only = address_is_link_local(listen) ? interface : "";
+    bool held = health_holder(listen, only, chosen, &doubt) == 0;
     if (held && doubt.address.family != 0) {
         wait_for_addresses(chosen);
-        held = health_holder(listen, chosen, &doubt) == 0;
+        held = health_holder(listen, only, chosen, &doubt) == 0;
     }
     if (interface[0] != '\0')
         note_use(uses, interface, channel, listen, true, packet);

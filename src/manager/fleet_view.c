@@ -55,7 +55,7 @@ static void write_silence(const struct channel *channel, char *text, size_t text
     snprintf(found, sizeof found, "%s", settings_listen_interface(settings));
     int error = found[0] != '\0'               ? 0
                 : address_is_multicast(listen) ? health_route(listen, "", found)
-                                               : health_holder(listen, found, &doubt);
+                                               : health_holder(listen, "", found, &doubt);
     int index = error == 0 ? net_interface_index(found) : error;
     const char *fault = index > 0 ? links_fault((unsigned)index) : NULL;
     text[0] = '\0';

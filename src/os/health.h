@@ -64,10 +64,10 @@ int health_candidate(uint8_t family, char found[NET_INTERFACE_BYTES]);
 /* Whether there is such an interface and it is switched off. */
 bool health_is_down(const char *interface);
 
-/* The interface that has the address: 0 and its name in `found`, -EADDRNOTAVAIL, or another
- * negative errno. */
-int health_holder(const struct address *address, char found[NET_INTERFACE_BYTES],
-                  struct health_doubt *doubt);
+/* The interface that has the address (`interface`: which alone is looked at, "" for all): 0, its
+ * name in `found` and what is doubtful about it, -EADDRNOTAVAIL, or another negative errno. */
+int health_holder(const struct address *address, const char *interface,
+                  char found[NET_INTERFACE_BYTES], struct health_doubt *doubt);
 
 /* Whether a packet to `address` is taken in by this host, as its own or as a broadcast: 0,
  * -EADDRNOTAVAIL if not, or another negative errno if that cannot be asked. */

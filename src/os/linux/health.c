@@ -198,6 +198,7 @@ static int ask_link(unsigned index, struct link_answer *answer)
 struct address_search {
     unsigned index;                     /* of which interface; 0: of any */
     const struct address *wanted;       /* whose interface is looked for, or NULL */
+    unsigned only;                      /* not on others; 0: wherever it is */
     struct health_doubt *doubt;         /* about `wanted` */
     struct health_interface *interface; /* what its addresses are noted in, or NULL */
 };
@@ -236,6 +237,7 @@ static int take_address(void *context, struct nlmsghdr *message)
                                  .duplicate = (flags & IFA_F_DADFAILED) != 0};
     bool doubtful = address.family == 6 && is_doubtful(flags);
     if (search->wanted != NULL && search->wanted->family == address.family &&
+        (search->only == 0 || search->only == head->ifa_index) &&
         memcmp(search->wanted->bytes, address.bytes, bytes) == 0) {
         search->index = head->ifa_index;
         *search->doubt = doubtful ? doubt : (struct health_doubt){.bits = 0};
@@ -257,11 +259,14 @@ static int ask_addresses(struct address_search *search)
     return ask_kernel(&request, take_address, search);
 }
 
-int health_holder(const struct address *address, char found[NET_INTERFACE_BYTES],
-                  struct health_doubt *doubt)
+int health_holder(const struct address *address, const char *interface,
+                  char found[NET_INTERFACE_BYTES], struct health_doubt *doubt)
 {
-    struct address_search search = {.wanted = address, .doubt = doubt};
+    int index = interface[0] != '\0' ? net_interface_index(interface) : 0;
+    struct address_search search = {.wanted = address, .only = (unsigned)index, .doubt = doubt};
     char name[IF_NAMESIZE];
+    if (index < 0)
+        return index;
     int status = ask_addresses(&search);
     if (status < 0)
         return status;
