@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """077-mcap: `flotilla export` to MCAP, read by the mcap package and its decoder of ROS 2 messages:
 each message is its row, whatever the types; the index, the checksums and the summary hold."""
+import json
+import math
 import os
 import re
+import shutil
+import struct
 import subprocess
 
 import pytest
 from harness import avro, columns, exports
 from harness.exports import same
-from harness.fleet import FLOTILLA
+from harness.fleet import FLOTILLA, ROOT
 from mcap.reader import NonSeekingReader, make_reader
 from mcap_ros2.decoder import DecoderFactory
 
@@ -102,6 +106,23 @@ def bytes_of(leaf, found):
     return bytes(found) if leaf.kind in ("bytes", "fixed") else found
 
 
+def plain(value):
+    """As read_mcap.js prints it."""
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "nan"
+        safe = value.is_integer() and abs(value) < 1 << 53 and math.copysign(1, value) == \
+            (-1 if value < 0 else 1)
+        return str(int(value)) if safe else struct.pack(">d", value).hex()
+    if isinstance(value, list | bytes):
+        return [plain(item) for item in value]
+    return [plain(getattr(value, name)) for name in value.__slots__]
+
+
 def messages(path):
     """[(schema, channel, message, decoded)] in the order of the file, by one that only reads on;
     the one that goes by the index finds as many."""
@@ -134,11 +155,25 @@ def check(path, topic, schema, values):
 
 
 def test_077_random_schemas(flotilla, seed, tmp_path):
-    for rng in exports.rounds("mcap", ROUNDS, seed):
+    """Also by the libraries that Foxglove and Lichtblick read with."""
+    paths, lines = [], []
+    for index, rng in enumerate(exports.rounds("mcap", ROUNDS, seed)):
         schema, values = exports.drawn(rng)
-        exports.write(tmp_path / "r.avro", schema, values, rng)
-        flotilla("export", "r.avro", "-o", "r.mcap", cwd=tmp_path, check=0)
-        check(tmp_path / "r.mcap", "/r", schema, values)
+        exports.write(tmp_path / f"r{index}.avro", schema, values, rng)
+        paths.append(tmp_path / f"r{index}.mcap")
+        flotilla("export", f"r{index}.avro", "-o", paths[-1], cwd=tmp_path, check=0)
+        found = check(paths[-1], f"/r{index}", schema, values)
+        found.sort(key=lambda one: one[2].log_time)
+        lines += [[channel.topic, str(message.log_time), plain(decoded)]
+                  for _, channel, message, decoded in found]
+    modules = ROOT / "build/node/node_modules"
+    if shutil.which("node") is None or not (modules / "@mcap").is_dir():
+        pytest.skip("needs Foxglove's libraries: make setup")
+    done = subprocess.run(["node", ROOT / "tests/readers/read_mcap.js", *paths], text=True,
+                          env=dict(os.environ, NODE_PATH=str(modules)), capture_output=True,
+                          timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line) for line in done.stdout.splitlines()] == lines
 
 
 ODD = avro.Schema({"type": "record", "name": "engine_sample", "namespace": "Acme.v2", "fields": [

@@ -3,22 +3,20 @@
 writes: a value of a column against what a reader that is not ours gives."""
 import json
 import math
-import os
 import random
 import struct
 
 import recording_file as files
 
 from . import avro, columns
+from .seeds import LONG
 
 TIME = {"name": "time", "type": {"type": "long", "logicalType": "timestamp-micros"}}
 
 
 def rounds(name, count, seed):
-    """A source of randomness for each round: the same in every run, other ones in long runs."""
-    long = os.environ.get("FLOTILLA_TEST_LONG")
-    return [random.Random(f"{name} {seed if long else 0} {index}")
-            for index in range(count * 10 if long else count)]
+    """A source of randomness for each round; more of them in long runs."""
+    return [random.Random(f"{name} {seed} {index}") for index in range(count * (10 if LONG else 1))]
 
 
 def write(path, schema, values, rng=None, block=7):
