@@ -27,8 +27,8 @@
 #include <unistd.h>
 
 #include "base/units.h"
+#include "os/linux/rtnetlink.h"
 
-#define ANSWER_BYTES       32768
 #define MAX_HARDWARE_BYTES 32
 
 /* Of <linux/if_link.h> and <linux/if_bridge.h>; older headers do not have the last ones. */
@@ -63,50 +63,6 @@ static void add_attribute(struct request *request, unsigned short type, const vo
     memcpy(at + RTA_LENGTH(0), from, bytes);
     request->header.nlmsg_len =
         (unsigned)(NLMSG_ALIGN(request->header.nlmsg_len) + RTA_ALIGN(head.rta_len));
-}
-
-/* Sends a request to the kernel and calls `each` with every message of the answer, until it returns
- * non-zero. That, 0, or a negative errno. */
-static int ask_kernel(struct request *request, int (*each)(void *context, struct nlmsghdr *message),
-                      void *context)
-{
-    int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    if (descriptor < 0)
-        return -errno;
-    int status = -ENOMEM;
-    bool many = (request->header.nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP, more = true;
-    uint8_t *answer = malloc(ANSWER_BYTES);
-    if (answer == NULL)
-        goto out;
-    status = 0;
-    if (send(descriptor, request, request->header.nlmsg_len, 0) < 0)
-        status = -errno;
-    while (status == 0 && more) {
-        ssize_t got = recv(descriptor, answer, ANSWER_BYTES, MSG_TRUNC);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0 || got > ANSWER_BYTES) {
-            status = got < 0 ? -errno : -EMSGSIZE;
-            break;
-        }
-        unsigned left = (unsigned)got;
-        more = many && got > 0;
-        for (struct nlmsghdr *message = (struct nlmsghdr *)(void *)answer;
-             status == 0 && NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
-            if (message->nlmsg_type == NLMSG_DONE) {
-                more = false;
-                break;
-            }
-            if (message->nlmsg_type == NLMSG_ERROR)
-                status = ((struct nlmsgerr *)NLMSG_DATA(message))->error;
-            else
-                status = each(context, message);
-        }
-    }
-    free(answer);
-out:
-    close(descriptor);
-    return status;
 }
 
 static struct rtattr *find_attribute(struct rtattr *at, int bytes, unsigned short type)
@@ -149,8 +105,9 @@ struct link_answer {
     unsigned master; /* index of what it is a port of; 0: nothing */
 };
 
-static int take_link(void *context, struct nlmsghdr *message)
+static int take_link(void *context, const void *answered)
 {
+    const struct nlmsghdr *message = answered;
     struct link_answer *answer = context;
     struct health_interface *interface = answer->interface;
     const struct ifinfomsg *link = NLMSG_DATA(message);
@@ -192,7 +149,7 @@ static int ask_link(unsigned index, struct link_answer *answer)
                                          .nlmsg_type = RTM_GETLINK,
                                          .nlmsg_flags = NLM_F_REQUEST}};
     request.link.ifi_index = (int)index;
-    return ask_kernel(&request, take_link, answer);
+    return rtnetlink_ask(&request, take_link, answer);
 }
 
 struct address_search {
@@ -210,8 +167,9 @@ static bool is_doubtful(unsigned flags)
            ((flags & IFA_F_TENTATIVE) != 0 && (flags & IFA_F_OPTIMISTIC) == 0);
 }
 
-static int take_address(void *context, struct nlmsghdr *message)
+static int take_address(void *context, const void *answered)
 {
+    const struct nlmsghdr *message = answered;
     struct address_search *search = context;
     struct health_interface *interface = search->interface;
     const struct ifaddrmsg *head = NLMSG_DATA(message);
@@ -256,7 +214,7 @@ static int ask_addresses(struct address_search *search)
     struct request request = {.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifaddrmsg)),
                                          .nlmsg_type = RTM_GETADDR,
                                          .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
-    return ask_kernel(&request, take_address, search);
+    return rtnetlink_ask(&request, take_address, search);
 }
 
 int health_holder(const struct address *address, const char *interface,
@@ -297,8 +255,9 @@ struct queue_answer {
     uint64_t refused;
 };
 
-static int take_queue(void *context, struct nlmsghdr *message)
+static int take_queue(void *context, const void *answered)
 {
+    const struct nlmsghdr *message = answered;
     struct queue_answer *answer = context;
     const struct tcmsg *queue = NLMSG_DATA(message);
     /* The root counts for all below it. */
@@ -323,7 +282,7 @@ static void ask_queue(unsigned index, struct health_interface *interface)
                                          .nlmsg_type = RTM_GETQDISC,
                                          .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
     request.queue.tcm_ifindex = (int)index;
-    if (ask_kernel(&request, take_queue, &answer) == 0)
+    if (rtnetlink_ask(&request, take_queue, &answer) == 0)
         interface->refused = answer.refused;
 }
 
@@ -421,8 +380,9 @@ struct route_answer {
     unsigned char type;
 };
 
-static int take_route(void *context, struct nlmsghdr *message)
+static int take_route(void *context, const void *answered)
 {
+    const struct nlmsghdr *message = answered;
     struct route_answer *answer = context;
     const struct rtmsg *route = NLMSG_DATA(message);
     if (message->nlmsg_type != RTM_NEWROUTE)
@@ -446,7 +406,7 @@ static int ask_route(const struct address *to, unsigned index, struct route_answ
     if (index != 0)
         add_attribute(&request, RTA_OIF, &index, sizeof(index));
     *answer = (struct route_answer){0};
-    return ask_kernel(&request, take_route, answer);
+    return rtnetlink_ask(&request, take_route, answer);
 }
 
 int health_route(const struct address *to, const char *interface, char found[NET_INTERFACE_BYTES])

@@ -25,6 +25,7 @@
 #include "os/clock.h"
 #include "os/interrupt.h"
 #include "os/linux/route.h"
+#include "os/linux/rtnetlink.h"
 #include "os/memory.h"
 
 enum {
@@ -65,49 +66,40 @@ enum {
 #define MESSAGE_NOT_TAKEN 0xffffffffu
 #define COLD              __attribute__((cold)) /* small rather than fast */
 
-/* A question to the kernel and its answer, of <linux/rtnetlink.h>, which musl's headers are
- * without.
- */
+/* A question to the kernel and what begins its answer. */
 struct link_message {
-    uint32_t bytes;
-    uint16_t type, flags;
-    uint32_t sequence, port;
-    union {
-        struct {
-            uint16_t family, device;
-            int32_t index;
-            uint32_t link_flags, change;
-        } link;
-        int32_t error;
-    };
+    struct rtnetlink_header header;
+    struct {
+        uint16_t family, device;
+        int32_t index;
+        uint32_t flags, change;
+    } link;
     struct {
         uint16_t bytes, type;
     } attribute;
     char name[NET_INTERFACE_BYTES];
 };
 
+static int take_index(void *context, const void *answer)
+{
+    const struct link_message *message = answer;
+    (void)context;
+    return message->header.type == NET_NEWLINK ? message->link.index : 0;
+}
+
 /* Alternative names may be longer than the older calls take. */
 static int long_name_index(const char *name)
 {
-    struct link_message message = {.type = NET_GETLINK, .flags = 1 /* NLM_F_REQUEST */};
+    struct link_message message = {.header = {.type = NET_GETLINK, .flags = RTNETLINK_REQUEST}};
     size_t bytes = strlen(name) + 1, front = offsetof(struct link_message, name);
     if (bytes > sizeof(message.name))
         return -ENODEV;
     message.attribute.bytes = (uint16_t)(sizeof(message.attribute) + bytes);
     message.attribute.type = NET_ALT_IFNAME;
-    message.bytes = (uint32_t)(front + (bytes + 3) / 4 * 4);
+    message.header.bytes = (uint32_t)(front + (bytes + 3) / 4 * 4);
     memcpy(message.name, name, bytes);
-    int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
-    if (descriptor < 0)
-        return -errno;
-    int status = send(descriptor, &message, message.bytes, 0) < 0 ||
-                         recv(descriptor, &message, sizeof(message), 0) < 0
-                     ? -errno
-                     : 0;
-    close(descriptor);
-    if (status < 0 || message.type == NET_NEWLINK)
-        return status < 0 ? status : message.link.index;
-    return message.error == -EINVAL ? -ENODEV : message.error; /* older than such names */
+    int index = rtnetlink_ask(&message, take_index, NULL);
+    return index == 0 || index == -EINVAL ? -ENODEV : index; /* older than such names */
 }
 
 int net_interface_index(const char *name)
