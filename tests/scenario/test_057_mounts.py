@@ -462,8 +462,8 @@ def test_057_retention_and_doctor_look_at_the_right_disk(disks, fleet_in, tmp_pa
     assert [one for one in found if one["level"] == "problem" and one["about"] == "storage" and
             f"{disk} is not mounted" in one["text"] and f"mount {disk}" in one["fix"]], found
     mount(disk)
-    send(fleet, 0, count=4000, rate=4000)
-    recorded(fleet, 4000)
+    send(fleet, 0, count=8000, rate=8000)  # 180 KiB, however well they fill their blocks
+    recorded(fleet, 8000)
     wait_until(lambda: "all recordings are to take at most 128KiB" in fleet.log(),
                what="retention on the disk")
     assert (uncovered(tmp_path, disk) / old.relative_to(disk)).exists()
