@@ -206,11 +206,13 @@ static int open_datasets(struct h5_file *file, struct h5_table *state, uint32_t 
     if (status < 0)
         return status;
     state->axes = (struct h5_axes){.count = 1, .scales = {&state->rows}};
-    return h5_columns_open(
-        file, &state->columns, &table->columns,
-        &(struct h5_place){
-            .group = state->group, .axes = &state->axes, .chunk_rows = chunk_rows, .lead = "value"},
-        table->time_exact ? table->time_column : EXPORT_COLUMN_NONE);
+    return h5_columns_open(file, &state->columns, &table->columns,
+                           &(struct h5_place){.group = state->group,
+                                              .axes = &state->axes,
+                                              .chunk_rows = chunk_rows,
+                                              .lead = "value",
+                                              .stem = "value"},
+                           table->time_exact ? table->time_column : EXPORT_COLUMN_NONE);
 }
 
 static int append(void *opened, void *of_table, const struct export_batch *batch, char *error,

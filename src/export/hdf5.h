@@ -144,7 +144,8 @@ struct h5_place {
     hid_t group;
     const struct h5_axes *axes;
     uint32_t chunk_rows;
-    const char *lead; /* of the names of items that have none */
+    /* Of an item that has no name: that of its values, and what others beside it begin with. */
+    const char *lead, *stem;
 };
 int h5_columns_open(struct h5_file *file, struct h5_column **made,
                     const struct export_columns *columns, const struct h5_place *place,

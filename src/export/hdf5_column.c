@@ -9,6 +9,7 @@
  *     arrays, maps     the same: a count, and what each item consists of along items. An array
  *                      that had one length in all rows so far is along rows and an index
  *
+ * What stands beside such items themselves is named after the items' axis.
  * Arrays that turn out to differ in length after all are laid out anew. Items that are records
  * stand in a group x, those of a map with their key. */
 #include <errno.h>
@@ -29,10 +30,11 @@ enum h5_shape { SHAPE_OPEN, SHAPE_FIXED, SHAPE_RAGGED };
 
 struct h5_column {
     const struct export_column *column;
-    char name[H5_NAME_BYTES];
-    hid_t group;         /* that its datasets stand in */
-    struct h5_axes axes; /* of its rows */
-    uint64_t per_row;    /* values for each of the rows of the first axis */
+    char name[H5_NAME_BYTES]; /* of what has its values */
+    char stem[H5_NAME_BYTES]; /* what the names of all beside it begin with */
+    hid_t group;              /* that its datasets stand in */
+    struct h5_axes axes;      /* of its rows */
+    uint64_t per_row;         /* values for each of the rows of the first axis */
     uint32_t chunk_rows;
     struct h5_stream values, valid, counts;
     struct h5_scale second; /* of items or of bytes */
@@ -153,7 +155,7 @@ static int open_beside(struct h5_file *file, struct h5_column *made, struct h5_s
                        const char *end, hid_t type)
 {
     char name[H5_NAME_BYTES + 16];
-    snprintf(name, sizeof(name), "%s%s", made->name, end);
+    snprintf(name, sizeof(name), "%s%s", made->stem, end);
     return h5_stream_open(file, stream,
                           &(struct h5_made){.group = made->group,
                                             .name = name,
@@ -191,7 +193,7 @@ static int open_values(struct h5_file *file, struct h5_column *made)
 static int open_counts(struct h5_file *file, struct h5_column *made)
 {
     char item[H5_NAME_BYTES + 16];
-    snprintf(item, sizeof(item), "%s_item", made->name);
+    snprintf(item, sizeof(item), "%s_item", made->stem);
     int status = open_beside(file, made, &made->counts, "_count", H5T_STD_I64LE);
     return status < 0 ? status : h5_set_text(file, made->counts.dataset, "sample_dimension", item);
 }
@@ -228,6 +230,8 @@ static int open_items(struct h5_file *file, struct h5_column *made)
         return status < 0 ? status : describe(file, made->values.dataset, column);
     }
     uint32_t chunk_rows = 0;
+    char stem[H5_NAME_BYTES + 16];
+    snprintf(stem, sizeof(stem), "%s_item", made->stem);
     if (made->shape == SHAPE_FIXED) {
         uint64_t most = ITEM_CHUNK_BYTES / made->second.size + 1;
         chunk_rows = most < made->chunk_rows ? (uint32_t)most : made->chunk_rows;
@@ -240,7 +244,8 @@ static int open_items(struct h5_file *file, struct h5_column *made)
                                  &(struct h5_place){.group = group,
                                                     .axes = &axes,
                                                     .chunk_rows = chunk_rows,
-                                                    .lead = plain ? made->name : "value"},
+                                                    .lead = plain ? made->name : "value",
+                                                    .stem = plain ? stem : "value"},
                                  EXPORT_COLUMN_NONE);
     if (!plain)
         H5Gclose(group);
@@ -250,7 +255,7 @@ static int open_items(struct h5_file *file, struct h5_column *made)
 static int open_second(struct h5_file *file, struct h5_column *made, const char *end, hsize_t size)
 {
     char name[H5_NAME_BYTES + 16];
-    snprintf(name, sizeof(name), "%s%s", made->name, end);
+    snprintf(name, sizeof(name), "%s%s", made->stem, end);
     return h5_scale_plain(file, &made->second, made->group, name, size);
 }
 
@@ -283,8 +288,9 @@ static int open_column(struct h5_file *file, struct h5_column *made,
         group = below;
     }
     made->group = group;
-    const char *name = column->name_count > 0 ? column->names[column->name_count - 1] : place->lead;
-    snprintf(made->name, sizeof(made->name) - 16, "%s", name);
+    const char *own = column->name_count > 0 ? column->names[column->name_count - 1] : NULL;
+    snprintf(made->name, sizeof(made->name) - 64, "%s", own != NULL ? own : place->lead);
+    snprintf(made->stem, sizeof(made->stem) - 64, "%s", own != NULL ? own : place->stem);
     if (is_list(column)) /* of one length or not: the first rows tell */
         return column->kind == EXPORT_ARRAY && made->axes.count == 1 && place->chunk_rows > 0
                    ? 0
