@@ -115,6 +115,20 @@ def test_024_what_is_in_it(package):
     assert all(listed[program][3] == "x" for program in wanted[:2])
 
 
+def test_024_export_is_a_package_of_its_own(package, tmp_path):
+    """The core needs no libhdf5, and says what is missing."""
+    (path,) = package.parent.glob("flotilla-export_*.deb")
+    fields = say("dpkg-deb", "-f", path).stdout
+    assert "Depends: flotilla (= " in fields and "libdeflate0" in fields and "libhdf5" in fields
+    say("dpkg-deb", "-x", package, tmp_path / "core")
+    flotilla = tmp_path / "core/usr/bin/flotilla"
+    assert not (flotilla.parent / "flotilla-export").exists()
+    missing = say(flotilla, "export", "--help", check=False, env={"PATH": "/nowhere"})
+    assert missing.returncode == 1 and "there is no program flotilla-export" in missing.stderr
+    say("dpkg-deb", "-x", path, tmp_path / "core")
+    assert "hdf5" in say(flotilla, "export", "--help", env={"PATH": "/nowhere"}).stdout
+
+
 def test_024_the_same_twice(package):
     first = package.read_bytes()
     make("deb")

@@ -174,7 +174,6 @@ def datasets(group):
 def same(a, b):
     a, b = numpy.asarray(a), numpy.asarray(b)
     if a.dtype.kind == "O":
-        a = numpy.array([x.decode() if isinstance(x, bytes) else x for x in a.ravel()], dtype=object)
-        b = numpy.array([x.decode() if isinstance(x, bytes) else str(x) for x in b.ravel()],
-                        dtype=object)
+        a = [x.decode() if isinstance(x, bytes) else str(x) for x in a.ravel()]
+        return a == [x.decode() if isinstance(x, bytes) else str(x) for x in b.ravel()]
     return numpy.array_equal(a.ravel(), b.ravel(), equal_nan=a.dtype.kind == "f")
