@@ -308,6 +308,7 @@ int net_batch_receive(struct net_batch *batch, descriptor_t descriptor, uint32_t
         taken++;
         clock_to(machine.now_ns + 300);
         fiber_step(STEP_SEAM);
+        from = queue_of(descriptor); /* another socket may have taken its place meanwhile */
     }
     receiving = false;
     note(from == &old ? "received of the old socket" : "received", taken, from->count);
