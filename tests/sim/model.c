@@ -637,6 +637,7 @@ struct walk {
     size_t gone_from;                                /* blocks at or behind this byte */
     const uint8_t *bytes;                            /* of the file */
     uint64_t latest_ns[LANES], ordered_since[LANES]; /* of the blocks before this one */
+    size_t block_at, block_bytes, alignment;         /* the block before, in this file, too */
 };
 
 static void is_wrong(struct walk *walk, const char *what)
@@ -796,13 +797,31 @@ static void walk_order(struct walk *walk, size_t at)
         *latest_ns = info.arrival_ns;
 }
 
+/* A file is laid out for one alignment, or from some block on for a smaller one: each block is as
+ * long as it has to be for that. */
+static void walk_length(struct walk *walk, size_t bytes, size_t at)
+{
+    size_t length = at - walk->block_at, multiple_of = length & ~(length - 1);
+    if (walk->alignment == 0 || multiple_of < walk->alignment)
+        walk->alignment = multiple_of;
+    if (walk->block_bytes == 0)
+        walk->alignment = 0; /* this is the first */
+    else if (!model.loose && !machine.tail_stale &&
+             block_finished_bytes(walk->block_bytes, walk->alignment) != length)
+        is_wrong(walk, "has a block that is longer than it has to be");
+    walk->block_at = at;
+    walk->block_bytes = bytes;
+}
+
 static void walk_block(void *context, const uint8_t *data, size_t bytes, int64_t count, size_t at)
 {
     struct walk *walk = context;
     if (walk->mark_gone && at < walk->gone_from)
         return;
-    if (!walk->stopped && !walk->mark_gone)
+    if (!walk->stopped && !walk->mark_gone) {
         walk_order(walk, at);
+        walk_length(walk, bytes, at);
+    }
     for (int pass = walk->tolerant ? 0 : 1; pass < 2 && !walk->stopped; pass++) {
         const uint8_t *from = data, *end = data + bytes;
         walk->dry = pass == 0;
@@ -852,6 +871,7 @@ static void open_order(struct walk *walk, const uint8_t *bytes, size_t count)
     const uint8_t *at = count == 0 ? NULL : memmem(bytes, count, key, sizeof(key) - 1);
     uint64_t since = 0;
     walk->bytes = bytes;
+    walk->block_bytes = 0;
     if (at != NULL) /* behind it the text's length, which is one byte here */
         since = strtoull((const char *)at + sizeof(key), NULL, 10);
     if (since != walk->ordered_since[walk->rejects])

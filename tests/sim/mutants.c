@@ -49,6 +49,7 @@ enum mutant {
     MUTANT_ORDER,
     MUTANT_DOUBT,
     MUTANT_AGAIN,
+    MUTANT_PADDING,
 };
 static const char *const names[] = {
     [MUTANT_NONE] = "none",
@@ -81,6 +82,7 @@ static const char *const names[] = {
     [MUTANT_ORDER] = "order",             /* a clock that is set back is not noticed */
     [MUTANT_DOUBT] = "doubt",             /* a sync that nobody saw the end of went well */
     [MUTANT_AGAIN] = "again",             /* what a failed one has lost is not written again */
+    [MUTANT_PADDING] = "padding",         /* blocks are as long as the folder wants, not the file */
 };
 static enum mutant chosen;
 
@@ -232,6 +234,23 @@ void __wrap_leftovers_finish(struct segment *segment)
         __real_leftovers_finish(segment);
 }
 
+static size_t folder_alignment;
+
+size_t __real_block_finish_checked(uint8_t *image, size_t data_bytes, uint64_t count,
+                                   uint64_t arrival_ns, const uint8_t sync[BLOCK_SYNC_BYTES],
+                                   size_t alignment, uint16_t place, uint32_t checksum);
+size_t __wrap_block_finish_checked(uint8_t *image, size_t data_bytes, uint64_t count,
+                                   uint64_t arrival_ns, const uint8_t sync[BLOCK_SYNC_BYTES],
+                                   size_t alignment, uint16_t place, uint32_t checksum);
+size_t __wrap_block_finish_checked(uint8_t *image, size_t data_bytes, uint64_t count,
+                                   uint64_t arrival_ns, const uint8_t sync[BLOCK_SYNC_BYTES],
+                                   size_t alignment, uint16_t place, uint32_t checksum)
+{
+    return __real_block_finish_checked(image, data_bytes, count, arrival_ns, sync,
+                                       chosen == MUTANT_PADDING ? folder_alignment : alignment,
+                                       place, checksum);
+}
+
 int __real_writer_prepare(struct writer *writer, struct lane *lane,
                           const struct channel_settings *settings,
                           const struct block_format *format, struct segment *segment);
@@ -243,6 +262,7 @@ int __wrap_writer_prepare(struct writer *writer, struct lane *lane,
                           const struct block_format *format, struct segment *segment)
 {
     writer->page_known = chosen == MUTANT_READ_BACK;
+    folder_alignment = format->alignment;
     return __real_writer_prepare(writer, lane, settings, format, segment);
 }
 

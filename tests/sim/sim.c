@@ -144,7 +144,7 @@ static void choose_settings(void)
     settings->buffer_bytes = random_between(4, 12) * BLOCK_BYTES_MAX;
     settings->receive_bytes = 1u << 20;
     sim.disk.direct = random_chance(850000);
-    sim.disk.alignment = random_chance(850000) ? 4096 : random_chance(700000) ? 16384 : 65536;
+    sim.disk.alignment = random_chance(600000) ? 4096 : random_chance(500000) ? 16384 : 65536;
     sim.disk.pages_atomic = settings->buffer_bytes != 12 * BLOCK_BYTES_MAX; /* one in nine */
     sim.disk.refuses_late = settings->buffer_bytes % (2 * BLOCK_BYTES_MAX) == 0;
     sim.disk.room = 1u << 30;
