@@ -226,6 +226,9 @@ static int survey_folder(void *context, const char *name)
 {
     struct survey *survey = context;
     struct storage_entry entry;
+    /* What a manager left that was killed as it wrote. */
+    if (strncmp(name, AGES_FILE ".", sizeof AGES_FILE) == 0)
+        folder_remove(survey->folder, name);
     if (strlen(name) > CHANNEL_NAME_BYTES_MAX || name[0] == '.' ||
         storage_look(survey->folder, name, &entry) < 0 || !entry.folder)
         return 0;

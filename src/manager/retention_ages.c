@@ -136,7 +136,9 @@ int64_t retention_ages_pass(struct retention_ages *ages, const struct ages_momen
     uint64_t ahead_ns = now->realtime_ns - now->uptime_ns;
     int64_t set_ns = ages->trial_ns ? (int64_t)(ahead_ns - ages->ahead_ns) : 0;
     uint64_t by_ns = (uint64_t)(set_ns < 0 ? -set_ns : set_ns);
-    uint64_t passed_ns = ages->uptime_ns ? now->uptime_ns - ages->uptime_ns : 0;
+    uint64_t passed_ns = 0;
+    if (ages->uptime_ns && now->uptime_ns > ages->uptime_ns)
+        passed_ns = now->uptime_ns - ages->uptime_ns;
     for (size_t i = 0; i < ages->count; i++)
         ages->known[i].age_ns += passed_ns;
     if (ages->trusted_ns || ages->missed)
