@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "base/digits.h"
+#include "schema/csv.h"
 #include "schema/json.h"
 
-static struct span bytes_of(const struct export_column *column, const struct export_vector *vector,
-                            uint64_t row)
+struct span cell_bytes(const struct export_column *column, const struct export_vector *vector,
+                       uint64_t row)
 {
     if (column->kind == EXPORT_FIXED)
         return (struct span){(const uint8_t *)vector->values + row * column->width, column->width};
@@ -17,23 +18,8 @@ static struct span bytes_of(const struct export_column *column, const struct exp
     return (struct span){vector->bytes + first, (size_t)(vector->offsets[row + 1] - first)};
 }
 
-static void add_hex(struct text *text, struct span bytes)
-{
-    static const char digits[] = "0123456789abcdef";
-    char pairs[256];
-    size_t used = 0;
-    for (size_t i = 0; i < bytes.bytes; i++) {
-        pairs[used++] = digits[bytes.at[i] >> 4];
-        pairs[used++] = digits[bytes.at[i] & 15];
-        if (used == sizeof(pairs) || i + 1 == bytes.bytes) {
-            text_add_bytes(text, pairs, used);
-            used = 0;
-        }
-    }
-}
-
-static struct span symbol_of(const struct export_column *column, const struct export_vector *vector,
-                             uint64_t row)
+struct span cell_symbol(const struct export_column *column, const struct export_vector *vector,
+                        uint64_t row)
 {
     const char *symbol = column->type->symbols[((const int32_t *)vector->values)[row]];
     return (struct span){(const uint8_t *)symbol, strlen(symbol)};
@@ -99,8 +85,8 @@ static void add_item(struct text *text, const struct export_column *array, uint3
     text_add_string(text, *separator == '{' ? "{}" : "}");
 }
 
-static void add_items(struct text *text, const struct export_column *column,
-                      const struct export_vector *vector, uint64_t row)
+void cell_add_items(struct text *text, const struct export_column *column,
+                    const struct export_vector *vector, uint64_t row)
 {
     bool is_map = column->kind == EXPORT_MAP;
     uint64_t first = vector->offsets[row], end = vector->offsets[row + 1];
@@ -126,20 +112,20 @@ static void add_json(struct text *text, const struct export_column *column,
     }
     switch (column->kind) {
     case EXPORT_STRING:
-        json_add_string(text, bytes_of(column, vector, row));
+        json_add_string(text, cell_bytes(column, vector, row));
         return;
     case EXPORT_ENUM:
-        json_add_string(text, symbol_of(column, vector, row));
+        json_add_string(text, cell_symbol(column, vector, row));
         return;
     case EXPORT_BYTES:
     case EXPORT_FIXED:
         text_add_char(text, '"');
-        add_hex(text, bytes_of(column, vector, row));
+        csv_add_hex(text, cell_bytes(column, vector, row));
         text_add_char(text, '"');
         return;
     case EXPORT_ARRAY:
     case EXPORT_MAP:
-        add_items(text, column, vector, row);
+        cell_add_items(text, column, vector, row);
         return;
     default:
         break;
@@ -150,47 +136,6 @@ static void add_json(struct text *text, const struct export_column *column,
         json_add_string(text, (struct span){(const uint8_t *)word, strlen(word)});
     else
         add_number(text, column->kind, vector->values, row);
-}
-
-/* ---- cells ---- */
-
-void cell_add(struct text *text, const struct export_column *column,
-              const struct export_vector *vector, uint64_t row)
-{
-    struct span bytes;
-    const char *word;
-    if (!cell_is_there(column, vector, row))
-        return;
-    switch (column->kind) {
-    case EXPORT_STRING:
-        bytes = bytes_of(column, vector, row);
-        text_add_bytes(text, bytes.at, bytes.bytes);
-        break;
-    case EXPORT_ENUM:
-        bytes = symbol_of(column, vector, row);
-        text_add_bytes(text, bytes.at, bytes.bytes);
-        break;
-    case EXPORT_BYTES:
-    case EXPORT_FIXED:
-        add_hex(text, bytes_of(column, vector, row));
-        break;
-    case EXPORT_ARRAY:
-    case EXPORT_MAP:
-        add_items(text, column, vector, row);
-        break;
-    case EXPORT_FLOAT:
-    case EXPORT_DOUBLE:
-        word = no_number(column->kind, vector->values, row);
-        if (word != NULL) {
-            text_add_string(text, word[0] == 'N' ? word : word[0] == '-' ? "-inf" : "inf");
-            break;
-        }
-        add_number(text, column->kind, vector->values, row);
-        break;
-    default:
-        add_number(text, column->kind, vector->values, row);
-        break;
-    }
 }
 
 bool cell_is_time(const struct export_table *table, uint32_t column)

@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: MIT
- * A row's value in a column as text: the cell of a CSV file, and what formats without lists have
- * for arrays and maps. Relies on export/format.h and base/digits.
+ * What formats share that are text, or have no lists: arrays and maps as JSON, and which column is
+ * the time. Relies on export/format.h.
  *
- *     true, -7, 0.1, NaN, -inf, ON     numbers by the fewest digits that read back to the same;
- *                                     an enum by its symbol; a string as it is
- *     00ff7e                          bytes and fixed: two hexadecimal digits a byte
- *     [1.5, "NaN", null]              arrays and maps as JSON, what is no number of JSON as a
- *     {"left": [1, 2]}                string. Items of several columns are objects, keyed by the
- *     [{"x": 1, "pos.lat": 2.5}]      path below the item; what is not there is left out of them */
+ *     [1.5, "NaN", null]              what is no number of JSON as a string; a float by its own
+ *     {"left": [1, 2]}                fewest digits; bytes as two hexadecimal digits each
+ *     [{"x": 1, "pos.lat": 2.5}]      items of several columns as objects, keyed by the path below
+ *                                     the item; what is not there is left out of them */
 #ifndef FLOTILLA_EXPORT_CELL_H
 #define FLOTILLA_EXPORT_CELL_H
 
 #include "base/text.h"
 #include "export/format.h"
 
-/* Appends the value of row `row`. Nothing where it has none. */
-void cell_add(struct text *text, const struct export_column *column,
-              const struct export_vector *vector, uint64_t row);
+/* Appends what an array or a map has in a row. */
+void cell_add_items(struct text *text, const struct export_column *column,
+                    const struct export_vector *vector, uint64_t row);
+
+/* The value of a string, of bytes or fixed; the symbol of an enum. */
+struct span cell_bytes(const struct export_column *column, const struct export_vector *vector,
+                       uint64_t row);
+struct span cell_symbol(const struct export_column *column, const struct export_vector *vector,
+                        uint64_t row);
 
 /* Whether the row has a value. */
 static inline bool cell_is_there(const struct export_column *column,

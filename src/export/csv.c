@@ -10,6 +10,7 @@
 #include "base/calendar.h"
 #include "base/digits.h"
 #include "export/cell.h"
+#include "schema/csv.h"
 
 #define WRITE_BYTES (256u << 10) /* handed over at a time, at least */
 #define NS_PER_S    1000000000
@@ -56,25 +57,6 @@ static int flush(struct csv *csv, size_t least)
     return status;
 }
 
-/* Appends text of any kind, in quotes if it is not itself without. */
-static void add_quoted(struct text *lines, const char *text, size_t bytes)
-{
-    bool plain = bytes > 0;
-    for (size_t i = 0; plain && i < bytes; i++)
-        plain = text[i] != ',' && text[i] != '"' && text[i] != '\r' && text[i] != '\n';
-    if (plain) {
-        text_add_bytes(lines, text, bytes);
-        return;
-    }
-    text_add_char(lines, '"');
-    for (size_t first = 0, i = 0; i <= bytes; i++)
-        if (i == bytes || text[i] == '"') {
-            text_add_bytes(lines, text + first, i - first);
-            text_add_string(lines, i == bytes ? "\"" : "\"\"");
-            first = i + 1;
-        }
-}
-
 static void add_heading(struct csv *csv, const char *path, const char *unit)
 {
     text_clear(&csv->cell);
@@ -82,7 +64,7 @@ static void add_heading(struct csv *csv, const char *path, const char *unit)
     if (unit != NULL)
         text_add(&csv->cell, "%s[%s]", *path != '\0' ? " " : "", unit);
     if (!csv->cell.failed)
-        add_quoted(&csv->lines, csv->cell.bytes > 0 ? csv->cell.at : "", csv->cell.bytes);
+        csv_add_text(&csv->lines, (struct span){(const uint8_t *)csv->cell.at, csv->cell.bytes});
 }
 
 static int begin_table(void *file, const struct export_table *table, void **state, char *error,
@@ -123,7 +105,7 @@ static void add_stamp(struct csv *csv, uint64_t ns)
     csv->stamp_second = second;
     for (int i = FRACTION_DIGITS - 1; i >= 0; i--, fraction /= 10)
         csv->stamp[FRACTION_OFFSET + i] = (char)('0' + fraction % 10);
-    text_add_bytes(&csv->lines, csv->stamp, FRACTION_OFFSET + FRACTION_DIGITS + 1);
+    text_put(&csv->lines, csv->stamp, FRACTION_OFFSET + FRACTION_DIGITS + 1);
 }
 
 static void add_time(struct csv *csv, int64_t ns)
@@ -134,7 +116,7 @@ static void add_time(struct csv *csv, int64_t ns)
         return;
     }
     if (csv->clock == EXPORT_CLOCK_NS) {
-        text_add_bytes(&csv->lines, digits, digits_integer(digits, ns));
+        text_put(&csv->lines, digits, digits_integer(digits, ns));
         return;
     }
     /* Seconds; also before 1970, which the calendar does not know. */
@@ -143,44 +125,90 @@ static void add_time(struct csv *csv, int64_t ns)
              size % NS_PER_S);
 }
 
+static void add_items(struct csv *csv, const struct export_column *column,
+                      const struct export_vector *vector, uint32_t row)
+{
+    text_clear(&csv->cell);
+    cell_add_items(&csv->cell, column, vector, row);
+    if (!csv->cell.failed)
+        csv_add_text(&csv->lines, (struct span){(const uint8_t *)csv->cell.at, csv->cell.bytes});
+}
+
 static void add_cell(struct csv *csv, const struct export_column *column,
                      const struct export_vector *vector, uint32_t row)
 {
-    if (!cell_is_there(column, vector, row))
-        return;
-    if (column->kind < EXPORT_ENUM || column->kind == EXPORT_FIXED) { /* nothing to quote */
-        cell_add(&csv->lines, column, vector, row);
-        return;
+    struct text *lines = &csv->lines;
+    char digits[DIGITS_BYTES_MAX];
+    bool yes;
+    switch (column->kind) {
+    case EXPORT_BOOLEAN:
+        yes = ((const uint8_t *)vector->values)[row] != 0;
+        text_put(lines, yes ? "true" : "false", yes ? 4 : 5);
+        break;
+    case EXPORT_INT:
+        text_put(lines, digits, digits_integer(digits, ((const int32_t *)vector->values)[row]));
+        break;
+    case EXPORT_LONG:
+        text_put(lines, digits, digits_integer(digits, ((const int64_t *)vector->values)[row]));
+        break;
+    case EXPORT_FLOAT:
+        csv_add_float(lines, ((const float *)vector->values)[row]);
+        break;
+    case EXPORT_DOUBLE:
+        csv_add_double(lines, ((const double *)vector->values)[row]);
+        break;
+    case EXPORT_ENUM:
+        csv_add_text(lines, cell_symbol(column, vector, row));
+        break;
+    case EXPORT_STRING:
+        csv_add_text(lines, cell_bytes(column, vector, row));
+        break;
+    case EXPORT_BYTES:
+    case EXPORT_FIXED:
+        if (cell_bytes(column, vector, row).bytes == 0)
+            text_put_literal(lines, "\"\"");
+        csv_add_hex(lines, cell_bytes(column, vector, row));
+        break;
+    case EXPORT_ARRAY:
+    case EXPORT_MAP:
+        add_items(csv, column, vector, row);
+        break;
+    case EXPORT_NULL:
+        break;
     }
-    text_clear(&csv->cell);
-    cell_add(&csv->cell, column, vector, row);
-    if (!csv->cell.failed)
-        add_quoted(&csv->lines, csv->cell.bytes > 0 ? csv->cell.at : "", csv->cell.bytes);
+}
+
+static void add_row(struct csv *csv, const struct export_batch *batch, uint32_t row)
+{
+    const struct export_table *table = batch->table;
+    bool first = batch->time_ns == NULL;
+    if (!first)
+        add_time(csv, batch->time_ns[row]);
+    for (uint32_t i = 0; i < table->columns.count; i++) {
+        const struct export_column *column = &table->columns.list[i];
+        if (cell_is_time(table, i))
+            continue;
+        if (!first)
+            text_put_literal(&csv->lines, ",");
+        if (cell_is_there(column, &batch->vectors[i], row))
+            add_cell(csv, column, &batch->vectors[i], row);
+        else if (first && table->columns.count == 1) /* an empty line is none to most readers */
+            text_put_literal(&csv->lines, "\"\"");
+        first = false;
+    }
+    text_put_literal(&csv->lines, "\r\n");
 }
 
 static int append(void *file, void *state, const struct export_batch *batch, char *error,
                   size_t error_bytes)
 {
     struct csv *csv = file;
-    const struct export_table *table = batch->table;
     int status = 0;
     (void)state;
     (void)error;
     (void)error_bytes;
     for (uint32_t row = 0; row < batch->rows && status == 0; row++) {
-        const char *separator = "";
-        if (batch->time_ns != NULL) {
-            add_time(csv, batch->time_ns[row]);
-            separator = ",";
-        }
-        for (uint32_t i = 0; i < table->columns.count; i++) {
-            if (cell_is_time(table, i))
-                continue;
-            text_add_bytes(&csv->lines, separator, *separator != '\0');
-            add_cell(csv, &table->columns.list[i], &batch->vectors[i], row);
-            separator = ",";
-        }
-        text_add_bytes(&csv->lines, "\r\n", 2);
+        add_row(csv, batch, row);
         status = flush(csv, WRITE_BYTES);
     }
     return status;

@@ -244,11 +244,33 @@ static void define(struct channel *channel, const char *name)
     record_end(text, record);
 }
 
+/* The columns of those fields that the table has; the core has seen that each is in one. */
+static int choose(const struct export_options *options, const struct export_table *table,
+                  const struct columns **columns, char *error, size_t error_bytes)
+{
+    const char **fields = calloc(options->field_count + 1, sizeof(*fields));
+    size_t count = 0;
+    int status = fields == NULL ? -ENOMEM : 0;
+    for (size_t i = 0; status == 0 && i < options->field_count; i++) {
+        const struct columns *one;
+        if (columns_select(table->schema, &options->fields[i], 1, &one, error, error_bytes) < 0)
+            continue;
+        columns_free(one);
+        fields[count++] = options->fields[i];
+    }
+    error[0] = '\0';
+    if (status == 0)
+        status =
+            columns_select(table->schema, count > 0 ? fields : options->fields,
+                           count > 0 ? count : options->field_count, columns, error, error_bytes);
+    free(fields);
+    return status;
+}
+
 static int begin_table(void *file, const struct export_table *table, void **state, char *error,
                        size_t error_bytes)
 {
     struct mcap *mcap = file;
-    const struct export_options *options = mcap->options;
     if (mcap->count == UINT16_MAX) {
         snprintf(error, error_bytes, "a file of MCAP has at most %u channels", UINT16_MAX);
         return -E2BIG;
@@ -265,11 +287,10 @@ static int begin_table(void *file, const struct export_table *table, void **stat
     mcap->channels[mcap->count++] = channel;
     *state = channel;
     channel->id = (uint16_t)mcap->count;
-    int status = columns_select(table->schema, options->fields, options->field_count,
-                                &channel->columns, error, error_bytes);
+    int status = choose(mcap->options, table, &channel->columns, error, error_bytes);
     if (status == 0)
         status = ros2msg_make(&channel->message, channel->columns, table->name);
-    if (status == -E2BIG && channel->message.text == NULL && error[0] == '\0')
+    if (status == -E2BIG && channel->columns != NULL)
         snprintf(error, error_bytes, "the definition of its messages is longer than %u MiB",
                  ROS2MSG_TEXT_BYTES_MAX >> 20);
     if (status < 0)

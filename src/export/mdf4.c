@@ -25,12 +25,13 @@
 #include "export/mdf4_file.h"
 #include "os/clock.h"
 
+#define ARRAY_SLOTS_MAX 4096u
 #define ARRAY_ITEMS_MAX 256u
 #define ARRAY_PARTS_MAX 16u /* from here on, arrays that vary still are texts */
 #define ROWS_AT_A_TIME  256u
 #define SLOT_NO_BIT     UINT32_MAX
 #define BLOCK_BYTES     (1u << 20)
-#define BLOCK_BYTES_MIN (32u << 10)
+#define BLOCK_BYTES_MIN (8u << 10)
 #define TEXTS_BYTES     (8u << 20) /* of all blocks of a table's texts together */
 
 /* How an array is written. */
@@ -122,7 +123,8 @@ static struct shape shape_for(const struct export_column *column,
         return shape;
     if (shape.kind == SHAPE_VARYING && most <= shape.length)
         return shape;
-    if (!is_of_numbers(column) || most > ARRAY_ITEMS_MAX || !may_change)
+    if (!is_of_numbers(column) || most > ARRAY_ITEMS_MAX ||
+        most * column->items->count > ARRAY_SLOTS_MAX || !may_change)
         return (struct shape){SHAPE_TEXT, 0};
     if (shape.kind == SHAPE_NONE)
         return (struct shape){equal ? SHAPE_EQUAL : SHAPE_VARYING, (uint32_t)most};
@@ -291,12 +293,12 @@ static void put_texts(struct mdf4 *mdf4, const struct mdf4_table *table, struct 
         uint32_t row = rows->first + i;
         const void *at = NULL;
         size_t length = 0;
-        if (column->kind == EXPORT_STRING || column->kind == EXPORT_BYTES) {
-            at = vector->bytes + vector->offsets[row];
-            length = (size_t)(vector->offsets[row + 1] - vector->offsets[row]);
-        } else {
+        if (column->items == NULL) {
+            at = cell_bytes(column, vector, row).at;
+            length = cell_bytes(column, vector, row).bytes;
+        } else if (cell_is_there(column, vector, row)) {
             text_clear(&mdf4->text);
-            cell_add(&mdf4->text, column, vector, row);
+            cell_add_items(&mdf4->text, column, vector, row);
             at = mdf4->text.at;
             length = mdf4->text.bytes;
         }

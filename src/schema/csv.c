@@ -2,13 +2,13 @@
  * CSV. Known faults: no reader tells a string "NaN" from the number. */
 #include "schema/csv.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/digits.h"
 #include "schema/json.h"
 
-/* Text of any kind, in quotes if it is not itself without. */
-static void add_quoted(struct text *text, struct span value)
+void csv_add_text(struct text *text, struct span value)
 {
     bool plain = value.bytes > 0;
     for (size_t i = 0; plain && i < value.bytes; i++)
@@ -41,21 +41,37 @@ void csv_add_heading(const struct columns *columns, struct text *text)
             text_add_char(text, ',');
         text->failed |= name.failed;
         if (!name.failed)
-            add_quoted(text, (struct span){(const uint8_t *)name.at, name.bytes});
+            csv_add_text(text, (struct span){(const uint8_t *)name.at, name.bytes});
     }
     text_add_string(text, "\r\n");
     text_free(&name);
 }
 
-static void add_hex(struct text *text, struct span bytes)
+void csv_add_hex(struct text *text, struct span bytes)
 {
     static const char digits[] = "0123456789abcdef";
-    if (bytes.bytes == 0)
-        text_put_literal(text, "\"\"");
     for (size_t i = 0; i < bytes.bytes; i++) {
         char pair[2] = {digits[bytes.at[i] >> 4], digits[bytes.at[i] & 15]};
         text_put(text, pair, sizeof(pair));
     }
+}
+
+void csv_add_double(struct text *text, double value)
+{
+    char digits[DIGITS_BYTES_MAX];
+    if (isinf(value))
+        text_put(text, value < 0 ? "-inf" : "inf", value < 0 ? 4 : 3);
+    else
+        text_put(text, digits, digits_double(digits, value));
+}
+
+void csv_add_float(struct text *text, float value)
+{
+    char digits[DIGITS_BYTES_MAX];
+    if (isinf(value))
+        csv_add_double(text, (double)value);
+    else
+        text_put(text, digits, digits_float(digits, value));
 }
 
 /* An array or a map: JSON, which has commas and quotes nearly always. */
@@ -66,7 +82,7 @@ static void add_items(const struct column *column, const struct column_value *va
     columns_write_items(column, value, room, &json);
     text->failed |= json.failed;
     if (!json.failed)
-        add_quoted(text, (struct span){(const uint8_t *)json.at, json.bytes});
+        csv_add_text(text, (struct span){(const uint8_t *)json.at, json.bytes});
     text_free(&json);
 }
 
@@ -83,22 +99,24 @@ static void add_cell(const struct column *column, const struct column_value *val
         text_put(text, digits, digits_integer(digits, value->integer));
         return;
     case LAYOUT_FLOAT:
-        text_put(text, digits, digits_float(digits, (float)value->real));
+        csv_add_float(text, (float)value->real);
         return;
     case LAYOUT_DOUBLE:
-        text_put(text, digits, digits_double(digits, value->real));
+        csv_add_double(text, value->real);
         return;
     case LAYOUT_ENUM: {
         const char *symbol = column->type->symbols[value->integer];
-        add_quoted(text, (struct span){(const uint8_t *)symbol, strlen(symbol)});
+        csv_add_text(text, (struct span){(const uint8_t *)symbol, strlen(symbol)});
         return;
     }
     case LAYOUT_STRING:
-        add_quoted(text, value->bytes);
+        csv_add_text(text, value->bytes);
         return;
     case LAYOUT_BYTES:
     case LAYOUT_FIXED:
-        add_hex(text, value->bytes);
+        if (value->bytes.bytes == 0)
+            text_put_literal(text, "\"\"");
+        csv_add_hex(text, value->bytes);
         return;
     default:
         add_items(column, value, room, text);

@@ -7,6 +7,7 @@ import io
 import json
 import math
 
+import fastavro
 import polars
 import pytest
 from harness import avro, exports
@@ -89,6 +90,15 @@ def test_075_to_the_letter(flotilla, one, clock, heading, time):
     done = flotilla("export", "one.avro", "-o", "-", "--format", "csv", *clock, cwd=one, check=0,
                     text=False)
     assert done.stdout.decode() == heading + HEADING + time + CELLS
+
+
+def test_075_no_time_and_a_single_column(flotilla, tmp_path):
+    """No line is empty: most readers would pass over it."""
+    schema = {"type": "record", "name": "R", "fields": [{"name": "v", "type": ["null", "int"]}]}
+    with open(tmp_path / "v.avro", "wb") as file:
+        fastavro.writer(file, schema, [{"v": 1}, {"v": None}, {"v": -2}])
+    flotilla("export", "v.avro", "-o", "v.csv", cwd=tmp_path, check=0)
+    assert (tmp_path / "v.csv").read_bytes() == b'v\r\n1\r\n""\r\n-2\r\n'
 
 
 def test_075_clocks_are_for_text(flotilla, one):

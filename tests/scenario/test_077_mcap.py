@@ -223,6 +223,20 @@ def test_077_several_channels_and_chosen_fields(flotilla, tmp_path):
     assert not hasattr(decoded[0], "a")
 
 
+def test_077_fields_that_one_channel_has(flotilla, tmp_path):
+    for name, field in (("left", "a"), ("right", "b")):
+        schema = avro.Schema({"type": "record", "name": "S", "fields": [
+            exports.TIME, {"name": field, "type": "int"}, {"name": "c", "type": "int"}]})
+        exports.write(tmp_path / f"{name}.avro", schema, [{"time": 1, field: 2, "c": 3}])
+    flotilla("export", "left.avro", "right.avro", "-o", "two.mcap", "--fields", "a,b", cwd=tmp_path,
+             check=0)
+    left, right = messages(tmp_path / "two.mcap")
+    assert (left[3].a, right[3].b) == (2, 2)
+    assert not hasattr(left[3], "c") and not hasattr(right[3], "a")
+    done = flotilla("export", "left.avro", "-o", "one.mcap", "--fields", "a,d", cwd=tmp_path)
+    assert done.returncode != 0 and 'no field "d"' in done.stderr
+
+
 def test_077_into_a_pipe(flotilla, tmp_path):
     """The same bytes but for the words of the command; and one that nobody reads is no crash."""
     schema = avro.Schema({"type": "record", "name": "S", "fields": [
