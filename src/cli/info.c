@@ -14,11 +14,14 @@
 #include "base/calendar.h"
 #include "base/check.h"
 #include "base/timestamp.h"
+#include "channel/pin.h"
 #include "cli/recording.h"
 #include "cli/verb.h"
 #include "command/inputs.h"
 #include "command/options.h"
 #include "os/clock.h"
+#include "os/folder.h"
+#include "os/storage.h"
 
 const char verb_info_help[] =
     "usage: flotilla info FILE|FOLDER... [--from T] [--to T] [--count] [--json]\n"
@@ -345,6 +348,50 @@ static int find_files(const struct info *info, const struct catalog *catalog,
     return *hits == NULL ? -ENOMEM : 0;
 }
 
+struct pinned {
+    const struct info *info;
+    const char *path;
+};
+
+static int print_pin(void *context, const char *name)
+{
+    const struct pinned *pinned = context;
+    struct pin pin;
+    char from[CALENDAR_TEXT_BYTES], to[CALENDAR_TEXT_BYTES];
+    if (!pin_read(&pin, name) ||
+        !pin_covers(&pin, pinned->info->span.from_ns, pinned->info->span.to_ns))
+        return 0;
+    calendar_write(from, pin.from_ns, 6);
+    calendar_write(to, pin.to_ns, 6);
+    if (pinned->info->json)
+        recording_print_json(json_pack("{s:o,s:s,s:s,s:s}", "folder",
+                                       recording_string_json(pinned->path), "pin",
+                                       pin.name, "from", from, "to", to));
+    else
+        printf("%s: pinned as %s: %s to %s\n", pinned->path, pin.name, from, to);
+    return 0;
+}
+
+/* The pins of the folders that the files are in. */
+static void print_all_pins(const struct info *info, const struct catalog *catalog)
+{
+    char folder[CHANNEL_PATH_BYTES_MAX + CHANNEL_NAME_BYTES_MAX + 2] = "";
+    for (size_t i = 0; i < catalog->count; i++) {
+        const char *path = catalog->files[i].path, *end = strrchr(path, '/');
+        int bytes = end == NULL ? 0 : (int)(end - path);
+        if (bytes == 0 || bytes >= (int)sizeof(folder) ||
+            (strlen(folder) == (size_t)bytes && memcmp(folder, path, (size_t)bytes) == 0))
+            continue;
+        snprintf(folder, sizeof(folder), "%.*s", bytes, path);
+        struct pinned pinned = {.info = info, .path = folder};
+        descriptor_t open = folder_open(folder);
+        if (open < 0)
+            continue;
+        folder_list(open, print_pin, &pinned);
+        descriptor_close(open);
+    }
+}
+
 int verb_info(int argc, char **argv)
 {
     struct info info = {.span = TIME_SPAN_ALL};
@@ -377,6 +424,8 @@ int verb_info(int argc, char **argv)
     }
     if (info.brief && !info.json && info.sum.files > 0)
         print_sum(&info.sum);
+    if (info.brief)
+        print_all_pins(&info, &catalog);
     free(hits);
     catalog_free(&catalog);
     if (status < 0)

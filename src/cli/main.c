@@ -25,6 +25,8 @@ static const struct verb verbs[] = {
     {"verify", "checks recordings, to the last byte", verb_verify_help, verb_verify},
     {"recover", "salvages what is intact of a damaged file", verb_recover_help, verb_recover},
     {"export", "recordings as columns: HDF5 and more", NULL, verb_export},
+    {"pin", "keeps a span of time from retention", verb_pin_help, verb_pin},
+    {"unpin", "lets retention have it again", verb_unpin_help, verb_unpin},
     {"units", "systemd units for a fleet without a manager", verb_units_help, verb_units},
     {"schema", "what a schema amounts to; compiles it", verb_schema_help, verb_schema},
 };

@@ -110,6 +110,12 @@ json_t *recording_text_json(struct span text)
     return text.at == NULL ? json_null() : json_of_bytes((const char *)text.at, text.bytes);
 }
 
+json_t *recording_string_json(const char *text)
+{
+    return recording_text_json(
+        (struct span){text[0] == '\0' ? NULL : (const uint8_t *)text, strlen(text)});
+}
+
 void recording_print_json(json_t *line)
 {
     if (line == NULL || json_dumpf(line, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER) < 0)

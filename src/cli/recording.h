@@ -36,6 +36,8 @@ void recording_tell_order(const char *path, const struct scan_totals *totals);
 json_t *recording_fault_json(const struct scan_event *event);
 /* A JSON string of bytes, as json_of_bytes has it; JSON's null if there is no text. */
 json_t *recording_text_json(struct span text);
+/* The same of a NUL-terminated string. */
+json_t *recording_string_json(const char *text);
 /* Prints `line` to stdout as one line and gives it up. */
 void recording_print_json(json_t *line);
 /* Copies `text` to `out`, NUL-terminated and cut to fit, with "?" for control characters: it goes

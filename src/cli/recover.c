@@ -487,11 +487,6 @@ static void free_targets(struct task *task)
 
 /* ---- what came of it ---- */
 
-static struct span text_span(const char *text)
-{
-    return (struct span){text[0] == '\0' ? NULL : (const uint8_t *)text, strlen(text)};
-}
-
 static void report_json(const struct task *task, uint64_t blocks, uint64_t datums)
 {
     const struct scan_totals *totals = &task->result.totals;
@@ -499,19 +494,19 @@ static void report_json(const struct task *task, uint64_t blocks, uint64_t datum
     for (unsigned i = 0; i < task->result.count; i++)
         json_array_append_new(outputs,
                               json_pack("{s:o,s:I,s:I}", "output",
-                                        recording_text_json(text_span(task->targets[i]->path)),
+                                        recording_string_json(task->targets[i]->path),
                                         "blocks", (json_int_t)task->result.outputs[i].blocks,
                                         "datums", (json_int_t)task->result.outputs[i].datums));
     recording_print_json(json_pack(
         "{s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:I,s:I,s:o,s:O}", "file",
-        recording_text_json(text_span(task->path)), "output",
-        recording_text_json(text_span(task->output)), "outputs", outputs, "blocks",
+        recording_string_json(task->path), "output",
+        recording_string_json(task->output), "outputs", outputs, "blocks",
         (json_int_t)blocks, "datums", (json_int_t)datums, "partial_datums",
         (json_int_t)totals->partial_datums, "unread_blocks", (json_int_t)totals->unread_blocks,
         "lost_bytes", (json_int_t)totals->lost_bytes, "missing_bytes",
         (json_int_t)totals->missing_bytes, "lost_datums_estimated", totals->lost_datums, "joined",
         (json_int_t)totals->joined, "arrival_goes_back", (json_int_t)totals->times_back,
-        "schema_from", recording_text_json(text_span(task->schema_from)), "faults", task->faults));
+        "schema_from", recording_string_json(task->schema_from), "faults", task->faults));
 }
 
 static void report(const struct task *task)

@@ -25,7 +25,7 @@ extern const char verb_info_help[], verb_verify_help[], verb_recover_help[];
 extern const char verb_send_help[], verb_listen_help[], verb_cat_help[], verb_schema_help[];
 extern const char verb_run_help[], verb_check_help[], verb_status_help[], verb_reload_help[];
 extern const char verb_stop_help[], verb_restart_help[], verb_doctor_help[];
-extern const char verb_units_help[];
+extern const char verb_units_help[], verb_pin_help[], verb_unpin_help[];
 
 int verb_run(int argc, char **argv);
 int verb_check(int argc, char **argv);
@@ -43,5 +43,7 @@ int verb_doctor(int argc, char **argv);
 int verb_schema(int argc, char **argv);
 int verb_export(int argc, char **argv);
 int verb_units(int argc, char **argv);
+int verb_pin(int argc, char **argv);
+int verb_unpin(int argc, char **argv);
 
 #endif

@@ -61,11 +61,6 @@ static void tell(void *context, const struct scan_event *event)
         recording_tell_fault(verify->path, event);
 }
 
-static struct span text_span(const char *text)
-{
-    return (struct span){text[0] == '\0' ? NULL : (const uint8_t *)text, strlen(text)};
-}
-
 /* Sound, damaged, or null: what was not read is neither. */
 static json_t *sound_json(const struct scan_totals *totals)
 {
@@ -79,11 +74,11 @@ static void print_json(const struct verify *verify, const struct scan_totals *to
 {
     recording_print_json(
         json_pack("{s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:I,s:f,s:I,s:I,s:O}", "file",
-                  recording_text_json(text_span(verify->path)), "sound", sound_json(totals),
+                  recording_string_json(verify->path), "sound", sound_json(totals),
                   "blocks", (json_int_t)totals->blocks, "datums", (json_int_t)totals->datums,
                   "bytes", (json_int_t)bytes, "unread_blocks", (json_int_t)totals->unread_blocks,
                   "unread_datums", (json_int_t)totals->unread_datums, "unread",
-                  recording_text_json(text_span(verify->unread.what)), "partial_datums",
+                  recording_string_json(verify->unread.what), "partial_datums",
                   (json_int_t)totals->partial_datums, "lost_bytes", (json_int_t)totals->lost_bytes,
                   "missing_bytes", (json_int_t)totals->missing_bytes, "lost_datums_estimated",
                   totals->lost_datums, "joined", (json_int_t)totals->joined, "arrival_goes_back",
@@ -119,9 +114,9 @@ static int fail(const struct verify *verify, int status, const char *error)
     bool damaged = status == -EBADMSG || status == -ENOMSG;
     if (verify->json)
         recording_print_json(json_pack("{s:o,s:o,s:o}", "file",
-                                       recording_text_json(text_span(verify->path)), "sound",
+                                       recording_string_json(verify->path), "sound",
                                        status == -EFBIG ? json_null() : json_false(), "error",
-                                       recording_text_json(text_span(error))));
+                                       recording_string_json(error)));
     return damaged ? EXIT_LOSS : status == -EFBIG ? EXIT_BEYOND : EXIT_FAILED;
 }
 
