@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import io
+import math
 import re
 import time
+import warnings
 from pathlib import Path
 from typing import Any, Iterable, Iterator
 
 import fastavro
 import numpy as np
 
-from ._container import Block, Container, FormatError
+from ._container import Block, Container, DamageWarning, FormatError
 from ._schema import Column, Table, choose, table
 
 RECORDING = re.compile(r"(?P<channel>.+)-\d{8}T\d{6}\.\d{6}Z-(?P<number>\d+)\.avro(\.part)?")
@@ -49,8 +52,11 @@ def to_ns(when: When, otherwise: int) -> int:
     if isinstance(when, datetime.datetime):
         if when.tzinfo is None:
             when = when.replace(tzinfo=datetime.timezone.utc)
-        return int(when.timestamp()) * 10**9 + when.microsecond * 1000
-    return when * 10**9 if isinstance(when, int) else round(float(when) * 1e9)
+        seconds: int = math.floor(when.timestamp())
+        return seconds * 10**9 + int(when.microsecond) * 1000
+    # As it is written: a float has not all digits of a time, and no more than those it shows.
+    return int(decimal.Decimal(repr(float(when)) if isinstance(when, float) else int(when))
+               * 10**9)
 
 
 def recordings(channel: Any, directory: Any = "recordings") -> list[Path]:
@@ -146,10 +152,27 @@ class _Piece:
                       None if self.arrivals is None else self.arrivals[mask])
 
 
-def _instants(values: Any, column: Column) -> np.ndarray:
+NO_TIME = np.iinfo(np.int64).min  # numpy's NaT
+
+
+def _instants(values: Any, column: Column) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Nanoseconds since 1970; NaT for null, and for what 64 bits of them cannot tell (1677 to 2262).
+    """
     unit = column.instant_ns or 1
-    return np.array([np.iinfo(np.int64).min if value is None else value * unit for value in values]
-                    if not isinstance(values, np.ndarray) else values * unit, np.int64)
+    limit = np.iinfo(np.int64).max // unit
+    if isinstance(values, np.ndarray):
+        beyond = (values > limit) | (values < -limit)
+        made = np.where(beyond, NO_TIME, np.where(beyond, 0, values) * np.int64(unit))
+        count = int(beyond.sum())
+    else:
+        fits = [value is not None and -limit <= value <= limit for value in values]
+        made = np.array([value * unit if fit else NO_TIME for value, fit in zip(values, fits)],
+                        np.int64)
+        count = sum(value is not None and not fit for value, fit in zip(values, fits))
+    if count:
+        warnings.warn(f"{column.path}: {count} times lie outside the years 1677 to 2262: NaT",
+                      DamageWarning, stacklevel=3)
+    return made
 
 
 def _arrivals(blocks: list[Block], until: int | None, own: np.ndarray | None) -> np.ndarray | None:
@@ -218,30 +241,29 @@ def _level_files(folder: Path, factor: int) -> list[Path]:
             if (match := LEVEL.fullmatch(path.name)) and int(match["factor"]) == factor]
 
 
-def _spread(made: Table, piece: _Piece, points: int, from_ns: int, to_ns: int) -> _Piece:
-    """At most `points` datums: of each of equal parts of the span two, its minima and its maxima,
-    field for field. What is no number, and times, are those of the part's first and last."""
-    count = len(next(iter(piece.values.values()), ()))
+def _spread(columns: list[Column], values: dict[str, Any], arrivals: Any, points: int
+            ) -> tuple[dict[str, Any], Any]:
+    """At most `points` rows: of each of equal parts two, its minima and its maxima, field for
+    field. What is no plain number, and times, are those of the part's first and last row."""
+    count = len(next(iter(values.values()), ()))
     if count <= points:
-        return piece
-    parts = max(points // 2, 1)
+        return values, arrivals
+    parts = points // 2
     edges = np.linspace(0, count, parts + 1).astype(np.int64)
     firsts, lasts = edges[:-1], edges[1:] - 1
     out: dict[str, Any] = {}
-    for column in made.columns:
-        values = piece.values[column.path]
-        if _dtype(column) is not None and column.kind != "boolean" and not column.nullable \
-                and column.logical is None:
-            numbers = np.asarray(values, _dtype(column))
-            both = np.empty(2 * parts, numbers.dtype)
-            low, high = np.fmin, np.fmax  # NaN only where nothing else is there
-            both[0::2], both[1::2] = low.reduceat(numbers, firsts), high.reduceat(numbers, firsts)
+    for column in columns:
+        of = values[column.path]
+        if isinstance(of, np.ndarray) and column.kind != "boolean" and column.logical is None:
+            both = np.empty(2 * parts, of.dtype)
+            both[0::2] = np.fmin.reduceat(of, firsts)  # NaN only where nothing else is there
+            both[1::2] = np.fmax.reduceat(of, firsts)
             out[column.path] = both
         else:
-            out[column.path] = [values[place] for pair in zip(firsts, lasts) for place in pair]
-    arrivals = piece.arrivals
-    return _Piece(out, None if arrivals is None
-                  else np.stack([arrivals[firsts], arrivals[lasts]], 1).reshape(-1))
+            picked = [of[place] for pair in zip(firsts, lasts) for place in pair]
+            out[column.path] = np.array(picked) if isinstance(of, np.ndarray) else picked
+    return out, (None if arrivals is None
+                 else np.stack([arrivals[firsts], arrivals[lasts]], 1).reshape(-1))
 
 
 def _join(pieces: list[tuple[Table, _Piece]]) -> tuple[list[Column], dict[str, Any]]:
@@ -348,14 +370,14 @@ def _to_polars(columns: list[Column], values: dict[str, Any]) -> Any:
     for column in columns:
         of = values[column.path]
         if column.instant_ns and column.kind == "long":
-            series = polars.Series(column.path, of, polars.Int64) * column.instant_ns
-            made.append(series.cast(polars.Datetime("ns", "UTC")).alias(column.path))
+            series = polars.Series(column.path, _instants(of, column).view("datetime64[ns]"))
+            made.append(series.dt.replace_time_zone("UTC"))
         elif column.symbols:
             made.append(polars.Series(column.path, of, polars.Enum(column.symbols)))
         elif column.kind in kinds and column.logical != "decimal":
             made.append(polars.Series(column.path, of, kinds[column.kind]))
-        elif column.kind == "array":
-            made.append(polars.Series(column.path, of))
+        elif column.kind == "array" and column.items in kinds:
+            made.append(polars.Series(column.path, of, polars.List(kinds[column.items])))
         else:
             made.append(polars.Series(column.path, of, polars.Object))
     return polars.DataFrame(made)
@@ -394,6 +416,10 @@ def read(channel: Any, from_: When = None, to: When = None, *,
         for made, piece in _read_file(container, begin, end):
             pieces.append((made, piece))
     columns, values = _join(pieces)
+    arrivals = [piece.arrivals for _, piece in pieces if piece.arrivals is not None]
+    index = np.concatenate(arrivals) if pieces and len(arrivals) == len(pieces) else None
+    if points is not None:
+        values, index = _spread(columns, values, index, points)
     index_name = time_path if time_path is not None else "time"
     if fields is not None:
         chosen = choose(columns, fields)
@@ -406,6 +432,4 @@ def read(channel: Any, from_: When = None, to: When = None, *,
         return _to_numpy(columns, values)
     if into == "polars":
         return _to_polars(columns, values)
-    arrivals = [piece.arrivals for _, piece in pieces if piece.arrivals is not None]
-    index = np.concatenate(arrivals) if pieces and len(arrivals) == len(pieces) else None
     return _to_pandas(columns, values, index, index_name)

@@ -22,6 +22,7 @@ class Column:
     doc: str | None = None
     logical: str | None = None
     symbols: tuple[str, ...] = ()
+    items: str = ""  # of an array of plain values: their kind
 
     @property
     def instant_ns(self) -> int | None:
@@ -104,16 +105,19 @@ def table(schema: Any) -> Table:
                      part.get("unit") or (unit if steps else None), part.get("doc"),
                      above + (id(node),))
             return
+        plain = ""
         if kind in ("array", "map"):  # for the names that its items define
             mark = len(columns)
             items = attributes["items" if kind == "array" else "values"]
             walk(items, namespace, steps + ("[]",), nullable, None, None, above)
-            if unit is None and len(columns) > mark:
-                unit = columns[mark].unit
+            inner = columns[mark] if len(columns) == mark + 1 else None
+            if inner is not None and inner.steps[len(steps):] == ("[]",):
+                unit = unit or inner.unit
+                plain = "" if inner.nullable else inner.kind
             del columns[mark:]
         columns.append(Column(".".join(steps), steps, kind, nullable, unit, doc,
                               attributes.get("logicalType"),
-                              tuple(attributes.get("symbols", ()))))
+                              tuple(attributes.get("symbols", ())), plain))
 
     walk(schema, "", (), False, None, None, ())
     name = schema.get("name", "") if isinstance(schema, dict) else ""
