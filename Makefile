@@ -133,6 +133,8 @@ interop: setup
 	@$(call compile,build/units udp_source udp_sink read_libavro)
 	@tests/interop/setup
 	@build/venv/bin/python tests/interop/interop.py
+	@$(MAKE) --no-print-directory test-programs
+	@$(pytest) tests/scenario/test_091_manual.py
 
 bench: bench-programs
 	@$(PYTHON) bench/bench $(BENCH)

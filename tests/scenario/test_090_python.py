@@ -260,5 +260,7 @@ def test_090_live(package, seed):
         fleet.settle({"c": len(sent)})
         fleet.stop()
         frame = package.read(fleet.files("c"), into="numpy")
+        for datum in taken:
+            datum["time"] = pd.Timestamp(datum["time"]).value
         for name in taken[0]:
             assert [datum[name] for datum in taken] == frame[name].tolist()
