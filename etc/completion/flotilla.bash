@@ -29,6 +29,7 @@ _flotilla()
     local verb='' config='' options='' extended i
     local verbs='run check doctor status reload restart stop send listen cat info verify recover
         export units schema'
+        pin unpin units schema'
     local recordings='*.avro|*.avro.part'
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -62,6 +63,8 @@ _flotilla()
         options='-o --output --format --fields --from --to --every --time --time-unit
             --time-as --gzip'
         ;;
+    pin) options='-c --config --from --to --name --json' ;;
+    unpin) options='-c --config --json' ;;
     units) options='-c --config -o --output' ;;
     schema) options='--json -o --output --time --sequence' ;;
     *) return ;;
@@ -86,12 +89,13 @@ _flotilla()
     *,--time | *,--sequence | *,--timeout | *,--fields | listen,--count | cat,--count) ;;
     cat,--from | cat,--to | info,--from | info,--to | export,--from | export,--to) ;;
     export,--every) ;;
+    cat,--from | cat,--to | info,--from | info,--to | pin,--from | pin,--to | pin,--name) ;;
     *)
         if [[ $current == -* ]]; then
             _flotilla_words "$options" "$current"
         else
             case $verb in
-            send | listen | restart)
+            send | listen | restart | pin | unpin)
                 _flotilla_words "$("${COMP_WORDS[0]}" check --json ${config:+-c "$config"} \
                     2>/dev/null | sed -n 's/^ *"name": "\(.*\)",*$/\1/p')" "$current"
                 ;;
