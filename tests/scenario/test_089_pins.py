@@ -4,6 +4,7 @@ it later; unpin gives it back; each word that is wrong is told of."""
 import json
 import time
 
+import fastavro
 import pytest
 from harness import signals
 from harness.fleet import Fleet, wait_until
@@ -14,8 +15,7 @@ def when(seconds):
 
 
 def counters(paths):
-    from harness import container
-    return {row["counter"] for path in paths for row in container.read(path)[1]}
+    return {row["counter"] for path in paths for row in fastavro.reader(open(path, "rb"))}
 
 
 @pytest.fixture
