@@ -156,8 +156,7 @@ NO_TIME = np.iinfo(np.int64).min  # numpy's NaT
 
 
 def _instants(values: Any, column: Column) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Nanoseconds since 1970; NaT for null, and for what 64 bits of them cannot tell (1677 to 2262).
-    """
+    """Nanoseconds since 1970; NaT for null, and for what 64 bits of them cannot tell."""
     unit = column.instant_ns or 1
     limit = np.iinfo(np.int64).max // unit
     if isinstance(values, np.ndarray):

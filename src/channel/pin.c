@@ -1,4 +1,5 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * Reads a name from its end: what is in front may be any name. */
 #include "channel/pin.h"
 
 #include <stdio.h>

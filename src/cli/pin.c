@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * flotilla pin, flotilla unpin: spans that retention leaves alone. A pin is a file in each channel's
- * folder (channel/pin.h), so no manager is asked: it sees the pin the next time it looks.
+ * flotilla pin, flotilla unpin: spans that retention leaves alone. A pin is a file in each
+ * channel's folder (channel/pin.h), so no manager is asked: it sees the pin the next time it looks.
  * Relies on config, archive/search. */
 #include <errno.h>
 #include <inttypes.h>

@@ -242,10 +242,11 @@ def test_090_live(package, seed):
                 if len(also) == len(sent):
                     return
 
-        with package.live(fleet.address("c", "full"), fleet.folder / "schemas/c.avsc", interface="lo",
-                          timeout=30) as one, \
-             package.live(fleet.address("c", "full"), fleet.folder / "schemas/c.avsc", interface="lo",
-                          timeout=30) as other:
+        def join():
+            return package.live(fleet.address("c", "full"), fleet.folder / "schemas/c.avsc",
+                                interface="lo", timeout=30)
+
+        with join() as one, join() as other:
             helper = threading.Thread(target=lambda: asyncio.run(listen(other)))
             helper.start()
             source = fleet.source("c", sent, rate=2000)
