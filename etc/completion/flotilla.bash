@@ -28,8 +28,7 @@ _flotilla()
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local verb='' config='' options='' extended i
     local verbs='run check doctor status reload restart stop send listen cat info verify recover
-        export units schema'
-        pin unpin units schema'
+        export pin unpin units schema'
     local recordings='*.avro|*.avro.part'
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -89,7 +88,7 @@ _flotilla()
     *,--time | *,--sequence | *,--timeout | *,--fields | listen,--count | cat,--count) ;;
     cat,--from | cat,--to | info,--from | info,--to | export,--from | export,--to) ;;
     export,--every) ;;
-    cat,--from | cat,--to | info,--from | info,--to | pin,--from | pin,--to | pin,--name) ;;
+    pin,--from | pin,--to | pin,--name) ;;
     *)
         if [[ $current == -* ]]; then
             _flotilla_words "$options" "$current"
