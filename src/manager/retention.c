@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "base/units.h"
 #include "channel/mounted.h"
+#include "channel/pin.h"
 #include "channel/recording_name.h"
 #include "manager/retention_ages.h"
 #include "os/clock.h"
@@ -162,8 +163,11 @@ struct survey {
     size_t channel_room;
     struct retention_file *files; /* `name` from malloc */
     size_t file_count, file_room;
-    int folder; /* of the channel that is looked through, the last of `channels` */
+    /* Of the channel that is looked through, the last of `channels`. */
+    int folder;
     uint32_t channel;
+    struct pin *pins;
+    size_t pin_count, pin_room;
 };
 
 static void free_policy(struct policy *policy)
@@ -173,12 +177,32 @@ static void free_policy(struct policy *policy)
     free(policy);
 }
 
-/* Whether somebody wants to keep a recording for good. */
-static bool is_pinned(const struct survey *survey, const char *name)
+static int survey_pin(void *context, const char *name)
 {
+    struct survey *survey = context;
+    struct pin pin;
+    if (!pin_read(&pin, name))
+        return 0;
+    struct pin *pins =
+        room_grow(survey->pins, &survey->pin_room, survey->pin_count + 1, sizeof *pins);
+    if (!pins)
+        return -ENOMEM;
+    survey->pins = pins;
+    pins[survey->pin_count++] = pin;
+    return 0;
+}
+
+/* Whether somebody wants to keep a recording for good: it, or a span that it has something of. */
+static bool is_pinned(const struct survey *survey, const char *file_name, uint64_t begun_ns,
+                      uint64_t modified_ns)
+{
+    uint64_t last_ns = modified_ns > begun_ns ? modified_ns : begun_ns;
     struct storage_entry pin;
     char pin_name[300];
-    snprintf(pin_name, sizeof pin_name, "%.280s.pin", name);
+    for (size_t i = 0; i < survey->pin_count; i++)
+        if (pin_covers(&survey->pins[i], begun_ns, last_ns))
+            return true;
+    snprintf(pin_name, sizeof pin_name, "%.280s" PIN_SUFFIX, file_name);
     return storage_look(survey->folder, pin_name, &pin) == 0;
 }
 
@@ -209,7 +233,8 @@ static int survey_file(void *context, const char *name)
                                 .bytes = entry.bytes,
                                 .modified_ns = entry.modified_ns,
                                 .open = open,
-                                .fixed = open || is_pinned(survey, name),
+                                .fixed = open ||
+                                    is_pinned(survey, name, read.stamp_ns, entry.modified_ns),
                                 .name = copy};
     return 0;
 }
@@ -250,7 +275,10 @@ static int survey_folder(void *context, const char *name)
     survey->channel = channel;
     int error = 0;
     if (survey->folder >= 0) {
-        error = folder_list(survey->folder, survey_file, survey);
+        survey->pin_count = 0;
+        error = folder_list(survey->folder, survey_pin, survey);
+        if (error == 0) /* what is pinned is not known else: all of it stays */
+            error = folder_list(survey->folder, survey_file, survey);
         descriptor_close(survey->folder);
     }
     survey->folder = storage;
@@ -469,6 +497,7 @@ static void look_through(struct retention *retention)
     for (size_t i = 0; i < survey.file_count; i++)
         free(survey.files[i].name);
     free(survey.files);
+    free(survey.pins);
     free(survey.channels);
 }
 

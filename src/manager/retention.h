@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Making room: finished recordings are removed, oldest first, by age, by total size and by free
- * space. Never a file that is still written, never a pinned one (FILE.pin beside it), never
- * anything whose name is not a recording's. The looking and removing is done in a thread of its
+ * space. Never a file that is still written, never a pinned one (channel/pin.h), never anything
+ * whose name is not a recording's. The looking and removing is done in a thread of its
  * own: a disk that stalls must not keep the manager from its relays.
  * How old a recording is tells no wall clock (retention_ages.h): what is known of that is kept in
  * STORAGE/.flotilla-ages. Nothing is removed while what must be mounted is not.
