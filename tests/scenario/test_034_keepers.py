@@ -472,8 +472,4 @@ def test_034_the_keeper_is_killed_under_load(rng, relay):
         time.sleep(1.5)  # by now the keeper has everything
         kill_all(fleet)
         fleet.start()
-        sent = source.stop()["sent"]
-        channel = fleet.settle({"engine": sent})["engine"]
-        assert channel["datums_recorded"] == sent and channel["datagrams_dropped"] == 0
-        fleet.stop()
-        assert container.payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+        container.all_recorded(fleet, source, pool)

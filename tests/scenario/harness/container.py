@@ -82,3 +82,14 @@ def count(path):
 
 def count_bytes(data):
     return sum(1 for _ in fastavro.reader(io.BytesIO(data)))
+
+
+def all_recorded(fleet, source, pool):
+    """Ends the sender and the fleet: what was sent of `pool` is recorded, all of it and in its
+    order. The channel as it was then."""
+    sent = source.stop()["sent"]
+    channel = fleet.settle({"engine": sent})["engine"]
+    assert channel["datums_recorded"] == sent and channel["datagrams_dropped"] == 0
+    fleet.stop()
+    assert payload(fleet.files("engine")) == (b"".join(pool[:sent]), sent)
+    return channel
