@@ -62,7 +62,7 @@ class Judge:
         self.datums = {name: Seen() for name in self.channels}
         self.rejects = {name: Seen() for name in self.channels}
         self.reads = {}  # what was read already, by device, inode and name
-        self.kept, self.overstay = {}, {}
+        self.kept, self.overstay, self.removed = {}, {}, 0
         self.twice = dict.fromkeys(self.channels, 0)
         self.files = self.catted = self.left_open = 0
         self.rng = random.Random(seed)
@@ -110,6 +110,7 @@ class Judge:
                 self.wrong("not removed by age", file=str(kept.path), over_s=round(over_s))
 
     def gone(self, kept):
+        self.removed += 1
         age_s = time.time() - kept.newest_us / 1e6
         if age_s < plan.RETAIN_S:
             self.wrong("removed too young", file=str(kept.path), age_s=round(age_s, 1))
@@ -346,6 +347,7 @@ class Judge:
                 row.update(self.live(channel, got, about))
             table[name] = row
         say(table=table, files=self.files, catted=self.catted, left_open=self.left_open,
+            removed=self.removed,
             overstay_s={name: round(value, 1) for name, value in self.overstay.items()})
 
 

@@ -523,7 +523,8 @@ class World:
         for name, row in report["table"].items():
             lines.append(f"  {name:6} " + ", ".join(f"{key.replace('_', ' ')} {value}"
                                                     for key, value in row.items()))
-        lines.append(f"  overstay of retention: {report['overstay_s']}")
+        lines.append(f"  retention: {report['removed']} files removed, at most so many seconds too "
+                     f"late: {report['overstay_s']}")
         for fleet in self.fleets:
             mine = [one for one in report["processes"] if one["fleet"] == fleet]
             if mine:
