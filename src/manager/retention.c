@@ -25,6 +25,7 @@
 #include "os/thread.h"
 
 #define THREAD_STACK_BYTES (256u << 10)
+#define CLOCKS_APART_NS    1000000000ull /* a file server's and ours: 1 s */
 
 /* What is kept of the ages. It is written anew after a thousandth of the age has passed, so that no
  * more is lost with this process, and every 10 min at least. */
@@ -192,11 +193,13 @@ static int survey_pin(void *context, const char *name)
     return 0;
 }
 
-/* Whether somebody wants to keep a recording for good: it, or a span that it has something of. */
+/* Whether somebody wants to keep a recording for good: it, or a span that it has something of. It
+ * was written until its file time, by a server's clock at times; one from before its begin was
+ * written by a clock that was set back since, and tells nothing. */
 static bool is_pinned(const struct survey *survey, const char *file_name, uint64_t begun_ns,
                       uint64_t modified_ns)
 {
-    uint64_t last_ns = modified_ns > begun_ns ? modified_ns : begun_ns;
+    uint64_t last_ns = modified_ns < begun_ns ? UINT64_MAX : modified_ns + CLOCKS_APART_NS;
     struct storage_entry pin;
     char pin_name[300];
     for (size_t i = 0; i < survey->pin_count; i++)
