@@ -2,8 +2,7 @@
 # A thin front for Meson: one word for each thing people do here. What is built from what is in
 # meson.build; the programs end up in build/.
 #
-#   make                  build/flotilla, build/flotilla-relay, build/flotilla-keeper and
-#                         build/flotilla-export
+#   make                  build/flotilla, -relay, -keeper, -overview and -export
 #   make demo             a fleet on the loopback interface, live; DURATION=10 ends by itself
 #   make quick            what tells most in less than a minute
 #   make test             everything, in minutes; WORKERS=6 tests side by side
@@ -52,7 +51,8 @@ all:
 	@$(call compile,build/relay)
 	@$(call compile,build/programs)
 	@install -C -m 755 build/relay/flotilla-relay build/relay/flotilla-keeper \
-	    build/programs/flotilla build/programs/flotilla-export build/
+	    build/programs/flotilla build/programs/flotilla-overview \
+	    build/programs/flotilla-export build/
 
 demo:
 	@tests/setup demo
@@ -155,6 +155,7 @@ install: all
 	install -D -m 755 build/flotilla-relay $(DESTDIR)$(PREFIX)/bin/flotilla-relay
 	install -D -m 755 build/flotilla-keeper $(DESTDIR)$(PREFIX)/bin/flotilla-keeper
 	install -D -m 755 build/flotilla-export $(DESTDIR)$(PREFIX)/bin/flotilla-export
+	install -D -m 755 build/flotilla-overview $(DESTDIR)$(PREFIX)/bin/flotilla-overview
 	install -D -m 644 -t $(share)/man/man1 man/*.1
 	install -D -m 644 -t $(share)/man/man5 man/*.5
 	install -D -m 644 etc/completion/flotilla.bash $(share)/bash-completion/completions/flotilla

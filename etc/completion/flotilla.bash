@@ -28,7 +28,7 @@ _flotilla()
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local verb='' config='' options='' extended i
     local verbs='run check doctor status reload restart stop send listen cat info verify recover
-        export pin unpin units schema'
+        export overview pin unpin units schema'
     local recordings='*.avro|*.avro.part'
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -54,7 +54,7 @@ _flotilla()
         ;;
     listen) options='-c --config --full --decimated --input --count --timeout --json
             --fields' ;;
-    cat) options='--count --csv --fields --schema --from --to --follow' ;;
+    cat) options='--count --csv --fields --schema --from --to --follow --points' ;;
     info) options='--count --json --from --to' ;;
     verify) options='--json' ;;
     recover) options='-o --output --schema --json' ;;
@@ -64,6 +64,7 @@ _flotilla()
         ;;
     pin) options='-c --config --from --to --name --json' ;;
     unpin) options='-c --config --json' ;;
+    overview) options='-c --config --rebuild --json' ;;
     units) options='-c --config -o --output' ;;
     schema) options='--json -o --output --time --sequence' ;;
     *) return ;;
@@ -89,6 +90,7 @@ _flotilla()
     cat,--from | cat,--to | info,--from | info,--to | export,--from | export,--to) ;;
     export,--every) ;;
     pin,--from | pin,--to | pin,--name) ;;
+    cat,--points) ;;
     *)
         if [[ $current == -* ]]; then
             _flotilla_words "$options" "$current"

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "archive/source.h"
+#include "channel/overview.h"
 #include "os/descriptor.h"
 #include "os/folder.h"
 #include "os/path.h"
@@ -23,6 +24,7 @@ struct listing {
     descriptor_t folder;
     enum catalog_lanes lanes;
     bool channels_too; /* folders in it are looked through as well */
+    const char *only;  /* recordings of this channel alone; NULL: of all */
 };
 
 static int add_file(struct catalog *catalog, const char *path, const struct recording_name *name,
@@ -71,7 +73,7 @@ static int by_channel_and_number(const void *a, const void *b)
 }
 
 static int list_folder(struct catalog *catalog, const char *path, enum catalog_lanes lanes,
-                       bool channels_too);
+                       bool channels_too, const char *only);
 
 static int note_entry(void *context, const char *entry_name)
 {
@@ -83,6 +85,8 @@ static int note_entry(void *context, const char *entry_name)
     if (is_recording && (name.stage == RECORDING_OPENING ||
                          (listing->lanes == CATALOG_DATUMS && name.lane != RECORDING_DATUMS)))
         return 0;
+    if (is_recording && listing->only != NULL && strcmp(name.channel, listing->only) != 0)
+        return 0;
     if (!is_recording && (!listing->channels_too || !channel_name_is_valid(entry_name)))
         return 0;
     if (storage_look(listing->folder, entry_name, &entry) < 0) /* it has gone meanwhile */
@@ -91,17 +95,20 @@ static int note_entry(void *context, const char *entry_name)
         return -ENAMETOOLONG;
     if (is_recording)
         return add_file(listing->catalog, path, &name, &entry);
-    return entry.folder ? list_folder(listing->catalog, path, listing->lanes, false) : 0;
+    /* An overview stands in its channel's folder; of the channel that is called so are its own. */
+    const char *only = strcmp(entry_name, OVERVIEW_FOLDER) == 0 ? OVERVIEW_FOLDER : NULL;
+    return entry.folder ? list_folder(listing->catalog, path, listing->lanes, false, only) : 0;
 }
 
 static int list_folder(struct catalog *catalog, const char *path, enum catalog_lanes lanes,
-                       bool channels_too)
+                       bool channels_too, const char *only)
 {
     struct listing listing = {.catalog = catalog,
                               .path = path,
                               .folder = folder_open(path),
                               .lanes = lanes,
-                              .channels_too = channels_too};
+                              .channels_too = channels_too,
+                              .only = only};
     if (listing.folder < 0)
         return listing.folder;
     int status = folder_list(listing.folder, note_entry, &listing);
@@ -121,7 +128,7 @@ long catalog_add(struct catalog *catalog, const char *path, enum catalog_lanes l
         status = add_file(catalog, path, named ? &name : NULL, status < 0 ? NULL : &entry);
         return status < 0 ? status : 1;
     }
-    status = list_folder(catalog, path, lanes, true);
+    status = list_folder(catalog, path, lanes, true, NULL);
     if (status < 0)
         return status;
     size_t count = catalog->count - before;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Which files a command reads, in order: files as they are named, and of folders the recordings in
- * them. A folder is a channel's, or holds channels' folders (storage.directory). A channel's
+ * them. A folder is a channel's, or holds channels' folders (storage.directory); the
+ * overview in a channel's folder is left out, but where it is named itself. A channel's
  * recordings are in the order of their numbers; of one number what was recorded comes first, then
  * what is kept from behind its damage. Nothing is opened but by catalog_look.
  * Relies on channel/recording_name and os/storage. */

@@ -57,7 +57,10 @@ int row_clock_set(struct row_clock *clock, const struct scan *scan)
         return 0;
     memcpy(field, name.at, name.bytes);
     field[name.bytes] = '\0';
-    if (schema_compile(scan_schema(scan), field, NULL, &clock->layout_image, &bytes, error,
+    /* As the sequence, too: that field is read without the others. */
+    if (schema_compile(scan_schema(scan), field, field, &clock->layout_image, &bytes, error,
+                       sizeof(error)) < 0 &&
+        schema_compile(scan_schema(scan), field, NULL, &clock->layout_image, &bytes, error,
                        sizeof(error)) < 0)
         return 0; /* there is no such field: the header was written by somebody else */
     int status = layout_load(&clock->layout, (struct span){clock->layout_image, bytes});
@@ -74,6 +77,10 @@ static bool read_time(struct row_clock *clock, struct span datum, int64_t *time)
 {
     size_t bytes;
     uint32_t count;
+    if (clock->layout.sequence_step != LAYOUT_NO_STEP) {
+        *time = datum_sequence(&clock->layout, datum);
+        return true;
+    }
     if (datum_leaves(&clock->layout, datum, &bytes, clock->leaves, &count) != REJECT_NONE)
         return false;
     for (uint32_t i = 0; i < count; i++)
@@ -114,15 +121,16 @@ struct history {
     struct search_hit *hits;
     size_t hit_count, next; /* the hit to begin with next */
     struct row_clock clock;
-    size_t file; /* at hand */
-    bool over;   /* nothing more is wanted of the hit at hand */
-    bool told;   /* that the file at hand has no arrival times */
+    size_t file;           /* at hand */
+    bool over;             /* nothing more is wanted of the hit at hand */
+    bool told;             /* that the file at hand has no arrival times */
+    uint64_t at_ns;        /* of the newest row */
+    struct scan_cost cost; /* of the search */
 };
 
 int history_open(struct history **history, const struct catalog *catalog,
                  const struct time_span *span, enum rows_damage damage)
 {
-    struct search_cost cost = {0};
     struct history *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
@@ -131,7 +139,7 @@ int history_open(struct history **history, const struct catalog *catalog,
     made->over = !made->all;
     int status = rows_open(&made->rows, catalog, damage);
     if (status == 0 && !made->all)
-        status = search_catalog(catalog, span, &made->hits, &made->hit_count, &cost);
+        status = search_catalog(catalog, span, &made->hits, &made->hit_count, &made->cost);
     if (status < 0) {
         history_close(made);
         return status;
@@ -159,9 +167,9 @@ static bool is_in_span(struct history *history, const struct rows_event *event, 
     uint64_t next_ns = hit->until_ns;
     if (event->at.index == 0 && history->clock.unit_ns != 0)
         scan_peek_arrival(history_scan(history), &next_ns);
-    uint64_t at =
+    history->at_ns =
         row_clock_ns(&history->clock, event->datum, event->at.index, event->arrival_ns, next_ns);
-    return at >= history->span.from_ns && at < history->span.to_ns;
+    return history->at_ns >= history->span.from_ns && history->at_ns < history->span.to_ns;
 }
 
 /* A file that carries no arrival times, told once. */
@@ -215,6 +223,17 @@ void history_next_file(struct history *history)
         rows_seek(history->rows, &(struct row_position){.file = history->file + 1});
     else
         history->over = true;
+}
+
+uint64_t history_at(const struct history *history)
+{
+    return history->at_ns;
+}
+
+struct scan_cost history_cost(const struct history *history)
+{
+    struct scan_cost cost = rows_cost(history->rows);
+    return (struct scan_cost){cost.reads + history->cost.reads, cost.bytes + history->cost.bytes};
 }
 
 const struct scan *history_scan(const struct history *history)

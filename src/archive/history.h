@@ -49,6 +49,11 @@ int history_next(struct history *history, struct rows_event *event);
 /* Leaves the rest of the file at hand out. */
 void history_next_file(struct history *history);
 
+/* When the row of the newest event came in; of spans but TIME_SPAN_ALL. */
+uint64_t history_at(const struct history *history);
+/* What was read so far, in the search and behind it. */
+struct scan_cost history_cost(const struct history *history);
+
 /* The file at hand, as rows_scan. */
 const struct scan *history_scan(const struct history *history);
 

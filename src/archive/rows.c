@@ -27,6 +27,7 @@ struct rows {
     uint8_t *schema; /* the text of the last file's */
     size_t schema_bytes;
     bool any_schema;
+    struct scan_cost cost; /* of the files that were closed */
     char what[512];
 };
 
@@ -45,6 +46,7 @@ int rows_open(struct rows **rows, const struct catalog *catalog, enum rows_damag
 static void close_file(struct rows *rows)
 {
     scan_close(rows->scan);
+    rows->cost = rows_cost(rows);
     source_close(&rows->source);
     rows->scan = NULL;
     rows->block = (struct scan_event){.kind = SCAN_END};
@@ -64,6 +66,12 @@ void rows_close(struct rows *rows)
 const struct scan *rows_scan(const struct rows *rows)
 {
     return rows->scan;
+}
+
+struct scan_cost rows_cost(const struct rows *rows)
+{
+    const struct scan_cost *open = &rows->source.cost;
+    return (struct scan_cost){rows->cost.reads + open->reads, rows->cost.bytes + open->bytes};
 }
 
 /* Some of it is the file's, and goes to a terminal. */

@@ -78,6 +78,9 @@ void rows_seek(struct rows *rows, const struct row_position *position);
 /* The file at hand, from its ROWS_FILE to the next one: header, schema, layout. NULL in between. */
 const struct scan *rows_scan(const struct rows *rows);
 
+/* What was read so far. */
+struct scan_cost rows_cost(const struct rows *rows);
+
 void rows_close(struct rows *rows);
 
 #endif

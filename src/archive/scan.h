@@ -69,6 +69,11 @@ struct scan_event {
     char what[160]; /* the fault, for people, without its place */
 };
 
+/* What reading took, for figures. All zero to begin with; added to. */
+struct scan_cost {
+    uint64_t reads, bytes;
+};
+
 struct scan;
 
 /* Reads the header and its schema. 0, or a negative errno with a message for people in `error`,

@@ -25,7 +25,7 @@
 struct window {
     const struct scan_source *source;
     const struct search_front *front;
-    struct search_cost *cost;
+    struct scan_cost *cost;
     uint8_t *bytes;
     uint64_t from; /* of the file */
     size_t count, ahead;
@@ -37,7 +37,7 @@ struct place {
 };
 
 static long read_at(const struct scan_source *source, uint8_t *into, size_t bytes, uint64_t offset,
-                    struct search_cost *cost)
+                    struct scan_cost *cost)
 {
     long got = source->read(source->context, into, bytes, offset);
     if (got > 0)
@@ -172,7 +172,7 @@ static void take_header(struct span header, struct search_front *front)
 }
 
 int search_read_front(const struct scan_source *source, struct search_front *front,
-                      struct search_cost *cost)
+                      struct scan_cost *cost)
 {
     uint8_t *bytes = NULL;
     int status = 0;
@@ -264,7 +264,7 @@ static int narrow(struct window *window, struct place *low, const struct place *
 }
 
 int search_block(const struct scan_source *source, struct search_front *front, uint64_t from_ns,
-                 uint64_t *block, struct search_cost *cost)
+                 uint64_t *block, struct scan_cost *cost)
 {
     *block = 0;
     if (!front->ordered || front->empty)
@@ -305,7 +305,7 @@ struct opened {
 };
 
 static void open_file(struct opened *opened, const struct catalog_file *file,
-                      struct search_cost *cost)
+                      struct scan_cost *cost)
 {
     *opened = (struct opened){.descriptor = file_open_search(file->path)};
     int64_t bytes = opened->descriptor < 0 ? -1 : file_bytes(opened->descriptor);
@@ -321,7 +321,7 @@ static void open_file(struct opened *opened, const struct catalog_file *file,
 struct finder {
     const struct catalog *catalog;
     struct time_span span;
-    struct search_cost *cost;
+    struct scan_cost *cost;
     struct search_hit *hits;
     size_t count, room;
 };
@@ -449,7 +449,7 @@ static bool follows(const struct catalog_file *a, const struct catalog_file *b)
 }
 
 int search_catalog(const struct catalog *catalog, const struct time_span *span,
-                   struct search_hit **hits, size_t *hit_count, struct search_cost *cost)
+                   struct search_hit **hits, size_t *hit_count, struct scan_cost *cost)
 {
     struct finder finder = {.catalog = catalog, .span = *span, .cost = cost};
     int status = 0;

@@ -33,11 +33,6 @@ struct time_span {
 };
 #define TIME_SPAN_ALL ((struct time_span){0, UINT64_MAX})
 
-/* What a search read, for figures. All zero to begin with; added to. */
-struct search_cost {
-    uint64_t reads, bytes;
-};
-
 /* A recording of Flotilla's that may be searched by halving; of another file `ordered` is false and
  * the rest 0. */
 struct search_front {
@@ -52,7 +47,7 @@ struct search_front {
 
 /* Reads the header and the first block's front. 0, or the negative errno of reading. */
 int search_read_front(const struct scan_source *source, struct search_front *front,
-                      struct search_cost *cost);
+                      struct scan_cost *cost);
 
 /* Finds the block to begin with: one that came in BLOCK_DISORDER_NS before `from_ns` and is
  * followed by one that did not, so that no datum in front of it came in at `from_ns` or later; the
@@ -60,7 +55,7 @@ int search_read_front(const struct scan_source *source, struct search_front *fro
  * does not end as one that was written so is not `ordered` after all: something was joined on. 0,
  * or the negative errno of reading. */
 int search_block(const struct scan_source *source, struct search_front *front, uint64_t from_ns,
-                 uint64_t *block, struct search_cost *cost);
+                 uint64_t *block, struct scan_cost *cost);
 
 /* A file to read, and how. */
 struct search_hit {
@@ -76,6 +71,6 @@ struct search_hit {
  * opened or read is a hit, so that who reads it is told. 0 or -ENOMEM; `*hits` is from malloc, the
  * caller's to free. */
 int search_catalog(const struct catalog *catalog, const struct time_span *span,
-                   struct search_hit **hits, size_t *hit_count, struct search_cost *cost);
+                   struct search_hit **hits, size_t *hit_count, struct scan_cost *cost);
 
 #endif

@@ -40,6 +40,8 @@ static long read_file(void *context, uint8_t *into, size_t bytes, uint64_t offse
     long got = source->ahead == NULL ? -EAGAIN : ahead_read(source->ahead, into, bytes, offset);
     if (got == -EAGAIN)
         got = file_read_at(source->descriptor, into, bytes, offset);
+    source->cost.reads++;
+    source->cost.bytes += got > 0 ? (uint64_t)got : 0;
     if (got != -EIO)
         return got;
     for (size_t done = 0; done < bytes; done += BLOCK_PAGE_BYTES) {

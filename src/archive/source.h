@@ -16,8 +16,9 @@ struct source {
         uint64_t from, to;
     } * unreadable;
     size_t unreadable_count;
-    uint64_t stream_at;  /* of what is read only once: how much was */
-    struct ahead *ahead; /* NULL: nothing is read ahead */
+    uint64_t stream_at;    /* of what is read only once: how much was */
+    struct ahead *ahead;   /* NULL: nothing is read ahead */
+    struct scan_cost cost; /* of a file that is read in pieces */
 };
 
 enum source_kinds { SOURCE_FILES, SOURCE_STREAMS /* pipes, too */ };

@@ -446,7 +446,7 @@ int tail_seek_time(struct tail *tail, uint64_t number, uint64_t from_ns)
 {
     struct catalog followed = {0};
     struct search_hit *hits = NULL;
-    struct search_cost cost = {0};
+    struct scan_cost cost = {0};
     size_t hit_count;
     const struct time_span span = {from_ns, UINT64_MAX};
     uint64_t highest;

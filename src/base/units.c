@@ -33,7 +33,8 @@ static const struct unit units_bytes[] = {
 };
 
 static const struct unit units_duration[] = {
-    {"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {"w", 604800000},
+    {"ms", 1},       {"s", 1000},      {"min", 60000},     {"h", 3600000},
+    {"d", 86400000}, {"w", 604800000}, {"y", 31536000000},
 };
 
 /* A number as written: digits, a point, digits. No sign, no exponent, no white space. */

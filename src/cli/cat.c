@@ -11,6 +11,7 @@
 #include "archive/tail.h"
 #include "base/check.h"
 #include "base/timestamp.h"
+#include "cli/cat_points.h"
 #include "cli/printers.h"
 #include "cli/recording.h"
 #include "cli/verb.h"
@@ -29,6 +30,7 @@ const char verb_cat_help[] =
     "usage: flotilla cat FILE|FOLDER... [--from T] [--to T] [--count N] [--fields PATH,...] "
     "[--csv]\n"
     "       flotilla cat --schema FILE|FOLDER... [--from T] [--to T]\n"
+    "       flotilla cat --points N FOLDER [--from T] [--to T] [--fields PATH,...] [--csv]\n"
     "       flotilla cat --follow FILE|FOLDER [--from T] [--count N] [--fields PATH,...] [--csv]\n"
     "\n"
     "Prints the datums of Avro container files, one JSON object a line, or as CSV. Reads files\n"
@@ -42,12 +44,16 @@ const char verb_cat_help[] =
     "  flotilla cat --csv recordings/engine --from -1h >engine.csv\n"
     "  flotilla cat recordings/engine --from 2026-01-31T12:00:00Z --to 2026-01-31T12:01:00Z\n"
     "  flotilla cat --follow recordings/engine --from -10min\n"
+    "  flotilla cat --points 1000 recordings/engine --from -24h\n"
     "\n"
     "  --from T            leave out what came in before T ...\n"
     "  --to T              ... and what came in at T or later\n"
     "                      (T: " TIMESTAMP_FORMS ")\n"
     "  --follow            go on with what is recorded from now on, or since T, of the channel\n"
     "                      whose folder it is; with a FILE, only from there on. Ends with Ctrl-C\n"
+    "  --points N          of a channel's folder: the minima and maxima of N equal parts of the\n"
+    "                      span, two lines each, from its overview where there is one; the datums\n"
+    "                      themselves where they are no more than N\n"
     "  --count N           stop after N datums of all files together\n"
     "  --fields PATH,...   only these fields, dotted for nested records ('flotilla schema' lists\n"
     "                      them), where they stand in the whole datum; what is not there is null\n"
@@ -78,6 +84,7 @@ struct cat {
     struct fields fields;
     struct printers *printers;
     bool csv, recursive_told;
+    uint64_t points; /* 0: datums, not points */
 };
 
 static int tell(const struct cat *cat, size_t file, const char *what)
@@ -320,6 +327,8 @@ static const char *find_clash(const struct cat *cat, int files)
         return "which FILE?";
     if (cat->follow && (files > 1 || cat->schema_only || cat->span.to_ns != UINT64_MAX))
         return "--follow takes one FILE or FOLDER, and no --schema or --to";
+    if (cat->points > 0 && (files > 1 || cat->follow || cat->schema_only || count))
+        return "--points takes one FOLDER, a channel's, and no --follow, --schema or --count";
     if (cat->schema_only && (fields || count || cat->csv))
         return "--schema prints no datums: no --fields, --count or --csv";
     return NULL;
@@ -336,6 +345,7 @@ int verb_cat(int argc, char **argv)
         {.name = "from", .kind = OPTION_TIME, .into = &cat.span.from_ns},
         {.name = "to", .kind = OPTION_TIME, .into = &cat.span.to_ns},
         {.name = "follow", .kind = OPTION_FLAG, .into = &cat.follow},
+        {.name = "points", .kind = OPTION_COUNT, .into = &cat.points, .low = 1},
     };
     int files = options_read(rules, ARRAY_COUNT(rules), argc, argv), code = EXIT_USAGE;
     if (files < 0)
@@ -355,7 +365,9 @@ int verb_cat(int argc, char **argv)
     if (cat.printers == NULL)
         fprintf(stderr, "flotilla cat: %s\n", strerror(ENOMEM));
     else
-        code = cat.follow ? follow(&cat, argv[1]) : cat_past(&cat, files, argv + 1);
+        code = cat.points > 0 ? cat_points(argv[1], &cat.span, cat.points, cat.printers)
+               : cat.follow   ? follow(&cat, argv[1])
+                              : cat_past(&cat, files, argv + 1);
     if (cat.follow && output_is_unread())
         verb_excuse_output();
 out:

@@ -339,7 +339,7 @@ out:
 static int find_files(const struct info *info, const struct catalog *catalog,
                       struct search_hit **hits, size_t *hit_count)
 {
-    struct search_cost cost = {0};
+    struct scan_cost cost = {0};
     if (!info->all)
         return search_catalog(catalog, &info->span, hits, hit_count, &cost);
     *hits = calloc(catalog->count + 1, sizeof(**hits));

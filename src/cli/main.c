@@ -27,6 +27,7 @@ static const struct verb verbs[] = {
     {"export", "recordings as columns: HDF5 and more", NULL, verb_export},
     {"pin", "keeps a span of time from retention", verb_pin_help, verb_pin},
     {"unpin", "lets retention have it again", verb_unpin_help, verb_unpin},
+    {"overview", "how far min-max levels are; makes them again", verb_overview_help, verb_overview},
     {"units", "systemd units for a fleet without a manager", verb_units_help, verb_units},
     {"schema", "what a schema amounts to; compiles it", verb_schema_help, verb_schema},
 };

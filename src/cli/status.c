@@ -234,6 +234,23 @@ static void print_unsent(const json_t *channels)
     }
 }
 
+/* A line for each service that does not run. */
+static void print_services(const json_t *services)
+{
+    bool first = true;
+    size_t index;
+    json_t *service;
+    json_array_foreach(services, index, service)
+    {
+        if (strcmp(text(service, "state"), "running") == 0)
+            continue;
+        printf("%s%s, a service: %s%s%s\n", first ? "\n" : "", text(service, "name"),
+               text(service, "state"), text(service, "reason")[0] != '\0' ? ": " : "",
+               text(service, "reason"));
+        first = false;
+    }
+}
+
 static void print_table(const json_t *reply, const struct before *before, uint64_t now_ns,
                         uint32_t columns)
 {
@@ -295,6 +312,7 @@ static void print_table(const json_t *reply, const struct before *before, uint64
                text(rows[i].channel, "state"), reason);
         first = false;
     }
+    print_services(json_object_get(reply, "services"));
     print_unsent(channels);
     print_latencies(channels);
     free(rows);

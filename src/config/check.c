@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/units.h"
 #include "channel/mounted.h"
+#include "channel/overview.h"
 #include "channel/staging.h"
 #include "os/cgroup.h"
 #include "os/file.h"
@@ -66,6 +67,8 @@ void check_fleet(struct loader *loader)
         path_join(whole_file.file->folder, "recordings", config->directory,
                   sizeof config->directory) < 0)
         config_error(&loader->faults, whole_file, "storage.directory: the path is too long");
+    if (loader->said[ID_OVERVIEW] != NULL && config->overview_factor == 0)
+        config->overview_factor = OVERVIEW_FACTOR;
     check_mounted(loader);
 }
 

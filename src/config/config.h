@@ -41,11 +41,13 @@ struct config {
     char mounted[CHANNEL_PATH_BYTES_MAX];   /* see channel/mounted.h */
     enum direct_mode direct_io; /* this and the next three are in every channel's settings */
     uint64_t sync_ms;
-    uint64_t rotate_bytes, rotate_age_ms; /* 0: never */
-    uint64_t retain_age_ms, retain_bytes; /* 0: no limit */
-    double retain_free_percent;           /* 0: no limit */
-    struct address gateway;               /* family 0: none */
-    struct config_channel *channels;      /* in the order of the file, includes behind */
+    uint64_t rotate_bytes, rotate_age_ms;      /* 0: never */
+    uint64_t retain_age_ms, retain_bytes;      /* 0: no limit */
+    double retain_free_percent;                /* 0: no limit */
+    struct address gateway;                    /* family 0: none */
+    uint32_t overview_factor, overview_levels; /* factor 0: no overviews are kept */
+    uint64_t overview_age_ms;                  /* 0: for ever */
+    struct config_channel *channels;           /* in the order of the file, includes behind */
     uint32_t channel_count;
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "channel/overview.h"
 
 #define FLEET(member)   offsetof(struct config, member)
 #define CHANNEL(member) offsetof(struct config_channel, member)
@@ -80,6 +81,24 @@ static const struct config_key gateway_keys[] = {
      .help = "where the web page, REST and metrics are served"},
 };
 
+static const struct config_key overview_keys[] = {
+    {.name = "factor",
+     .form = {.kind = VALUE_COUNT, .low = OVERVIEW_FACTOR_MIN, .high = OVERVIEW_FACTOR_MAX},
+     .hide_zero = true,
+     .offset = FLEET(overview_factor),
+     .help = "datums in a window of the first level, and windows of a level in one of the next"},
+    {.name = "levels",
+     .form = {.kind = VALUE_COUNT, .low = 1, .high = OVERVIEW_LEVELS_MAX},
+     .with_first = true,
+     .offset = FLEET(overview_levels),
+     .help = "how many levels"},
+    {.name = "age",
+     .form = {.kind = VALUE_DURATION, .low = 1000, .high = YEARS_MS(100), .zero = "no limit"},
+     .with_first = true,
+     .offset = FLEET(overview_age_ms),
+     .help = "levels older than this are deleted; recordings need not be there any more"},
+};
+
 const struct config_key config_fleet_keys[] = {
     {.name = "runtime",
      .kind = KEY_PATH,
@@ -98,6 +117,12 @@ const struct config_key config_fleet_keys[] = {
      .key_count = ARRAY_COUNT(gateway_keys),
      .warning = "this version has no gateway; nothing listens there",
      .help = "the web page, REST and metrics"},
+    {.name = "overview",
+     .kind = KEY_MAP,
+     .id = ID_OVERVIEW,
+     .keys = overview_keys,
+     .key_count = ARRAY_COUNT(overview_keys),
+     .help = "min-max levels beside the recordings, kept up in the background; without it none"},
     {.name = "include",
      .kind = KEY_INCLUDE,
      .id = ID_INCLUDE,
@@ -199,6 +224,8 @@ void config_key_defaults(struct config *config, struct config_channel *channel)
     config->sync_ms = settings->sync_ms;
     config->rotate_bytes = settings->rotate_bytes;
     config->rotate_age_ms = settings->rotate_age_ms;
+    config->overview_levels = OVERVIEW_LEVELS;
+    config->overview_age_ms = 2 * 365 * 86400000ull;
 }
 
 const struct value_form *config_key_form(const struct config_key *key)

@@ -43,6 +43,7 @@ enum config_key_id {
     ID_LIMITS,
     ID_LIMIT_MEMORY,
     ID_LIMIT_CPU,
+    ID_OVERVIEW,
     ID_COUNT
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "channel/overview.h"
 #include "config/keys.h"
 
 #define INDENT 2
@@ -190,6 +191,7 @@ void config_print_keys(FILE *out)
     struct config_channel *channel = calloc(1, sizeof *channel);
     if (config != NULL && channel != NULL) {
         config_key_defaults(config, channel);
+        config->overview_factor = OVERVIEW_FACTOR; /* where there is an `overview` */
         print_keys(config_fleet_keys, config_fleet_key_count, "", config, channel, out);
         print_keys(config_channel_keys, config_channel_key_count, "channels.NAME.", config, channel,
                    out);

@@ -28,7 +28,7 @@ static void tell(const struct feed_report *report, const char *path, const char 
 static int list_files(const struct catalog *catalog, const struct time_span *span, size_t **files,
                       size_t *count)
 {
-    struct search_cost cost = {0};
+    struct scan_cost cost = {0};
     struct search_hit *hits = NULL;
     bool all = span->from_ns == 0 && span->to_ns == UINT64_MAX;
     size_t hit_count = catalog->count;

@@ -26,8 +26,7 @@
 
 /* NULL with the messages in `*text` if it is not valid, else with the warnings. `*text` is the
  * caller's; NULL when out of memory. */
-static struct config *read_configuration(const char *path, enum config_machine machine,
-                                         char **text)
+static struct config *read_configuration(const char *path, enum config_machine machine, char **text)
 {
     struct config *config = NULL;
     struct text messages = {0};
@@ -164,6 +163,8 @@ void manager_stop(struct manager *manager, const char *by)
     /* Whoever waits for a change to be through waits no longer; from here on only those are held
      * that wait for the end. */
     control_release(manager->control, NULL);
+    if (services_apply(&manager->services, NULL) < 0)
+        log_line("cannot ask the services to end: out of memory");
     fleet_stop(manager->fleet);
 }
 
@@ -171,10 +172,17 @@ void manager_stop(struct manager *manager, const char *by)
 static void settled(void *context)
 {
     struct manager *manager = context;
-    if (manager->stopping)
-        loop_end(manager->loop);
-    else
+    if (!manager->stopping)
         manager_await_readiness(manager);
+    else if (services_are_over(&manager->services))
+        loop_end(manager->loop);
+}
+
+static void service_ended(void *context)
+{
+    const struct manager *manager = context;
+    if (manager->stopping && fleet_settled(manager->fleet) && services_are_over(&manager->services))
+        loop_end(manager->loop);
 }
 
 static void out_of_descriptors(void *context, int error)
@@ -234,6 +242,9 @@ static int open_parts(struct manager *manager)
         error = fleet_open(&manager->fleet, &options);
     if (error == 0)
         error = retention_start(&manager->retention);
+    if (error == 0)
+        error = services_open(&manager->services, manager->config->runtime, manager->loop,
+                              service_ended, manager);
     if (error < 0) {
         log_line("cannot start: %s", strerror(-error));
         return error;
@@ -260,6 +271,8 @@ static int serve(struct manager *manager, bool renew)
     if (error == 0)
         error = fleet_apply(manager->fleet, manager->config, manager_note_change, &changes);
     json_decref(changes.lists);
+    if (error == 0)
+        error = services_apply(&manager->services, manager->config);
     if (error == 0) {
         log_line("managing %u channels of %s in %s", manager->config->channel_count, manager->path,
                  manager->config->runtime);
@@ -305,6 +318,7 @@ static void close_parts(struct manager *manager)
     if (manager->fleet)
         last = report_end(manager->fleet);
     fleet_close(manager->fleet);
+    services_close(&manager->services);
     retention_stop(manager->retention);
     /* The socket's clients learn of the end only now that all else is done. */
     if (manager->control)

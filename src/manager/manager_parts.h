@@ -14,6 +14,7 @@
 #include "manager/fleet.h"
 #include "manager/retention.h"
 #include "manager/runtime.h"
+#include "manager/services.h"
 #include "manager/supervisor.h"
 #include "os/loop.h"
 
@@ -37,6 +38,7 @@ struct manager {
     struct fleet *fleet;
     struct control *control;
     struct retention *retention;
+    struct services services;
     struct supervisor supervisor;
     struct loop_timer readiness; /* armed while requests wait for what they have started */
     uint64_t readiness_end_ns;

@@ -73,6 +73,8 @@ static json_t *apply_configuration(struct manager *manager)
     }
     if (retention_set(manager->retention, config) < 0)
         log_line("out of memory: retention goes on with its old limits");
+    if (services_apply(&manager->services, config) < 0)
+        log_line("out of memory: services go on as before");
     config_free(manager->config);
     manager->config = config;
     manager_check_descriptors(manager);
@@ -139,6 +141,14 @@ void manager_await_readiness(struct manager *manager)
 
 /* ---- requests ---- */
 
+static json_t *report_state(const struct manager *manager)
+{
+    json_t *reply = report_fleet(manager->fleet, manager->started_ns, manager->config->directory,
+                                 retention_doubt(manager->retention));
+    json_object_set_new(reply, "services", services_report(&manager->services));
+    return reply;
+}
+
 json_t *manager_answer(void *context, const json_t *request, bool *hold)
 {
     struct manager *manager = context;
@@ -147,8 +157,7 @@ json_t *manager_answer(void *context, const json_t *request, bool *hold)
     if (!verb)
         return control_refusal(EXIT_CODE_USAGE, "the request names no verb");
     if (strcmp(verb, "status") == 0)
-        return report_fleet(manager->fleet, manager->started_ns, manager->config->directory,
-                            retention_doubt(manager->retention));
+        return report_state(manager);
     if (strcmp(verb, "stop") == 0) {
         *hold = true; /* to the end; the answer is made then, in close_parts */
         manager_stop(manager, "flotilla stop");

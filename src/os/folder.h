@@ -29,6 +29,8 @@ int folder_possible(const char *path);
  * system can neither rename without replacing nor link, a file that another process makes under
  * `to` in that very moment is replaced: whoever names files there holds its lock (folder_lock). */
 int folder_rename(descriptor_t folder, const char *from, const char *to);
+/* The same over a file that may be there, in one step. */
+int folder_replace(descriptor_t folder, const char *from, const char *to);
 int folder_remove(descriptor_t folder, const char *name);
 /* Removes an empty folder that stands where something of ours is to be: nothing that anybody would
  * miss. 0, also if no folder is there, or a negative errno. */

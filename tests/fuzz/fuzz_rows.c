@@ -79,7 +79,7 @@ static uint64_t search_all(const char *path, const struct scan_source *source)
 {
     struct catalog catalog = {0};
     struct search_front front;
-    struct search_cost cost = {0};
+    struct scan_cost cost = {0};
     uint64_t datums = 0, block;
     CHECK(search_read_front(source, &front, &cost) == 0);
     CHECK(search_block(source, &front, front.first_ns + 1000000000, &block, &cost) == 0);

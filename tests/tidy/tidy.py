@@ -29,8 +29,9 @@ MAY_INCLUDE = {
     "config": {"base", "os", "avro", "channel", "schema"},
     "control": {"base", "os", "channel"},
     "manager": {"base", "os", "avro", "channel", "schema", "config", "control", "holder"},
-    "cli": {"base", "os", "avro", "channel", "schema", "archive", "command", "config", "control",
-            "manager"},
+    "overview": {"base", "os", "avro", "channel", "schema", "archive"},
+    "cli": {"base", "os", "avro", "channel", "schema", "archive", "command", "overview", "config",
+            "control", "manager"},
 }
 # Headers of ISO C; anything else in <> is the system's and belongs below src/os, or is a library.
 C_HEADERS = {

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -105,6 +106,11 @@ int folder_possible(const char *path)
         return S_ISLNK(about.st_mode) ? -ENOENT : -ENOTDIR;
     /* What is not there has to be made in what is. */
     return access(part, W_OK | X_OK | (status == 0 ? R_OK : 0)) == 0 ? 0 : unless_superuser(errno);
+}
+
+int folder_replace(descriptor_t folder, const char *from, const char *to)
+{
+    return renameat(folder, from, folder, to) < 0 ? -errno : 0;
 }
 
 int folder_remove(descriptor_t folder, const char *name)

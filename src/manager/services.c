@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ * From a configuration to command lines. */
+#include "manager/services.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "base/units.h"
+#include "control/json_text.h"
+
+static const char *const service_names[SERVICES] = {[SERVICE_OVERVIEW] = "overview"};
+
+/* ---- words ---- */
+
+/* Words under way: one behind the other, a NUL behind each. */
+static char **split(struct text *text, size_t count)
+{
+    char **words = calloc(count + 1, sizeof *words);
+    char *at = words != NULL && !text->failed ? text->at : NULL;
+    for (size_t i = 0; i < count && at != NULL; i++) {
+        words[i] = at;
+        at += strlen(at) + 1;
+    }
+    if (at == NULL) {
+        free(words);
+        return NULL;
+    }
+    return words;
+}
+
+static void add_word(struct text *text, size_t *count, const char *flag, const char *value)
+{
+    text_add(text, "--%s=%s", flag, value);
+    text_add_char(text, '\0');
+    (*count)++;
+}
+
+/* All channels that record; none: it is not to run. */
+static size_t overview_words(struct text *text, const struct config *config)
+{
+    static const char *const direct[] = {"auto", "required", "off"};
+    char number[UNITS_TEXT_BYTES];
+    size_t count = 0;
+    uint32_t channels = 0;
+    if (config->overview_factor == 0)
+        return 0;
+    add_word(text, &count, "directory", config->directory);
+    if (config->mounted[0] != '\0')
+        add_word(text, &count, "mounted", config->mounted);
+    snprintf(number, sizeof number, "%u", config->overview_factor);
+    add_word(text, &count, "factor", number);
+    snprintf(number, sizeof number, "%u", config->overview_levels);
+    add_word(text, &count, "levels", number);
+    add_word(text, &count, "age", units_write_duration(number, config->overview_age_ms));
+    add_word(text, &count, "sync", units_write_duration(number, config->sync_ms));
+    add_word(text, &count, "direct-io", direct[config->direct_io]);
+    for (uint32_t i = 0; i < config->channel_count; i++) {
+        if (!config->channels[i].record)
+            continue;
+        add_word(text, &count, "channel", config->channels[i].settings.name);
+        channels++;
+    }
+    return channels > 0 ? count : 0;
+}
+
+/* ---- for the manager ---- */
+
+int services_open(struct services *services, const char *runtime, struct loop *loop,
+                  void (*ended)(void *context), void *context)
+{
+    int status = 0;
+    for (int i = 0; i < SERVICES && status == 0; i++)
+        status = service_open(&services->list[i], service_names[i], runtime, loop, ended, context);
+    return status;
+}
+
+int services_apply(struct services *services, const struct config *config)
+{
+    struct text text = {0};
+    size_t count = config != NULL ? overview_words(&text, config) : 0;
+    char **words = count > 0 ? split(&text, count) : NULL;
+    int status = count > 0 && words == NULL
+                     ? -ENOMEM
+                     : service_want(&services->list[SERVICE_OVERVIEW], words);
+    free(words);
+    text_free(&text);
+    return status;
+}
+
+bool services_are_over(const struct services *services)
+{
+    for (int i = 0; i < SERVICES; i++)
+        if (!service_is_over(&services->list[i]))
+            return false;
+    return true;
+}
+
+json_t *services_report(const struct services *services)
+{
+    json_t *all = json_array();
+    for (int i = 0; i < SERVICES; i++) {
+        const struct service *service = &services->list[i];
+        if (service->words == NULL && service_is_over(service))
+            continue;
+        json_array_append_new(
+            all, json_pack("{s:s, s:s, s:o, s:I, s:o}", "name", service->name, "state",
+                           service_state(service), "pid",
+                           service->process.id ? json_integer(service->process.id) : json_null(),
+                           "restarts", (json_int_t)service->child.restarts, "reason",
+                           json_of_text(service->reason)));
+    }
+    return all;
+}
+
+void services_close(struct services *services)
+{
+    for (int i = 0; i < SERVICES; i++)
+        service_close(&services->list[i]);
+}
