@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Makes recordings as a relay leaves them, of a time that never was: bench_history FOLDER CHANNEL
  * BYTES RATE_HZ FILE_BYTES. Each datum is {time, counter, ten doubles}; the doubles are noise
- * around a slow sine. One datum in a million, told on stdout, has 1e6 as `signal3`. A block is
+ * around a slow sine. One datum in 100,000, told on stdout, has 1e6 as `signal3`. A block is
  * 256 KiB, or half a second. Writes by archive/writer, so as fast as the disk.
  */
 #include <math.h>
@@ -17,7 +17,7 @@
 #define SIGNALS   10
 #define START_NS  1767225600000000000ull /* 2026-01-01 */
 #define SPIKE     1e6
-#define SPIKES_OF 1000000u
+#define SPIKES_OF 100000u
 
 static const char schema[] =
     "{\"type\":\"record\",\"name\":\"engine\",\"fields\":["

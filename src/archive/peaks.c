@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "archive/peaks_items.h"
+#include "archive/peaks_plan.h"
 #include "avro/datum.h"
 #include "avro/decimator.h"
 #include "base/check.h"
@@ -22,6 +23,7 @@ struct held {
 
 struct peaks {
     const struct layout *layout;
+    struct plan *plan;   /* NULL: each datum's numbers are listed */
     struct items *items; /* NULL: the schema has none */
     uint64_t fill;       /* `last` included */
     struct held last;    /* not in the decimator yet, if fill > 0 */
@@ -44,7 +46,7 @@ int peaks_open(struct peaks **peaks, const struct layout *layout)
     made->last.leaves = calloc(leaves, sizeof(*made->last.leaves));
     made->next.leaves = calloc(leaves, sizeof(*made->next.leaves));
     if (made->accumulators == NULL || made->last.leaves == NULL || made->next.leaves == NULL ||
-        items_open(&made->items, layout) < 0) {
+        items_open(&made->items, layout) < 0 || plan_open(&made->plan, layout) < 0) {
         peaks_close(made);
         return -ENOMEM;
     }
@@ -57,6 +59,7 @@ void peaks_close(struct peaks *peaks)
     if (peaks == NULL)
         return;
     items_close(peaks->items);
+    plan_close(peaks->plan);
     free(peaks->accumulators);
     free(peaks->last.leaves);
     free(peaks->next.leaves);
@@ -78,6 +81,16 @@ static void clear(struct peaks *peaks)
 uint64_t peaks_fill(const struct peaks *peaks)
 {
     return peaks->fill;
+}
+
+/* The datum's numbers, into `held`. 0 or -EBADMSG. */
+static int list_leaves(const struct peaks *peaks, struct span bytes, size_t *datum_bytes,
+                       struct held *held)
+{
+    return datum_leaves(peaks->layout, bytes, datum_bytes, held->leaves, &held->leaf_count) ==
+                   REJECT_NONE
+               ? 0
+               : -EBADMSG;
 }
 
 /* Gives the datum that was kept to the decimator; with `ends` it writes its two results. */
@@ -108,15 +121,43 @@ static int keep(struct held *held, struct span datum)
     return 0;
 }
 
+/* By the plan: the window's first datum says when it began, the last one is listed in the end. */
+static int add_planned(struct peaks *peaks, struct span bytes, size_t *datum_bytes)
+{
+    bool first = peaks->fill == 0;
+    if (first) {
+        int status = list_leaves(peaks, bytes, datum_bytes, &peaks->last);
+        if (status < 0)
+            return status;
+        peaks->time_known = 0;
+        for (uint32_t i = 0; i < peaks->last.leaf_count; i++)
+            if (peaks->last.leaves[i].index == peaks->layout->time_leaf) {
+                memcpy(&peaks->time, &peaks->last.leaves[i].value, sizeof(peaks->time));
+                peaks->time_known = 1;
+            }
+    }
+    *datum_bytes = plan_add(peaks->plan, bytes, first);
+    if (*datum_bytes == 0 && !first)
+        return -EBADMSG;
+    struct span datum = {bytes.at, *datum_bytes};
+    int status = keep(&peaks->last, datum);
+    if (status == 0 && peaks->items != NULL)
+        status = items_add(peaks->items, datum);
+    peaks->fill += status == 0;
+    return status;
+}
+
 int peaks_add(struct peaks *peaks, struct span bytes, size_t *datum_bytes)
 {
     size_t lengths[2];
     struct held *next = &peaks->next;
-    if (datum_leaves(peaks->layout, bytes, datum_bytes, next->leaves, &next->leaf_count) !=
-        REJECT_NONE)
-        return -EBADMSG;
+    if (peaks->plan != NULL)
+        return add_planned(peaks, bytes, datum_bytes);
+    int status = list_leaves(peaks, bytes, datum_bytes, next);
+    if (status < 0)
+        return status;
     struct span datum = {bytes.at, *datum_bytes};
-    int status = keep(next, datum);
+    status = keep(next, datum);
     if (status == 0 && peaks->items != NULL)
         status = items_add(peaks->items, datum);
     if (status < 0)
@@ -155,6 +196,15 @@ int peaks_take(struct peaks *peaks, struct span datums[2])
     int status = make_room(peaks);
     if (status < 0)
         return status;
+    if (peaks->plan != NULL) {
+        size_t bytes;
+        status = list_leaves(peaks, (struct span){peaks->last.bytes, peaks->last.count}, &bytes,
+                             &peaks->last);
+        if (status < 0)
+            return status;
+        plan_take(peaks->plan, peaks->accumulators);
+        peaks->window_fill = peaks->fill > 1 ? 1 : 0; /* a window of one begins with it */
+    }
     uint32_t count = pass_on(peaks, true, lengths);
     CHECK(count == 2);
     datums[0] = (struct span){peaks->out[0], lengths[0]};

@@ -111,15 +111,20 @@ static bool is_file_of_level(const struct builder *builder, const struct recordi
            strspn(name->channel + bytes + 1, "0123456789") == strlen(name->channel + bytes + 1);
 }
 
-/* When the oldest recording that is there began, by its name; UINT64_MAX if there is none. */
+/* When the oldest recording that is there began: by its first datum, which came in before the file
+ * got its name; UINT64_MAX if there is none. */
 static uint64_t oldest_recording(const struct builder *builder)
 {
     struct catalog catalog = {0};
     uint64_t oldest = UINT64_MAX;
     if (catalog_add(&catalog, builder->folder, CATALOG_DATUMS) > 0) {
         size_t at = catalog_find(&catalog, builder->channel, 0);
+        struct catalog_look look;
         if (at < catalog.count)
             oldest = catalog.files[at].name.stamp_ns;
+        if (at < catalog.count && catalog_look(&catalog.files[at], &look) == 0 && look.ours &&
+            !look.empty && look.first_ns < oldest)
+            oldest = look.first_ns;
     }
     catalog_free(&catalog);
     return oldest;
