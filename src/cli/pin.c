@@ -130,7 +130,7 @@ static int measure(const char *folder, const struct pin *pin, size_t *files, uin
 {
     const struct time_span span = {pin->from_ns, pin->to_ns};
     struct catalog catalog = {0};
-    struct search_cost cost = {0};
+    struct scan_cost cost = {0};
     struct search_hit *hits = NULL;
     size_t hit_count = 0;
     long added = catalog_add(&catalog, folder, CATALOG_DATUMS);

@@ -145,7 +145,7 @@ static int clear_levels(struct builder *builder, uint64_t begun[OVERVIEW_LEVELS_
         struct recording_name done = *name;
         done.stage = RECORDING_DONE;
         recording_name_write(own, name);
-        if (name->stamp_ns >= oldest) {
+        if (name->stamp_ns / 1000 >= oldest / 1000) { /* names have whole microseconds */
             folder_remove(builder->descriptor, own);
             continue;
         }

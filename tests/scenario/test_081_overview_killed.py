@@ -29,15 +29,18 @@ def state_of(folder):
     return path.read_bytes() if path.exists() else b""
 
 
-def wait_done(folder, seconds=120):
-    """Until nothing has been noted for two seconds, and something has."""
+def wait_done(folder, behind=2_000_000, seconds=120):
+    """Until next to nothing is missing, and nothing has been noted for two seconds."""
     seen = [b"", 0.0]
 
     def done():
         state = state_of(folder)
         if state != seen[0]:
             seen[:] = state, time.monotonic()
-        return state and time.monotonic() - seen[1] > 2
+        if not state or time.monotonic() - seen[1] < 2:
+            return False
+        shown = json.loads(flotilla("overview", folder, "--json").stdout)[0]
+        return shown["bytes_behind"] <= behind
     wait_until(done, seconds=seconds, what="the overview is done", pause=0.1)
 
 
