@@ -2,7 +2,8 @@
  * Fuzzes the walk over datums: the first byte chooses a schema, the rest is a datagram. Judged by
  * libavro, and by a third, loose walk that decodes as libavro does and notes where Flotilla differs
  * on purpose: enum difference names all of these, and each refusal libavro does not share must have
- * one as its reason. datum_leaves, datum_write_json and columns_read must agree, and what libavro
+ * one as its reason. datum_leaves, datum_write_json and columns_read must agree, a message in CDR
+ * ends where a reader that goes by its definition's text ends, and what libavro
  * read and wrote again must mean the same.
  * Relies on libFuzzer and on libavro 1.11. */
 #include <stdbool.h>
@@ -17,6 +18,7 @@
 #include "libavro_judge.h"
 #include "schema/columns.h"
 #include "schema/json.h"
+#include "schema/ros2msg.h"
 #include "schema/schema.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -107,6 +109,7 @@ static struct judged {
     const struct columns *columns; /* all */
     const struct columns **alone;  /* each of them */
     struct column_value *values;
+    struct ros2msg message;
 } judged[SCHEMAS];
 
 /* ---- the loose walk ---- */
@@ -581,6 +584,78 @@ static void same_value(const struct column *column, const struct column_value *a
 }
 
 /* Columns take what the walk takes, each alone as all at once, and say what the bytes say. */
+/* ---- a message by its definition's text ---- */
+
+struct message {
+    const char *text;
+    const uint8_t *first, *at, *end; /* first: behind the four bytes in front */
+};
+
+static uint32_t take_cdr(struct message *message, size_t bytes)
+{
+    uint32_t value = 0;
+    message->at += (size_t)(message->first - message->at) & (bytes - 1);
+    CHECK(bytes <= (size_t)(message->end - message->at));
+    memcpy(&value, message->at, bytes < 4 ? bytes : 4);
+    message->at += bytes;
+    return value;
+}
+
+static void read_definition(struct message *message, const char *line);
+
+/* Of a type without brackets. */
+static void read_one(struct message *message, const char *type, size_t bytes)
+{
+    static const struct {
+        const char *name;
+        size_t bytes;
+    } plain[] = {{"bool", 1},  {"uint8", 1},   {"int32", 4},  {"uint32", 4},
+                 {"int64", 8}, {"float32", 4}, {"float64", 8}};
+    char head[200];
+    for (size_t i = 0; i < ARRAY_COUNT(plain); i++)
+        if (strlen(plain[i].name) == bytes && memcmp(plain[i].name, type, bytes) == 0) {
+            uint32_t value = take_cdr(message, plain[i].bytes);
+            CHECK(i > 0 || value < 2);
+            return;
+        }
+    if (bytes == 6 && memcmp(type, "string", 6) == 0) {
+        uint32_t size = take_cdr(message, 4);
+        CHECK(size > 0 && size <= (size_t)(message->end - message->at));
+        CHECK(message->at[size - 1] == 0);
+        message->at += size;
+        return;
+    }
+    snprintf(head, sizeof head, "\nMSG: %.*s\n", (int)bytes, type);
+    const char *found = strstr(message->text, head);
+    CHECK(found != NULL);
+    read_definition(message, found + strlen(head));
+}
+
+static void read_definition(struct message *message, const char *line)
+{
+    for (; *line != '\0' && *line != '='; line = strchr(line, '\n') + 1) {
+        size_t type = strcspn(line, " "), bare = strcspn(line, " [");
+        if (*line == '#' || strcspn(line, "=") < strcspn(line, "#\n"))
+            continue;
+        size_t count = bare == type ? 1 : strtoul(line + bare + 1, NULL, 10);
+        if (bare + 2 == type)
+            count = take_cdr(message, 4);
+        for (size_t i = 0; i < count; i++)
+            read_one(message, line, bare);
+    }
+}
+
+static void check_message(const struct judged *by)
+{
+    static struct text bytes;
+    text_clear(&bytes);
+    CHECK(cdr_write(&by->message.steps, 5000000007, by->values, &bytes));
+    const uint8_t *at = (const uint8_t *)bytes.at, *first = at + CDR_FRONT_BYTES;
+    struct message message = {by->message.text, first, first, at + bytes.bytes};
+    read_definition(&message, by->message.text);
+    CHECK(message.at == message.end);
+}
+
 static void check_columns(const struct judged *by, struct span rest, enum reject reason,
                           size_t bytes)
 {
@@ -605,6 +680,7 @@ static void check_columns(const struct judged *by, struct span rest, enum reject
     columns_write_json(by->columns, by->values, &ours);
     show(&shown, schema_root(by->file), false);
     CHECK(ours.bytes == theirs.bytes && memcmp(ours.at, theirs.at, ours.bytes) == 0);
+    check_message(by);
 }
 
 /* A datum's front is no datum. */
@@ -678,6 +754,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         CHECK(by->leaves != NULL && by->found != NULL);
         by->libavro = libavro_judge_open(texts[i]);
         select_columns(by);
+        CHECK(ros2msg_make(&by->message, by->columns, "c") == 0);
     }
     return 0;
 }
