@@ -22,7 +22,8 @@ struct maker {
     char *package;
     struct part *parts;
     size_t part_count, part_room, text_bytes;
-    json_t *part_names; /* of each its place in `parts` */
+    json_t *part_names;
+    json_t *known; /* "NAME\nBODY" of each as it was wanted: its place in `parts` */
     int status;
 };
 
@@ -126,24 +127,27 @@ static char *make_type_name(const char *name, const char *more)
     return text.failed ? (text_free(&text), NULL) : text_take(&text);
 }
 
-/* Gives `name` up for one that no other in `names` has, and takes it. NULL without memory. */
-static char *take_name(json_t *names, char *name)
+/* Gives `name` up for one that no other in `names` has, with a number behind `separator` if need
+ * be, and takes it. `names` has for each the number that is to be tried next. NULL without memory.
+ */
+static char *take_name(json_t *names, char *name, const char *separator)
 {
     struct text other = {0};
-    const char *free_name = name;
-    for (unsigned more = 2; name != NULL && json_object_get(names, free_name) != NULL; more++) {
+    json_t *next = name == NULL ? NULL : json_object_get(names, name);
+    if (name == NULL)
+        return NULL;
+    text_add_string(&other, name);
+    while (next != NULL && !other.failed && json_object_get(names, other.at) != NULL) {
         text_clear(&other);
-        text_add(&other, "%s_%u", name, more);
-        free_name = other.failed ? NULL : other.at;
-        if (free_name == NULL)
-            break;
+        text_add(&other, "%s%s%" JSON_INTEGER_FORMAT, name, separator, json_integer_value(next));
+        json_integer_set(next, json_integer_value(next) + 1);
     }
-    bool taken = name != NULL && free_name != NULL &&
-                 json_object_set_new(names, free_name, json_true()) == 0;
-    char *result = taken ? text_copy(free_name) : NULL;
-    text_free(&other);
     free(name);
-    return result;
+    if (other.failed || json_object_set_new(names, other.at, json_integer(2)) != 0) {
+        text_free(&other);
+        return NULL;
+    }
+    return text_take(&other);
 }
 
 /* ---- text ---- */
@@ -209,50 +213,42 @@ static struct cdr_step *add_step(struct maker *maker, struct cdr_steps *steps, u
     return &steps->list[steps->count++];
 }
 
-/* Gives up `body` for the name of a message that has it: `name` (given up as well), or one with a
+/* Gives `body` up for the name of a message that has it: `name` (given up as well), or one with a
  * number where another message is called so. "" after a failure. */
 static const char *keep_part(struct maker *maker, char *name, struct text *body)
 {
+    struct text key = {0};
     char *text = body->failed ? NULL : text_take(body);
-    struct text other = {0};
     text_free(body);
-    if (name == NULL || text == NULL)
-        goto failed;
-    text_add_string(&other, name);
-    for (unsigned more = 2; !other.failed; more++) {
-        json_t *known = json_object_get(maker->part_names, other.at);
-        if (known == NULL)
-            break;
-        struct part *part = &maker->parts[json_integer_value(known)];
-        if (strcmp(part->body, text) == 0) {
-            free(name);
-            free(text);
-            text_free(&other);
-            return part->name;
-        }
-        text_clear(&other);
-        text_add(&other, "%sN%u", name, more);
+    if (name != NULL && text != NULL)
+        text_add(&key, "%s\n%s", name, text);
+    json_t *known = key.bytes == 0 ? NULL : json_object_get(maker->known, key.at);
+    if (known != NULL) {
+        free(name);
+        free(text);
+        text_free(&key);
+        return maker->parts[json_integer_value(known)].name;
     }
     struct part *grown =
         room_grow(maker->parts, &maker->part_room, maker->part_count + 1, sizeof(*maker->parts));
     if (grown != NULL)
         maker->parts = grown;
-    maker->text_bytes += strlen(text);
+    name = take_name(maker->part_names, name, "N");
+    maker->text_bytes += key.bytes;
     if (maker->text_bytes > ROS2MSG_TEXT_BYTES_MAX)
         fail(maker, -E2BIG);
-    if (grown == NULL || other.failed ||
-        json_object_set_new(maker->part_names, other.at,
-                            json_integer((json_int_t)maker->part_count)) != 0)
-        goto failed;
-    free(name);
-    maker->parts[maker->part_count] = (struct part){text_take(&other), text};
+    bool kept = grown != NULL && name != NULL && text != NULL && key.bytes > 0 && !key.failed &&
+                json_object_set_new_nocheck(maker->known, key.at,
+                                            json_integer((json_int_t)maker->part_count)) == 0;
+    text_free(&key);
+    if (!kept) {
+        free(name);
+        free(text);
+        fail(maker, -ENOMEM);
+        return "";
+    }
+    maker->parts[maker->part_count] = (struct part){name, text};
     return maker->parts[maker->part_count++].name;
-failed:
-    free(name);
-    free(text);
-    text_free(&other);
-    fail(maker, -ENOMEM);
-    return "";
 }
 
 /* ---- messages ---- */
@@ -283,7 +279,7 @@ static void add_entry(struct maker *maker, struct message *message, uint32_t ind
     if (name == NULL || place->type->kind != LAYOUT_UNION) {
         struct entry *grown = room_grow(message->entries, &message->room, message->count + 1,
                                         sizeof(*message->entries));
-        name = take_name(message->names, name);
+        name = take_name(message->names, name, "_");
         if (grown != NULL)
             message->entries = grown;
         if (grown == NULL || name == NULL) {
@@ -328,7 +324,7 @@ static void write_message(struct maker *maker, struct message *message)
         const struct column_place *place = &places[entry->place];
         if (!entry->optional)
             continue;
-        char *name = take_name(message->names, make_name(entry->name, "valid", false));
+        char *name = take_name(message->names, make_name(entry->name, "valid", false), "_");
         if (name == NULL)
             fail(maker, -ENOMEM);
         else
@@ -387,7 +383,7 @@ static void write_symbols(struct maker *maker, struct message *message, const st
                           const struct schema *type)
 {
     for (uint32_t i = 0; i < type->count && maker->status == 0; i++) {
-        char *name = take_name(message->names, make_name(entry->name, type->symbols[i], true));
+        char *name = take_name(message->names, make_name(entry->name, type->symbols[i], true), "_");
         if (name == NULL) {
             fail(maker, -ENOMEM);
             return;
@@ -410,7 +406,7 @@ static const char *make_item(struct maker *maker, const struct columns *columns,
     message_begin(maker, &message, columns, steps);
     if (is_map) {
         text_add_string(&message.body, "string key\n");
-        free(take_name(message.names, text_copy("key")));
+        free(take_name(message.names, text_copy("key"), "_"));
     }
     add_entry(maker, &message, 0, text_copy("value"), "value",
               may_be_null(type) || type->kind == LAYOUT_NULL);
@@ -507,7 +503,7 @@ static char *make_root(struct maker *maker, const struct columns *columns, struc
     const struct schema *type = columns->plan->type;
     message_begin(maker, &message, columns, steps);
     text_add_string(&message.body, "std_msgs/Header header\n");
-    free(take_name(message.names, text_copy("header")));
+    free(take_name(message.names, text_copy("header"), "_"));
     steps->columns = columns->count;
     if (columns->place_count > 0 && columns->places[0].type->kind == LAYOUT_RECORD &&
         !may_be_null(type))
@@ -569,11 +565,12 @@ void ros2msg_free(struct ros2msg *message)
 
 int ros2msg_make(struct ros2msg *message, const struct columns *columns, const char *package)
 {
-    struct maker maker = {.package = make_package(package), .part_names = json_object()};
+    struct maker maker = {
+        .package = make_package(package), .part_names = json_object(), .known = json_object()};
     struct text name = {0};
     char *type = NULL;
     *message = (struct ros2msg){0};
-    if (maker.package == NULL || maker.part_names == NULL)
+    if (maker.package == NULL || maker.part_names == NULL || maker.known == NULL)
         fail(&maker, -ENOMEM);
     else {
         const struct schema *root = columns->plan->type;
@@ -605,6 +602,7 @@ int ros2msg_make(struct ros2msg *message, const struct columns *columns, const c
     free(type);
     text_free(&name);
     json_decref(maker.part_names);
+    json_decref(maker.known);
     if (maker.status < 0)
         ros2msg_free(message);
     return maker.status;
