@@ -356,6 +356,14 @@ static void note_kept(struct retention *retention, const char *text, uint64_t no
     retention->kept_ns = now_ns;
 }
 
+/* The ages are of another disk than is there now: its own are read at the next look. */
+static void forget_ages(struct retention *retention)
+{
+    retention_ages_forget(&retention->ages);
+    retention->kept[0] = '\0';
+    retention->kept_ns = 0;
+}
+
 /* Reads the ages that are kept, if it was another manager or for another disk that they were
  * written. */
 static void read_ages(struct retention *retention, const struct ages_moment *now)
@@ -364,7 +372,10 @@ static void read_ages(struct retention *retention, const struct ages_moment *now
     uint8_t *bytes = NULL;
     size_t count, kept = strlen(retention->kept);
     ages_path(retention->policy, path);
-    if (file_read_whole(path, AGES_BYTES_MAX, &bytes, &count) < 0)
+    int error = file_read_whole(path, AGES_BYTES_MAX, &bytes, &count);
+    if (error == -ENOENT && kept > 0)
+        forget_ages(retention);
+    if (error < 0)
         return;
     const char *text = (const char *)bytes;
     bool same = kept > 0 && strncmp(text, retention->kept, kept) == 0 && text[kept] == '\n';
@@ -387,14 +398,11 @@ static void keep_ages(struct survey *survey, const struct ages_moment *now)
         return;
     ages_path(policy, path);
     char *text = retention_ages_write(&retention->ages, now);
-    int error = text ? 0 : -ENOMEM;
-    if (error == 0 && !descriptor_is_at(survey->folder, policy->directory))
-        error = -ENOENT; /* another disk has taken its place: the next look is at that one */
-    else if (error == 0)
-        error = file_write_whole(path, (struct span){(const uint8_t *)text, strlen(text)});
+    int error = text ? file_write_whole(path, (struct span){(const uint8_t *)text, strlen(text)})
+                     : -ENOMEM;
     if (error == 0)
         note_kept(retention, text, now->uptime_ns);
-    else if (error != retention->kept_error && error != -ENOENT)
+    else if (error != retention->kept_error)
         log_line("cannot write %s: %s: after a restart, recordings that have ended meanwhile are "
                  "kept for longer",
                  path, strerror(-error));
@@ -419,6 +427,10 @@ static int tell_ages(struct survey *survey)
     struct retention *retention = survey->retention;
     const struct ages_moment now = read_clocks();
     char by[UNITS_TEXT_BYTES];
+    if (!descriptor_is_at(survey->folder, retention->policy->directory)) {
+        forget_ages(retention); /* what was found is no longer there, or was not all there */
+        return 0;
+    }
     read_ages(retention, &now);
     int64_t set_ns = retention_ages_pass(&retention->ages, &now);
     if (set_ns != 0)
@@ -510,7 +522,7 @@ static void adopt(struct retention *retention, struct policy *coming)
     struct policy *before = retention->policy;
     if (!coming->limits.age_ms || (before && strcmp(before->directory, coming->directory) != 0)) {
         retention_ages_free(&retention->ages);
-        retention->kept[0] = '\0';
+        forget_ages(retention);
         atomic_store(&retention->doubt, AGES_SURE);
     }
     free_policy(before);

@@ -44,6 +44,13 @@ void retention_ages_free(struct retention_ages *ages)
     *ages = (struct retention_ages){.known = NULL};
 }
 
+void retention_ages_forget(struct retention_ages *ages)
+{
+    free_known(ages->known, ages->count);
+    ages->known = NULL;
+    ages->count = 0;
+}
+
 /* ---- what is kept ---- */
 
 char *retention_ages_write(const struct retention_ages *ages, const struct ages_moment *now)

@@ -56,6 +56,8 @@ struct retention_ages {
  * something else or -ENOMEM: then all is as it was. */
 int retention_ages_read(struct retention_ages *ages, const char *text,
                         const struct ages_moment *now);
+/* Those that are known are of another folder; whatever comes is as new as it was before. */
+void retention_ages_forget(struct retention_ages *ages);
 /* Time has passed. By how much the wall clock was set meanwhile, if by more than AGES_MARGIN_NS;
  * else 0. */
 int64_t retention_ages_pass(struct retention_ages *ages, const struct ages_moment *now);

@@ -224,6 +224,22 @@ def test_058_what_is_kept_of_ages_is_lost(seed):
         fleet.goes(before, fleet.look_again())
 
 
+def test_058_another_folder_for_a_while(seed):
+    """As where a disk is unmounted: the ages of what comes back have gone on."""
+    with Clocked(age="30d") as fleet:
+        fleet.begin()
+        old = fleet.look()
+        fleet.let_pass(15 * DAY)
+        fleet.look()
+        there, away, other = (fleet.folder / name for name in ("recordings", "away", "other"))
+        there.rename(away)
+        fleet.look()
+        there.rename(other)
+        away.rename(there)
+        fleet.let_pass(15 * DAY)
+        fleet.goes(old, fleet.look_again())
+
+
 def test_058_size_and_free_space_need_no_clock(seed):
     with Clocked(age="30d", size="64KiB") as fleet:
         fleet.begin()
