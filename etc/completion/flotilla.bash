@@ -59,7 +59,7 @@ _flotilla()
     verify) options='--json' ;;
     recover) options='-o --output --schema --json' ;;
     export)
-        options='-o --output --format --fields --from --to --every --time --time-unit
+        options='-c --config -o --output --format --fields --from --to --every --time --time-unit
             --time-as --gzip'
         ;;
     pin) options='-c --config --from --to --name --json' ;;

@@ -153,7 +153,7 @@ int batch_begin(struct batch *batch, struct table *table, enum export_rows rows)
         return 0;
     }
     clear(batch);
-    batch->rows_max = table->of_format.rows_max;
+    batch->rows_max = batch->rows_most > 0 ? batch->rows_most : table->of_format.rows_max;
     batch->table = table;
     batch->times = calloc(batch->rows_max, sizeof(*batch->times));
     batch->arrivals = calloc(batch->rows_max, sizeof(*batch->arrivals));
@@ -298,6 +298,63 @@ static bool put(struct batch *batch, struct batch_column *to, const struct colum
     return true;
 }
 
+void batch_end_row(struct batch *batch, int64_t time_ns, uint64_t arrival_ns)
+{
+    CHECK(batch->rows < batch->rows_max);
+    batch->times[batch->rows] = time_ns;
+    batch->arrivals[batch->rows] = arrival_ns;
+    batch->rows++;
+}
+
+/* Adds rows `first` to `end` of a vector. */
+static bool copy(struct batch *batch, struct batch_column *to, const struct export_vector *from,
+                 uint64_t first, uint64_t end)
+{
+    const struct export_column *column = to->column;
+    size_t width = column->width;
+    uint64_t rows = end - first;
+    if (!reserve(to, to->rows + rows))
+        return false;
+    if (width > 0 && rows > 0)
+        memcpy(to->values + to->rows * width, (const uint8_t *)from->values + first * width,
+               rows * width);
+    for (uint64_t i = first; i < end; i++, to->rows++) {
+        bool there = from->valid == NULL || from->valid[i] != 0;
+        if (to->valid != NULL)
+            to->valid[to->rows] = there;
+        to->nulls += to->valid != NULL && !there;
+        if (to->offsets == NULL)
+            continue;
+        uint64_t begin = from->offsets[i], count = from->offsets[i + 1] - begin;
+        if (column->items == NULL) {
+            if (!add_text(batch, to, (struct span){from->bytes + begin, count}))
+                return false;
+            continue;
+        }
+        to->offsets[to->rows + 1] = to->offsets[to->rows] + count;
+        for (uint32_t item = 0; item < column->items->count; item++) {
+            batch->bytes += count * (column->items->list[item].width + 1u);
+            if (!pad(&to->items[item], to->offsets[to->rows]) ||
+                !copy(batch, &to->items[item], &from->items[item], begin, begin + count))
+                return false;
+        }
+    }
+    return true;
+}
+
+int batch_copy(struct batch *batch, uint32_t first, const struct batch *from)
+{
+    uint32_t count = from->table->of_format.columns.count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct batch_column *to = &batch->columns[first + i];
+        if (to->column->kind == EXPORT_NULL)
+            continue;
+        if (!pad(to, batch->rows) || !copy(batch, to, &from->vectors[i], 0, 1))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 static int add_datum(struct batch *batch, struct span datum)
 {
     if (batch->bytes + datum.bytes > batch->datums_room &&
@@ -314,18 +371,14 @@ static int add_datum(struct batch *batch, struct span datum)
 int batch_add(struct batch *batch, const struct table_reading *reading, struct span datum,
               int64_t time_ns, uint64_t arrival_ns)
 {
-    CHECK(batch->rows < batch->rows_max);
     int status =
         batch->of_datums ? add_datum(batch, datum)
         : put(batch, batch->columns, reading->columns, reading->maps, reading->values, batch->rows)
             ? 0
             : -ENOMEM;
-    if (status < 0)
-        return status;
-    batch->times[batch->rows] = time_ns;
-    batch->arrivals[batch->rows] = arrival_ns;
-    batch->rows++;
-    return 0;
+    if (status == 0)
+        batch_end_row(batch, time_ns, arrival_ns);
+    return status;
 }
 
 bool batch_is_full(const struct batch *batch)

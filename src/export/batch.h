@@ -16,7 +16,8 @@ struct batch {
     struct export_batch of_format; /* complete after batch_seal */
     struct table *table;
     uint32_t rows, rows_max;
-    size_t bytes; /* of what varies in length */
+    uint32_t rows_most; /* 0, or how many rows it is for where that is less than a table's */
+    size_t bytes;       /* of what varies in length */
     struct batch_column *columns;
     struct export_vector *vectors;
     int64_t *times;
@@ -34,6 +35,10 @@ int batch_begin(struct batch *batch, struct table *table, enum export_rows rows)
  * -ENOMEM, and the batch is not to be used any more. */
 int batch_add(struct batch *batch, const struct table_reading *reading, struct span datum,
               int64_t time_ns, uint64_t arrival_ns);
+/* For rows that are made of several: adds what the one row of `from`, sealed, has, from column
+ * `first` on; batch_end_row ends the row. 0 or -ENOMEM. */
+int batch_copy(struct batch *batch, uint32_t first, const struct batch *from);
+void batch_end_row(struct batch *batch, int64_t time_ns, uint64_t arrival_ns);
 /* Whether it is to be handed on. */
 bool batch_is_full(const struct batch *batch);
 /* Makes `of_format` what a format takes. 0 or -ENOMEM. */

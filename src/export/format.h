@@ -158,7 +158,7 @@ enum export_clock {
 };
 
 struct export_options {
-    enum export_clock clock; /* of a format with `clock` */
+    enum export_clock clock;     /* of a format with `clock` */
     unsigned gzip;               /* level 1 to 12; 0: uncompressed */
     const char *title, *command; /* of the whole: the file's name, and the words of this program */
     const char *const *fields; /* as given with --fields, which EXPORT_DATUMS has to heed itself */

@@ -21,7 +21,7 @@
 #include "os/file.h"
 
 static const char help_head[] =
-    "usage: flotilla export FILE|FOLDER... -o FILE [--format NAME] [--fields PATH,...]\n"
+    "usage: flotilla export CHANNEL|FILE|FOLDER... -o FILE [--format NAME] [--fields PATH,...]\n"
     "                       [--from T] [--to T] [--every N] [--time FIELD] [--time-unit UNIT]\n"
     "                       [--time-as text|s|ns] [--gzip[=N]]\n"
     "\n"
@@ -31,10 +31,11 @@ static const char help_head[] =
     "  flotilla export recordings/engine -o engine.h5\n"
     "  flotilla export recordings -o all.h5 --from -1h\n"
     "  flotilla export recordings/engine -o engine.h5 --fields time,speed,position.lat --gzip\n"
-    "  flotilla export a.avro b.avro -o both.h5 --every 10\n"
+    "  flotilla export engine gps -o both.csv --every 10ms --from -1h\n"
     "  flotilla export recordings -o all.mf4 --from -10min\n"
     "  flotilla export recordings/engine -o - --format csv --time-as s | head\n"
     "\n"
+    "  -c, --config FILE   the configuration whose CHANNELs are meant\n"
     "  -o, --output FILE   what to write; its extension says the format. It is there whole, or as\n"
     "                      it was: also after a crash, also where it stood before\n"
     "  --format NAME       the format, whatever FILE is called\n"
@@ -42,7 +43,8 @@ static const char help_head[] =
     "  --from T            leave out what came in before T ...\n"
     "  --to T              ... and what came in at T or later\n"
     "                      (T: " TIMESTAMP_FORMS ")\n"
-    "  --every N           of each channel only every Nth datum\n"
+    "  --every N           of each channel only every Nth datum; or\n"
+    "  --every 10ms        all channels as one table, a row each 10 ms with what each had last\n"
     "  --time FIELD        the field that says the time, or 'arrival': when the datum came in.\n"
     "                      Else the recording's own, else the first field that is a timestamp\n"
     "  --time-unit UNIT    in which that field counts, where the schema does not say: s, ms, us, "
@@ -75,8 +77,9 @@ static void print_help(void)
 /* What the options are read into. */
 struct words {
     struct fields fields;
-    const char *output, *format, *time, *time_unit, *time_as;
-    uint64_t every, gzip;
+    const char *config, *output, *format, *time, *time_unit, *time_as;
+    const char *every;
+    uint64_t gzip;
 };
 
 static int choose_format(struct export_task *task, const struct words *words)
@@ -102,6 +105,24 @@ static int choose_format(struct export_task *task, const struct words *words)
     return code;
 }
 
+/* A number of datums, or a time. */
+static int take_every(struct export_task *task, const char *every)
+{
+    uint64_t ms;
+    if (every == NULL || units_read_count(every, 1, UINT64_MAX, &task->every) == 0)
+        return EXIT_OK;
+    if (units_read_duration(every, &ms) < 0 || ms == 0 || ms > UINT32_MAX)
+        return verb_usage("export",
+                          "--every is a number of datums from 1, or a time (10ms, 1s), "
+                          "not \"%s\"",
+                          every);
+    task->every_ns = ms * 1000000;
+    if (task->format->rows == EXPORT_DATUMS)
+        return verb_usage("export", "%s holds datums as they were recorded: --every takes a number",
+                          task->format->name);
+    return EXIT_OK;
+}
+
 static int check_words(struct export_task *task, const struct words *words)
 {
     static const struct {
@@ -122,6 +143,9 @@ static int check_words(struct export_task *task, const struct words *words)
         if (++clock == ARRAY_COUNT(clocks))
             return verb_usage("export", "--time-as is text, s or ns, not \"%s\"", words->time_as);
     task->options.clock = (enum export_clock)clock;
+    if (strcmp(words->output, "-") == 0 && !task->format->pipe)
+        return verb_usage("export", "%s is not written from front to back: -o needs a file",
+                          task->format->name);
     if (words->gzip > 0 && !task->format->gzip)
         return verb_usage("export", "%s knows no --gzip", task->format->name);
     return EXIT_OK;
@@ -150,12 +174,11 @@ static int export(struct export_task *task, struct words *words, int files, char
     task->options.fields = words->fields.paths;
     task->options.field_count = words->fields.count;
     task->target = words->output;
-    task->every = words->every;
     if (task->choice.wanted == NULL) {
         fprintf(stderr, "flotilla export: %s\n", strerror(ENOMEM));
         return EXIT_FAILED;
     }
-    int code = inputs_list(&task->catalog, files, paths, CATALOG_DATUMS);
+    int code = inputs_list_channels(&task->catalog, words->config, files, paths);
     if (code == EXIT_OK)
         code = export_run(task);
     free(task->choice.wanted);
@@ -167,12 +190,13 @@ static int run(int argc, char **argv)
     struct export_task task = {.span = TIME_SPAN_ALL};
     struct words words = {0};
     const struct option_rule rules[] = {
+        {.name = "config", .letter = 'c', .kind = OPTION_TEXT, .into = &words.config},
         {.name = "output", .letter = 'o', .kind = OPTION_TEXT, .into = &words.output},
         {.name = "format", .kind = OPTION_TEXT, .into = &words.format},
         {.name = "fields", .kind = OPTION_TEXT, .into = &words.fields.given},
         {.name = "from", .kind = OPTION_TIME, .into = &task.span.from_ns},
         {.name = "to", .kind = OPTION_TIME, .into = &task.span.to_ns},
-        {.name = "every", .kind = OPTION_COUNT, .into = &words.every, .low = 1},
+        {.name = "every", .kind = OPTION_TEXT, .into = &words.every},
         {.name = "time", .kind = OPTION_TEXT, .into = &words.time},
         {.name = "time-unit", .kind = OPTION_TEXT, .into = &words.time_unit},
         {.name = "time-as", .kind = OPTION_TEXT, .into = &words.time_as},
@@ -186,6 +210,8 @@ static int run(int argc, char **argv)
                                       : choose_format(&task, &words);
     if (code == EXIT_OK)
         code = check_words(&task, &words);
+    if (code == EXIT_OK)
+        code = take_every(&task, words.every);
     if (code == EXIT_OK)
         code = inputs_check_span("export", &task.span);
     task.options.command = command != NULL ? command : "";

@@ -11,6 +11,7 @@
 
 #include "command/usage.h"
 #include "export/feed.h"
+#include "export/grid.h"
 #include "export/progress.h"
 #include "export/writing.h"
 #include "os/interrupt.h"
@@ -20,6 +21,7 @@ struct run {
     const struct export_task *task;
     struct tables tables;
     struct feed feed;
+    struct grid *grid; /* NULL: a table a channel */
     struct feed_report report;
     struct writing writing;
     struct batch *batch; /* being filled; NULL: none */
@@ -164,6 +166,23 @@ static int take_rows(struct run *run)
 
 /* ---- the whole ---- */
 
+static void show_grid(void *context, uint64_t bytes, const char *path)
+{
+    struct run *run = context;
+    const char *slash = strrchr(path, '/');
+    progress_show(&run->progress, slash != NULL ? slash + 1 : path, bytes, run->bytes_total);
+}
+
+static int write_grid(struct run *run)
+{
+    char error[512];
+    int status = grid_run(run->grid, &run->writing, show_grid, run, error, sizeof(error));
+    int written = writing_stop(&run->writing, status == 0);
+    if (status < 0)
+        return fail_status(run, status, error);
+    return written < 0 ? fail_status(run, written, run->writing.error) : EXIT_OK;
+}
+
 static int write_all(struct run *run)
 {
     const struct export_task *task = run->task;
@@ -208,13 +227,37 @@ static int export_into(struct run *run, struct made *made)
     int status = writing_start(&run->writing, task->format, made, &task->options);
     if (status < 0)
         return fail_status(run, status, "");
-    int code = write_all(run);
+    int code = run->grid != NULL ? write_grid(run) : write_all(run);
     if (code != EXIT_OK)
         return code;
     if (run->tables.count == 0)
         return fail(run, "there is nothing to export");
     status = made_finish(made);
     return status < 0 ? fail_status(run, status, "") : sum_up(run);
+}
+
+/* Finds out which tables there are. An exit code. */
+static int survey(struct run *run, struct export_task *task)
+{
+    char error[512];
+    int status = task->every_ns > 0
+                     ? grid_open(&run->grid, &run->tables, &task->catalog, &task->span,
+                                 task->every_ns, &run->report, error, sizeof(error))
+                     : feed_survey(&run->tables, &task->catalog, &task->span, &run->report, error,
+                                   sizeof(error));
+    if (status < 0)
+        return fail_status(run, status, error);
+    if (task->every_ns > 0 && run->tables.count == 0)
+        return fail(run, "there is nothing to export");
+    task->options.several = task->every_ns == 0 && run->tables.count > 1;
+    if (!task->format->one_table || !task->options.several)
+        return EXIT_OK;
+    snprintf(error, sizeof(error),
+             "%s holds one table; there are %zu (\"%s\", \"%s\" ...): export them one by one, or "
+             "joined with --every 10ms",
+             task->format->name, run->tables.count, run->tables.list[0]->name,
+             run->tables.list[1]->name);
+    return fail(run, error);
 }
 
 int export_run(struct export_task *task)
@@ -226,25 +269,13 @@ int export_run(struct export_task *task)
     progress_begin(&run.progress);
     run.report.before_line = clear_progress;
     run.report.context = &run.progress;
-    for (size_t i = 0; i < task->catalog.count; i++)
-        run.bytes_total += task->catalog.files[i].bytes;
-    int code = EXIT_OK;
-    int status =
-        feed_survey(&run.tables, &task->catalog, &task->span, &run.report, error, sizeof(error));
-    task->options.several = run.tables.count > 1;
     task->options.tell = take_loss;
     task->options.context = &run;
-    if (status < 0)
-        code = fail_status(&run, status, error);
-    if (code == EXIT_OK && task->format->one_table && run.tables.count > 1) {
-        snprintf(error, sizeof(error),
-                 "%s holds one table; there are %zu (\"%s\", \"%s\" ...): export them one by one",
-                 task->format->name, run.tables.count, run.tables.list[0]->name,
-                 run.tables.list[1]->name);
-        code = fail(&run, error);
-    }
+    for (size_t i = 0; i < task->catalog.count; i++)
+        run.bytes_total += task->catalog.files[i].bytes;
+    int code = survey(&run, task);
     if (code == EXIT_OK) {
-        status = made_begin(&made, task->target);
+        int status = made_begin(&made, task->target);
         if (status < 0) {
             fprintf(stderr, "%s: %s\n", task->target, strerror(-status));
             code = EXIT_FAILED;
@@ -257,6 +288,7 @@ int export_run(struct export_task *task)
         }
         made_discard(&made);
     }
+    grid_close(run.grid);
     tables_free(&run.tables);
     return code;
 }

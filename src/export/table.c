@@ -147,6 +147,17 @@ static char *key_of(const struct catalog_file *file)
     return text_take(&key);
 }
 
+bool table_same_channel(const struct catalog_file *a, const struct catalog_file *b)
+{
+    const char *slash_a = strrchr(a->path, '/'), *slash_b = strrchr(b->path, '/');
+    size_t folder_a = slash_a == NULL ? 0 : (size_t)(slash_a - a->path);
+    size_t folder_b = slash_b == NULL ? 0 : (size_t)(slash_b - b->path);
+    if (!a->named || !b->named)
+        return strcmp(a->path, b->path) == 0;
+    return folder_a == folder_b && memcmp(a->path, b->path, folder_a) == 0 &&
+           a->name.lane == b->name.lane && strcmp(a->name.channel, b->name.channel) == 0;
+}
+
 static bool name_is_taken(const struct tables *tables, const char *name)
 {
     for (size_t i = 0; i < tables->count; i++)
@@ -188,8 +199,11 @@ static int list_fields(const struct table_choice *choice, const struct schema_fi
         return -ENOMEM;
     for (size_t i = 0; i < choice->field_count; i++) {
         struct table_wanted *wanted = &choice->wanted[i];
-        int status = columns_select(schema, &choice->fields[i], 1, &columns, wanted->why,
-                                    sizeof(wanted->why));
+        char why[sizeof(wanted->why)] = "";
+        int status = columns_select(schema, &choice->fields[i], 1, &columns, why, sizeof(why));
+        /* Of the files without it, one that has something like it. */
+        if (wanted->why[0] == '\0' || strstr(wanted->why, "did you mean") == NULL)
+            memcpy(wanted->why, why, sizeof(why));
         columns_free(columns);
         columns = NULL;
         if (status == -ENOMEM)

@@ -79,6 +79,9 @@ struct tables {
 int tables_take(struct tables *tables, const struct catalog_file *file, const struct scan *scan,
                 bool may_grow, struct table **table, char *error, size_t error_bytes);
 
+/* Whether two files are of one channel, in one folder. */
+bool table_same_channel(const struct catalog_file *a, const struct catalog_file *b);
+
 /* Its columns stay as they are from here on: what formats are told of it is complete. */
 void table_settle(struct table *table);
 

@@ -1,34 +1,17 @@
 # SPDX-License-Identifier: MIT
 """070-hdf5: recordings as HDF5. Every value is where the manual says, through h5py, netCDF4 and
-xarray with both of its engines, for schemas and datums drawn at random, however often a schema
-changes within a channel; and is for the drone's log what the row says."""
-import json
+xarray with both of its engines, for schemas and datums drawn at random."""
+import random
 
-import fastavro
 import h5py
 import netCDF4
-import numpy
-import pytest
-import recording_file as files
 import xarray
 from harness import avro, hdf5
 from harness.fleet import LONG
+from harness.hdf5 import write
 
 SCHEMAS = 400 if LONG else 24
 SEED = 70
-
-
-def write(path, schema, values, *, datums_a_block=100, time=None, start=1_769_860_800_000_000_000,
-          more=()):
-    """A recording, as the format's document has it: one block each `datums_a_block`."""
-    metadata = [("avro.schema", json.dumps(schema.json).encode()), ("avro.codec", b"deflate"),
-                ("flotilla.channel", b"engine")]
-    metadata += [("flotilla.time", time.encode())] if time else []
-    out = files.write_header(dict(metadata + list(more)), bytes(range(16)))
-    for begin in range(0, len(values), datums_a_block):
-        datums = [avro.encode(schema, value) for value in values[begin:begin + datums_a_block]]
-        out += files.write_block(datums, start + begin * 1000, bytes(range(16)), len(out))
-    path.write_bytes(out)
 
 
 def export(flotilla, *words, check=0):
@@ -74,7 +57,6 @@ def test_070_random_schemas_and_datums(flotilla, tmp_path):
 
 
 def avro_random(number):
-    import random
     seed = random.SystemRandom().getrandbits(32) if LONG else SEED * 1000 + number
     print(f"seed {seed}")
     return random.Random(seed)

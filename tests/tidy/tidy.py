@@ -24,7 +24,7 @@ MAY_INCLUDE = {
     "holder": {"base", "os", "channel"},
     "schema": {"base", "avro"},
     "archive": {"base", "avro", "os", "channel", "schema"},
-    "command": {"base", "os", "channel", "schema", "archive"},
+    "command": {"base", "os", "channel", "schema", "archive", "config"},
     "export": {"base", "avro", "os", "channel", "schema", "archive", "command"},
     "config": {"base", "os", "avro", "channel", "schema"},
     "control": {"base", "os", "channel"},

@@ -4,11 +4,15 @@ bytes (harness/avro.py), and an HDF5 file of `flotilla export` held against them
 
 columns(schema, values) -> [Column]: one for each leaf, in the order of the schema, ABSENT where a
 row has none. An array or a map is one column of lists, whose items are columns again."""
+import json
 import math
 from collections import namedtuple
 
 import h5py
 import numpy
+import recording_file as files
+
+from . import avro
 
 ABSENT = object()
 # `names`: from the outermost field to the column. `values`: by row. Of a list: `items`, columns of
@@ -64,6 +68,21 @@ def union(schema, values, branches, names, nullable, again):
                          names=(*names, name) if several else names,
                          nullable=nullable or len(branches) > 1, **again)
     return found
+
+
+# Recordings --------------------------------------------------------------------------------------
+
+def write(path, schema, values, *, datums_a_block=100, time=None, start=1_769_860_800_000_000_000,
+          more=()):
+    """A recording, as the format's document has it: one block each `datums_a_block`."""
+    metadata = [("avro.schema", json.dumps(schema.json).encode()), ("avro.codec", b"deflate"),
+                ("flotilla.channel", b"engine")]
+    metadata += [("flotilla.time", time.encode())] if time else []
+    out = files.write_header(dict(metadata + list(more)), bytes(range(16)))
+    for begin in range(0, len(values), datums_a_block):
+        datums = [avro.encode(schema, value) for value in values[begin:begin + datums_a_block]]
+        out += files.write_block(datums, start + begin * 1000, bytes(range(16)), len(out))
+    path.write_bytes(out)
 
 
 # HDF5 --------------------------------------------------------------------------------------------
