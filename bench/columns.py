@@ -71,5 +71,5 @@ def measure(session, size=formats.BYTES, pairs=3):
                        each / 1e6 / statistics.median(one[0] for one, _ in runs)),
                 ratios=ratios, aim=("least", aim), of="ratio", digits=0,
                 note=f"{cpu / rows * 1e9:.0f} ns CPU a row, {cpu_ratio:.0f} times less; "
-                     f"{most >> 20} MiB",
+                     f"{most / 2**20:.0f} MiB",
                 command=" ".join(map(str, command)))
