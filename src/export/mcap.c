@@ -379,6 +379,7 @@ static int end_table(void *file, void *state, const struct export_origin *origin
     put_count(out, "loss_count", origin->loss_count);
     put_count(out, "lost_bytes", origin->lost_bytes);
     put_count(out, "missing_files", origin->missing_files);
+    put_count(out, "missing_sequence_numbers", origin->missing_datums);
     put_count(out, "times_back", origin->times_back);
     set(out, map, out->bytes - map - 4, 4);
     record_end(out, record);

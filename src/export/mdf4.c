@@ -636,6 +636,9 @@ static int end_table(void *file, void *state, const struct export_origin *origin
              origin->files);
     if (origin->missing_files > 0)
         text_add(comment, "\n%" PRIu64 " files in between are not there", origin->missing_files);
+    if (origin->missing_datums > 0)
+        text_add(comment, "\n%" PRIu64 " numbers of the sequence are not there",
+                 origin->missing_datums);
     if (origin->loss_count > 0)
         text_add(comment, "\nlost at %" PRIu64 " places, %" PRIu64 " bytes:\n%s",
                  origin->loss_count, origin->lost_bytes, origin->losses);

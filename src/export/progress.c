@@ -7,6 +7,7 @@
 
 #include "os/clock.h"
 #include "os/terminal.h"
+#include "schema/report.h"
 
 #define PROGRESS_PACE_NS 200000000u
 #define PROGRESS_BAR     24u
@@ -35,8 +36,10 @@ void progress_show(struct progress *progress, const char *what, uint64_t done, u
                          "[%s] %3.0f %%  %.0f MB, %.0f MB/s, %" PRIu64 ":%02" PRIu64 " left  %s",
                          bar, part * 100, (double)done / 1e6, (double)done / 1e6 / seconds,
                          left / 60, left % 60, what);
-    if (bytes >= (int)progress->columns && progress->columns > 0)
+    if (progress->columns > 0 && progress->columns <= sizeof(line) &&
+        bytes >= (int)progress->columns)
         line[progress->columns - 1] = '\0';
+    report_clean(line);
     fprintf(stderr, "\r%s\033[K", line);
     progress->on_line = true;
 }

@@ -294,11 +294,15 @@ static enum export_time time_kind(const struct candidate *candidate)
                                            : EXPORT_TIME_NONE;
 }
 
+/* One that is ended takes no more: of a file that is joined behind another, the survey saw only the
+ * first part. */
 static bool fits(const struct table *table, struct candidate *candidate, enum export_rows rows,
                  bool may_grow)
 {
     char difference[64];
     const char *path = table->time_path != NULL ? table->time_path : "";
+    if (table->ended)
+        return false;
     if (strcmp(table->key, candidate->key) != 0 || table->of_format.time != time_kind(candidate) ||
         strcmp(path, candidate->time.path) != 0)
         return false;
