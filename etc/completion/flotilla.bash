@@ -59,8 +59,8 @@ _flotilla()
     verify) options='--json' ;;
     recover) options='-o --output --schema --json' ;;
     export)
-        options='-c --config -o --output --format --fields --from --to --every --time --time-unit
-            --time-as --gzip'
+        options='-c --config -o --output --format --fields --from --to --every --decimate --time
+            --time-unit --time-as --gzip'
         ;;
     pin) options='-c --config --from --to --name --json' ;;
     unpin) options='-c --config --json' ;;
@@ -88,7 +88,7 @@ _flotilla()
     send,--rate | send,--count | send,--batch | send,--seed | send,--to) ;;
     *,--time | *,--sequence | *,--timeout | *,--fields | listen,--count | cat,--count) ;;
     cat,--from | cat,--to | info,--from | info,--to | export,--from | export,--to) ;;
-    export,--every) ;;
+    export,--every | export,--decimate) ;;
     pin,--from | pin,--to | pin,--name) ;;
     cat,--points) ;;
     *)

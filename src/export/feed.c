@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive/peaks.h"
 #include "archive/source.h"
+#include "base/check.h"
 #include "schema/report.h"
 
 #define ORIGIN_LINES_MAX 200u /* of a list in a file's provenance */
@@ -104,6 +106,77 @@ int feed_survey(struct tables *tables, const struct catalog *catalog, const stru
     return status;
 }
 
+/* ---- decimation ---- */
+
+/* The window that is open, and what came out of the one before it. A window ends with its file. */
+struct feed_window {
+    struct peaks *peaks;
+    uint8_t *image;
+    struct layout layout;
+    struct span out[2];
+    uint64_t out_arrival_ns[2]; /* of the window's first datum and its last */
+    unsigned left;              /* of `out`: still to go out */
+    struct rows_event next;     /* that ended the window, if `waits` */
+    bool waits;
+};
+
+static void free_window(struct feed_window *window)
+{
+    if (window == NULL)
+        return;
+    peaks_close(window->peaks);
+    free(window->image);
+    free(window);
+}
+
+/* For the datums of the file that begins. */
+static int begin_window(struct feed *feed)
+{
+    const struct table_reading *reading = &feed->reading;
+    const char *time = feed->table->time_path;
+    size_t bytes;
+    free_window(feed->window);
+    struct feed_window *window = feed->window = calloc(1, sizeof(*window));
+    if (window == NULL)
+        return -ENOMEM;
+    int status = schema_compile(reading->schema, time != NULL ? time : "", reading->sequence_path,
+                                &window->image, &bytes, feed->error, sizeof(feed->error));
+    if (status < 0)
+        return status;
+    status = layout_load(&window->layout, (struct span){window->image, bytes});
+    CHECK(status == 0);
+    return peaks_open(&window->peaks, &window->layout);
+}
+
+static int end_window(struct feed_window *window)
+{
+    int status = peaks_take(window->peaks, window->out);
+    window->left = status == 0 ? 2 : 0;
+    return status;
+}
+
+/* Takes an event into the window. 1: it is to be seen to as any other. */
+static int take_into_window(struct feed *feed, const struct rows_event *event)
+{
+    struct feed_window *window = feed->window;
+    size_t bytes;
+    if (window == NULL || event->kind == ROWS_FAULT)
+        return 1;
+    bool empty = peaks_fill(window->peaks) == 0;
+    if (event->kind != ROWS_DATUM) {
+        if (empty)
+            return 1;
+        window->next = *event;
+        window->waits = true;
+        return end_window(window);
+    }
+    window->out_arrival_ns[1] = event->arrival_ns;
+    if (empty)
+        window->out_arrival_ns[0] = event->arrival_ns;
+    int status = peaks_add(window->peaks, event->datum, &bytes);
+    return status == 0 && peaks_fill(window->peaks) >= feed->decimate ? end_window(window) : status;
+}
+
 /* ---- rows ---- */
 
 int feed_open(struct feed *feed, const struct catalog *catalog, const struct time_span *span,
@@ -115,6 +188,8 @@ int feed_open(struct feed *feed, const struct catalog *catalog, const struct tim
 
 void feed_close(struct feed *feed)
 {
+    free_window(feed->window);
+    feed->window = NULL;
     table_reading_free(&feed->reading);
     history_close(feed->history);
     feed->history = NULL;
@@ -142,7 +217,7 @@ static int begin_file(struct feed *feed, const struct rows_event *event)
                                      sizeof(feed->error));
     if (status == 0)
         feed->error[0] = '\0';
-    return status;
+    return status == 0 && feed->decimate > 0 ? begin_window(feed) : status;
 }
 
 /* Damage: told, and kept with the table whose it is. */
@@ -229,58 +304,87 @@ static void see_sequence(struct table *table, const struct table_reading *readin
     table->sequence_known = true;
 }
 
-static int take_row(struct feed *feed, const struct rows_event *event, struct feed_row *row)
+static int take_row(struct feed *feed, struct span datum, uint64_t arrival_ns, struct feed_row *row)
 {
     size_t bytes;
-    *row = (struct feed_row){.kind = FEED_ROW,
-                             .table = feed->table,
-                             .datum = event->datum,
-                             .arrival_ns = event->arrival_ns};
+    *row = (struct feed_row){
+        .kind = FEED_ROW, .table = feed->table, .datum = datum, .arrival_ns = arrival_ns};
     feed->table->seen++;
     if (feed->reading.columns == NULL) {
         row->time_ns = clamped(row->arrival_ns);
         return 0;
     }
-    enum reject reason =
-        columns_read(feed->reading.columns, event->datum, &bytes, feed->reading.values);
+    enum reject reason = columns_read(feed->reading.columns, datum, &bytes, feed->reading.values);
     if (reason != REJECT_NONE) { /* a datum that a scan lets pass and a walk does not: too deep */
         snprintf(feed->error, sizeof(feed->error), "offset %" PRIu64 ": a datum cannot be read",
-                 event->at.block);
+                 feed->at.block);
         return -EBADMSG;
     }
-    see_sequence(feed->table, &feed->reading);
+    if (feed->decimate == 0)
+        see_sequence(feed->table, &feed->reading);
     int status = take_time(feed, row);
     feed->last_ns = row->time_ns;
     return status;
+}
+
+/* What the window has to give: a row, or the event that ended it. False: nothing. */
+static bool take_from_window(struct feed *feed, struct rows_event *event, struct feed_row *row,
+                             int *status)
+{
+    struct feed_window *window = feed->window;
+    event->kind = ROWS_DATUM;
+    if (window == NULL || (window->left == 0 && !window->waits))
+        return false;
+    if (window->left == 0) {
+        *event = window->next;
+        window->waits = false;
+        return true;
+    }
+    unsigned index = 2 - window->left--;
+    *status = take_row(feed, window->out[index], window->out_arrival_ns[index], row);
+    return true;
+}
+
+/* Sees to an event. 1: there is nothing to give of it. */
+static int take_event(struct feed *feed, const struct rows_event *event, struct feed_row *row)
+{
+    int status;
+    switch (event->kind) {
+    case ROWS_END:
+        *row = (struct feed_row){.kind = FEED_END};
+        return 0;
+    case ROWS_FAULT:
+        status = take_fault(feed, event);
+        return status < 0 ? status : 1;
+    case ROWS_FILE:
+        status = begin_file(feed, event);
+        *row = (struct feed_row){.kind = FEED_FILE, .table = feed->table};
+        return status == 0 && feed->table == NULL ? 1 : status;
+    default:
+        return take_row(feed, event->datum, event->arrival_ns, row);
+    }
 }
 
 int feed_next(struct feed *feed, struct feed_row *row)
 {
     struct rows_event event;
     for (;;) {
-        int status = history_next(feed->history, &event);
-        if (status < 0)
-            return status;
-        feed->at = event.at;
-        switch (event.kind) {
-        case ROWS_END:
-            *row = (struct feed_row){.kind = FEED_END};
-            return 0;
-        case ROWS_FAULT:
-            status = take_fault(feed, &event);
+        int status = 0;
+        if (take_from_window(feed, &event, row, &status)) {
+            if (event.kind == ROWS_DATUM)
+                return status;
+        } else {
+            status = history_next(feed->history, &event);
+            feed->at = status == 0 ? event.at : feed->at;
+            status = status == 0 ? take_into_window(feed, &event) : status;
             if (status < 0)
                 return status;
-            break;
-        case ROWS_FILE:
-            *row = (struct feed_row){.kind = FEED_FILE};
-            status = begin_file(feed, &event);
-            row->table = feed->table;
-            if (status == 0 && feed->table == NULL)
-                break;
-            return status;
-        case ROWS_DATUM:
-            return take_row(feed, &event, row);
+            if (status == 0)
+                continue;
         }
+        status = take_event(feed, &event, row);
+        if (status <= 0)
+            return status;
     }
 }
 

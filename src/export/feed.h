@@ -24,7 +24,9 @@ struct feed {
     struct table *table; /* of the file at hand; NULL: it is left out */
     struct table_reading reading;
     struct row_position at;
-    int64_t last_ns; /* time of the row before */
+    int64_t last_ns;   /* time of the row before */
+    uint64_t decimate; /* datums of a window, of which the minima and maxima go out; 0: all do */
+    struct feed_window *window; /* NULL: none yet */
     char error[512];
 };
 
@@ -34,7 +36,8 @@ struct feed {
 int feed_survey(struct tables *tables, const struct catalog *catalog, const struct time_span *span,
                 struct feed_report *report, char *error, size_t error_bytes);
 
-/* Begins in front of the first row. 0 or -ENOMEM. Freed by feed_close, also after a failure. */
+/* Begins in front of the first row; `decimate` may be set then. 0 or -ENOMEM. Freed by feed_close,
+ * also after a failure. */
 int feed_open(struct feed *feed, const struct catalog *catalog, const struct time_span *span,
               struct tables *tables, struct feed_report *report);
 

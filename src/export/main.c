@@ -45,6 +45,7 @@ static const char help_head[] =
     "                      (T: " TIMESTAMP_FORMS ")\n"
     "  --every N           of each channel only every Nth datum; or\n"
     "  --every 10ms        all channels as one table, a row each 10 ms with what each had last\n"
+    "  --decimate min-max:N  of each N datums two: the least of every number, and the greatest\n"
     "  --time FIELD        the field that says the time, or 'arrival': when the datum came in.\n"
     "                      Else the recording's own, else the first field that is a timestamp\n"
     "  --time-unit UNIT    in which that field counts, where the schema does not say: s, ms, us, "
@@ -78,7 +79,7 @@ static void print_help(void)
 struct words {
     struct fields fields;
     const char *config, *output, *format, *time, *time_unit, *time_as;
-    const char *every;
+    const char *every, *decimate;
     uint64_t gzip;
 };
 
@@ -120,6 +121,21 @@ static int take_every(struct export_task *task, const char *every)
     if (task->format->rows == EXPORT_DATUMS)
         return verb_usage("export", "%s holds datums as they were recorded: --every takes a number",
                           task->format->name);
+    return EXIT_OK;
+}
+
+static int take_decimate(struct export_task *task, const struct words *words)
+{
+    static const char algorithm[] = "min-max:";
+    size_t bytes = sizeof(algorithm) - 1;
+    if (words->decimate == NULL)
+        return EXIT_OK;
+    if (strncmp(words->decimate, algorithm, bytes) != 0 ||
+        units_read_count(words->decimate + bytes, 2, UINT64_MAX, &task->decimate) < 0)
+        return verb_usage("export", "--decimate is min-max:N, with N from 2, not \"%s\"",
+                          words->decimate);
+    if (words->every != NULL)
+        return verb_usage("export", "--decimate or --every, one of them");
     return EXIT_OK;
 }
 
@@ -196,6 +212,7 @@ static int run(int argc, char **argv)
         {.name = "fields", .kind = OPTION_TEXT, .into = &words.fields.given},
         {.name = "from", .kind = OPTION_TIME, .into = &task.span.from_ns},
         {.name = "to", .kind = OPTION_TIME, .into = &task.span.to_ns},
+        {.name = "decimate", .kind = OPTION_TEXT, .into = &words.decimate},
         {.name = "every", .kind = OPTION_TEXT, .into = &words.every},
         {.name = "time", .kind = OPTION_TEXT, .into = &words.time},
         {.name = "time-unit", .kind = OPTION_TEXT, .into = &words.time_unit},
@@ -212,6 +229,8 @@ static int run(int argc, char **argv)
         code = check_words(&task, &words);
     if (code == EXIT_OK)
         code = take_every(&task, words.every);
+    if (code == EXIT_OK)
+        code = take_decimate(&task, &words);
     if (code == EXIT_OK)
         code = inputs_check_span("export", &task.span);
     task.options.command = command != NULL ? command : "";

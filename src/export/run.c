@@ -187,6 +187,7 @@ static int write_all(struct run *run)
 {
     const struct export_task *task = run->task;
     int status = feed_open(&run->feed, &task->catalog, &task->span, &run->tables, &run->report);
+    run->feed.decimate = task->decimate;
     if (status == 0)
         status = take_rows(run);
     int written = writing_stop(&run->writing, status == 0);

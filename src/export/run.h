@@ -16,6 +16,7 @@ struct export_task {
     struct export_options options;
     const char *target; /* a file, or "-" */
     uint64_t every;     /* of a channel's datums each so many-th; 0 and 1: all */
+    uint64_t decimate;  /* of so many datums the minima and maxima; 0: all */
     uint64_t every_ns;  /* all channels as one table, a row each so often; 0: not so */
 };
 

@@ -448,13 +448,12 @@ static uint32_t find_column(const struct columns *columns, const char *path)
 /* The columns that are wanted, and those of the time and the sequence; of datums that go out as
  * they are, these alone. */
 static int select_columns(struct table_reading *reading, const struct table_choice *choice,
-                          const struct scan *scan, const char *time, const char *sequence,
-                          char *error, size_t error_bytes)
+                          const char *time, const char *sequence, char *error, size_t error_bytes)
 {
     bool some = choice->field_count > 0 || choice->rows == EXPORT_DATUMS;
     const char **fields;
     size_t count;
-    int status = list_fields(choice, scan_schema(scan), &fields, &count);
+    int status = list_fields(choice, reading->schema, &fields, &count);
     if (choice->rows == EXPORT_DATUMS)
         count = 0;
     if (status == 0 && some && time[0] != '\0')
@@ -463,7 +462,7 @@ static int select_columns(struct table_reading *reading, const struct table_choi
         fields[count++] = sequence;
     if (status == 0 && (!some || count > 0))
         status =
-            columns_select(scan_schema(scan), fields, count, &reading->columns, error, error_bytes);
+            columns_select(reading->schema, fields, count, &reading->columns, error, error_bytes);
     free(fields);
     return status;
 }
@@ -491,14 +490,17 @@ int table_reading_begin(struct table_reading *reading, const struct tables *tabl
                         const struct table *table, const struct scan *scan, char *error,
                         size_t error_bytes)
 {
-    char sequence[COLUMN_PATH_BYTES_MAX];
     struct time_found time;
     *reading = (struct table_reading){0};
     int status = find_time(&time, &tables->choice, scan, error, error_bytes);
-    find_sequence(sequence, sizeof(sequence), scan);
-    if (status == 0)
-        status =
-            select_columns(reading, &tables->choice, scan, time.path, sequence, error, error_bytes);
+    char *sequence = reading->sequence_path;
+    find_sequence(sequence, sizeof(reading->sequence_path), scan);
+    if (status == 0) {
+        reading->schema = schema_parse(schema_text(scan_schema(scan)), error, error_bytes);
+        if (reading->schema == NULL)
+            return -ENOMEM; /* it was parsed before */
+        status = select_columns(reading, &tables->choice, time.path, sequence, error, error_bytes);
+    }
     reading->time = reading->sequence = EXPORT_COLUMN_NONE;
     if (status < 0 || reading->columns == NULL)
         return status;
@@ -516,6 +518,7 @@ void table_reading_free(struct table_reading *reading)
     if (reading->columns != NULL)
         free_maps(reading->maps, reading->columns);
     columns_free(reading->columns);
+    schema_free(reading->schema);
     free(reading->values);
     *reading = (struct table_reading){0};
 }

@@ -31,6 +31,7 @@ struct table_choice {
 
 /* How the datums of one file are read, and where their values go. */
 struct table_reading {
+    struct schema_file *schema;    /* a copy: it lasts when the file is closed */
     const struct columns *columns; /* with the time's and the sequence's, if they are not wanted */
     struct column_value *values;   /* room for a datum's */
     struct table_map {
@@ -40,6 +41,7 @@ struct table_reading {
     uint32_t time;    /* which column says the time; EXPORT_COLUMN_NONE: the arrival does */
     uint64_t unit_ns; /* of an integer time field; 0: it is a real one, of `real_unit_ns` */
     double real_unit_ns;
+    char sequence_path[COLUMN_PATH_BYTES_MAX]; /* "": none */
     uint32_t sequence; /* which column is the channel's sequence, or EXPORT_COLUMN_NONE */
 };
 

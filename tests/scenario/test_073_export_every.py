@@ -37,6 +37,35 @@ def test_073_every_nth(flotilla, tmp_path):
                 assert file[name]["n"][:].tolist() == list(range(0, 1000, every))
 
 
+def test_073_minima_and_maxima(flotilla, tmp_path):
+    """Of each window of a file two rows, which hold what any of its rows had least and most."""
+    rng, kinds = random.Random(73), {"x": "double", "n": "int", "b": "boolean"}
+    rows = [{"time": index, "x": rng.gauss(0, 1), "n": rng.randrange(1000),
+             "b": rng.random() < 0.1, "l": [rng.gauss(0, 1) for _ in range(3)]}
+            for index in range(500)]
+    fields = [{"name": name, "type": kind} for name, kind in kinds.items()]
+    place = channel(tmp_path / "rec", "a",
+                    [*fields, {"name": "l", "type": {"type": "array", "items": "double"}}], rows)
+    out, cut = tmp_path / "e.h5", 251  # rows of the first of two files
+    for count in (2, 7, 1000):
+        flotilla("export", place, "-o", out, "--decimate", f"min-max:{count}", check=0)
+        windows = [part[at:at + count] for part in (rows[:cut], rows[cut:])
+                   for at in range(0, len(part), count)]
+        with h5py.File(out) as file:
+            found = {name: file[name][:].tolist() for name in ("time", "x", "n", "b", "l")}
+        assert found["time"] == [row["time"] for part in windows for row in (part[0], part[-1])]
+        for name in ("x", "n"):
+            assert found[name] == [best(row[name] for row in part) for part in windows
+                                   for best in (min, max)], name
+        assert found["b"][1::2] == [max(row["b"] for row in part) for part in windows]
+        for item in range(3):
+            assert [one[item] for one in found["l"]] == [
+                best(row["l"][item] for row in part) for part in windows for best in (min, max)]
+        flotilla("export", place, "-o", tmp_path / "e.csv", "--decimate", f"min-max:{count}",
+                 "--fields", "x", check=0)
+        assert len((tmp_path / "e.csv").read_text().splitlines()) == 1 + 2 * len(windows)
+
+
 def test_073_a_grid_of_all_channels(flotilla, tmp_path):
     for number in range(30 if LONG else 3):
         rng = random.Random(f"73 {number}")
@@ -100,5 +129,8 @@ def test_073_what_is_refused(flotilla, tmp_path):
     for every in ("0", "-1", "0ms", "10", "x"):
         done = flotilla("export", tmp_path / "rec", "-o", out, "--every", every)
         assert (done.returncode == 0) == (every == "10"), done
+    for words in (["min-max:1"], ["rms:5"], ["5"], ["min-max:5", "--every", "5"]):
+        done = flotilla("export", tmp_path / "rec", "-o", out, "--decimate", *words)
+        assert done.returncode == 2 and "--decimate" in done.stderr, done
     done = flotilla("export", tmp_path / "rec", "-o", tmp_path / "e.mcap", "--every", "10ms")
     assert done.returncode == 2 and "--every takes a number" in done.stderr
