@@ -91,6 +91,16 @@ static bool read_time(struct row_clock *clock, struct span datum, int64_t *time)
     return false;
 }
 
+bool row_clock_field_ns(struct row_clock *clock, struct span datum, int64_t *ns)
+{
+    int64_t time, unit = (int64_t)clock->unit_ns;
+    if (unit == 0 || !read_time(clock, datum, &time) || time > INT64_MAX / unit ||
+        time < INT64_MIN / unit)
+        return false;
+    *ns = time * unit;
+    return true;
+}
+
 uint64_t row_clock_ns(struct row_clock *clock, struct span datum, uint64_t index,
                       uint64_t arrival_ns, uint64_t next_ns)
 {

@@ -34,6 +34,9 @@ int row_clock_set(struct row_clock *clock, const struct scan *scan);
  * order. */
 uint64_t row_clock_ns(struct row_clock *clock, struct span datum, uint64_t index,
                       uint64_t arrival_ns, uint64_t next_ns);
+/* What the row's time field says, in nanoseconds since whatever its device counts from. False where
+ * it has none, or one whose unit is not known. */
+bool row_clock_field_ns(struct row_clock *clock, struct span datum, int64_t *ns);
 void row_clock_free(struct row_clock *clock);
 
 struct history;

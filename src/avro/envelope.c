@@ -64,3 +64,14 @@ size_t reject_write_front(uint8_t out[ENVELOPE_FRONT_BYTES_MAX], uint64_t receiv
     at += varint_write(at, (int64_t)payload_bytes);
     return (size_t)(at - out);
 }
+
+struct span opaque_payload(struct span datum)
+{
+    const uint8_t *end = datum.at + datum.bytes;
+    int64_t value = 0;
+    datum.at += varint_read(datum.at, end, &value); /* received */
+    datum.at += varint_read(datum.at, end, &value);
+    datum.at += value; /* source */
+    datum.at += varint_read(datum.at, end, &value);
+    return (struct span){datum.at, (size_t)value};
+}

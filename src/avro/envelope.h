@@ -24,6 +24,8 @@ extern const char reject_schema[];
  * `source` is at most ENVELOPE_TEXT_BYTES_MAX long. */
 size_t opaque_write_front(uint8_t out[ENVELOPE_FRONT_BYTES_MAX], uint64_t received_ns,
                           struct span source, size_t payload_bytes);
+/* The payload of a datum of opaque_schema, which is valid. */
+struct span opaque_payload(struct span datum);
 size_t reject_write_front(uint8_t out[ENVELOPE_FRONT_BYTES_MAX], uint64_t received_ns,
                           struct span source, enum reject reason, size_t offset,
                           size_t payload_bytes);

@@ -19,6 +19,7 @@ static const struct verb verbs[] = {
     {"doctor", "can this machine do what the configuration asks?", verb_doctor_help, verb_doctor},
     {"stop", "ends the fleet, everything flushed", verb_stop_help, verb_stop},
     {"send", "a source: synthetic signals, or a recording's datums", verb_send_help, verb_send},
+    {"replay", "sends recordings again as they came in", verb_replay_help, verb_replay},
     {"listen", "prints what a channel sends, decoded", verb_listen_help, verb_listen},
     {"cat", "prints recordings as JSON lines or CSV", verb_cat_help, verb_cat},
     {"info", "describes recordings", verb_info_help, verb_info},

@@ -203,18 +203,6 @@ static long take_datum(struct sender *sender, uint8_t *out, size_t room, bool fi
     return check_bytes(datum.bytes);
 }
 
-/* The payload of a datum of opaque_schema, which is sound. */
-static struct span opaque_payload(struct span datum)
-{
-    const uint8_t *end = datum.at + datum.bytes;
-    int64_t value = 0;
-    datum.at += varint_read(datum.at, end, &value); /* received */
-    datum.at += varint_read(datum.at, end, &value);
-    datum.at += value; /* source */
-    datum.at += varint_read(datum.at, end, &value);
-    return (struct span){datum.at, (size_t)value};
-}
-
 /* take_datum, as the channel's encoding has it: behind a prefix, or the payload alone (which may be
  * empty). 1 with its bytes, else 0 or -1 as take_datum. */
 static int take_framed(struct sender *sender, uint8_t *out, size_t room, bool first, size_t *bytes)

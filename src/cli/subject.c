@@ -55,15 +55,20 @@ int subject_read_config(const char *given, enum config_machine machine, struct c
 int subject_open_channel(struct subject *subject, const char *verb, const char *given,
                          const char *name)
 {
-    const char *path = config_find(given);
     if (subject_read_config(given, CONFIG_RUNS_HERE, &subject->config) < 0)
         return EXIT_CONFIG;
+    return subject_choose_channel(subject, verb, name);
+}
+
+int subject_choose_channel(struct subject *subject, const char *verb, const char *name)
+{
     subject->channel = config_channel(subject->config, name);
     if (subject->channel == NULL) {
         char near[CHANNEL_NAME_BYTES_MAX + 40];
         uint32_t count = subject->config->channel_count;
         fprintf(stderr, "flotilla %s: %s has no channel \"%s\"; %sit has %u channel%s\n", verb,
-                path, name, config_nearest(subject->config, name, near, sizeof near), count,
+                subject->config->file, name,
+                config_nearest(subject->config, name, near, sizeof near), count,
                 count == 1 ? "" : "s");
         return EXIT_FAILED;
     }

@@ -28,6 +28,9 @@ int subject_read_config(const char *given, enum config_machine machine, struct c
 int subject_open_channel(struct subject *subject, const char *verb, const char *given,
                          const char *name);
 
+/* The same of a fleet file that was read: `subject->config`. */
+int subject_choose_channel(struct subject *subject, const char *verb, const char *name);
+
 /* Takes the schema in `path`, with its time and sequence fields (NULL: none). As above. */
 int subject_open_schema(struct subject *subject, const char *verb, const char *path,
                         const char *time, const char *sequence);

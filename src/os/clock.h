@@ -24,5 +24,8 @@ bool clock_is_synchronised(void);
 void clock_boot(char boot[CLOCK_BOOT_BYTES]);
 /* Sleeps until that monotonic instant or a signal. */
 void clock_sleep_until(uint64_t monotonic_ns);
+/* Has sleeps of the calling thread end as exactly as the system can, where it would else join them
+ * with others' to save power. Source: PR_SET_TIMERSLACK, 50 us by default. */
+void clock_sleep_exactly(void);
 
 #endif

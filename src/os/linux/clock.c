@@ -4,6 +4,7 @@
 #include "os/clock.h"
 
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/timex.h>
 #include <time.h>
 
@@ -28,4 +29,9 @@ void clock_boot(char boot[CLOCK_BOOT_BYTES])
         boot[0] = '\0';
     if (file != NULL)
         fclose(file);
+}
+
+void clock_sleep_exactly(void)
+{
+    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 }
