@@ -27,7 +27,7 @@ _flotilla()
 {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local verb='' config='' options='' extended i
-    local verbs='run check doctor status reload restart stop send listen cat info verify recover
+    local verbs='run check doctor status reload restart stop send replay listen cat info verify recover
         export overview pin unpin units schema'
     local recordings='*.avro|*.avro.part'
     COMPREPLY=()
@@ -51,6 +51,10 @@ _flotilla()
     send)
         options='-c --config --rate --count --batch --from --seed --json --to --interface --schema
             --time --sequence'
+        ;;
+    replay)
+        options='-c --config --from --to --interface --ttl --speed --max --step --loop --skip-gaps
+            --exact --count --mix --json'
         ;;
     listen) options='-c --config --full --decimated --input --count --timeout --json
             --fields' ;;
@@ -86,6 +90,8 @@ _flotilla()
     export,--time-as) _flotilla_words 'text s ns' "$current" ;;
     *,--interface) _flotilla_words "$(cd /sys/class/net 2>/dev/null && echo *)" "$current" ;;
     send,--rate | send,--count | send,--batch | send,--seed | send,--to) ;;
+    replay,--from | replay,--to | replay,--ttl | replay,--speed | replay,--skip-gaps) ;;
+    replay,--count) ;;
     *,--time | *,--sequence | *,--timeout | *,--fields | listen,--count | cat,--count) ;;
     cat,--from | cat,--to | info,--from | info,--to | export,--from | export,--to) ;;
     export,--every | export,--decimate) ;;
@@ -100,7 +106,7 @@ _flotilla()
                 _flotilla_words "$("${COMP_WORDS[0]}" check --json ${config:+-c "$config"} \
                     2>/dev/null | sed -n 's/^ *"name": "\(.*\)",*$/\1/p')" "$current"
                 ;;
-            cat | info | verify | recover | export) _flotilla_files "$recordings" "$current" ;;
+            cat | info | verify | recover | export | replay) _flotilla_files "$recordings" "$current" ;;
             schema) _flotilla_files '*.avsc|*.json' "$current" ;;
             esac
         fi

@@ -33,6 +33,7 @@ struct head {
 struct player {
     struct replay_reader *reader;
     struct replay_target *const *targets;
+    struct replay_target *newest; /* that something was gathered for; NULL: none yet */
     struct head *heads;
     uint32_t count, together;
     const struct replay_options *options;
@@ -259,6 +260,10 @@ static void send(struct player *player, uint32_t source, uint64_t due)
     struct replay_target *target = player->targets[source];
     uint64_t passed =
         player->last_ns != 0 && row->at_ns > player->last_ns ? row->at_ns - player->last_ns : 0;
+    /* What is late leaves in order, too, whichever way it goes. */
+    if (player->newest != NULL && player->newest != target && !player->options->max)
+        replay_target_flush(player->newest);
+    player->newest = target;
     replay_target_add(target, (struct span){head->block->bytes + head->offset, row->bytes}, due);
     player->result->datums++;
     player->result->played_ns += passed;

@@ -316,7 +316,7 @@ def folder(tmp_path):
 
 def test_023_bash_completes_verbs_and_options(folder):
     assert complete("", folder) == sorted([*verbs(), "--help", "--version"])
-    assert complete("re", folder) == ["recover", "reload", "restart"]
+    assert complete("re", folder) == ["recover", "reload", "replay", "restart"]
     for verb in verbs():
         assert set(complete(f"{verb} -", folder)) == help_options(verb) | {"--help"}, verb
     assert complete("check --k", folder) == ["--keys"]

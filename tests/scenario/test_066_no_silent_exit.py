@@ -35,6 +35,8 @@ WORDS = {
     "stop": [["stop"], ["stop", "--json"]],
     "send": [["send", "c", "--count", "1", "--rate", "0"],
              ["send", "c", "--count", "1", "--rate", "0", "--json"], ["send", b"\xe9t\xe9"]],
+    "replay": [["replay", "A.avro", "--max"], ["replay", "A.avro", "--to", "127.0.0.1:9", "--json"],
+               ["replay", "c", "--step"], ["replay", b"\xe9"], ["replay", "."]],
     "listen": [["listen", "c", "--count", "1", "--timeout", "50ms"], ["listen", b"\xe9t\xe9"]],
     "cat": [["cat", "A.avro"], ["cat", "--schema", "A.avro"], ["cat", b"\xe9"], ["cat", "."]],
     "info": [["info", "A.avro"], ["info", "--json", "A.avro"], ["info", "."]],
