@@ -27,8 +27,8 @@ _flotilla()
 {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local verb='' config='' options='' extended i
-    local verbs='run check doctor status reload restart stop send replay listen cat info verify recover
-        export overview pin unpin units schema'
+    local verbs='run check doctor status reload restart stop send replay listen cat info verify
+        recover export overview pin unpin units schema'
     local recordings='*.avro|*.avro.part'
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
