@@ -106,7 +106,9 @@ _flotilla()
                 _flotilla_words "$("${COMP_WORDS[0]}" check --json ${config:+-c "$config"} \
                     2>/dev/null | sed -n 's/^ *"name": "\(.*\)",*$/\1/p')" "$current"
                 ;;
-            cat | info | verify | recover | export | replay) _flotilla_files "$recordings" "$current" ;;
+            cat | info | verify | recover | export | replay)
+                _flotilla_files "$recordings" "$current"
+                ;;
             schema) _flotilla_files '*.avsc|*.json' "$current" ;;
             esac
         fi
