@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""087-replay: recordings sent again. Recorded once more, a copy equals the original datum for
-datum, of every encoding and of many channels together; what is sent when is what the
-recordings say, over files, clocks that were set back and pauses; and whatever cannot be played is said.
+"""087-replay: recordings sent again. A copy of what was sent again equals the original, datum for
+datum, of every encoding and of many channels together; what leaves when is what the recordings say,
+over files, clocks that were set back and pauses; and whatever cannot be played is said.
 
 The recordings of known times are written by tests/readers/recording_file.py."""
 import json
