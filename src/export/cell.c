@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/digits.h"
+#include "base/utf8.h"
 #include "schema/csv.h"
 #include "schema/json.h"
 
@@ -14,8 +15,8 @@ struct span cell_bytes(const struct export_column *column, const struct export_v
 {
     if (column->kind == EXPORT_FIXED)
         return (struct span){(const uint8_t *)vector->values + row * column->width, column->width};
-    uint64_t first = vector->offsets[row];
-    return (struct span){vector->bytes + first, (size_t)(vector->offsets[row + 1] - first)};
+    uint64_t first = vector->offsets[row], end = vector->offsets[row + 1];
+    return (struct span){end > first ? vector->bytes + first : NULL, (size_t)(end - first)};
 }
 
 struct span cell_symbol(const struct export_column *column, const struct export_vector *vector,
@@ -136,6 +137,18 @@ static void add_json(struct text *text, const struct export_column *column,
         json_add_string(text, (struct span){(const uint8_t *)word, strlen(word)});
     else
         add_number(text, column->kind, vector->values, row);
+}
+
+void cell_add_name(struct text *text, const char *name)
+{
+    for (const uint8_t *at = (const uint8_t *)name; *at != '\0';) {
+        size_t bytes = 1;
+        while (bytes < 4 && at[bytes] != '\0' && !utf8_valid(at, at + bytes))
+            bytes++;
+        bool valid = utf8_valid(at, at + bytes);
+        text_add_bytes(text, valid ? (const char *)at : "?", valid ? bytes : 1);
+        at += valid ? bytes : 1;
+    }
 }
 
 bool cell_is_time(const struct export_table *table, uint32_t column)

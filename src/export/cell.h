@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What formats share that are text, or have no lists: arrays and maps as JSON, and which column is
- * the time. Relies on export/format.h.
+ * What formats share that are text, or have no lists: arrays and maps as JSON, names, and which
+ * column is the time. Relies on export/format.h.
  *
  *     [1.5, "NaN", null]              what is no number of JSON as a string; a float by its own
  *     {"left": [1, 2]}                fewest digits; bytes as two hexadecimal digits each
@@ -21,6 +21,9 @@ struct span cell_bytes(const struct export_column *column, const struct export_v
                        uint64_t row);
 struct span cell_symbol(const struct export_column *column, const struct export_vector *vector,
                         uint64_t row);
+
+/* Appends a name of a file or the like, which may be no UTF-8, as some: '?' for what is none. */
+void cell_add_name(struct text *text, const char *name);
 
 /* Whether the row has a value. */
 static inline bool cell_is_there(const struct export_column *column,

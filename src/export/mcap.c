@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "export/format.h"
+#include "export/cell.h"
 #include "schema/columns.h"
 #include "schema/ros2msg.h"
 
@@ -237,8 +237,11 @@ static void define(struct channel *channel, const char *name)
     record = record_begin(text, OP_CHANNEL);
     put(text, channel->id, 2);
     put(text, channel->id, 2);
-    put(text, strlen(name) + 1, 4);
-    text_add(text, "/%s", name);
+    size_t topic = text->bytes;
+    put(text, 0, 4);
+    text_add_string(text, "/");
+    cell_add_name(text, name);
+    set(text, topic, text->bytes - topic - 4, 4);
     put_string(text, "cdr");
     put(text, 0, 4); /* no metadata */
     record_end(text, record);
@@ -346,7 +349,10 @@ static int append(void *file, void *state, const struct export_batch *batch, cha
 static void put_pair(struct text *text, const char *key, const char *value)
 {
     put_string(text, key);
-    put_string(text, value);
+    size_t begin = text->bytes;
+    put(text, 0, 4);
+    cell_add_name(text, value);
+    set(text, begin, text->bytes - begin - 4, 4);
 }
 
 static void put_count(struct text *text, const char *key, uint64_t value)
@@ -371,7 +377,7 @@ static int end_table(void *file, void *state, const struct export_origin *origin
     size_t map = out->bytes;
     put(out, 0, 4);
     put_pair(out, "version", FLOTILLA_VERSION);
-    put_pair(out, "command", mcap->options->command != NULL ? mcap->options->command : "");
+    put_pair(out, "command", mcap->options->command);
     put_pair(out, "files", origin->files);
     put_count(out, "file_count", origin->file_count);
     put_count(out, "rows", origin->rows);

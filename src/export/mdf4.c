@@ -501,7 +501,7 @@ static int end_group(struct mdf4 *mdf4, struct mdf4_table *table)
     data = mdf4_data_end(&mdf4->file, &table->records);
     for (size_t i = table->slot_count; i-- > 0;)
         next = write_channel(mdf4, table, &table->slots[i], next);
-    text_add_string(&name, table->of->name);
+    cell_add_name(&name, table->of->name);
     if (table->parts > 1)
         text_add(&name, " (%u)", table->parts);
     links[1] = next;
@@ -632,16 +632,18 @@ static int end_table(void *file, void *state, const struct export_origin *origin
         status = begin_group(mdf4, table);
     if (status == 0 && table->open)
         status = end_group(mdf4, table);
-    text_add(comment, "%" PRIu64 " rows of %" PRIu64 " files\n%s", origin->rows, origin->file_count,
-             origin->files);
+    text_add(comment, "%" PRIu64 " rows of %" PRIu64 " files\n", origin->rows, origin->file_count);
+    cell_add_name(comment, origin->files);
     if (origin->missing_files > 0)
         text_add(comment, "\n%" PRIu64 " files in between are not there", origin->missing_files);
     if (origin->missing_datums > 0)
         text_add(comment, "\n%" PRIu64 " numbers of the sequence are not there",
                  origin->missing_datums);
-    if (origin->loss_count > 0)
-        text_add(comment, "\nlost at %" PRIu64 " places, %" PRIu64 " bytes:\n%s",
-                 origin->loss_count, origin->lost_bytes, origin->losses);
+    if (origin->loss_count > 0) {
+        text_add(comment, "\nlost at %" PRIu64 " places, %" PRIu64 " bytes:\n", origin->loss_count,
+                 origin->lost_bytes);
+        cell_add_name(comment, origin->losses);
+    }
     if (origin->times_back > 0)
         text_add(comment, "\nthe time goes back at %" PRIu64 " rows", origin->times_back);
     return status < 0 || !comment->failed ? status : -ENOMEM;
@@ -677,8 +679,7 @@ static int end(void *file, char *error, size_t error_bytes)
         next = mdf4_block(&mdf4->file, "DG", links, 4, group_block, sizeof(group_block));
     }
     text_clear(&mdf4->text);
-    text_add(&mdf4->text, "%s\n%s", mdf4->options->title != NULL ? mdf4->options->title : "",
-             mdf4->options->command != NULL ? mdf4->options->command : "");
+    cell_add_name(&mdf4->text, mdf4->options->command);
     uint64_t comment = mdf4_text(&mdf4->file, mdf4->text.failed ? NULL : mdf4->text.at);
     uint64_t history = write_history(&mdf4->file);
     int status = mdf4_file_end(&mdf4->file, next, history, comment, (uint64_t)mdf4->start_ns);

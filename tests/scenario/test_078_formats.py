@@ -2,6 +2,7 @@
 """078-formats: data nobody here made up (a drone's flight, a lidar, a spacecraft) in MDF4, MCAP
 and CSV, read by readers that are not ours; Parquet by the manual's lines; memory that does not grow
 with the file; a disk that is full; files of which nothing, or not all, can be read."""
+import os
 import re
 import resource
 import subprocess
@@ -163,6 +164,23 @@ def test_078_nothing_in_it(flotilla, tmp_path, extension):
         with test_076_mdf4.asammdf.MDF(tmp_path / "empty.mf4") as file:
             assert [channel.name for channel in file.groups[0].channels][:3] == \
                 ["time", "x", "text"]
+
+
+def test_078_a_name_that_is_no_utf_8(flotilla, tmp_path):
+    """Of a file, and so of its table: readers find text."""
+    values = [{"time": 1, "x": 0.5, "text": avro.Branch(1, "a"), "items": []}]
+    write(tmp_path / "good.avro", LONG, values)
+    name = os.fsdecode(b"b\xff\xc3\xa4d\xc3")
+    (tmp_path / "good.avro").rename(tmp_path / f"{name}.avro")
+    for extension in FORMATS:
+        flotilla("export", f"{name}.avro", "-o", f"out.{extension}", cwd=tmp_path, check=0,
+                 text=False)
+    test_075_csv.check((tmp_path / "out.csv").read_bytes(), LONG, values)
+    test_076_mdf4.check(tmp_path / "out.mf4", "b?äd?", LONG, values)
+    test_077_mcap.check(tmp_path / "out.mcap", "/b?äd?", LONG, values)
+    with open(tmp_path / "out.mcap", "rb") as file:
+        (record,) = test_077_mcap.make_reader(file).iter_metadata()
+        assert record.metadata["files"] == "b?äd?.avro"
 
 
 @pytest.mark.parametrize("extension", FORMATS)
