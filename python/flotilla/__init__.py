@@ -5,7 +5,7 @@
 
     frame = flotilla.read("recordings/engine", "-10min")              # a pandas.DataFrame
     frame = flotilla.read("recordings/engine", fields=["speed"], into="polars")
-    small = flotilla.read("recordings/engine", points=2000)           # hours, at a glance
+    small = flotilla.read("recordings/engine", points=2000)           # min and max
     for datum in flotilla.live("239.12.0.2:26002", "schemas/engine.avsc", interface="eth0"):
         ...
 

@@ -10,7 +10,7 @@ import re
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterator
 
 import fastavro
 import numpy as np
@@ -19,9 +19,6 @@ from ._container import Block, Container, DamageWarning, FormatError
 from ._schema import Column, Table, choose, table
 
 RECORDING = re.compile(r"(?P<channel>.+)-\d{8}T\d{6}\.\d{6}Z-(?P<number>\d+)\.avro(\.part)?")
-# A level of the overview, `flotilla-overview`'s: two datums, min and max, for `factor` of these.
-LEVEL = re.compile(r"(?P<channel>.+)-(?P<factor>\d+)-\d{8}T\d{6}\.\d{6}Z-(?P<number>\d+)"
-                   r"\.avro(\.part)?")
 DISORDER_NS = 100_000_000  # how far arrivals may go back within a file, see the file format
 CHUNK_BYTES = 32 << 20  # of blocks decoded at a time
 AGO = re.compile(r"-(?P<number>\d+(\.\d+)?)(?P<unit>ms|s|min|h|d)")
@@ -85,7 +82,7 @@ def _named(folder: Path, form: re.Pattern[str]) -> list[Path]:
             if path.suffix != ".part" or path.name[:-5] not in finished]
 
 
-def _containers(paths: Iterable[Path]) -> Iterator[Container]:
+def _containers(paths: list[Path]) -> Iterator[Container]:
     for path in paths:
         try:
             yield Container(path)
@@ -93,6 +90,10 @@ def _containers(paths: Iterable[Path]) -> Iterator[Container]:
             if path.suffix != ".part":
                 raise
             yield Container(path.with_suffix(""))  # it was finished meanwhile
+        except FormatError as error:
+            if len(paths) == 1:
+                raise
+            warnings.warn(f"{error}: it is left out", DamageWarning, stacklevel=3)
 
 
 def _rows(data: bytes, made: Table) -> dict[str, Any]:
@@ -235,9 +236,11 @@ def _read_file(container: Container, from_ns: int, to_ns: int) -> Iterator[tuple
         yield made, piece
 
 
-def _level_files(folder: Path, factor: int) -> list[Path]:
-    return [path for path in _named(folder, LEVEL)
-            if (match := LEVEL.fullmatch(path.name)) and int(match["factor"]) == factor]
+def _extremes(values: list[Any]) -> tuple[Any, Any]:
+    """The least and the greatest of numbers and None; NaN only where no other number is there."""
+    there = [value for value in values if value is not None]
+    numbers = [value for value in there if value == value] or there
+    return (min(numbers), max(numbers)) if numbers else (None, None)
 
 
 def _spread(columns: list[Column], values: dict[str, Any], arrivals: Any, points: int
@@ -258,6 +261,9 @@ def _spread(columns: list[Column], values: dict[str, Any], arrivals: Any, points
             both[0::2] = np.fmin.reduceat(of, firsts)  # NaN only where nothing else is there
             both[1::2] = np.fmax.reduceat(of, firsts)
             out[column.path] = both
+        elif column.kind in ("int", "long", "float", "double") and column.logical is None:
+            out[column.path] = [value for first, last in zip(firsts, lasts)
+                                for value in _extremes(of[first:last + 1])]
         else:
             picked = [of[place] for pair in zip(firsts, lasts) for place in pair]
             out[column.path] = np.array(picked) if isinstance(of, np.ndarray) else picked
@@ -274,10 +280,11 @@ def _join(pieces: list[tuple[Table, _Piece]]) -> tuple[list[Column], dict[str, A
             before = columns.get(column.path)
             if before is not None and (before.kind, before.logical) != (column.kind,
                                                                         column.logical):
-                numbers = ("int", "long", "float", "double")
-                kind = (numbers[max(numbers.index(before.kind), numbers.index(column.kind))]
-                        if before.kind in numbers and column.kind in numbers
-                        and before.logical == column.logical else "union")
+                kinds = {before.kind, column.kind}
+                kind = ("union" if before.logical != column.logical
+                        or not kinds <= {"int", "long", "float", "double"}
+                        else "long" if kinds <= {"int", "long"}
+                        else "double")  # a float has no room for an int's digits
                 column = Column(column.path, column.steps, kind,
                                 before.nullable or column.nullable, column.unit, column.doc,
                                 column.logical if kind != "union" else None)
@@ -391,8 +398,8 @@ def read(channel: Any, from_: When = None, to: When = None, *,
     from_, to  the span, by arrival: RFC 3339, `-10min`, seconds since 1970, or a datetime of
                Python's, numpy's or pandas'. Files of other programs: by their field `time`
     fields     dotted paths of the columns wanted; without, all
-    points     at most so many rows: minima and maxima, from the overview's levels where there are
-               any that are fine enough, so that hours take a moment
+    points     at most so many rows: minima and maxima of equal numbers of datums, all of which are
+               read for it (`flotilla cat --points` answers from an overview's levels, at once)
     into       "pandas" (indexed by the channel's time), "polars", or "numpy" (arrays by path)
 
     Fields of records in records are columns by their path. Instants come out in UTC, to the

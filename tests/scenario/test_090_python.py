@@ -13,6 +13,7 @@ import sys
 import threading
 import warnings
 
+import fastavro
 import numpy as np
 import pandas as pd
 import pytest
@@ -228,6 +229,40 @@ def test_090_points_keep_the_peaks(package, rng, tmp_path):
     assert small["level"].min() == 0
     assert small.index.is_monotonic_increasing
     assert len(package.read(tmp_path, points=10 * first)) == first
+
+
+def write_plain(path, fields, values):
+    """A file by fastavro."""
+    schema = {"type": "record", "name": "S", "fields": fields}
+    with open(path, "wb") as file:
+        fastavro.writer(file, fastavro.parse_schema(schema), values)
+    return path
+
+
+def test_090_points_of_numbers_that_may_be_null(package, tmp_path):
+    fields = [{"name": "v", "type": ["null", "double"]}, {"name": "k", "type": ["null", "long"]}]
+    rows = [{"v": None, "k": None} if index % 3 else {"v": 0.0, "k": 0} for index in range(1000)]
+    rows[777] = {"v": -9.5, "k": 2**53 + 1}
+    rows[300:400] = [{"v": None, "k": None}] * 100
+    small = package.read(write_plain(tmp_path / "a.avro", fields, rows), points=20, into="numpy")
+    assert len(small["v"]) == len(small["k"]) == 20
+    assert np.nanmin(small["v"]) == -9.5 and np.ma.max(small["k"]) == 2**53 + 1
+    assert np.isnan(small["v"]).tolist() == np.ma.getmaskarray(small["k"]).tolist() == \
+        [6 <= index < 8 for index in range(20)]
+
+
+def test_090_whole_numbers_keep_their_digits_beside_floats(package, tmp_path):
+    paths = [write_plain(tmp_path / f"{kind}.avro", [{"name": "v", "type": kind}], [{"v": value}])
+             for kind, value in (("long", 123456789), ("float", 1.5), ("int", 7))]
+    assert package.read(paths)["v"].tolist() == [123456789, 1.5, 7]
+
+
+def test_090_a_file_that_is_none_costs_only_itself(package, rng, tmp_path):
+    """In a folder of recordings; what was asked for by its name is refused."""
+    _, rows, _, _ = write_recording(rng, tmp_path, 1, SAMPLE, 0, START)
+    (tmp_path / "c-20260101T000100.000000Z-000002.avro.part").write_bytes(b"")
+    with pytest.warns(package.DamageWarning, match="000002.avro.part: is no Avro container"):
+        assert len(package.read(tmp_path)) == len(rows)
 
 
 def test_090_live(package, seed):
