@@ -2,6 +2,7 @@
 """074-export-of-others: data that nobody here made up, as HDF5: a drone's flight, a lidar, a
 spacecraft. Every value is the row's through h5py, xarray, pandas, netCDF4 and, where it is
 installed, Octave."""
+import re
 import shutil
 import subprocess
 
@@ -11,6 +12,7 @@ import numpy
 import pytest
 import xarray
 from harness import avro, hdf5
+from harness.fleet import ROOT
 from harness.hdf5 import write
 from test_006_drone import flight  # noqa: F401 (a fixture)
 from test_017_captures import space_packets, udp_payloads
@@ -74,6 +76,27 @@ def test_074_lidar_and_spacecraft(flotilla, data, tmp_path):
             at = len(rows) // 2
             packet = file["payload"][ends[at - 1]:ends[at]]
             assert packet.tobytes() == rows[at]["payload"]
+
+
+def test_074_the_manual(flotilla, tmp_path, monkeypatch):
+    """What docs/analysis.md says of HDF5, line by line."""
+    (block,) = re.findall(r"^```python hdf5\n(.*?)^```$", (ROOT / "docs/analysis.md").read_text(),
+                          re.M | re.S)
+    schema = avro.Schema({"type": "record", "name": "S", "fields": [
+        TIME, {"name": "speed", "type": "double"}, {"name": "position", "type": {
+            "type": "record", "name": "P", "fields": [{"name": "lat", "type": "double"}]}},
+        {"name": "samples", "type": {"type": "array", "items": "int"}}]})
+    rows = [{"time": index, "speed": index / 2, "position": {"lat": index / 4},
+             "samples": list(range(index))} for index in range(9)]
+    write(tmp_path / "a.avro", schema, rows, time="time")
+    flotilla("export", tmp_path / "a.avro", "-o", tmp_path / "engine.h5", check=0)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(block, "docs/analysis.md", "exec"), names)
+    assert names["frame"].tolist() == [row["speed"] for row in rows]
+    assert names["frame"].index.astype("int64").tolist() == [row["time"] for row in rows]
+    assert names["tree"]["position"].lat.values.tolist() == [row["position"]["lat"] for row in rows]
+    assert [part.tolist() for part in names["parts"]] == [row["samples"] for row in rows]
 
 
 OCTAVE = """

@@ -68,7 +68,7 @@ def run(name, **names):
 
 
 def test_091_every_line_is_run():
-    assert set(BLOCKS) == {"fastavro", "polars", "duckdb", "spark", "flotilla", "pin"}
+    assert set(BLOCKS) == {"fastavro", "polars", "duckdb", "spark", "flotilla", "hdf5", "pin"}
 
 
 def test_091_fastavro(here):
