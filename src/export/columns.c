@@ -53,30 +53,31 @@ void export_columns_free(struct export_columns *columns)
 
 /* ---- of one schema ---- */
 
-/* The place below `place` that column `index` is in, or the column's own. */
-static uint32_t place_towards(const struct columns *from, uint32_t place, uint32_t index)
+/* A column gets its names, which are copied. False without memory. */
+static bool name_column(struct export_column *column, const char *const *names, uint32_t count)
 {
-    uint32_t child = place + 1;
-    while (from->places[child].end <= index)
-        child = from->places[child].next;
-    return child;
+    const char **copies = calloc(count + 1u, sizeof(char *));
+    column->names = copies;
+    for (uint32_t i = 0; copies != NULL && i < count; i++) {
+        copies[i] = text_copy(names[i]);
+        if (copies[i] == NULL)
+            return false;
+        column->name_count++;
+    }
+    return copies != NULL;
 }
 
-/* The names on the way to a column. False without memory. */
-static bool name_column(struct export_column *column, const struct columns *from, uint32_t index)
+/* Names the columns at and below `place`, the first of all being `list`, with the `depth` names on
+ * the way to it in `names`. */
+static bool name_below(struct export_column *list, const struct columns *from, uint32_t place,
+                       const char **names, uint32_t depth)
 {
-    uint32_t depth = 0;
-    for (uint32_t place = 0; from->places[place].next > place + 1; depth++)
-        place = place_towards(from, place, index);
-    const char **names = calloc(depth + 1u, sizeof(char *));
-    column->names = names;
-    if (names == NULL)
-        return false;
-    uint32_t place = 0;
-    for (; column->name_count < depth; column->name_count++) {
-        place = place_towards(from, place, index);
-        names[column->name_count] = text_copy(from->places[place].name);
-        if (names[column->name_count] == NULL)
+    const struct column_place *at = &from->places[place];
+    if (at->next == place + 1)
+        return at->first == at->end || name_column(&list[at->first], names, depth);
+    for (uint32_t child = place + 1; child < at->next; child = from->places[child].next) {
+        names[depth] = from->places[child].name;
+        if (!name_below(list, from, child, names, depth + 1))
             return false;
     }
     return true;
@@ -113,7 +114,7 @@ static int make(struct export_columns *made, const struct columns *from, bool is
             .unit = source->unit,
             .doc = source->doc,
         };
-        if (column->path == NULL || !name_column(column, from, i))
+        if (column->path == NULL)
             return -ENOMEM;
         if (source->items == NULL)
             continue;
@@ -122,7 +123,10 @@ static int make(struct export_columns *made, const struct columns *from, bool is
         if (items == NULL || make(items, source->items, column->kind == EXPORT_MAP) < 0)
             return -ENOMEM;
     }
-    return 0;
+    const char *names[LAYOUT_DEPTH_MAX + 2];
+    return from->place_count == 0 || name_below(list_of(made) + is_map, from, 0, names, 0)
+               ? 0
+               : -ENOMEM;
 }
 
 int export_columns_make(struct export_columns *made, const struct columns *from)
