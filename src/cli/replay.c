@@ -107,8 +107,11 @@ static int add_word(struct replay *replay, char *word)
         return inputs_list(&replay->catalog, 1, &word, CATALOG_DATUMS);
     struct subject subject = {0};
     int code = need_config(replay);
-    if (code != EXIT_OK)
+    if (code != EXIT_OK) {
+        fprintf(stderr, "flotilla replay: %s is no file or folder here, nor a known channel\n",
+                word);
         return code;
+    }
     subject.config = replay->config;
     subject.channel = config_channel(replay->config, word);
     if (subject.channel == NULL)

@@ -16,7 +16,8 @@
 #define ROOM_BYTES         (1u << 20)
 #define PAYLOAD_BYTES_MAX  65507u /* of a UDP datagram over IPv4 */
 #define CHARGE_BYTES       768u   /* that a datagram is charged beside its bytes in a queue */
-#define LOOK_BYTES         (32u << 10)
+#define LOOK_BYTES         (64u << 10)
+#define LOOK_ALONE_NS      (NS_PER_S / 10)
 #define WAITING_BYTES_MAX  (64u << 10) /* of the least a queue holds by default, 208 KiB */
 #define YIELD_NS           (50 * 1000ull)
 #define TOLERATED_YIELD_NS (2 * NS_PER_S) /* then the receiver does not read at all */
@@ -102,9 +103,13 @@ void replay_target_yield(struct replay_target *target)
     replay_target_flush(target);
     target->waiting_bytes = 0;
     uint64_t since = clock_monotonic_ns();
-    while (net_receivers_waiting(&target->outbox.to) > (int64_t)WAITING_BYTES_MAX &&
+    int64_t waiting = 0;
+    if (target->alone_ns != 0 && since - target->alone_ns < LOOK_ALONE_NS)
+        return;
+    while ((waiting = net_receivers_waiting(&target->outbox.to)) > (int64_t)WAITING_BYTES_MAX &&
            !interrupt_seen() && clock_monotonic_ns() - since < TOLERATED_YIELD_NS)
         clock_sleep_until(clock_monotonic_ns() + YIELD_NS);
+    target->alone_ns = waiting < 0 ? since : 0;
 }
 
 void replay_target_close(struct replay_target *target)

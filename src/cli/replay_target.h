@@ -23,6 +23,7 @@ struct replay_target {
     uint32_t gathered;
     uint64_t due_ns[REPLAY_GATHER_MAX];
     uint64_t waiting_bytes; /* sent since the receiver was looked at, as a system charges them */
+    uint64_t alone_ns;      /* when there was none on this host */
     uint64_t datums, bytes;
     bool any_sent;
     int64_t late_ns;         /* of the datagram sent last */

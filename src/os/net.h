@@ -274,8 +274,8 @@ static inline void net_outbox_fail(struct net_outbox *outbox, enum net_send_caus
 }
 
 /* What waits for the receivers of this host that are bound to the address (or to all addresses) and
- * its port, in bytes of the system's own accounting: of the one with the most; 0 where there is
- * none, -1 where that cannot be told. Source: proc(5), /proc/net/udp. */
+ * its port, in bytes of the system's own accounting: of the one with the most; -1 where there is
+ * none, or that cannot be told. Source: proc(5), /proc/net/udp. */
 int64_t net_receivers_waiting(const struct address *to);
 /* Waits until the socket takes another datagram, or `timeout_ns` has passed. */
 void net_wait_to_send(descriptor_t descriptor, int64_t timeout_ns);

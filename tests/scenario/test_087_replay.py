@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import time
 
@@ -288,6 +289,24 @@ def test_087_as_fast_as_it_is_taken(tmp_path):
         replay(name_of(tmp_path, 1), "--max", "-c", fleet.file, check=0)
         status = fleet.settle({"c": count})["c"]
         assert status["datums_accepted"] == count and status["datagrams_dropped"] == 0
+
+
+def test_087_no_faster_than_it_is_taken(tmp_path):
+    """A receiver with the system's own small queue, slower than what is sent, loses nothing; one
+    that does not read at all ends nothing."""
+    rows(name_of(tmp_path, 1), [(START, [n * 1000 for n in range(20_000)])])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as slow:
+        slow.bind(("127.0.0.1", 0))
+        where = ["--to", f"127.0.0.1:{slow.getsockname()[1]}", "--interface", "lo", "--max"]
+        slow.settimeout(60)
+        run = subprocess.Popen([FLOTILLA, "replay", tmp_path, *where], stderr=subprocess.PIPE)
+        for wanted in range(20_000):
+            assert take_row(slow.recv(100))[1] == wanted
+            if wanted % 1000 == 0:
+                time.sleep(0.02)
+        assert run.wait(30) == 0
+        run.stderr.close()
+        replay(tmp_path, *where, "--count", "300", check=0)
 
 
 # ---- what cannot be played ----

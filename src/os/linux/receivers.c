@@ -23,15 +23,17 @@ static int64_t most_waiting(FILE *file, const struct address *to)
 {
     char line[256], wanted[33], local[33];
     unsigned port;
-    uint64_t waiting, most = 0;
+    uint64_t waiting;
+    int64_t most = -1;
     write_kernel_form(wanted, to);
     while (fgets(line, sizeof(line), file) != NULL)
         if (sscanf(line, " %*u: %32[0-9A-F]:%X %*[0-9A-F]:%*X %*X %*X:%" SCNx64, local, &port,
                    &waiting) == 3 &&
             port == to->port &&
-            (strcmp(local, wanted) == 0 || strspn(local, "0") == strlen(local)) && waiting > most)
-            most = waiting;
-    return (int64_t)most;
+            (strcmp(local, wanted) == 0 || strspn(local, "0") == strlen(local)) &&
+            (int64_t)waiting > most)
+            most = (int64_t)waiting;
+    return most;
 }
 
 int64_t net_receivers_waiting(const struct address *to)
