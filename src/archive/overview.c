@@ -184,15 +184,20 @@ struct ends {
     uint64_t first_ns, block_ns, last_ns; /* UINT64_MAX and 0, 0: it has nothing */
 };
 
-static struct ends look_at_ends(const struct catalog *catalog)
+/* `whole`: what the last block goes on to counts, too. */
+static struct ends look_at_ends(const struct stage *stage, bool whole)
 {
+    const struct catalog *catalog = &stage->catalog;
     struct catalog_look look;
     struct ends ends = {UINT64_MAX, 0, 0};
     for (size_t i = catalog->count; i > 0 && ends.block_ns == 0; i--)
         if (catalog_look(&catalog->files[i - 1], &look) == 0 && look.ours && !look.empty) {
-            ends.block_ns = look.last_ns;
-            last_row(&catalog->files[i - 1], &look, &ends.last_ns);
+            ends.block_ns = ends.last_ns = look.last_ns;
+            if (whole)
+                last_row(&catalog->files[i - 1], &look, &ends.last_ns);
         }
+    if (ends.block_ns > 0 && stage->factor > 1) /* a level's file is called by its first datum */
+        ends.first_ns = catalog->files[0].name.stamp_ns;
     for (size_t i = 0; i < catalog->count && ends.block_ns > 0 && ends.first_ns == UINT64_MAX; i++)
         if (catalog_look(&catalog->files[i], &look) == 0 && look.ours && !look.empty)
             ends.first_ns = look.first_ns;
@@ -219,9 +224,12 @@ static void look_at_stages(struct overview *overview)
     uint64_t first_ns = UINT64_MAX, last_ns = 0;
     for (size_t i = overview->stage_count; i > 0; i--) {
         struct stage *stage = &overview->stages[i - 1];
-        struct ends ends = look_at_ends(&stage->catalog);
+        struct ends ends = look_at_ends(stage, stage->factor == 1);
+        bool below = first_ns <= ends.block_ns;
+        if (stage->factor > 1 && !below)
+            ends = look_at_ends(stage, true);
         if (stage->factor > 1)
-            stage->end_ns = first_ns <= ends.block_ns ? ends.block_ns : ends.last_ns + 1;
+            stage->end_ns = below ? ends.block_ns : ends.last_ns + 1;
         stage->first_ns = ends.first_ns;
         first_ns = ends.first_ns < first_ns ? ends.first_ns : first_ns;
         last_ns = ends.last_ns > last_ns ? ends.last_ns : last_ns;
@@ -273,17 +281,23 @@ static int choose_stage(struct overview *overview, size_t *chosen)
     struct time_span part;
     const struct time_span *span = &overview->span;
     size_t last = overview->stage_count - 1;
-    uint64_t count = 0;
+    uint64_t count = 0, most = UINT64_MAX; /* `most` datums of the recordings up to `known_ns` */
+    uint64_t known_ns = 0;
     for (*chosen = 0; *chosen < last; (*chosen)++) {
+        uint64_t factor = overview->stages[*chosen].factor;
         if (!part_of(overview, *chosen, span->from_ns, span->to_ns, &part))
             continue;
         double share = (double)(part.to_ns - part.from_ns) / (double)(span->to_ns - span->from_ns);
         uint64_t wanted = 2 * ((uint64_t)(share * overview->points) + 1); /* two rows a window */
+        if (part.to_ns == known_ns && most / factor < wanted / 2)         /* too coarse for sure */
+            continue;
         int status = count_rows(overview, *chosen, &part, wanted, &count);
         if (status < 0)
             return status;
         if (count >= wanted)
             return 0;
+        known_ns = part.to_ns;
+        most = (count / 2 + 2) * factor; /* a window at either end may be cut */
     }
     int status = count_rows(overview, last, span, overview->points + 1u, &count);
     bool whole = true; /* no level has what the recordings do not have any more */

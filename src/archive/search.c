@@ -54,7 +54,7 @@ static const uint8_t *look(struct window *window, uint64_t offset, size_t bytes,
     if (offset < window->from || offset + bytes > end) {
         /* More at once while it goes on and on, as over the inside of a large block. */
         bool goes_on = window->count > 0 && offset >= window->from && offset <= end;
-        window->ahead = goes_on ? 4 * window->ahead : 2 * BLOCK_PAGE_BYTES;
+        window->ahead = goes_on ? 4 * window->ahead : 8 * BLOCK_PAGE_BYTES;
         if (window->ahead > PIECE_BYTES)
             window->ahead = PIECE_BYTES;
         window->from = offset / BLOCK_PAGE_BYTES * BLOCK_PAGE_BYTES;
