@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "archive/packed.h"
 #include "avro/block.h"
 #include "base/check.h"
 #include "base/utf8.h"
@@ -180,7 +181,9 @@ enum header_kind header_read(struct scan_header *header, struct span bytes,
     if (cursor.needed > 0)
         return HEADER_CUT;
     /* Of a later form only what any reader sees is known. */
-    if (header->format.at != NULL && !is_word(header->format, BLOCK_FORMAT))
+    header->packed =
+        header->ours && header->format.at != NULL && is_word(header->format, PACKED_FORMAT);
+    if (header->format.at != NULL && !is_word(header->format, BLOCK_FORMAT) && !header->packed)
         header->ours = false;
     memcpy(header->sync, cursor.at, SCAN_SYNC_BYTES);
     header->image = (struct span){bytes.at, (size_t)place->at + SCAN_SYNC_BYTES};

@@ -21,7 +21,8 @@ struct scan_header {
     struct span time, sequence; /* the paths of those fields */
     enum codec codec;
     uint8_t sync[SCAN_SYNC_BYTES];
-    bool ours;         /* Flotilla's own format, in the form known here */
+    bool ours;         /* Flotilla's own format, in a form known here */
+    bool packed;       /* in that of archive/packed.h */
     bool sound;        /* as far as can be told: our own have a checksum */
     const char *fault; /* what is wrong with it where it is not sound; else NULL */
 };

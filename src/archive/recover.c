@@ -4,6 +4,7 @@
  * go back in an output its blocks note no place, so that nobody searches it by halving.
  * Relies on archive/scan having judged every block it hands out. */
 #include "archive/recover.h"
+#include "archive/packed.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -227,9 +228,14 @@ static int put_block(struct run *run, const struct scan_event *event)
     uint16_t place = ours ? place_of(output, event) : 0;
     if (marked && (!ours || place == event->place))
         return put(run, output, image);
-    int status = make_room(run, image.bytes);
+    int status = make_room(run, event->packed ? BLOCK_BYTES_MAX : image.bytes);
     if (status < 0)
         return status;
+    if (ours && event->packed) {
+        long bytes = packed_write(run->image, event->data, event->count, event->arrival_ns,
+                                  output->sync, BLOCK_PAGE_BYTES, place);
+        return bytes < 0 ? (int)bytes : put(run, output, (struct span){run->image, (size_t)bytes});
+    }
     if (ours) {
         /* Aligned to its own size it becomes as large as it was. */
         block_append(run->image, 0, event->data);

@@ -147,7 +147,8 @@ static int recognize(struct scan *scan)
         if (status < 0)
             header->fault = status == -ENODATA ? "the header's checksum is not there"
                                                : "the header's checksum is wrong";
-        else if (header->format.at != NULL && !is_word(header->format, BLOCK_FORMAT))
+        else if (header->format.at != NULL && !is_word(header->format, BLOCK_FORMAT) &&
+                 !header->packed)
             header->fault = "the header names another format than that of the blocks";
         else if (header->image.bytes % BLOCK_PAGE_BYTES != 0)
             header->fault = "the header does not end on a page boundary";

@@ -58,6 +58,7 @@ struct scan_event {
     uint64_t header_bytes; /* of a fault: as many of those were the header's, as far as is known */
     uint64_t arrival_ns;   /* of the block's first datum; our own format only */
     bool ours, cut;        /* in our own format; the file ends inside it */
+    bool packed;           /* of our own, in the form of archive/packed.h */
     uint16_t place;        /* block_place when it was written, 0: does not say */
     struct span image;     /* the block as it stands; until the next call */
     struct span data;      /* its datums; until the next call */

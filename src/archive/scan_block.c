@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive/packed.h"
 #include "archive/scan_parts.h"
 #include "base/check.h"
 #include "base/find.h"
@@ -208,6 +209,23 @@ static int decode_anyway(struct scan *scan, struct scan_event *event, struct spa
     return event->data.at == NULL ? 0 : walk_datums(scan, event, &reason, &used);
 }
 
+/* A block that was compacted. 0 with nothing said where it is none. */
+static int judge_packed(struct scan *scan, struct verdict *verdict, struct span stored,
+                        struct block_info *info, bool *packed)
+{
+    struct scan_event *event = &verdict->event;
+    const char *why;
+    *packed = false;
+    int status = codec_unpack(scan->unpacker, CODEC_DEFLATE, stored, &event->data, &why);
+    if (status == -ENOMEM)
+        return status;
+    *packed = status == 0 && packed_check(event->image, event->data, info) == 0;
+    event->packed = *packed;
+    if (*packed)
+        info->data_bytes = event->data.bytes;
+    return 0;
+}
+
 static int judge_ours(struct scan *scan, struct verdict *verdict, struct span stored)
 {
     struct scan_event *event = &verdict->event;
@@ -215,6 +233,13 @@ static int judge_ours(struct scan *scan, struct verdict *verdict, struct span st
     /* Its own end stands in for the marker: whether that is right is said apart. */
     const uint8_t *end = event->image.at + event->image.bytes - SCAN_SYNC_BYTES;
     int framed = block_inspect(event->image, end, &info);
+    bool packed = false;
+    if (framed < 0 && scan->header.packed) {
+        int status = judge_packed(scan, verdict, stored, &info, &packed);
+        if (status < 0)
+            return status;
+        framed = packed ? 0 : framed;
+    }
     if (framed == 0) {
         event->arrival_ns = info.arrival_ns;
         event->place = info.place;
@@ -231,6 +256,8 @@ static int judge_ours(struct scan *scan, struct verdict *verdict, struct span st
         return scan_bad(verdict, "the block ends in the sync marker of another file");
     if (info.bytes % BLOCK_PAGE_BYTES != 0 || info.count > BLOCK_DATUMS_MAX)
         return scan_bad(verdict, "this is not a block as it is written");
+    if (packed)
+        return check_datums(scan, verdict);
     if (info.data_bytes <= BLOCK_STORED_BYTES) {
         event->data = (struct span){event->image.at + BLOCK_DATA_OFFSET, info.data_bytes};
     } else {

@@ -63,7 +63,8 @@ static struct span text_span(const char *text)
 }
 
 /* Everything up to the value of the padding. */
-static size_t put_entries(uint8_t *out, const struct writer_entry *entries, size_t entry_count)
+static size_t put_entries(uint8_t *out, const struct writer_entry *entries, size_t entry_count,
+                          const char *format)
 {
     static const char padding_key[] = "flotilla.padding";
     size_t at = put(out, 0, "Obj\x01", 4);
@@ -71,7 +72,7 @@ static size_t put_entries(uint8_t *out, const struct writer_entry *entries, size
     for (size_t i = 0; i < entry_count; i++)
         at = put_entry(out, at, entries[i].key, entries[i].value);
     at = put_entry(out, at, "avro.codec", text_span("deflate"));
-    at = put_entry(out, at, "flotilla.format", text_span(BLOCK_FORMAT));
+    at = put_entry(out, at, "flotilla.format", text_span(format));
     at = put_long(out, at, (int64_t)strlen(padding_key));
     return put(out, at, padding_key, strlen(padding_key));
 }
@@ -79,11 +80,12 @@ static size_t put_entries(uint8_t *out, const struct writer_entry *entries, size
 /* Writes a header of these entries and the format's own to `image` of `room` bytes, padded to a
  * multiple of `alignment`. Its size or -ENOSPC. */
 static long make_header(uint8_t *image, size_t room, const struct writer_entry *entries,
-                        size_t entry_count, const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment)
+                        size_t entry_count, const char *format,
+                        const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment)
 {
     static const char checksum_key[] = "flotilla.crc32c";
     enum { DIGITS = 8, DIGITS_BACK = DIGITS + 1 + BLOCK_SYNC_BYTES };
-    size_t before = put_entries(NULL, entries, entry_count), padding = 0;
+    size_t before = put_entries(NULL, entries, entry_count, format), padding = 0;
     size_t behind = put_entry(NULL, 0, checksum_key, text_span("........")) + 1 + BLOCK_SYNC_BYTES;
     size_t total = (before + 1 + behind + alignment - 1) / alignment * alignment;
     for (;; total += alignment) { /* its length takes part in it, and may not come out even */
@@ -96,7 +98,7 @@ static long make_header(uint8_t *image, size_t room, const struct writer_entry *
     }
     if (total > room)
         return -ENOSPC;
-    size_t at = put_entries(image, entries, entry_count);
+    size_t at = put_entries(image, entries, entry_count, format);
     at = put_long(image, at, (int64_t)padding);
     memset(image + at, ' ', padding);
     at = put_entry(image, at + padding, checksum_key, text_span("........"));
@@ -140,18 +142,16 @@ static int open_file(struct writer *writer, enum file_open how, bool direct)
 
 /* Writes the header by itself: it may be larger than the buffer. */
 static int write_header(struct writer *writer, const struct writer_entry *entries,
-                        size_t entry_count)
+                        size_t entry_count, const char *format)
 {
     size_t alignment = writer->file.alignment;
-    size_t room = put_entries(NULL, entries, entry_count) + 3 * alignment;
+    size_t room = put_entries(NULL, entries, entry_count, format) + 3 * alignment;
     room = room / alignment * alignment;
     uint8_t *image = room > HEADER_BYTES_MAX ? NULL : private_memory_map(room);
     if (image == NULL)
         return -ENOMEM;
-    int status = host_random(writer->sync, sizeof(writer->sync));
-    long bytes = make_header(image, room, entries, entry_count, writer->sync, alignment);
-    if (status == 0 && bytes < 0)
-        status = (int)bytes;
+    long bytes = make_header(image, room, entries, entry_count, format, writer->sync, alignment);
+    int status = bytes < 0 ? (int)bytes : 0;
     struct span part = {image, bytes > 0 ? (size_t)bytes : 0};
     if (status == 0)
         status = direct_file_write(&writer->file, &part, 1, 0);
@@ -161,24 +161,53 @@ static int write_header(struct writer *writer, const struct writer_entry *entrie
     return status;
 }
 
+/* Makes the file and writes its header. */
+static int begin(struct writer *made, const struct writer_entry *entries, size_t entry_count,
+                 const char *format, bool direct)
+{
+    int status = open_file(made, FILE_CREATE, direct);
+    if (status < 0)
+        return status;
+    status = write_header(made, entries, entry_count, format);
+    if (direct && status == -EINVAL) { /* taken at open, and refused by the first write */
+        direct_file_close(&made->file);
+        status = direct_file_open(&made->file, made->folder, made->part, FILE_EXISTING, false);
+        if (status == 0)
+            status = write_header(made, entries, entry_count, format);
+    }
+    if (status < 0)
+        folder_remove(made->folder, made->part);
+    return status;
+}
+
 int writer_begin(struct writer **writer, descriptor_t folder, const char *name,
                  const struct writer_entry *entries, size_t entry_count, bool direct)
 {
     struct writer *made = make_writer(folder, name);
     if (made == NULL)
         return -ENOMEM;
-    int status = open_file(made, FILE_CREATE, direct);
-    if (status == 0) {
-        status = write_header(made, entries, entry_count);
-        if (direct && status == -EINVAL) { /* taken at open, and refused by the first write */
-            direct_file_close(&made->file);
-            status = direct_file_open(&made->file, folder, made->part, FILE_EXISTING, false);
-            if (status == 0)
-                status = write_header(made, entries, entry_count);
-        }
-        if (status < 0)
-            folder_remove(folder, made->part);
+    int status = host_random(made->sync, sizeof(made->sync));
+    if (status == 0)
+        status = begin(made, entries, entry_count, BLOCK_FORMAT, direct);
+    if (status < 0) {
+        writer_close(made);
+        return status;
     }
+    *writer = made;
+    return 0;
+}
+
+int writer_begin_beside(struct writer **writer, descriptor_t folder, const char *name,
+                        const char *beside, const struct writer_entry *entries, size_t entry_count,
+                        const char *format, const uint8_t sync[BLOCK_SYNC_BYTES], bool direct)
+{
+    struct writer *made = make_writer(folder, name);
+    if (made == NULL)
+        return -ENOMEM;
+    snprintf(made->part, sizeof(made->part), "%s", beside);
+    memcpy(made->sync, sync, BLOCK_SYNC_BYTES);
+    folder_remove(folder, beside);
+    int status = begin(made, entries, entry_count, format, direct);
     if (status < 0) {
         writer_close(made);
         return status;
@@ -289,6 +318,15 @@ int writer_end_block(struct writer *writer)
     return writer->pending >= PENDING_BYTES ? hand_over(writer) : writer->failed;
 }
 
+int writer_add_block(struct writer *writer, struct span image)
+{
+    CHECK(writer->count == 0 && image.bytes <= BLOCK_BYTES_MAX &&
+          image.bytes % writer->file.alignment == 0);
+    memcpy(writer->buffer + writer->pending, image.at, image.bytes);
+    writer->pending += image.bytes;
+    return writer->pending >= PENDING_BYTES ? hand_over(writer) : writer->failed;
+}
+
 int writer_sync(struct writer *writer)
 {
     int status = hand_over(writer);
@@ -314,6 +352,19 @@ int writer_finish(struct writer *writer)
         status = writer_sync(writer);
     if (status == 0)
         status = folder_rename(writer->folder, writer->part, writer->name);
+    if (status == 0)
+        status = folder_sync(writer->folder);
+    writer_close(writer);
+    return status;
+}
+
+int writer_replace(struct writer *writer, uint64_t modified_ns)
+{
+    int status = direct_file_set_modified(&writer->file, modified_ns);
+    if (status == 0)
+        status = writer_sync(writer);
+    if (status == 0)
+        status = folder_replace(writer->folder, writer->part, writer->name);
     if (status == 0)
         status = folder_sync(writer->folder);
     writer_close(writer);

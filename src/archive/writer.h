@@ -30,6 +30,12 @@ struct writer_entry {
 int writer_begin(struct writer **writer, descriptor_t folder, const char *name,
                  const struct writer_entry *entries, size_t entry_count, bool direct);
 
+/* The same for a file that is to take the place of `name` in one step: made as `beside`, which is
+ * no recording's name and may be there from before, in format `format`, with the marker `sync`. */
+int writer_begin_beside(struct writer **writer, descriptor_t folder, const char *name,
+                        const char *beside, const struct writer_entry *entries, size_t entry_count,
+                        const char *format, const uint8_t sync[BLOCK_SYNC_BYTES], bool direct);
+
 /* Goes on with `name`.part at byte `end`, where its header or a block ends; cuts off what is
  * behind. 0; -EBADMSG if there is no header or no sync marker in front of `end`; or another
  * negative errno. */
@@ -47,6 +53,9 @@ size_t writer_block_bytes(const struct writer *writer);
 /* Ends the block at hand, if it is not empty, and hands it to the system now or with later ones. 0
  * or a negative errno: then the file is as it was at the last writer_sync. */
 int writer_end_block(struct writer *writer);
+/* Puts a block that is finished, with its place (block_place of writer_bytes) and marker, behind
+ * the last one. As writer_end_block; the block at hand is empty. */
+int writer_add_block(struct writer *writer, struct span image);
 /* Waits until every block that was ended is on the medium. */
 int writer_sync(struct writer *writer);
 /* The file's end behind the last block that was ended. */
@@ -56,6 +65,10 @@ size_t writer_alignment(const struct writer *writer);
 /* Ends the block at hand, syncs, gives the file its final name, syncs the folder, and closes. 0 or
  * a negative errno (-EEXIST where there is one of that name); NAME.part stays then. */
 int writer_finish(struct writer *writer);
+/* Of writer_begin_beside: sets the time that it was modified at, has it take the place of the
+ * other, syncs the folder, and closes. 0 or a negative errno; the other stays then, and this beside
+ * it. */
+int writer_replace(struct writer *writer, uint64_t modified_ns);
 /* Closes and leaves what there is; harmless on NULL. */
 void writer_close(struct writer *writer);
 

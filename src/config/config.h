@@ -46,6 +46,7 @@ struct config {
     double retain_free_percent;                /* 0: no limit */
     struct address gateway;                    /* family 0: none */
     uint32_t overview_factor, overview_levels; /* factor 0: no overviews are kept */
+    uint64_t compact_ms;                       /* 0: never */
     uint64_t overview_age_ms;                  /* 0: for ever */
     struct config_channel *channels;           /* in the order of the file, includes behind */
     uint32_t channel_count;

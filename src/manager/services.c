@@ -45,16 +45,23 @@ static size_t overview_words(struct text *text, const struct config *config)
     char number[UNITS_TEXT_BYTES];
     size_t count = 0;
     uint32_t channels = 0;
-    if (config->overview_factor == 0)
+    bool overview = config->overview_factor > 0;
+    if (!overview && config->compact_ms == 0)
         return 0;
     add_word(text, &count, "directory", config->directory);
     if (config->mounted[0] != '\0')
         add_word(text, &count, "mounted", config->mounted);
-    snprintf(number, sizeof number, "%u", config->overview_factor);
-    add_word(text, &count, "factor", number);
-    snprintf(number, sizeof number, "%u", config->overview_levels);
-    add_word(text, &count, "levels", number);
-    add_word(text, &count, "age", units_write_duration(number, config->overview_age_ms));
+    if (overview) {
+        snprintf(number, sizeof number, "%u", config->overview_factor);
+        add_word(text, &count, "factor", number);
+        snprintf(number, sizeof number, "%u", config->overview_levels);
+        add_word(text, &count, "levels", number);
+        add_word(text, &count, "age", units_write_duration(number, config->overview_age_ms));
+    } else {
+        add_word(text, &count, "overview", "false");
+    }
+    if (config->compact_ms > 0)
+        add_word(text, &count, "compact", units_write_duration(number, config->compact_ms));
     add_word(text, &count, "sync", units_write_duration(number, config->sync_ms));
     add_word(text, &count, "direct-io", direct[config->direct_io]);
     for (uint32_t i = 0; i < config->channel_count; i++) {

@@ -70,6 +70,8 @@ int direct_file_sync(struct direct_file *file);
 int direct_file_truncate(struct direct_file *file, uint64_t bytes);
 /* The file's size, or a negative errno. */
 int64_t direct_file_size(struct direct_file *file);
+/* Sets the time that it was modified at, as storage_look tells it. 0 or a negative errno. */
+int direct_file_set_modified(struct direct_file *file, uint64_t modified_ns);
 /* Whether the file still has a name: false once somebody has removed it. */
 bool direct_file_linked(const struct direct_file *file);
 /* Closes it if it is open. */

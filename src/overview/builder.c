@@ -34,6 +34,11 @@ struct builder {
     bool flushed;                              /* since then */
 };
 
+uint64_t builder_number(const struct builder *builder)
+{
+    return builder->state.level[0].source.number;
+}
+
 static void tell(const struct builder *builder, const char *what)
 {
     if (builder->options.tell != NULL)

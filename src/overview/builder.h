@@ -32,6 +32,9 @@ int builder_step(struct builder *builder, uint64_t bytes_max);
 /* Takes everything that is there, and ends windows and blocks that are not full: for when nothing
  * more is to come for long. 0 or a negative errno. */
 int builder_flush(struct builder *builder);
+/* The number of the recording that the first level goes on from: those in front of it are in it,
+ * and that is noted. */
+uint64_t builder_number(const struct builder *builder);
 /* Removes what can be made again, and begins anew. 0 or a negative errno. */
 int builder_rebuild(struct builder *builder);
 void builder_close(struct builder *builder);

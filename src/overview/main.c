@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "channel/mounted.h"
 #include "channel/settings.h"
 #include "os/clock.h"
@@ -21,6 +22,7 @@
 #include "os/path.h"
 #include "os/sandbox.h"
 #include "overview/builder.h"
+#include "overview/compact.h"
 
 enum { EXIT_FLAGS = 2, EXIT_RENEW = 79 };
 
@@ -28,7 +30,7 @@ enum { EXIT_FLAGS = 2, EXIT_RENEW = 79 };
 #define PAUSE_NS         (1 * NS_PER_S)
 #define TROUBLE_PAUSE_NS (10 * NS_PER_S)
 #define LOCKED_NS        (30 * NS_PER_S) /* until what somebody else builds is tried again */
-#define CHANNEL_FILES    8               /* descriptors of a channel at work */
+#define CHANNEL_FILES    12              /* descriptors of a channel at work */
 
 static const char usage[] =
     "flotilla-overview: min-max levels of recordings, kept up to date in the background\n"
@@ -42,7 +44,8 @@ struct overview_settings {
     char fleet[CHANNEL_PATH_BYTES_MAX];
     char directory[CHANNEL_PATH_BYTES_MAX], mounted[CHANNEL_PATH_BYTES_MAX];
     uint32_t factor, levels;
-    uint64_t age_ms, sync_ms;
+    uint64_t age_ms, sync_ms, compact_ms;
+    bool overview;
     enum direct_mode direct_io;
     const char **channels; /* words of the command line */
     uint32_t channel_count;
@@ -79,6 +82,14 @@ static const struct setting flags[] = {
      offsetof(struct overview_settings, sync_ms),
      {.kind = VALUE_DURATION, .low = 1, .high = 86400000},
      "what is younger in an open recording is not taken yet"},
+    {"overview",
+     offsetof(struct overview_settings, overview),
+     {.kind = VALUE_BOOLEAN},
+     "whether levels are written at all"},
+    {"compact",
+     offsetof(struct overview_settings, compact_ms),
+     {.kind = VALUE_DURATION, .low = 1000, .high = 100ull * 366 * 86400000, .zero = "never"},
+     "finished recordings older than this are rewritten with real compression"},
     {"direct-io",
      offsetof(struct overview_settings, direct_io),
      {.kind = VALUE_CHOICE, .choices = direct_names},
@@ -147,9 +158,10 @@ static int print_help(void)
 
 struct work {
     const struct overview_settings *settings;
-    struct builder **builders; /* one a channel; NULL: somebody else builds it */
-    int *told;                 /* the trouble of each that was told, a negative errno */
-    bool locked;               /* one is NULL */
+    struct builder **builders;    /* one a channel; NULL: somebody else builds it, or nobody */
+    struct compactor *compactors; /* the same; a descriptor below 0: none */
+    int *told;                    /* the trouble of each that was told, a negative errno */
+    bool locked;                  /* one is NULL */
 };
 
 static void tell(const char *channel, const char *what)
@@ -175,13 +187,21 @@ static int open_builders(struct work *work)
                                       .direct = settings->direct_io != DIRECT_OFF,
                                       .tell = tell};
     for (uint32_t i = 0; i < settings->channel_count; i++) {
+        struct compactor *compactor = &work->compactors[i];
         char folder[OVERVIEW_PATH_BYTES];
         int status = path_join(settings->directory, settings->channels[i], folder, sizeof(folder));
-        if (status == 0)
+        if (status == 0 && settings->overview)
             status = builder_open(&work->builders[i], folder, settings->channels[i], &options);
-        work->locked |= status == -EWOULDBLOCK;
-        if (status == -ENOMEM)
-            return status;
+        *compactor = (struct compactor){.folder = text_copy(folder),
+                                        .channel = settings->channels[i],
+                                        .descriptor = DESCRIPTOR_NONE,
+                                        .age_ns = settings->compact_ms * NS_PER_MS,
+                                        .direct = options.direct,
+                                        .tell = tell};
+        if (status == 0 && settings->compact_ms > 0 && compactor->folder != NULL)
+            status = compact_open(compactor);
+        if (status == -ENOMEM || compactor->folder == NULL)
+            return -ENOMEM;
         if (status < 0 && status != -EWOULDBLOCK)
             tell_trouble(work, i, status);
         work->locked |= status < 0;
@@ -210,6 +230,17 @@ static void enter_sandbox(const struct work *work, descriptor_t folder)
             log_line("the sandbox is not whole: %s", sandbox_explain(known[i]).what);
 }
 
+/* A piece of a channel's work. 1: there is more; 0; or a negative errno. */
+static int work_channel(struct work *work, uint32_t index)
+{
+    struct builder *builder = work->builders[index];
+    struct compactor *compactor = &work->compactors[index];
+    int status = builder != NULL ? builder_step(builder, STEP_BYTES) : 0;
+    if (status != 0 || compactor->descriptor < 0)
+        return status;
+    return compact_step(compactor, builder != NULL ? builder_number(builder) : UINT64_MAX);
+}
+
 /* Each channel in turn, until it is asked to end. */
 static int build(struct work *work)
 {
@@ -217,9 +248,7 @@ static int build(struct work *work)
     while (!interrupt_seen()) {
         bool more = false, trouble = false;
         for (uint32_t i = 0; i < work->settings->channel_count && !interrupt_seen(); i++) {
-            if (work->builders[i] == NULL)
-                continue;
-            int status = builder_step(work->builders[i], STEP_BYTES);
+            int status = work_channel(work, i);
             if (status == -EINTR)
                 break;
             tell_trouble(work, i, status < 0 ? status : 0);
@@ -265,8 +294,10 @@ static int run(const struct overview_settings *settings)
         log_line("goes on at the usual priority: %s", strerror(-status));
     struct work work = {.settings = settings,
                         .builders = calloc(settings->channel_count, sizeof(struct builder *)),
+                        .compactors = calloc(settings->channel_count, sizeof(struct compactor)),
                         .told = calloc(settings->channel_count, sizeof(int))};
-    status = work.builders == NULL || work.told == NULL ? -ENOMEM : open_builders(&work);
+    bool all = work.builders != NULL && work.compactors != NULL && work.told != NULL;
+    status = all ? open_builders(&work) : -ENOMEM;
     int code = EXIT_FAILURE;
     if (status == 0) {
         enter_sandbox(&work, folder);
@@ -274,9 +305,14 @@ static int run(const struct overview_settings *settings)
     } else {
         log_line("%s", strerror(-status));
     }
-    for (uint32_t i = 0; i < settings->channel_count && work.builders != NULL; i++)
+    for (uint32_t i = 0; i < settings->channel_count && all; i++) {
         builder_close(work.builders[i]);
+        if (work.compactors[i].folder != NULL)
+            descriptor_close(work.compactors[i].descriptor);
+        free((void *)(uintptr_t)work.compactors[i].folder);
+    }
     free(work.builders);
+    free(work.compactors);
     free(work.told);
     descriptor_close(folder);
     return code;
@@ -285,7 +321,7 @@ static int run(const struct overview_settings *settings)
 int main(int argc, char **argv)
 {
     struct overview_settings settings = {
-        .factor = OVERVIEW_FACTOR, .levels = OVERVIEW_LEVELS, .sync_ms = 1000};
+        .factor = OVERVIEW_FACTOR, .levels = OVERVIEW_LEVELS, .sync_ms = 1000, .overview = true};
     descriptor_fill_standard();
     output_start();
     file_limit_is_error();

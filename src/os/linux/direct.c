@@ -295,6 +295,14 @@ int64_t direct_file_size(struct direct_file *file)
     return fstat(file->descriptor, &status) < 0 ? -errno : (int64_t)status.st_size;
 }
 
+int direct_file_set_modified(struct direct_file *file, uint64_t modified_ns)
+{
+    struct timespec at = {.tv_sec = (time_t)(modified_ns / 1000000000u),
+                          .tv_nsec = (long)(modified_ns % 1000000000u)};
+    struct timespec times[2] = {at, at};
+    return futimens(file->descriptor, times) < 0 ? -errno : 0;
+}
+
 bool direct_file_linked(const struct direct_file *file)
 {
     struct stat found; /* where it cannot be told, nothing was removed that we know of */

@@ -236,6 +236,7 @@ static const struct call_rule call_rules[] = {
     {SYS_linkat, CALL_IF, 4, 0},      /* where renameat2 cannot keep from replacing */
     {SYS_renameat, CALL_ALLOW, 0, 0}, /* and where there are no links */
     {SYS_unlinkat, CALL_IF, 2, 0},
+    {SYS_utimensat, CALL_IF_NULL, 1, 0}, /* futimens(2): of an open file alone */
     {SYS_getdents64, CALL_ALLOW, 0, 0},
     {SYS_lseek, CALL_ALLOW, 0, 0},
     {SYS_statx, CALL_ALLOW, 0, 0},
