@@ -443,9 +443,11 @@ static int check_options(struct replay *replay, int words)
                                 "--ttl are for --to ADDRESS:PORT");
     if (replay->ttl > 255)
         return verb_usage(verb, "--ttl is at most 255");
-    if (replay->speed != 0 && (replay->speed < 1e-6 || replay->speed > 1e6))
+    if (replay->speed >= 0 && (replay->speed < 1e-6 || replay->speed > 1e6))
         return verb_usage(verb, "--speed is from 0.000001 to 1000000");
-    if ((replay->speed != 0) + replay->play.max + replay->play.step > 1)
+    if (replay->skip_gaps_ms == 0)
+        return verb_usage(verb, "--skip-gaps is from 1ms on");
+    if ((replay->speed >= 0) + replay->play.max + replay->play.step > 1)
         return verb_usage(verb, "one of --speed, --max and --step");
     return inputs_check_span(verb, &replay->play.span);
 }
@@ -477,13 +479,16 @@ int verb_replay(int argc, char **argv)
     }
     replay->verb = argv[0];
     replay->ttl = 1;
+    replay->speed = -1; /* not given */
+    replay->skip_gaps_ms = UINT64_MAX;
     replay->play = (struct replay_options){.count = UINT64_MAX};
     int words = read_options(replay, argc, argv), code = EXIT_USAGE;
     if (words >= 0)
         code = check_options(replay, words);
-    replay->play.speed = replay->speed == 0 ? 1 : replay->speed;
-    replay->play.skip_gaps_ns =
-        replay->skip_gaps_ms == 0 ? UINT64_MAX : replay->skip_gaps_ms * NS_PER_MS;
+    replay->play.speed = replay->speed < 0 ? 1 : replay->speed;
+    replay->play.skip_gaps_ns = replay->skip_gaps_ms > UINT64_MAX / NS_PER_MS
+                                    ? UINT64_MAX
+                                    : replay->skip_gaps_ms * NS_PER_MS;
     for (int i = 1; i <= words && code == EXIT_OK; i++)
         code = add_word(replay, argv[i]);
     if (code == EXIT_OK)

@@ -99,8 +99,10 @@ def test_024_what_is_in_it(package):
         assert owner == "root/root" and (mode[0] == "l" or mode[8] != "w"), line
         listed[name.split(" -> ")[0].removeprefix(".")] = mode
     share = "/usr/share/"
-    wanted = ["/usr/bin/flotilla", "/usr/bin/flotilla-relay", share + "man/man1/flotilla.1.gz",
-              share + "man/man1/flotilla-relay.1.gz", share + "man/man5/fleet.yaml.5.gz",
+    wanted = ["/usr/bin/flotilla", "/usr/bin/flotilla-relay", "/usr/bin/flotilla-keeper",
+              "/usr/bin/flotilla-overview", share + "man/man1/flotilla.1.gz",
+              share + "man/man1/flotilla-relay.1.gz", share + "man/man1/flotilla-keeper.1.gz",
+              share + "man/man1/flotilla-overview.1.gz", share + "man/man5/fleet.yaml.5.gz",
               share + "bash-completion/completions/flotilla",
               share + "zsh/vendor-completions/_flotilla", share + "flotilla/fleet.schema.json",
               share + "doc/flotilla/copyright", share + "doc/flotilla/changelog.gz",
@@ -112,7 +114,7 @@ def test_024_what_is_in_it(package):
     wanted += [share + f"doc/flotilla/examples/schemas/{path.name}"
                for path in (ROOT / "examples/schemas").glob("*.avsc")]
     assert set(wanted) <= set(listed)
-    assert all(listed[program][3] == "x" for program in wanted[:2])
+    assert all(listed[program][3] == "x" for program in wanted[:4])
 
 
 def test_024_export_is_a_package_of_its_own(package, tmp_path):

@@ -359,6 +359,8 @@ def test_087_a_channel_that_receives_is_left_alone(tmp_path):
     (["a.avro", "--to", "nowhere"], "--to needs ADDRESS:PORT"),
     (["a.avro", "--interface", "lo"], "--interface and --ttl are for --to"),
     (["a.avro", "--max", "--step"], "one of --speed, --max and --step"),
+    (["a.avro", "--speed", "0"], "--speed is from"),
+    (["a.avro", "--skip-gaps", "0"], "--skip-gaps is from"),
     (["a.avro", "--speed", "9e9"], "--speed is from"),
     (["a.avro", "--ttl", "999", "--to", "1.2.3.4:5"], "--ttl is at most 255"),
 ])
