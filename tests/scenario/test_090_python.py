@@ -291,7 +291,8 @@ def test_090_live(package, seed):
                     break
             source.finish()
             helper.join(60)
-            assert one.dropped == 0 and one.datagrams == len(sent)
+            assert one.dropped == other.dropped == 0
+            assert one.datagrams == other.datagrams == len(sent)
         assert len(taken) == len(also) == len(sent) and taken == also
         fleet.settle({"c": len(sent)})
         fleet.stop()
