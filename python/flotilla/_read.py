@@ -6,6 +6,7 @@ import datetime
 import decimal
 import io
 import math
+import os
 import re
 import time
 import warnings
@@ -19,6 +20,7 @@ from ._container import Block, Container, DamageWarning, FormatError
 from ._schema import Column, Table, choose, table
 
 RECORDING = re.compile(r"(?P<channel>.+)-\d{8}T\d{6}\.\d{6}Z-(?P<number>\d+)\.avro(\.part)?")
+LEVEL = re.compile(r".+-(?P<factor>\d+)")  # what flotilla-overview's recordings are called by
 DISORDER_NS = 100_000_000  # how far arrivals may go back within a file, see the file format
 CHUNK_BYTES = 32 << 20  # of blocks decoded at a time
 AGO = re.compile(r"-(?P<number>\d+(\.\d+)?)(?P<unit>ms|s|min|h|d)")
@@ -61,20 +63,27 @@ def recordings(channel: Any, directory: Any = "recordings") -> list[Path]:
     a channel below `directory`; a file or a list of files stays as it is."""
     if not isinstance(channel, (str, Path)):
         return [Path(path) for path in channel]
-    where = Path(channel)
-    if not where.exists() and (Path(directory) / where).is_dir():
-        where = Path(directory) / where
+    where = _folder(channel, directory)
     if where.is_file():
         return [where]
     if not where.is_dir():
         raise FileNotFoundError(f"{where}: there is no such recording, folder or channel")
     found = _named(where, RECORDING)
-    if not found:
+    if not found and not (where / "overview").is_dir():
         raise FileNotFoundError(f"{where}: holds no recordings")
     return found
 
 
+def _folder(channel: Any, directory: Any) -> Path:
+    where = Path(channel) if isinstance(channel, (str, Path)) else Path(os.devnull)
+    if not where.exists() and (Path(directory) / where).is_dir():
+        where = Path(directory) / where
+    return where
+
+
 def _named(folder: Path, form: re.Pattern[str]) -> list[Path]:
+    if not folder.is_dir():
+        return []
     found = [(match["channel"], int(match["number"]), path) for path in folder.iterdir()
              if (match := form.fullmatch(path.name)) and not match["channel"].endswith("-rejects")]
     finished = {path.name for _, _, path in found}
@@ -94,6 +103,21 @@ def _containers(paths: list[Path]) -> Iterator[Container]:
             if len(paths) == 1:
                 raise
             warnings.warn(f"{error}: it is left out", DamageWarning, stacklevel=3)
+
+
+def _of_span(containers: list[Container], begin: int) -> Iterator[Container]:
+    """Without those that end before `begin`: the next one, begun before it, follows in order."""
+    firsts = [next(container.blocks(), None) for container in containers]
+    for index, container in enumerate(containers):
+        following = index + 1
+        if following < len(containers):
+            first, since = firsts[following], containers[following].text("flotilla.ordered_since")
+            number = RECORDING.fullmatch(container.path.name)
+            if first is not None and first.arrival_ns is not None and number and since and (
+                    int(since) <= int(number["number"])
+                    and first.arrival_ns + DISORDER_NS < begin):
+                continue
+        yield container
 
 
 def _rows(data: bytes, made: Table) -> dict[str, Any]:
@@ -241,6 +265,25 @@ def _extremes(values: list[Any]) -> tuple[Any, Any]:
     there = [value for value in values if value is not None]
     numbers = [value for value in there if value == value] or there
     return (min(numbers), max(numbers)) if numbers else (None, None)
+
+
+def _level(channel: Any, directory: Any, begin: int, end: int, points: int
+           ) -> list[tuple[Table, _Piece]]:
+    """What the overview of a channel's folder has of the span, from the coarsest level that has at
+    least so many points of it, or from the finest for 0: of each window two datums, the minima and
+    the maxima. Nothing where there is none."""
+    names: dict[int, list[Path]] = {}
+    for path in _named(_folder(channel, directory) / "overview", RECORDING):
+        match = RECORDING.fullmatch(path.name)
+        level = match and LEVEL.fullmatch(match["channel"])
+        if level:
+            names.setdefault(int(level["factor"]), []).append(path)
+    for factor in sorted(names, reverse=points > 0):
+        pieces = [part for container in _containers(names[factor])
+                  for part in _read_file(container, begin, end)]
+        if sum(len(next(iter(piece.values.values()), ())) for _, piece in pieces) >= max(points, 1):
+            return pieces
+    return []
 
 
 def _spread(columns: list[Column], values: dict[str, Any], arrivals: Any, points: int
@@ -398,8 +441,8 @@ def read(channel: Any, from_: When = None, to: When = None, *,
     from_, to  the span, by arrival: RFC 3339, `-10min`, seconds since 1970, or a datetime of
                Python's, numpy's or pandas'. Files of other programs: by their field `time`
     fields     dotted paths of the columns wanted; without, all
-    points     at most so many rows: minima and maxima of equal numbers of datums, all of which are
-               read for it (`flotilla cat --points` answers from an overview's levels, at once)
+    points     at most so many rows: minima and maxima, of a folder from the coarsest level of its
+               overview that is fine enough; what no level has yet is read from the recordings
     into       "pandas" (indexed by the channel's time), "polars", or "numpy" (arrays by path)
 
     Fields of records in records are columns by their path. Instants come out in UTC, to the
@@ -415,12 +458,16 @@ def read(channel: Any, from_: When = None, to: When = None, *,
     begin, end = to_ns(from_, 0), to_ns(to, 1 << 63)
     if end < begin:
         raise ValueError("the span ends before it begins")
-    pieces: list[tuple[Table, _Piece]] = []
+    pieces = [] if points is None else _level(channel, directory, begin, end, points)
+    done = max((int(piece.arrivals.max()) + 1 for _, piece in pieces
+                if piece.arrivals is not None and piece.arrivals.size), default=begin)
     time_path = None
-    for container in _containers(paths):
+    for container in _of_span(list(_containers(paths)), done):  # behind what the level has
         time_path = container.text("flotilla.time") or time_path
-        for made, piece in _read_file(container, begin, end):
-            pieces.append((made, piece))
+        pieces += _read_file(container, done, end)
+    if points is not None and not any(piece.values and len(next(iter(piece.values.values())))
+                                      for _, piece in pieces):
+        pieces = _level(channel, directory, begin, end, 0)  # the recordings have gone
     columns, values = _join(pieces)
     arrivals = [piece.arrivals for _, piece in pieces if piece.arrivals is not None]
     index = np.concatenate(arrivals) if pieces and len(arrivals) == len(pieces) else None

@@ -17,7 +17,7 @@ import fastavro
 import numpy as np
 import pandas as pd
 import pytest
-from harness import avro, foreign, signals
+from harness import avro, foreign, levels, signals
 from harness.fleet import ROOT, Fleet
 from recording_file import long, write_block, write_header
 
@@ -263,6 +263,35 @@ def test_090_a_file_that_is_none_costs_only_itself(package, rng, tmp_path):
     (tmp_path / "c-20260101T000100.000000Z-000002.avro.part").write_bytes(b"")
     with pytest.warns(package.DamageWarning, match="000002.avro.part: is no Avro container"):
         assert len(package.read(tmp_path)) == len(rows)
+
+
+def test_090_points_come_from_the_overview(package, rng, tmp_path):
+    """From the coarsest level that has as many; what no level has yet, and peaks, are there; also
+    where the recordings themselves have gone."""
+    folder = tmp_path / "c"
+    count, peak = 60_000, 31_234
+    text = json.dumps(SAMPLE)
+    datums = [long((START + number * 1_000_000) // 1000) + long(number)
+              + struct.pack("<f", 1e6 if number == peak else number % 100)
+              for number in range(count)]
+    paths = [levels.write_recording(folder, text, [
+        (START + first * 1_000_000, datums[first:first + 500])
+        for first in range(begin, begin + 10_000, 500)], number=begin // 10_000 + 1, time=b"time")
+        for begin in range(0, count, 10_000)]
+    levels.build(folder)
+    levels.write_recording(folder, text, [(START + count * 1_000_000, [
+        long((START + count * 1_000_000) // 1000) + long(count) + struct.pack("<f", 2e6)])],
+        number=7, time=b"time")
+    small = package.read(folder, points=200)
+    assert len(small) <= 200 and small["level"].max() == 2e6
+    assert small["level"][:-1].max() == 1e6 and small["level"].min() == 0
+    for path in paths:
+        path.unlink()
+    again = package.read("c", directory=tmp_path, points=200)
+    assert again.equals(small)
+    few = package.read(folder, np.datetime64(START + (peak - 20) * 1_000_000, "ns"),
+                       np.datetime64(START + (peak + 20) * 1_000_000, "ns"), points=1000)
+    assert 1 <= len(few) <= 4 and few["level"].max() == 1e6  # by the finest level
 
 
 def test_090_live(package, seed):
