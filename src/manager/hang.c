@@ -120,8 +120,10 @@ static bool look_for_hangs(struct fleet *fleet, uint64_t now_ns)
             }
         net_look(sockets, count, waiting);
         for (uint32_t i = 0; i < count; i++) {
+            /* One that was asked to end waits for none; but whoever suspended it since has it
+             * stay for ever. */
             if (channel_machine_ends(&still[i]->machine))
-                waiting[i] = false;
+                waiting[i] = process_suspended(still[i]->process.id);
             waiting[i] = waiting[i] || is_at_datagram(still[i]);
             note_still(still[i], waiting[i], now_ns);
             any = any || waiting[i];

@@ -2,15 +2,17 @@
 """026-kill-anything: relays and managers killed, stopped and replaced under load, and after it
 every datagram is in the files once, in its order, and came at the live group with at most a batch
 twice a crash. One table of it all at the end of the run (harness/torture.py)."""
+import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import time
 
 import numpy
 import pytest
 from harness import container, signals, torture
-from harness.fleet import LONG, Fleet, flotilla, new_folder, read_datagrams, wait_until
+from harness.fleet import FLOTILLA, LONG, Fleet, flotilla, new_folder, read_datagrams, wait_until
 from harness.pinger import Pinger
 from harness.torture import BATCH, Storm
 
@@ -95,6 +97,29 @@ def test_026_a_relay_stopped(rng, pool, offload, turn):
         storm.each(stop_relay, 10 if LONG else 4, (0.05, 0.5))
         times = storm.end(named("relay SIGSTOP", offload), live_bound=BATCH)
         assert sorted(times)[len(times) // 2] < 1.5e9, "found and replaced in about half a second"
+
+
+def test_026_a_relay_stopped_as_it_hands_over(rng, pool):
+    """Asked to end, and suspended before it has: it waits for no datagram, and never will."""
+    with Fleet({"engine": torture.tick_channel()}) as fleet:
+        storm = Storm(fleet, rng, pool, SLOWER)
+
+        def stop_relay():
+            pid, asked = fleet.relays()["engine"], fleet.log().count("restart asked for")
+            restart = subprocess.Popen([FLOTILLA, "restart", "engine", "-c", fleet.file],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while fleet.log().count("restart asked for") == asked:
+                assert restart.poll() is None or restart.returncode == 0
+            time.sleep(rng.uniform(0, 0.004))
+            instant = time.time_ns()
+            with contextlib.suppress(ProcessLookupError):  # it was faster
+                os.kill(pid, signal.SIGSTOP)
+            wait_until(lambda: fleet.relays().get("engine", pid) != pid,
+                       what="the relay to be replaced")
+            assert restart.wait() == 0
+            return instant
+        storm.each(stop_relay, 60 if LONG else 20, (0.01, 0.1))
+        storm.end("relay SIGSTOP as it hands over", live_bound=BATCH)
 
 
 @pytest.mark.parametrize("offload", ["auto", "off"])
