@@ -23,7 +23,7 @@ from sender import NOTE
 
 LOOK_S = 1.0
 BEFORE_NS = 100_000_000  # what was sent so shortly before a cause may still have been on its way
-OVERSTAY_S = 600
+OVERSTAY_S = 120
 
 
 def say(**about):
@@ -88,6 +88,8 @@ class Judge:
                             continue
                         found.setdefault((about.st_dev, about.st_ino, name), path)
         for key, path in found.items():
+            if key in self.kept:
+                self.kept[key].path = path  # its folder may have been moved away
             if key not in self.reads:
                 self.reads[key] = True
                 self.read(key, path)
@@ -98,11 +100,13 @@ class Judge:
         self.look_at_age()
 
     def look_at_age(self):
-        """How long beyond its age a file has stayed where retention looks."""
+        """How long beyond its age a file has stayed where retention looks: on the fleet's own
+        disk, not on one that was mounted there for a while or below both."""
         for kept in self.kept.values():
             over_s = time.time() - kept.newest_us / 1e6 - plan.RETAIN_S
             name = kept.path.parent.name
-            if kept.path.parent.parent.name != "rec" or name not in self.channels:
+            if name not in self.channels or kept.path.parent.parent != \
+                    self.folder / "pool" / self.channels[name].fleet / "rec":
                 continue
             self.overstay[name] = max(self.overstay.get(name, 0), over_s)
             if over_s > OVERSTAY_S and not kept.told:
