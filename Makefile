@@ -52,7 +52,7 @@ all:
 	@$(call compile,build/programs)
 	@install -C -m 755 build/relay/flotilla-relay build/relay/flotilla-keeper \
 	    build/programs/flotilla build/programs/flotilla-overview \
-	    build/programs/flotilla-export build/
+	    build/programs/flotilla-export $(wildcard build/programs/flotilla-gateway) build/
 
 demo:
 	@tests/setup demo

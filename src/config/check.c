@@ -54,6 +54,59 @@ static void check_mounted(struct loader *loader)
                      config->mounted, config->directory);
 }
 
+/* Whether a name of a host, as it stands in front of the port: letters, digits, dots and dashes, or
+ * an address in brackets. */
+static bool is_host(const char *text, size_t bytes)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
+    if (bytes > 2 && text[0] == '[' && text[bytes - 1] == ']')
+        return strspn(text + 1, "0123456789abcdefABCDEF:.") == bytes - 2;
+    return bytes > 0 && strspn(text, plain) >= bytes;
+}
+
+/* Whether a scheme and a host, perhaps with a port, and nothing behind. Source: RFC 6454, 6.2. */
+static bool is_origin(const char *text, size_t bytes)
+{
+    size_t scheme = strncmp(text, "https://", 8) == 0 ? 8 : strncmp(text, "http://", 7) == 0 ? 7 : 0;
+    size_t end = bytes;
+    while (end > scheme && text[end - 1] >= '0' && text[end - 1] <= '9')
+        end--;
+    if (scheme > 0 && end < bytes && end > scheme && text[end - 1] == ':')
+        bytes = end - 1;
+    return scheme > 0 && bytes > scheme && is_host(text + scheme, bytes - scheme);
+}
+
+static void check_words(struct loader *loader, enum config_key_id id, const char *words,
+                        bool (*fits)(const char *text, size_t bytes), const char *what)
+{
+    for (const char *at = words; *at != '\0';) {
+        size_t bytes = strcspn(at, ",");
+        if (!fits(at, bytes))
+            config_error(&loader->faults, loader->said[id]->place, "%.*s is not %s", (int)bytes, at,
+                         what);
+        at += bytes + (at[bytes] == ',');
+    }
+}
+
+static void check_gateway(struct loader *loader)
+{
+    const struct config *config = loader->config;
+    const struct address *listen = &config->gateway;
+    if (listen->family == 0)
+        return;
+    if (address_is_multicast(listen) || listen->port == 0)
+        config_error(&loader->faults, loader->said[ID_GATEWAY_LISTEN]->place,
+                     "listen: an address of this host and a port are needed");
+    else if (!address_is_loopback(listen) && config->gateway_token_file[0] == '\0')
+        config_error(&loader->faults, loader->said[ID_GATEWAY_LISTEN]->place,
+                     "listen: other computers reach this address: token_file is needed, a file "
+                     "with a secret that every request must carry");
+    check_words(loader, ID_GATEWAY_HOSTS, config->gateway_hosts, is_host,
+                "a host's name: without a port, and no pattern");
+    check_words(loader, ID_GATEWAY_ORIGINS, config->gateway_origins, is_origin,
+                "an origin: https://NAME or https://NAME:PORT, and no pattern");
+}
+
 void check_fleet(struct loader *loader)
 {
     struct config *config = loader->config;
@@ -67,6 +120,7 @@ void check_fleet(struct loader *loader)
         path_join(whole_file.file->folder, "recordings", config->directory,
                   sizeof config->directory) < 0)
         config_error(&loader->faults, whole_file, "storage.directory: the path is too long");
+    check_gateway(loader);
     if (loader->said[ID_OVERVIEW] != NULL && config->overview_factor == 0)
         config->overview_factor = OVERVIEW_FACTOR;
     check_mounted(loader);

@@ -80,10 +80,30 @@ static const struct config_key storage_keys[] = {
 
 static const struct config_key gateway_keys[] = {
     {.name = "listen",
+     .id = ID_GATEWAY_LISTEN,
      .form = ADDRESS,
      .required = true,
      .offset = FLEET(gateway),
-     .help = "where the web page, REST and metrics are served"},
+     .help = "where REST and metrics are served, by HTTP"},
+    {.name = "token_file",
+     .kind = KEY_PATH,
+     .id = ID_GATEWAY_TOKEN,
+     .form = PATH,
+     .offset = FLEET(gateway_token_file),
+     .help = "file with the token that every request must carry, 16 to 512 letters; needed where "
+             "listen is no loopback address"},
+    {.name = "allowed_hosts",
+     .kind = KEY_FIELDS,
+     .id = ID_GATEWAY_HOSTS,
+     .form = FIELD,
+     .offset = FLEET(gateway_hosts),
+     .help = "names, besides localhost and the address itself, by which it may be called"},
+    {.name = "origins",
+     .kind = KEY_FIELDS,
+     .id = ID_GATEWAY_ORIGINS,
+     .form = FIELD,
+     .offset = FLEET(gateway_origins),
+     .help = "origins of web pages of others, such as https://tools.example, that may ask"},
 };
 
 static const struct config_key overview_keys[] = {
@@ -120,8 +140,7 @@ const struct config_key config_fleet_keys[] = {
      .kind = KEY_MAP,
      .keys = gateway_keys,
      .key_count = ARRAY_COUNT(gateway_keys),
-     .warning = "this version has no gateway; nothing listens there",
-     .help = "the web page, REST and metrics"},
+     .help = "REST and metrics"},
     {.name = "overview",
      .kind = KEY_MAP,
      .id = ID_OVERVIEW,

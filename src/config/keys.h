@@ -11,7 +11,7 @@ enum config_key_kind {
     KEY_VALUE,    /* one value, of `form` */
     KEY_PATH,     /* a path, from the folder of the file it stands in [char array] */
     KEY_SOURCES,  /* one prefix or a list of them */
-    KEY_FIELDS,   /* one field or a list of them [char array: joined by commas] */
+    KEY_FIELDS,   /* one word (a field, a host) or a list of them [char array: joined by commas] */
     KEY_MAP,      /* a map with keys of its own, read into the same struct */
     KEY_INCLUDE,  /* a pattern of further files */
     KEY_DEFAULTS, /* channel keys for all channels */
@@ -44,6 +44,10 @@ enum config_key_id {
     ID_LIMIT_MEMORY,
     ID_LIMIT_CPU,
     ID_OVERVIEW,
+    ID_GATEWAY_LISTEN,
+    ID_GATEWAY_TOKEN,
+    ID_GATEWAY_HOSTS,
+    ID_GATEWAY_ORIGINS,
     ID_COUNT
 };
 

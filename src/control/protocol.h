@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What both sides of the control socket RUNTIME/control.sock (mode 0660) agree on: one JSON object
  * on a line asks, one answers, then the connection is closed. Requests: {"verb": "status" |
- * "reload" | "stop"}, and {"verb": "restart", "channel": NAME}. A refusal is {"error": TEXT,
- * "exit": EXIT CODE}. */
+ * "reload" | "stop" | "describe"}, {"verb": "restart", "channel": NAME} and {"verb": "describe",
+ * "channel": NAME}. A refusal is {"error": TEXT, "exit": EXIT CODE}. */
 #ifndef FLOTILLA_CONTROL_PROTOCOL_H
 #define FLOTILLA_CONTROL_PROTOCOL_H
 

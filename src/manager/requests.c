@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "control/json_text.h"
+#include "manager/describe.h"
 #include "manager/manager_parts.h"
 #include "manager/report.h"
 #include "os/clock.h"
@@ -158,6 +159,9 @@ json_t *manager_answer(void *context, const json_t *request, bool *hold)
         return control_refusal(EXIT_CODE_USAGE, "the request names no verb");
     if (strcmp(verb, "status") == 0)
         return report_state(manager);
+    if (strcmp(verb, "describe") == 0)
+        return describe(manager->config,
+                        json_string_value(json_object_get(request, "channel")));
     if (strcmp(verb, "stop") == 0) {
         *hold = true; /* to the end; the answer is made then, in close_parts */
         manager_stop(manager, "flotilla stop");

@@ -11,7 +11,8 @@
 #include "base/units.h"
 #include "control/json_text.h"
 
-static const char *const service_names[SERVICES] = {[SERVICE_OVERVIEW] = "overview"};
+static const char *const service_names[SERVICES] = {[SERVICE_OVERVIEW] = "overview",
+                                                    [SERVICE_GATEWAY] = "gateway"};
 
 /* ---- words ---- */
 
@@ -73,6 +74,37 @@ static size_t overview_words(struct text *text, const struct config *config)
     return channels > 0 ? count : 0;
 }
 
+/* A word for each of those that are joined by commas. */
+static void add_each(struct text *text, size_t *count, const char *flag, const char *words)
+{
+    for (const char *at = words; *at != '\0';) {
+        size_t bytes = strcspn(at, ",");
+        text_add(text, "--%s=%.*s", flag, (int)bytes, at);
+        text_add_char(text, '\0');
+        (*count)++;
+        at += bytes + (at[bytes] == ',');
+    }
+}
+
+static size_t gateway_words(struct text *text, const struct config *config)
+{
+    char address[NET_ADDRESS_TEXT_BYTES];
+    size_t count = 0;
+    if (config->gateway.family == 0)
+        return 0;
+    add_word(text, &count, "listen", net_write_address(address, &config->gateway));
+    add_word(text, &count, "directory", config->directory);
+    if (config->gateway_token_file[0] != '\0')
+        add_word(text, &count, "token-file", config->gateway_token_file);
+    add_each(text, &count, "host", config->gateway_hosts);
+    add_each(text, &count, "origin", config->gateway_origins);
+    return count;
+}
+
+/* By their places in service_names. 0: it is not to run. */
+static size_t (*const service_words[SERVICES])(struct text *text, const struct config *config) = {
+    [SERVICE_OVERVIEW] = overview_words, [SERVICE_GATEWAY] = gateway_words};
+
 /* ---- for the manager ---- */
 
 int services_open(struct services *services, const char *runtime, struct loop *loop,
@@ -84,16 +116,25 @@ int services_open(struct services *services, const char *runtime, struct loop *l
     return status;
 }
 
-int services_apply(struct services *services, const struct config *config)
+static int apply(struct service *service, const struct config *config,
+                 size_t (*words_of)(struct text *text, const struct config *config))
 {
     struct text text = {0};
-    size_t count = config != NULL ? overview_words(&text, config) : 0;
+    size_t count = config != NULL ? words_of(&text, config) : 0;
     char **words = count > 0 ? split(&text, count) : NULL;
-    int status = count > 0 && words == NULL
-                     ? -ENOMEM
-                     : service_want(&services->list[SERVICE_OVERVIEW], words);
+    int status = count > 0 && words == NULL ? -ENOMEM : service_want(service, words);
     free(words);
     text_free(&text);
+    return status;
+}
+
+int services_apply(struct services *services, const struct config *config)
+{
+    int status = 0;
+    for (int i = 0; i < SERVICES; i++) {
+        int applied = apply(&services->list[i], config, service_words[i]);
+        status = status < 0 ? status : applied;
+    }
     return status;
 }
 

@@ -8,7 +8,7 @@
 #include "config/config.h"
 #include "manager/service.h"
 
-enum service_id { SERVICE_OVERVIEW, SERVICES };
+enum service_id { SERVICE_OVERVIEW, SERVICE_GATEWAY, SERVICES };
 
 struct services {
     struct service list[SERVICES];

@@ -11,6 +11,8 @@
 /* Opens a folder, made with its parents where missing (mode 0750). A descriptor or a negative
  * errno. */
 descriptor_t folder_open(const char *path);
+/* Opens one that is there, and makes none. A descriptor, or a negative errno. */
+descriptor_t folder_open_there(const char *path);
 /* A number that tells this folder from every other one, also from one under the same path on a file
  * system that has taken the place of this one's; 0 where it cannot be told. */
 uint64_t folder_identity(descriptor_t folder);

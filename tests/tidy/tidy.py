@@ -30,6 +30,7 @@ MAY_INCLUDE = {
     "control": {"base", "os", "channel"},
     "manager": {"base", "os", "avro", "channel", "schema", "config", "control", "holder"},
     "overview": {"base", "os", "avro", "channel", "schema", "archive"},
+    "gateway": {"base", "os", "avro", "channel", "schema", "archive", "config", "control", "command"},
     "cli": {"base", "os", "avro", "channel", "schema", "archive", "command", "overview", "config",
             "control", "manager"},
 }
@@ -43,7 +44,8 @@ C_HEADERS |= {"arm_acle", "nmmintrin", "immintrin"}
 # Libraries, and the folders that may use them. The relay uses none.
 LIBRARIES = {
     "yaml.h": {"config"},
-    "jansson.h": {"schema", "control", "manager", "cli"},
+    "jansson.h": {"schema", "control", "manager", "gateway", "cli"},
+    "microhttpd.h": {"gateway"},
     "zlib.h": {"archive"},
     "snappy-c.h": {"archive"},
     "zstd.h": {"archive"},

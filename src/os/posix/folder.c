@@ -39,6 +39,12 @@ descriptor_t folder_open(const char *path)
     return folder < 0 ? -errno : folder;
 }
 
+descriptor_t folder_open_there(const char *path)
+{
+    int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
 static void take_place(const struct stat *about, struct folder_place *place)
 {
     *place = (struct folder_place){about->st_dev, about->st_ino};

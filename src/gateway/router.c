@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ * The table of routes. */
+#include "gateway/router.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "archive/overview.h"
+#include "base/check.h"
+#include "base/timestamp.h"
+#include "base/units.h"
+#include "os/clock.h"
+
+/* ---- parameters ---- */
+
+static const char *const states[] = {"starting", "running", "silent",          "backoff",
+                                     "stopped",  "failed",  "schema_mismatch", "not_recording",
+                                     NULL};
+static const char *const formats[] = {"json", "csv", NULL};
+
+static const struct parameter channels_parameters[] = {
+    {.name = "status",
+     .kind = PARAMETER_CHOICE,
+     .choices = states,
+     .help = "only channels in this state"},
+};
+
+#define FROM                                                                                       \
+    {                                                                                              \
+        .name = "from", .kind = PARAMETER_TIME,                                                    \
+        .help = "from then on; an RFC 3339 timestamp, now, -10min, or seconds since 1970"          \
+    }
+#define TO                                                                                         \
+    {                                                                                              \
+        .name = "to", .kind = PARAMETER_TIME, .help = "up to then, in the same form"               \
+    }
+
+/* In the order of enum files_value of rest_files.c. */
+static const struct parameter files_parameters[] = {
+    FROM,
+    TO,
+    {.name = "after",
+     .kind = PARAMETER_TEXT,
+     .help = "only files behind this one: the last id of the answer before"},
+    {.name = "limit",
+     .kind = PARAMETER_COUNT,
+     .low = 1,
+     .high = 1000,
+     .help = "at most so many; 1000 if it is not said"},
+};
+
+/* In the order of enum samples_value of rest_samples.c. */
+static const struct parameter samples_parameters[] = {
+    FROM,
+    TO,
+    {.name = "fields",
+     .kind = PARAMETER_TEXT,
+     .help = "dotted paths of fields, joined by commas; all if it is not said"},
+    {.name = "points",
+     .kind = PARAMETER_COUNT,
+     .low = 1,
+     .high = 20000,
+     .help = "equal parts of the span, each with minima and maxima; 1000 if it is not said"},
+    {.name = "format",
+     .kind = PARAMETER_CHOICE,
+     .choices = formats,
+     .help = "json if it is not said, and Accept does not ask for text/csv"},
+};
+
+/* In the order of enum ports_value of rest_ports.c. */
+static const struct parameter ports_parameters[] = {
+    {.name = "start",
+     .kind = PARAMETER_COUNT,
+     .low = 1,
+     .high = 65535,
+     .required = true,
+     .help = "first port to look at"},
+    {.name = "end",
+     .kind = PARAMETER_COUNT,
+     .low = 1,
+     .high = 65535,
+     .required = true,
+     .help = "last port to look at; at most 4096 in all"},
+};
+
+/* ---- routes ---- */
+
+#define OBJECT   "{\"type\": \"object\"}"
+#define JSON     "application/json"
+#define REPLY(a) "{\"type\": \"object\", \"required\": [" a "]}"
+
+#define WITH(list) .parameters = list, .parameter_count = ARRAY_COUNT(list)
+
+const struct route routes[] = {
+    {"GET", "/", rest_index, .summary = "What is served, as text", .type = "text/plain",
+     .schema = ""},
+    {"GET", "/metrics", rest_metrics, .summary = "Metrics, for Prometheus", .type = "text/plain",
+     .schema = ""},
+    {"GET", "/api/v1/openapi.json", rest_openapi, .summary = "This document", .type = JSON,
+     .schema = REPLY("\"openapi\", \"paths\"")},
+    {"GET", "/api/v1/health", rest_health,
+     .summary = "Whether the manager answers, and which channels are in trouble", .type = JSON,
+     .schema = REPLY("\"status\", \"version\", \"channels\", \"troubled\""), .errors = {503}},
+    {"GET", "/api/v1/channels", rest_channels, WITH(channels_parameters),
+     .summary = "The channels with state and counters, as flotilla status --json has them",
+     .type = JSON, .schema = REPLY("\"channels\""), .errors = {503, 409}},
+    {"GET", "/api/v1/channels/{name}", rest_channel,
+     .summary = "One channel with its configuration", .type = JSON,
+     .schema = REPLY("\"name\", \"state\", \"configuration\""), .errors = {503, 404, 409}},
+    {"GET", "/api/v1/channels/{name}/schema", rest_schema, .summary = "Its Avro schema, verbatim",
+     .type = JSON, .schema = "{}", .errors = {503, 404, 409}},
+    {"POST", "/api/v1/channels/{name}/validate-schema", rest_validate, .body_bytes_max = 1u << 20,
+     .summary = "Judges an Avro schema as one for this channel; changes nothing", .type = JSON,
+     .schema = REPLY("\"valid\", \"errors\", \"warnings\", \"same\""), .errors = {503, 404, 409}},
+    {"POST", "/api/v1/channels/{name}/restart", rest_restart, .body_bytes_max = 64u << 10,
+     .summary = "Replaces the channel's relay; nothing is lost", .type = JSON,
+     .schema = REPLY("\"restarted\""), .errors = {503, 404, 409}},
+    {"GET", "/api/v1/channels/{name}/files", rest_files, WITH(files_parameters),
+     .summary = "Its recordings", .type = JSON, .schema = REPLY("\"files\", \"more\""),
+     .errors = {404, 500}},
+    {"GET", "/api/v1/channels/{name}/samples", rest_samples, WITH(samples_parameters),
+     .summary = "What was recorded, in so many points: single datums or minima and maxima",
+     .type = JSON, .schema = REPLY("\"channel\", \"rows\", \"exact\""), .errors = {404, 413, 500}},
+    {"GET", "/api/v1/files/{id}", rest_file,
+     .summary = "A recording, whole or a range of its bytes", .type = "application/avro",
+     .schema = "", .errors = {404, 416, 500}},
+    {"GET", "/api/v1/ports/available", rest_ports_available, WITH(ports_parameters),
+     .summary = "Which ports nobody on this computer takes datagrams at", .type = JSON,
+     .schema = REPLY("\"start\", \"end\", \"available\""), .errors = {500}},
+    {"GET", "/api/v1/ports/{port}/status", rest_port,
+     .summary = "Whether a port is free, and which channels have it", .type = JSON,
+     .schema = REPLY("\"port\", \"available\", \"channels\""), .errors = {503, 404, 409, 500}},
+};
+const size_t route_count = ARRAY_COUNT(routes);
+
+/* ---- finding ---- */
+
+static bool is_path(const char *path, struct request *request)
+{
+    const struct target *target = &request->target;
+    const char *name = NULL;
+    for (size_t i = 0; i < target->part_count; i++) {
+        if (*path != '/')
+            return false;
+        size_t bytes = strcspn(++path, "/");
+        if (*path == '{')
+            name = target->parts[i];
+        else if (strlen(target->parts[i]) != bytes || memcmp(path, target->parts[i], bytes) != 0)
+            return false;
+        path += bytes;
+    }
+    if (path[0] != '\0' && strcmp(path, "/") != 0)
+        return false;
+    if (path[0] == '/' && target->part_count > 0)
+        return false;
+    request->name = name;
+    return true;
+}
+
+unsigned router_find(struct request *request, const char *method, const struct route **route,
+                     const char **allow)
+{
+    unsigned status = 404;
+    if (strcmp(method, "HEAD") == 0)
+        method = "GET";
+    /* A part that is spelt out comes before one that stands for any. */
+    for (size_t i = 0; i < route_count && status != 0; i++) {
+        if (!is_path(routes[i].path, request))
+            continue;
+        *route = &routes[i];
+        *allow = strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+        status = strcmp(routes[i].method, method) == 0 ? 0 : 405;
+        if (strchr(routes[i].path, '{') == NULL)
+            break;
+    }
+    return status;
+}
+
+static bool read_value(const struct parameter *parameter, struct request_value *value)
+{
+    switch (parameter->kind) {
+    case PARAMETER_TIME:
+        return timestamp_read(value->text, clock_realtime_ns(), &value->number) == 0;
+    case PARAMETER_COUNT:
+        return units_read_count(value->text, parameter->low, parameter->high, &value->number) ==
+               0;
+    case PARAMETER_CHOICE:
+        for (size_t i = 0; parameter->choices[i] != NULL; i++)
+            if (strcmp(parameter->choices[i], value->text) == 0)
+                return true;
+        return false;
+    case PARAMETER_TEXT:
+        return value->text[0] != '\0';
+    }
+    return false;
+}
+
+bool router_read_values(const struct route *route, struct request *request, struct reply *reply)
+{
+    for (size_t i = 0; i < request->target.query_count; i++) {
+        const char *name = request->target.queries[i].name;
+        size_t k = 0;
+        while (k < route->parameter_count && strcmp(route->parameters[k].name, name) != 0)
+            k++;
+        if (k == route->parameter_count) {
+            reply_problem(reply, 400, "there is no parameter \"%.100s\" here", name);
+            return false;
+        }
+        struct request_value *value = &request->values[k];
+        value->given = true;
+        value->text = request->target.queries[i].value;
+        if (!read_value(&route->parameters[k], value)) {
+            reply_problem(reply, 400, "%s: \"%.100s\" is not taken: %s", name, value->text,
+                          route->parameters[k].help);
+            return false;
+        }
+    }
+    for (size_t k = 0; k < route->parameter_count; k++)
+        if (route->parameters[k].required && !request->values[k].given) {
+            reply_problem(reply, 400, "%s is missing: %s", route->parameters[k].name,
+                          route->parameters[k].help);
+            return false;
+        }
+    return true;
+}
