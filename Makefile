@@ -2,7 +2,7 @@
 # A thin front for Meson: one word for each thing people do here. What is built from what is in
 # meson.build; the programs end up in build/.
 #
-#   make                  build/flotilla, -relay, -keeper, -overview and -export
+#   make                  build/flotilla, -relay, -keeper, -overview, -export and -gateway
 #   make demo             a fleet on the loopback interface, live; DURATION=10 ends by itself
 #   make quick            what tells most in less than a minute
 #   make test             everything, in minutes; WORKERS=6 tests side by side
@@ -52,7 +52,9 @@ all:
 	@$(call compile,build/programs)
 	@install -C -m 755 build/relay/flotilla-relay build/relay/flotilla-keeper \
 	    build/programs/flotilla build/programs/flotilla-overview \
-	    build/programs/flotilla-export $(wildcard build/programs/flotilla-gateway) build/
+	    build/programs/flotilla-export build/
+	@[ ! -e build/programs/flotilla-gateway ] || \
+	    install -C -m 755 build/programs/flotilla-gateway build/
 
 demo:
 	@tests/setup demo
@@ -156,6 +158,8 @@ install: all
 	install -D -m 755 build/flotilla-keeper $(DESTDIR)$(PREFIX)/bin/flotilla-keeper
 	install -D -m 755 build/flotilla-export $(DESTDIR)$(PREFIX)/bin/flotilla-export
 	install -D -m 755 build/flotilla-overview $(DESTDIR)$(PREFIX)/bin/flotilla-overview
+	[ ! -e build/flotilla-gateway ] || \
+	    install -D -m 755 build/flotilla-gateway $(DESTDIR)$(PREFIX)/bin/flotilla-gateway
 	install -D -m 644 -t $(share)/man/man1 man/*.1
 	install -D -m 644 -t $(share)/man/man5 man/*.5
 	install -D -m 644 etc/completion/flotilla.bash $(share)/bash-completion/completions/flotilla
@@ -164,6 +168,7 @@ install: all
 	install -D -m 644 -t $(share)/flotilla etc/fleet.schema.json
 	install -D -m 644 -t $(share)/doc/flotilla README.md CHANGELOG.md LICENSE
 	install -D -m 644 -t $(share)/doc/flotilla/examples examples/fleet.yaml
+	install -D -m 644 -t $(share)/doc/flotilla/examples/prometheus examples/prometheus/alerts.yaml
 	install -D -m 644 -t $(units) etc/systemd/*.service etc/systemd/*.socket
 	sed -i 's|=/usr/bin/|=$(PREFIX)/bin/|' $(units)/flotilla.service $(units)/flotilla-relay@.service
 	install -D -m 644 etc/systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/flotilla.conf

@@ -67,7 +67,9 @@ static bool is_host(const char *text, size_t bytes)
 /* Whether a scheme and a host, perhaps with a port, and nothing behind. Source: RFC 6454, 6.2. */
 static bool is_origin(const char *text, size_t bytes)
 {
-    size_t scheme = strncmp(text, "https://", 8) == 0 ? 8 : strncmp(text, "http://", 7) == 0 ? 7 : 0;
+    size_t scheme = strncmp(text, "https://", 8) == 0  ? 8
+                    : strncmp(text, "http://", 7) == 0 ? 7
+                                                       : 0;
     size_t end = bytes;
     while (end > scheme && text[end - 1] >= '0' && text[end - 1] <= '9')
         end--;

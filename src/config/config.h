@@ -41,10 +41,10 @@ struct config {
     char mounted[CHANNEL_PATH_BYTES_MAX];   /* see channel/mounted.h */
     enum direct_mode direct_io; /* this and the next three are in every channel's settings */
     uint64_t sync_ms;
-    uint64_t rotate_bytes, rotate_age_ms;      /* 0: never */
-    uint64_t retain_age_ms, retain_bytes;      /* 0: no limit */
-    double retain_free_percent;                /* 0: no limit */
-    struct address gateway;                    /* family 0: none */
+    uint64_t rotate_bytes, rotate_age_ms;            /* 0: never */
+    uint64_t retain_age_ms, retain_bytes;            /* 0: no limit */
+    double retain_free_percent;                      /* 0: no limit */
+    struct address gateway;                          /* family 0: none */
     char gateway_token_file[CHANNEL_PATH_BYTES_MAX]; /* resolved; "": none is asked for */
     /* Names of hosts and origins, each joined by commas. */
     char gateway_hosts[CONFIG_KEEP_BYTES_MAX], gateway_origins[CONFIG_KEEP_BYTES_MAX];

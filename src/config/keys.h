@@ -63,7 +63,6 @@ struct config_key {
     bool required;       /* a map that is there must have it */
     bool hide_zero;      /* printed only if it is not 0 */
     bool with_first;     /* printed only if the map's first key is set */
-    const char *warning; /* what to say where it is used */
     const char *help;
 };
 

@@ -253,8 +253,6 @@ static void read_map(struct loader *loader, const struct config_node *map,
             said[key->id] = entry;
         if (!known)
             continue;
-        if (key->warning != NULL)
-            config_warning(&loader->faults, entry->key->place, "%s", key->warning);
         read_key(loader, entry, key, base, said);
     }
     /* What a channel must have may come from the defaults: see check_channel. */

@@ -63,8 +63,7 @@ void reply_problem(struct reply *reply, unsigned status, const char *detail, ...
     va_end(arguments);
     reply_json(reply, status,
                json_pack("{s:s, s:s, s:i, s:o}", "type", "about:blank", "title",
-                         reply_title(status), "status", (int)status, "detail",
-                         json_of_text(text)));
+                         reply_title(status), "status", (int)status, "detail", json_of_text(text)));
     reply->type = "application/problem+json";
 }
 

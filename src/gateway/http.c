@@ -2,7 +2,8 @@
  * libmicrohttpd in the house's loop. A connection is suspended while a worker has its request, so
  * that nothing of it moves meanwhile.
  * Known: a line that ends in LF alone is taken as one that ends in CR LF, as RFC 9112, 2.2 allows;
- * what libmicrohttpd refuses itself (a header that is too large or no header) has its own words. */
+ * a field without a name, and what stands behind a NUL in one, is not seen; what libmicrohttpd
+ * refuses itself (a header that is too large, or none) has its own words. */
 #include "gateway/http.h"
 
 #include <errno.h>
@@ -89,13 +90,24 @@ static void connection_changed(void *context, struct MHD_Connection *connection,
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     for (unsigned i = 0; i < HTTP_CONNECTIONS_MAX && info != NULL; i++)
         if (!http->visitors[i].used) {
-            http->visitors[i] = (struct visitor){
-                info->connect_fd, clock_monotonic_ns() + HEADER_NS, true};
+            http->visitors[i] =
+                (struct visitor){info->connect_fd, clock_monotonic_ns() + HEADER_NS, true};
             *socket_context = &http->visitors[i];
             return;
         }
 }
 
+static void run(struct http *http)
+{
+    MHD_UNSIGNED_LONG_LONG wait_ms;
+    MHD_run(http->daemon);
+    if (MHD_get_timeout(http->daemon, &wait_ms) == MHD_YES)
+        loop_arm(http->loop, &http->due, clock_monotonic_ns() + wait_ms * NS_PER_MS);
+    else
+        loop_disarm(&http->due);
+}
+
+/* And so that libmicrohttpd listens again after there was no room for a connection. */
 static void tick(void *context)
 {
     struct http *http = context;
@@ -107,6 +119,7 @@ static void tick(void *context)
             visitor->deadline_ns = 0;
         }
     }
+    run(http);
     loop_arm(http->loop, &http->tick, now_ns + TICK_NS);
 }
 
@@ -253,11 +266,9 @@ static enum MHD_Result read_field(void *context, enum MHD_ValueKind kind, const 
 }
 
 /* What could be read in two ways, by us and by a proxy in front. False with a problem. */
-static bool is_sound(struct exchange *exchange, const struct fields *fields, const char *method,
-                     const char *version)
+static bool is_sound(struct exchange *exchange, const struct fields *fields, const char *version)
 {
     struct reply *reply = &exchange->reply;
-    bool gets = strcmp(method, "POST") != 0;
     if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
         reply_problem(reply, 400, "HTTP/1.1 is spoken here");
     else if (exchange->target_status == -ENAMETOOLONG)
@@ -274,8 +285,6 @@ static bool is_sound(struct exchange *exchange, const struct fields *fields, con
              (fields->length != NULL &&
               strspn(fields->length, "0123456789") != strlen(fields->length)))
         reply_problem(reply, 400, "Content-Length is one number");
-    else if (gets && fields->length != NULL && strspn(fields->length, "0") != strlen(fields->length))
-        reply_problem(reply, 400, "%s has no body", method);
     else
         return true;
     return false;
@@ -308,7 +317,8 @@ static bool is_json(const char *type)
 {
     static const char json[] = "application/json";
     for (size_t i = 0; i < sizeof(json) - 1; i++)
-        if (type == NULL || (type[i] >= 'A' && type[i] <= 'Z' ? type[i] | 0x20 : type[i]) != json[i])
+        if (type == NULL ||
+            (type[i] >= 'A' && type[i] <= 'Z' ? type[i] | 0x20 : type[i]) != json[i])
             return false;
     type += sizeof(json) - 1 + strspn(type + sizeof(json) - 1, " \t");
     return *type == '\0' || *type == ';';
@@ -335,6 +345,10 @@ static bool find_route(struct exchange *exchange, const struct fields *fields, c
     }
     reply->allow = NULL;
     bool body = fields->length != NULL && strspn(fields->length, "0") != strlen(fields->length);
+    if (body && exchange->route->body_bytes_max == 0) {
+        reply_problem(reply, 400, "%.20s has no body", method);
+        return false;
+    }
     if (body && !is_json(fields->type)) {
         reply_problem(reply, 415, "a body is application/json");
         return false;
@@ -353,7 +367,7 @@ static bool take(struct exchange *exchange, const char *method, const char *vers
 {
     struct fields fields = {.request = &exchange->request};
     MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, read_field, &fields);
-    return is_sound(exchange, &fields, method, version) &&
+    return is_sound(exchange, &fields, version) &&
            may_ask(exchange, &fields, strcmp(method, "OPTIONS") == 0) &&
            find_route(exchange, &fields, method);
 }
@@ -450,16 +464,6 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
 
 /* ---- in the loop ---- */
 
-static void run(struct http *http)
-{
-    MHD_UNSIGNED_LONG_LONG wait_ms;
-    MHD_run(http->daemon);
-    if (MHD_get_timeout(http->daemon, &wait_ms) == MHD_YES)
-        loop_arm(http->loop, &http->due, clock_monotonic_ns() + wait_ms * NS_PER_MS);
-    else
-        loop_disarm(&http->due);
-}
-
 static void ready(void *context, unsigned events)
 {
     (void)events;
@@ -507,8 +511,7 @@ int http_start(struct http **made, struct loop *loop, descriptor_t listener,
         connection_changed, http, MHD_OPTION_END);
     if (http->daemon == NULL)
         return -ENOMEM;
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     if (info == NULL)
         return -EOPNOTSUPP;
     http->watch =
@@ -517,6 +520,5 @@ int http_start(struct http **made, struct loop *loop, descriptor_t listener,
     if (status < 0)
         return status;
     tick(http);
-    run(http);
     return 0;
 }

@@ -25,10 +25,10 @@
 
 enum { EXIT_RENEW = 79 };
 
-#define LOOK_NS       (1 * NS_PER_S)
-#define LISTEN_NS     (5 * NS_PER_S) /* for an earlier gateway to let go of the address */
-#define LISTEN_WAIT   (100 * NS_PER_MS)
-#define TOKEN_MAX     4096u
+#define LOOK_NS     (1 * NS_PER_S)
+#define LISTEN_NS   (5 * NS_PER_S) /* for an earlier gateway to let go of the address */
+#define LISTEN_WAIT (100 * NS_PER_MS)
+#define TOKEN_MAX   4096u
 
 static const char usage[] =
     "flotilla-gateway: REST and metrics of a fleet, by HTTP\n"
@@ -55,15 +55,20 @@ struct serving {
 };
 
 static const struct setting flags[] = {
-    {"fleet", offsetof(struct serving, gateway.runtime),
+    {"fleet",
+     offsetof(struct serving, gateway.runtime),
      {.kind = VALUE_PATH, .low = 1, .high = CHANNEL_PATH_BYTES_MAX - 1},
      "runtime folder of the fleet, where its manager is asked"},
-    {"directory", offsetof(struct serving, gateway.directory),
+    {"directory",
+     offsetof(struct serving, gateway.directory),
      {.kind = VALUE_PATH, .low = 1, .high = CHANNEL_PATH_BYTES_MAX - 1},
      "folder of the recordings, with a folder of each channel in it"},
-    {"listen", offsetof(struct serving, gateway.access.listen), {.kind = VALUE_ADDRESS},
+    {"listen",
+     offsetof(struct serving, gateway.access.listen),
+     {.kind = VALUE_ADDRESS},
      "where to serve"},
-    {"token-file", offsetof(struct serving, token_file),
+    {"token-file",
+     offsetof(struct serving, token_file),
      {.kind = VALUE_PATH, .low = 1, .high = CHANNEL_PATH_BYTES_MAX - 1},
      "file with the token that every request must carry"},
 };
@@ -220,8 +225,7 @@ static bool has_changed(const struct serving *serving)
     if (there && (!serving->has_folder || place.device != serving->folder.device ||
                   place.inode != serving->folder.inode))
         return true;
-    return serving->token_file[0] != '\0' &&
-           storage_look_at(serving->token_file, &entry) == 0 &&
+    return serving->token_file[0] != '\0' && storage_look_at(serving->token_file, &entry) == 0 &&
            entry.modified_ns != serving->token_ns;
 }
 

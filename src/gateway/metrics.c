@@ -87,7 +87,7 @@ static void add_rejects(struct page *page)
     size_t index;
     json_t *channel, *count;
     const char *reason;
-    add_family(page, "datums_rejected", "counter", "Datagrams that did not fit the schema, by why.");
+    add_family(page, "datums_rejected", "counter", "Datagrams that did not fit, by why.");
     json_array_foreach(page->channels, index, channel)
     {
         json_object_foreach(json_object_get(channel, "rejected"), reason, count)
@@ -141,16 +141,17 @@ void rest_metrics(const struct request *request, struct reply *reply)
 {
     struct reply refusal = {.file = DESCRIPTOR_NONE};
     json_t *status = ask_status(request->gateway, &refusal);
-    struct page page = {
-        .text = &reply->body,
-        .open_metrics = strstr(request->accept, "application/openmetrics-text") != NULL,
-        .channels = json_object_get(status, "channels")};
+    struct page page = {.text = &reply->body,
+                        .open_metrics =
+                            strstr(request->accept, "application/openmetrics-text") != NULL,
+                        .channels = json_object_get(status, "channels")};
     if (page.channels != NULL) {
         add_counters(&page);
         add_rejects(&page);
         add_states(&page);
-        add_family(&page, "relay_restarts", "counter", "How often the channel's relay was started "
-                                                       "again.");
+        add_family(&page, "relay_restarts", "counter",
+                   "How often the channel's relay was started "
+                   "again.");
         add_of_each(&page, "relay_restarts_total", "restarts");
         add_family(&page, "receive_budget_seconds", "gauge",
                    "How long the socket's queue lasts at the rate of now.");
@@ -162,9 +163,8 @@ void rest_metrics(const struct request *request, struct reply *reply)
     if (page.open_metrics)
         text_add_string(&reply->body, "# EOF\n");
     reply->status = 200;
-    reply->type = page.open_metrics
-                      ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
-                      : "text/plain; version=0.0.4; charset=utf-8";
+    reply->type = page.open_metrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                                    : "text/plain; version=0.0.4; charset=utf-8";
     json_decref(status);
     text_free(&refusal.body);
 }

@@ -72,15 +72,13 @@ static json_t *responses_of(const struct route *route)
     add_response(responses, 200, "OK", route->type, route->schema);
     if (route->answer == rest_file) {
         add_response(responses, 206, "The range that was asked for", route->type, route->schema);
-        json_object_set_new(responses, "304",
-                            json_pack("{s:s}", "description", "It is as it was"));
+        json_object_set_new(responses, "304", json_pack("{s:s}", "description", "It is as it was"));
     }
     if (route->answer == rest_metrics || route->answer == rest_samples) {
         json_t *content = json_object_get(json_object_get(responses, "200"), "content");
-        json_object_set_new(content,
-                            route->answer == rest_metrics ? "application/openmetrics-text"
-                                                          : "text/csv",
-                            json_pack("{s:{s:s}}", "schema", "type", "string"));
+        json_object_set_new(
+            content, route->answer == rest_metrics ? "application/openmetrics-text" : "text/csv",
+            json_pack("{s:{s:s}}", "schema", "type", "string"));
     }
     for (size_t i = 0; i < ARRAY_COUNT(any); i++)
         add_response(responses, any[i], reply_title(any[i]), "application/problem+json", problem);
@@ -96,10 +94,10 @@ static json_t *operation_of(const struct route *route)
     add_path_parameter(parameters, route->path);
     for (size_t i = 0; i < route->parameter_count; i++) {
         const struct parameter *one = &route->parameters[i];
-        json_array_append_new(parameters, json_pack("{s:s, s:s, s:b, s:s, s:o}", "name", one->name,
-                                                    "in", "query", "required", one->required,
-                                                    "description", one->help, "schema",
-                                                    schema_of(one)));
+        json_array_append_new(parameters,
+                              json_pack("{s:s, s:s, s:b, s:s, s:o}", "name", one->name, "in",
+                                        "query", "required", one->required, "description",
+                                        one->help, "schema", schema_of(one)));
     }
     json_t *operation = json_pack("{s:s, s:o, s:o}", "summary", route->summary, "parameters",
                                   parameters, "responses", responses_of(route));
@@ -123,9 +121,8 @@ void rest_openapi(const struct request *request, struct reply *reply)
         json_object_set_new(path, strcmp(routes[i].method, "GET") == 0 ? "get" : "post",
                             operation_of(&routes[i]));
     }
-    json_t *problem =
-        json_loads("{\"type\": \"object\", \"required\": [\"type\", \"title\", \"status\"]}", 0,
-                   NULL);
+    json_t *problem = json_loads(
+        "{\"type\": \"object\", \"required\": [\"type\", \"title\", \"status\"]}", 0, NULL);
     reply_json(reply, 200,
                json_pack("{s:s, s:{s:s, s:s, s:s}, s:o, s:{s:{s:o}, s:{s:{s:s, s:s}}}, s:[{}, "
                          "{s:[]}]}",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The routes about the fleet and its channels: what the manager says, and what it is asked to do. */
+ * The routes about the fleet and its channels: what the manager says, and what it is asked for. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -45,9 +45,7 @@ void rest_health(const struct request *request, struct reply *reply)
         if (state != NULL && !is_well(state))
             json_array_append(troubled, json_object_get(channel, "name"));
     }
-    const char *word = status == NULL                  ? "down"
-                       : json_array_size(troubled) > 0 ? "degraded"
-                                                       : "ok";
+    const char *word = status == NULL ? "down" : json_array_size(troubled) > 0 ? "degraded" : "ok";
     json_t *answer =
         json_pack("{s:s, s:s, s:I, s:o}", "status", word, "version", FLOTILLA_VERSION, "channels",
                   (json_int_t)json_array_size(channels), "troubled", troubled);
@@ -88,9 +86,9 @@ void rest_channels(const struct request *request, struct reply *reply)
 /* What the manager runs the channel with; a new object, or NULL with a problem. */
 static json_t *describe(const struct request *request, struct reply *reply)
 {
-    json_t *answer = ask_manager(
-        request->gateway, json_pack("{s:s, s:s}", "verb", "describe", "channel", request->name),
-        reply);
+    json_t *answer =
+        ask_manager(request->gateway,
+                    json_pack("{s:s, s:s}", "verb", "describe", "channel", request->name), reply);
     if (answer == NULL || json_object_get(answer, "configuration") != NULL)
         return answer;
     json_decref(answer);
@@ -151,9 +149,9 @@ void rest_restart(const struct request *request, struct reply *reply)
     if (description == NULL)
         return;
     json_decref(description);
-    json_t *answer = ask_manager(
-        request->gateway, json_pack("{s:s, s:s}", "verb", "restart", "channel", request->name),
-        reply);
+    json_t *answer =
+        ask_manager(request->gateway,
+                    json_pack("{s:s, s:s}", "verb", "restart", "channel", request->name), reply);
     if (answer != NULL)
         reply_json(reply, 200, answer);
 }
@@ -229,9 +227,9 @@ void rest_validate(const struct request *request, struct reply *reply)
     json_t *errors = findings_json(&findings, false);
     if (file != NULL)
         judge_for(json_object_get(description, "configuration"), file, errors);
-    json_t *answer = json_pack("{s:b, s:o, s:o, s:b}", "valid",
-                               file != NULL && json_array_size(errors) == 0, "errors", errors,
-                               "warnings", findings_json(&findings, true), "same", 0);
+    json_t *answer =
+        json_pack("{s:b, s:o, s:o, s:b}", "valid", file != NULL && json_array_size(errors) == 0,
+                  "errors", errors, "warnings", findings_json(&findings, true), "same", 0);
     struct reply unread = {.file = DESCRIPTOR_NONE};
     uint8_t *image = NULL;
     struct span now = {(const uint8_t *)"", 0};

@@ -58,9 +58,9 @@ static size_t first_behind(const struct catalog *catalog, const char *after)
     size_t i = 0;
     if (after == NULL || !recording_name_read(&name, after))
         return 0;
-    while (i < catalog->count && (!catalog->files[i].named ||
-                                  catalog->files[i].name.number < name.number ||
-                                  strcmp(write_id(id, &catalog->files[i].name), after) == 0))
+    while (i < catalog->count &&
+           (!catalog->files[i].named || catalog->files[i].name.number < name.number ||
+            strcmp(write_id(id, &catalog->files[i].name), after) == 0))
         i++;
     return i;
 }
@@ -150,9 +150,9 @@ void rest_file(const struct request *request, struct reply *reply)
         descriptor_close(file);
         return;
     }
-    bool whole = request->range[0] == '\0' ||
-                 (request->if_range[0] != '\0' &&
-                  (open || strcmp(request->if_range, reply->etag) != 0));
+    bool whole =
+        request->range[0] == '\0' ||
+        (request->if_range[0] != '\0' && (open || strcmp(request->if_range, reply->etag) != 0));
     enum range_kind range =
         range_read(whole ? NULL : request->range, total, &reply->first, &reply->bytes);
     if (range == RANGE_BEYOND) {

@@ -16,8 +16,9 @@ void rest_ports_available(const struct request *request, struct reply *reply)
     uint64_t start = request->values[PORTS_START].number, end = request->values[PORTS_END].number;
     json_t *free_ones;
     if (end < start || end - start >= PORTS_MAX) {
-        reply_problem(reply, 400, "start is to be no more than end, and at most %u ports are asked "
-                                  "for at once",
+        reply_problem(reply, 400,
+                      "start is to be no more than end, and at most %u ports are asked "
+                      "for at once",
                       PORTS_MAX);
         return;
     }
@@ -54,10 +55,9 @@ static void add_users(json_t *users, const json_t *channel, uint64_t port)
             i < 2 ? json_object_get(configuration, keys[i])
                   : json_object_get(json_object_get(configuration, "decimated"), "to");
         if (port_of(json_string_value(address)) == port)
-            json_array_append_new(users, json_pack("{s:O, s:s, s:O}", "name",
-                                                   json_object_get(channel, "name"), "as",
-                                                   i < 2 ? keys[i] : "decimated", "address",
-                                                   address));
+            json_array_append_new(
+                users, json_pack("{s:O, s:s, s:O}", "name", json_object_get(channel, "name"), "as",
+                                 i < 2 ? keys[i] : "decimated", "address", address));
     }
 }
 
@@ -68,8 +68,7 @@ void rest_port(const struct request *request, struct reply *reply)
         reply_problem(reply, 404, "a port is a number from 1 to 65535");
         return;
     }
-    json_t *answer =
-        ask_manager(request->gateway, json_pack("{s:s}", "verb", "describe"), reply);
+    json_t *answer = ask_manager(request->gateway, json_pack("{s:s}", "verb", "describe"), reply);
     json_t *users = json_array(), *channel;
     size_t index;
     int status = stream_datagram_port((uint16_t)port);

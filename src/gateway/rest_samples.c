@@ -82,8 +82,9 @@ static bool take_schema(struct samples *samples, const struct schema_file *schem
     text_free(&samples->heading);
     samples->heading = heading;
     if (!same && samples->csv)
-        reply_problem(samples->reply, 409, "the columns change within this span: as CSV, ask for "
-                                           "parts of it, or for fields that all have");
+        reply_problem(samples->reply, 409,
+                      "the columns change within this span: as CSV, ask for "
+                      "parts of it, or for fields that all have");
     return same || !samples->csv;
 }
 
@@ -112,8 +113,8 @@ static bool take_row(struct samples *samples, const struct overview_event *event
     samples->row_count++;
     if (rows->bytes <= SAMPLES_BYTES_MAX)
         return true;
-    reply_problem(samples->reply, 413, "the answer has more than %u bytes: ask for fewer fields, or "
-                                       "points",
+    reply_problem(samples->reply, 413,
+                  "the answer has more than %u bytes: ask for fewer fields, or points",
                   SAMPLES_BYTES_MAX);
     return false;
 }
@@ -150,10 +151,10 @@ static void answer_json(struct samples *samples, const struct overview *overview
     overview_told(overview, &account);
     char *faults = json_dumps(samples->faults, JSON_COMPACT);
     text_add(body,
-             "{\"channel\": \"%s\", \"exact\": %s, \"point_ns\": %" PRIu64
-             ", \"window\": %" PRIu64 ", \"faults\": %s, \"rows\": [",
-             channel, account.exact || samples->row_count == 0 ? "true" : "false",
-             account.point_ns, account.coarsest, faults != NULL ? faults : "[]");
+             "{\"channel\": \"%s\", \"exact\": %s, \"point_ns\": %" PRIu64 ", \"window\": %" PRIu64
+             ", \"faults\": %s, \"rows\": [",
+             channel, account.exact || samples->row_count == 0 ? "true" : "false", account.point_ns,
+             account.coarsest, faults != NULL ? faults : "[]");
     text_add_bytes(body, samples->rows.at != NULL ? samples->rows.at : "", samples->rows.bytes);
     text_add_string(body, "]}\n");
     free(faults);
@@ -202,14 +203,15 @@ void rest_samples(const struct request *request, struct reply *reply)
     }
     samples.faults = json_array();
     snprintf(folder, sizeof(folder), "%s/%s", request->gateway->directory, request->name);
-    int status = overview_open(
-        &overview, folder, request->name, &span,
-        values[SAMPLES_POINTS].given ? (uint32_t)values[SAMPLES_POINTS].number
-                                     : SAMPLES_POINTS_USUAL);
+    int status =
+        overview_open(&overview, folder, request->name, &span,
+                      values[SAMPLES_POINTS].given ? (uint32_t)values[SAMPLES_POINTS].number
+                                                   : SAMPLES_POINTS_USUAL);
     if (status < 0)
         reply_problem(reply, status == -ENOENT ? 404 : 500, "\"%.100s\": %s", request->name,
                       status == -ENOENT ? "there are no recordings of it" : strerror(-status));
-    else if ((!values[SAMPLES_FIELDS].given || take_fields(&samples, values[SAMPLES_FIELDS].text)) &&
+    else if ((!values[SAMPLES_FIELDS].given ||
+              take_fields(&samples, values[SAMPLES_FIELDS].text)) &&
              take_all(&samples, overview)) {
         if (samples.csv)
             answer_csv(&samples);

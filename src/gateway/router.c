@@ -14,9 +14,9 @@
 
 /* ---- parameters ---- */
 
-static const char *const states[] = {"starting", "running", "silent",          "backoff",
-                                     "stopped",  "failed",  "schema_mismatch", "not_recording",
-                                     NULL};
+static const char *const states[] = {"starting",        "running",       "silent",
+                                     "backoff",         "stopped",       "failed",
+                                     "schema_mismatch", "not_recording", NULL};
 static const char *const formats[] = {"json", "csv", NULL};
 
 static const struct parameter channels_parameters[] = {
@@ -183,8 +183,7 @@ static bool read_value(const struct parameter *parameter, struct request_value *
     case PARAMETER_TIME:
         return timestamp_read(value->text, clock_realtime_ns(), &value->number) == 0;
     case PARAMETER_COUNT:
-        return units_read_count(value->text, parameter->low, parameter->high, &value->number) ==
-               0;
+        return units_read_count(value->text, parameter->low, parameter->high, &value->number) == 0;
     case PARAMETER_CHOICE:
         for (size_t i = 0; parameter->choices[i] != NULL; i++)
             if (strcmp(parameter->choices[i], value->text) == 0)

@@ -33,8 +33,8 @@ struct route {
     size_t body_bytes_max; /* 0: it takes no body */
     /* For the document. */
     const char *summary;
-    const char *type;   /* of what is answered with 200 */
-    const char *schema; /* of that, as JSON; "": it is no JSON */
+    const char *type;                  /* of what is answered with 200 */
+    const char *schema;                /* of that, as JSON; "": it is no JSON */
     unsigned errors[ROUTE_ERRORS_MAX]; /* beside those that any request may meet; 0 at their end */
 };
 

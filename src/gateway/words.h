@@ -17,7 +17,7 @@
 #define TARGET_QUERIES_MAX 8u
 
 struct target {
-    char text[2 * TARGET_BYTES_MAX]; /* what the words below point into */
+    char text[2 * TARGET_BYTES_MAX];     /* what the words below point into */
     const char *parts[TARGET_PARTS_MAX]; /* of the path, decoded; none of "/" */
     size_t part_count;
     struct {

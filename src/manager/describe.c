@@ -71,8 +71,7 @@ static json_t *map_json(const struct config_key *keys, size_t key_count,
             break;
         }
         /* What goes with the map's first key, such as where to, says nothing without it. */
-        if (value != NULL && key->with_first &&
-            json_object_get(map, keys[0].name) == NULL) {
+        if (value != NULL && key->with_first && json_object_get(map, keys[0].name) == NULL) {
             json_decref(value);
             continue;
         }

@@ -10,7 +10,8 @@
 #include "config/config.h"
 
 /* Of all channels: {"channels": [{"name": NAME, "configuration": {...}}, ...]}. Of `channel` alone:
- * {"name": ..., "configuration": {...}}; {} if there is none of that name. A new object, or NULL. */
+ * {"name": ..., "configuration": {...}}; {} if there is none of that name. A new object, or NULL.
+ */
 json_t *describe(const struct config *config, const char *channel);
 
 #endif

@@ -11,8 +11,8 @@
 #include "base/units.h"
 #include "control/json_text.h"
 
-static const char *const service_names[SERVICES] = {[SERVICE_OVERVIEW] = "overview",
-                                                    [SERVICE_GATEWAY] = "gateway"};
+static const char *const service_names[SERVICES] = {
+    [SERVICE_OVERVIEW] = "overview", [SERVICE_GATEWAY] = "gateway"};
 
 /* ---- words ---- */
 

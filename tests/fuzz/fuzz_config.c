@@ -135,6 +135,9 @@ static void check_same(const struct config *a, const struct config *b)
     CHECK(a->retain_age_ms == b->retain_age_ms && a->retain_bytes == b->retain_bytes);
     CHECK(memcmp(&a->retain_free_percent, &b->retain_free_percent, sizeof(double)) == 0);
     CHECK(memcmp(&a->gateway, &b->gateway, sizeof a->gateway) == 0);
+    CHECK(strcmp(a->gateway_token_file, b->gateway_token_file) == 0);
+    CHECK(strcmp(a->gateway_hosts, b->gateway_hosts) == 0);
+    CHECK(strcmp(a->gateway_origins, b->gateway_origins) == 0);
     CHECK(a->channel_count == b->channel_count);
     for (uint32_t i = 0; i < a->channel_count; i++) {
         const struct config_channel *one = &a->channels[i];

@@ -525,9 +525,9 @@ fleet.yaml:6:15: sources: "10.0.0.1/24" is not ADDRESS or NETWORK/BITS, such as 
     sources: [10.0.0.1/24, fd00::/8, 10.0.0.7]
               ^
 """),
-    "not_in_this_version": ("""\
+    "gateway_open_to_all": ("""\
 runtime: run
-gateway: {listen: 127.0.0.1:8080}
+gateway: {listen: 0.0.0.0:8080}
 channels:
   a:
     listen: 239.10.0.1:26000
@@ -535,9 +535,10 @@ channels:
     encoding: confluent
     on_invalid: quarantine
 """, """\
-fleet.yaml:2:1: warning: this version has no gateway; nothing listens there
-gateway: {listen: 127.0.0.1:8080}
-^
+fleet.yaml:2:19: listen: other computers reach this address: token_file is needed, a file with a \
+secret that every request must carry
+gateway: {listen: 0.0.0.0:8080}
+                  ^
 fleet.yaml:7:15: encoding: confluent needs schema_id, the id every datum must carry
     encoding: confluent
               ^

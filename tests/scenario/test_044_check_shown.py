@@ -31,19 +31,6 @@ def test_include(check):
     assert [one["name"] for one in json.loads(done.stdout)["channels"]] == ["a", "b", "c"]
 
 
-def test_warnings(check):
-    """What this version does not do is said, and does not fail."""
-    done = check("runtime: run\ngateway: {listen: 127.0.0.1:8080}\nchannels:\n"
-                 + channel("a", 1, "on_invalid: quarantine")
-                 + channel("b", 2, "on_invalid: drop"))
-    assert done.returncode == 0
-    assert done.stderr == """\
-fleet.yaml:2:1: warning: this version has no gateway; nothing listens there
-gateway: {listen: 127.0.0.1:8080}
-^
-"""
-
-
 FULL = """\
 runtime: "r u n"
 storage:
@@ -141,11 +128,13 @@ def test_print(check, tmp_path):
 
 
 def test_print_the_limits(check):
-    text = ("runtime: run\ngateway: {listen: 127.0.0.1:8080}\nchannels:\n"
+    text = ("runtime: run\ngateway: {listen: 127.0.0.1:8080, token_file: token, "
+            "allowed_hosts: [a, b]}\nchannels:\n"
             + channel("a", 1, "limits: {memory: 256MiB, cpu: 12.5%}") + channel("b", 2))
     done = check(text, "--print")
     assert done.returncode == 0
-    assert "gateway:\n  listen: 127.0.0.1:8080\n" in done.stdout
+    assert "gateway:\n  listen: 127.0.0.1:8080\n  token_file: " in done.stdout
+    assert "  allowed_hosts: [a, b]\n" in done.stdout and "origins" not in done.stdout
     assert done.stdout.count("limits:\n      memory: 256MiB\n      cpu: 12.5%\n") == 1
     again = check(done.stdout, "--print")
     assert (again.returncode, again.stdout) == (0, done.stdout)

@@ -30,7 +30,8 @@ MAY_INCLUDE = {
     "control": {"base", "os", "channel"},
     "manager": {"base", "os", "avro", "channel", "schema", "config", "control", "holder"},
     "overview": {"base", "os", "avro", "channel", "schema", "archive"},
-    "gateway": {"base", "os", "avro", "channel", "schema", "archive", "config", "control", "command"},
+    "gateway": {"base", "os", "avro", "channel", "schema", "archive", "config", "control",
+                "command"},
     "cli": {"base", "os", "avro", "channel", "schema", "archive", "command", "overview", "config",
             "control", "manager"},
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Sockets of the network by POSIX. A port of datagrams is free if it can be had at all addresses
+ * Sockets of the network on Linux. A port of datagrams is free if it can be had at all addresses
  * at once: a socket that is bound to any of them stands in the way, whatever options it has. */
 #define _GNU_SOURCE /* IPV6_V6ONLY, SOCK_CLOEXEC */
 #include "os/stream.h"
