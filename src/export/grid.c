@@ -4,6 +4,7 @@
 #include "export/grid.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,9 @@
 #include "base/text.h"
 #include "export/columns.h"
 #include "os/interrupt.h"
+
+/* On end: 115 days of rows each 10 ms. */
+#define ROWS_WITHOUT_A_DATUM 1000000000u
 
 /* Of one channel. */
 struct lane {
@@ -306,7 +310,27 @@ static int64_t grid_at(const struct grid *grid, int64_t time_ns)
 {
     int64_t interval = (int64_t)grid->interval_ns, rest = time_ns % interval;
     rest = rest < 0 ? rest + interval : rest;
-    return rest == 0 || time_ns > INT64_MAX - interval ? time_ns - rest : time_ns - rest + interval;
+    if (rest == 0)
+        return time_ns;
+    return time_ns > INT64_MAX - interval ? time_ns - rest : time_ns + (interval - rest);
+}
+
+/* Goes on to the next row, whose datums wait up to `first`: a wrong clock's gap of decades would
+ * be rows until the disk is full. */
+static int advance(const struct grid *grid, int64_t *at, int64_t first, char *error,
+                   size_t error_bytes)
+{
+    int64_t interval = (int64_t)grid->interval_ns;
+    uint64_t gap = first > *at ? (uint64_t)first - (uint64_t)*at : 0;
+    if (gap / grid->interval_ns > ROWS_WITHOUT_A_DATUM) {
+        snprintf(error, error_bytes,
+                 "nothing came in for %" PRIu64 " days, which is %" PRIu64 " rows: choose a span "
+                 "with --from and --to, or a longer --every",
+                 gap / 86400000000000u, gap / grid->interval_ns);
+        return -EOVERFLOW;
+    }
+    *at = *at > INT64_MAX - interval ? INT64_MAX : *at + interval;
+    return 0;
 }
 
 /* All that came up to `time_ns` is taken. */
@@ -373,9 +397,12 @@ int grid_run(struct grid *grid, struct writing *writing,
     error[0] = '\0';
     int status = begin_lanes(grid, error, error_bytes);
     for (bool begun = false; status == 0 && earliest(grid, &first); begun = true) {
-        int64_t interval = (int64_t)grid->interval_ns;
-        at = begun ? at + interval : grid_at(grid, first);
-        status = interrupt_seen() ? -EINTR : take_until(grid, at, error, error_bytes);
+        if (begun)
+            status = advance(grid, &at, first, error, error_bytes);
+        else
+            at = grid_at(grid, first);
+        if (status == 0)
+            status = interrupt_seen() ? -EINTR : take_until(grid, at, error, error_bytes);
         if (status == 0)
             status = add_row(grid, writing, at);
         if (grid->batch == NULL)

@@ -14,8 +14,10 @@
 #include "export/grid.h"
 #include "export/progress.h"
 #include "export/writing.h"
+#include "os/folder.h"
 #include "os/interrupt.h"
 #include "os/made.h"
+#include "os/storage.h"
 
 struct run {
     const struct export_task *task;
@@ -261,6 +263,21 @@ static int survey(struct run *run, struct export_task *task)
     return fail(run, error);
 }
 
+/* Whether the target, by whatever name, is a file that is read. */
+static bool is_source(const struct export_task *task)
+{
+    struct storage_entry entry;
+    struct folder_place target, source;
+    if (strcmp(task->target, "-") == 0 || storage_look_at(task->target, &entry) < 0 ||
+        folder_place_at(task->target, &target) < 0)
+        return false;
+    for (size_t i = 0; i < task->catalog.count; i++)
+        if (folder_place_at(task->catalog.files[i].path, &source) >= 0 &&
+            source.device == target.device && source.inode == target.inode)
+            return true;
+    return false;
+}
+
 int export_run(struct export_task *task)
 {
     struct run run = {.task = task, .tables = {.choice = task->choice}};
@@ -274,6 +291,11 @@ int export_run(struct export_task *task)
     task->options.context = &run;
     for (size_t i = 0; i < task->catalog.count; i++)
         run.bytes_total += task->catalog.files[i].bytes;
+    if (is_source(task)) {
+        snprintf(error, sizeof(error), "%s is one of the recordings to export; -o is another file",
+                 task->target);
+        return fail(&run, error);
+    }
     int code = survey(&run, task);
     if (code == EXIT_OK) {
         int status = made_begin(&made, task->target);

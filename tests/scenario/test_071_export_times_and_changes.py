@@ -228,6 +228,13 @@ def test_071_what_is_refused(flotilla, tmp_path):
         assert not out.exists()
     (tmp_path / "folder.h5").mkdir()
     assert flotilla("export", path, "-o", tmp_path / "folder.h5").returncode == 1
+    before = path.read_bytes()
+    (tmp_path / "b.csv").hardlink_to(path)
+    (tmp_path / "c.csv").symlink_to(path)
+    for target in (path, tmp_path / "b.csv", tmp_path / "c.csv"):
+        said = flotilla("export", path, "-o", target, "--format", "csv", check=1).stderr
+        assert "is one of the recordings to export" in said
+        assert path.read_bytes() == before and target.exists()
 
 
 def test_071_several_channels(flotilla, tmp_path):

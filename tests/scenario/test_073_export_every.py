@@ -134,3 +134,20 @@ def test_073_what_is_refused(flotilla, tmp_path):
         assert done.returncode == 2 and "--decimate" in done.stderr, done
     done = flotilla("export", tmp_path / "rec", "-o", tmp_path / "e.mcap", "--every", "10ms")
     assert done.returncode == 2 and "--every takes a number" in done.stderr
+
+
+def test_073_times_far_apart(flotilla, tmp_path):
+    """A wrong clock does not become rows until the disk is full; the last time there is, is one."""
+    out, fields = tmp_path / "e.h5", [{"name": "n", "type": "int"}]
+    times = {"first": (-2**63, 1 - 2**63), "last": (2**63 - 9, 2**63 - 1), "gap": (0, 17 * 10**17)}
+    for name, (one, other) in times.items():
+        place = channel(tmp_path / name, name, fields, [{"time": one, "n": 1},
+                                                        {"time": other, "n": 2}])
+        done = flotilla("export", place, "-o", out, "--every", "10ms", timeout=20)
+        if name == "gap":
+            assert done.returncode == 1 and "nothing came in for 19675 days" in done.stderr
+            continue
+        assert done.returncode == 0, done
+        with h5py.File(out) as file:
+            assert file["n"][-1] == 2 and abs(int(file["time"][-1]) - other) < 10**7
+            assert len(file["n"]) < 3
