@@ -349,8 +349,9 @@ class Fleet:
         if self.manager is not None:
             self.manager.kill()
             self.manager.wait()
-        # Relays outlive their manager by design; the ones of this folder are ours to end.
-        for pid in self.relay_processes() + self.processes("flotilla-keeper"):
+        # They outlive their manager by design; the ones of this folder are ours to end.
+        for pid in (self.relay_processes() + self.processes("flotilla-keeper")
+                    + self.processes("flotilla-overview") + self.processes("flotilla-gateway")):
             os.kill(pid, signal.SIGCONT)
             os.kill(pid, signal.SIGKILL)
         if self._own_folder and not os.environ.get("FLOTILLA_TEST_KEEP"):
