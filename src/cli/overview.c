@@ -98,7 +98,7 @@ static int add_folder(struct targets *targets, const char *folder)
         return EXIT_FAILED;
     }
     snprintf(target->channel, sizeof(target->channel), "%s", name);
-    snprintf(target->folder, sizeof(target->folder), "%s", real);
+    snprintf(target->folder, sizeof(target->folder), "%.*s", (int)sizeof(target->folder) - 1, real);
     if (state_read(&state, target->folder, target->channel) == 0) {
         target->options.factor = state.factor;
         target->options.levels = state.levels;
