@@ -3,7 +3,8 @@
 behind a header of their own, for any reader to decode. Nothing is decoded here.
 
 Sources: Avro 1.11 specification, "Object Container Files"; what Flotilla adds is told by its
-docs/internals/file-format.md. Checksums are not looked at: that is what `flotilla verify` is for.
+docs/internals/file-format.md. Checksums are not looked at, so a value whose bits have flipped is
+not seen here: that is what `flotilla verify` is for.
 """
 from __future__ import annotations
 
@@ -100,7 +101,8 @@ class Container:
         return metadata, sync
 
     def blocks(self) -> Iterator[Block]:
-        """Every whole block. What is not there yet of a file that is being written is no fault."""
+        """Every whole block. What is not there yet of a file that is being written is no fault;
+        behind what is no block it goes on at the next sync marker."""
         with open(self.path, "rb", buffering=0) as file:
             end = os.fstat(file.fileno()).st_size
             offset = self.begin
@@ -113,17 +115,36 @@ class Container:
                 except EOFError:
                     count, size = -1, -1
                 length = source.tell() + size + SYNC_BYTES
-                if count >= 0 and size >= 0 and offset + length > end:
-                    break
-                if count >= 0 and size >= 0:
+                whole = count >= 0 and size >= 0 and offset + length <= end
+                if whole:
                     file.seek(offset + length - SYNC_BYTES)
-                if count < 0 or size < 0 or file.read(SYNC_BYTES) != self.sync:
-                    warnings.warn(f"{self.path}: offset {offset}: is no block; what follows is not "
-                                  "read (flotilla recover saves it)", DamageWarning, stacklevel=2)
-                    break
-                arrival = self._arrival(front, source.tell()) if self.ours else None
-                yield Block(offset, length, count, arrival)
-                offset += length
+                    whole = file.read(SYNC_BYTES) == self.sync
+                if whole:
+                    arrival = self._arrival(front, source.tell()) if self.ours else None
+                    yield Block(offset, length, count, arrival)
+                    offset += length
+                    continue
+                following = self._marker(file, offset)
+                if following is None and count >= 0 and size >= 0 and offset + length > end:
+                    return  # its end is not written yet
+                lost = (end if following is None else following) - offset
+                warnings.warn(f"{self.path}: offset {offset}: {lost} bytes are no block and left "
+                              "out", DamageWarning, stacklevel=2)
+                if following is None:
+                    return
+                offset = following
+
+    def _marker(self, file: BinaryIO, offset: int) -> int | None:
+        """Behind the next sync marker from `offset` on."""
+        file.seek(offset)
+        kept = b""
+        while piece := file.read(1 << 20):
+            at = (kept + piece).find(self.sync)
+            if at >= 0:
+                return offset - len(kept) + at + SYNC_BYTES
+            offset += len(piece)
+            kept = (kept + piece)[-(SYNC_BYTES - 1):]
+        return None
 
     @staticmethod
     def _arrival(front: bytes, filler_at: int) -> int | None:

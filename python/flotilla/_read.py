@@ -96,9 +96,11 @@ def _containers(paths: list[Path]) -> Iterator[Container]:
         try:
             yield Container(path)
         except FileNotFoundError:
-            if path.suffix != ".part":
+            # Finished meanwhile; or removed, by retention, which is no fault of a folder.
+            if path.suffix == ".part" and path.with_suffix("").exists():
+                yield Container(path.with_suffix(""))
+            elif len(paths) == 1:
                 raise
-            yield Container(path.with_suffix(""))  # it was finished meanwhile
         except FormatError as error:
             if len(paths) == 1:
                 raise
@@ -236,9 +238,10 @@ def _read_file(container: Container, from_ns: int, to_ns: int) -> Iterator[tuple
             if following is not None and following + DISORDER_NS < from_ns:
                 continue
         wanted.append((block, following))
+    limit = CHUNK_BYTES
     while wanted:
         size, taken = 0, 0
-        while taken < len(wanted) and (size == 0 or size + wanted[taken][0].bytes < CHUNK_BYTES):
+        while taken < len(wanted) and (size == 0 or size + wanted[taken][0].bytes < limit):
             size += wanted[taken][0].bytes
             taken += 1
         chunk, until = [block for block, _ in wanted[:taken]], wanted[taken - 1][1]
@@ -246,8 +249,15 @@ def _read_file(container: Container, from_ns: int, to_ns: int) -> Iterator[tuple
         try:
             values = _columns(container.with_blocks(chunk, made.schema), made)
         except Exception as error:  # the decoders raise what they like
-            raise FormatError(f"{container.path}: offset {chunk[0].offset} and on: cannot be "
-                              f"decoded: {error or type(error).__name__}") from error
+            if len(chunk) > 1:  # find which
+                wanted[:0] = [(block, chunk[at + 1].arrival_ns if at + 1 < len(chunk) else until)
+                              for at, block in enumerate(chunk)]
+                limit = 0
+                continue
+            warnings.warn(f"{container.path}: offset {chunk[0].offset}: {chunk[0].bytes} bytes "
+                          f"cannot be decoded ({error or type(error).__name__}) and are left out",
+                          DamageWarning, stacklevel=3)
+            continue
         times = _instants(values[own.path], own) if own is not None else None
         arrivals = _arrivals(chunk, until, times)
         piece = _Piece(values, arrivals)
@@ -447,8 +457,8 @@ def read(channel: Any, from_: When = None, to: When = None, *,
 
     Fields of records in records are columns by their path. Instants come out in UTC, to the
     nanosecond; enums as categories; reals that are null as NaN (polars: null). The units and docs
-    of the schema are in the frame's `attrs` (pandas). What is damaged is left out with a
-    DamageWarning that names the place.
+    of the schema are in the frame's `attrs` (pandas). What cannot be read is left out
+    with a DamageWarning that names the place; `flotilla verify` finds flipped bits.
     """
     if into not in ("pandas", "polars", "numpy"):
         raise ValueError(f"into={into!r} is none of pandas, polars, numpy")

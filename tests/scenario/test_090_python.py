@@ -209,8 +209,17 @@ def test_090_damage_is_told_and_left_out(package, rng, tmp_path):
         warnings.simplefilter("error")
         assert len(package.read(path)) < len(rows)
     path.write_bytes(whole[:-16] + bytes(16))
-    with pytest.warns(package.DamageWarning, match=f"{path.name}: offset [0-9]+: is no block"):
+    with pytest.warns(package.DamageWarning, match=f"{path.name}: offset [0-9]+: [0-9]+ bytes "):
         assert len(package.read(path)) < len(rows)
+    first = whole.find(whole[-16:]) + 16  # the first block, behind the header's marker
+    for begin, end, says in ((first, first + 8, "are no block"),
+                             (first + 129, first + 133, "cannot be decoded")):
+        broken = bytearray(whole)
+        broken[begin:end] = b"\xff" * (end - begin)
+        path.write_bytes(broken)
+        with pytest.warns(package.DamageWarning, match=says):
+            left = package.read(path)["counter"].tolist()
+        assert left == [number for at, number in rows][len(rows) - len(left):]
     path.write_bytes(whole[:200])
     with pytest.raises(package.FormatError, match="no whole Avro header"):
         package.read(path)
