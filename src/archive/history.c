@@ -240,6 +240,11 @@ uint64_t history_at(const struct history *history)
     return history->at_ns;
 }
 
+bool history_times_rows(const struct history *history)
+{
+    return history->clock.unit_ns != 0;
+}
+
 struct scan_cost history_cost(const struct history *history)
 {
     struct scan_cost cost = rows_cost(history->rows);

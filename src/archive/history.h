@@ -54,6 +54,8 @@ void history_next_file(struct history *history);
 
 /* When the row of the newest event came in; of spans but TIME_SPAN_ALL. */
 uint64_t history_at(const struct history *history);
+/* Whether it is known of each row of the file at hand, not of its block's first alone. */
+bool history_times_rows(const struct history *history);
 /* What was read so far, in the search and behind it. */
 struct scan_cost history_cost(const struct history *history);
 

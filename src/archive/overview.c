@@ -48,6 +48,7 @@ struct overview {
     size_t stretch_count, stretch; /* the one at hand, or the next to open */
     struct history *history;       /* NULL: none is open */
     struct overview_account account;
+    uint64_t head_ns; /* of the stage that was counted last: before this it may lack something */
 
     struct schema_file *schema; /* of the rows ... */
     struct span time, sequence; /* ... with names of fields, of the file's header; copies */
@@ -196,11 +197,17 @@ static struct ends look_at_ends(const struct stage *stage, bool whole)
             if (whole)
                 last_row(&catalog->files[i - 1], &look, &ends.last_ns);
         }
-    if (ends.block_ns > 0 && stage->factor > 1) /* a level's file is called by its first datum */
-        ends.first_ns = catalog->files[0].name.stamp_ns;
-    for (size_t i = 0; i < catalog->count && ends.block_ns > 0 && ends.first_ns == UINT64_MAX; i++)
-        if (catalog_look(&catalog->files[i], &look) == 0 && look.ours && !look.empty)
-            ends.first_ns = look.first_ns;
+    if (ends.block_ns == 0)
+        return ends;
+    size_t first = 0; /* by time, which need not be by number */
+    for (size_t i = 1; i < catalog->count; i++)
+        if (catalog->files[i].name.stamp_ns < catalog->files[first].name.stamp_ns)
+            first = i;
+    ends.first_ns = catalog->files[first].name.stamp_ns;
+    /* A level's file is called by its first datum, a recording by the moment that it was made. */
+    if (stage->factor == 1 && catalog_look(&catalog->files[first], &look) == 0 && look.ours &&
+        !look.empty && look.first_ns < ends.first_ns)
+        ends.first_ns = look.first_ns;
     return ends;
 }
 
@@ -250,7 +257,7 @@ static int count_rows(struct overview *overview, size_t index, const struct time
 {
     struct history *history;
     struct rows_event event;
-    *count = 0;
+    *count = overview->head_ns = 0;
     int status = history_open(&history, &overview->stages[index].catalog, span, ROWS_SKIP);
     if (status < 0)
         return status;
@@ -258,6 +265,9 @@ static int count_rows(struct overview *overview, size_t index, const struct time
         status = history_next(history, &event);
         if (status < 0 || event.kind == ROWS_END)
             break;
+        /* Of a block in front of it the rest may be of the span, where only its begin is known. */
+        if (event.kind == ROWS_DATUM && *count == 0 && !history_times_rows(history))
+            overview->head_ns = history_at(history);
         *count += event.kind == ROWS_DATUM;
     }
     add_cost(overview, history_cost(history));
@@ -361,7 +371,12 @@ int overview_open(struct overview **overview, const char *folder, const char *ch
         return status;
     }
     made->account.point_ns = made->account.exact ? 0 : made->point_ns;
-    add_stretches(made, chosen, made->span.from_ns, made->span.to_ns);
+    uint64_t from_ns = made->span.from_ns;
+    if (made->head_ns > from_ns && chosen + 1 < made->stage_count) {
+        add_stretches(made, chosen + 1, from_ns, made->head_ns);
+        from_ns = made->head_ns;
+    }
+    add_stretches(made, chosen, from_ns, made->span.to_ns);
     *overview = made;
     return 0;
 }

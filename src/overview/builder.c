@@ -181,6 +181,7 @@ static void name_levels(struct builder *builder)
                                 .direct = builder->options.direct};
         level->reader.age_ns = i == 0 ? builder->options.sync_age_ns : 0;
         level->reader.source.descriptor = DESCRIPTOR_NONE;
+        level->reader.past_cache.file.descriptor = DESCRIPTOR_NONE;
         state_level_name(level->name, builder->channel, builder->options.factor, i + 1);
     }
 }

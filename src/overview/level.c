@@ -19,10 +19,12 @@
 #define FILE_BYTES_MAX   (256u << 20)                 /* a further block begins another file */
 #define FILE_AGE_NS      (30ull * 86400 * 1000000000) /* from its first datum to its last */
 #define BLOCK_SOURCE_MAX (4u << 20)                   /* bytes from below in a block, about */
-#define GAP_NS           (10 * NS_PER_S)              /* shorter ones never end a window ... */
-#define GAP_SPACINGS     50u /* ... nor those of fewer times the usual distance of datums */
-#define ENTRIES_MAX      10u
-#define WELL_FILLED      93u /* per cent of a block that are datums, before it is ended */
+#define TIMELESS_SOURCE_MAX                                                                        \
+    (25u * BLOCK_PAGE_BYTES)         /* where a block is all that is known of time */
+#define GAP_NS       (10 * NS_PER_S) /* shorter ones never end a window ... */
+#define GAP_SPACINGS 50u             /* ... nor those of fewer times the usual distance of datums */
+#define ENTRIES_MAX  10u
+#define WELL_FILLED  93u /* per cent of a block that are datums, before it is ended */
 
 /* ---- beginning and end ---- */
 
@@ -246,7 +248,8 @@ static int put_window(struct level *level, const struct span pair[2])
     bool full = !writer_fits(level->writer, both, level->block_bytes_max);
     bool page_full = block_finished_bytes(data + both, writer_alignment(level->writer)) > bytes &&
                      data * 100 >= WELL_FILLED * bytes;
-    if (status == 0 && (full || (page_full && level->source_bytes >= BLOCK_SOURCE_MAX)))
+    if (status == 0 && (full || (page_full && level->source_bytes >= BLOCK_SOURCE_MAX) ||
+                        (level->clock.unit_ns == 0 && level->source_bytes >= TIMELESS_SOURCE_MAX)))
         status = end_block(level);
     return status;
 }

@@ -21,7 +21,7 @@ void reader_open(struct reader *reader, const char *folder, const char *channel,
     reader->channel = channel;
     reader->place = *place;
     reader->scan = NULL;
-    reader->source.descriptor = DESCRIPTOR_NONE;
+    reader->source.descriptor = reader->past_cache.file.descriptor = DESCRIPTOR_NONE;
     reader->looks = 0;
 }
 
@@ -31,6 +31,7 @@ void reader_close(struct reader *reader)
         return;
     scan_close(reader->scan);
     source_close(&reader->source);
+    past_cache_close(&reader->past_cache);
     reader->scan = NULL;
 }
 
@@ -71,6 +72,20 @@ static int find_file(struct reader *reader, uint64_t *number, bool *done)
     return status;
 }
 
+/* Recordings are read past the page cache; levels, which are small and read again, through it. */
+static int scan_file(struct reader *reader, char *error, size_t error_bytes)
+{
+    reader->source.descriptor = DESCRIPTOR_NONE;
+    int status = reader->whole ? -EOPNOTSUPP
+                               : past_cache_scan(&reader->past_cache, &reader->scan, reader->path,
+                                                 error, error_bytes);
+    if (status != -EOPNOTSUPP)
+        return status;
+    past_cache_close(&reader->past_cache);
+    return source_scan(&reader->source, &reader->scan, reader->path, SOURCE_FILES, error,
+                       error_bytes);
+}
+
 /* Opens the file at the reader's place, or the next one. */
 static int open_next(struct reader *reader, struct reader_event *event)
 {
@@ -79,8 +94,7 @@ static int open_next(struct reader *reader, struct reader_event *event)
     int status = find_file(reader, &number, &reader->done);
     if (status < 0)
         return status == -ENOENT ? 0 : status;
-    status = source_scan(&reader->source, &reader->scan, reader->path, SOURCE_FILES, error,
-                         sizeof(error));
+    status = scan_file(reader, error, sizeof(error));
     const uint8_t *sync = status == 0 ? scan_header(reader->scan)->sync : NULL;
     bool same = status == 0 && number == reader->place.number &&
                 memcmp(sync, reader->place.sync, SCAN_SYNC_BYTES) == 0;
@@ -97,6 +111,7 @@ static int open_next(struct reader *reader, struct reader_event *event)
     if (status < 0) {
         scan_close(reader->scan);
         source_close(&reader->source);
+        past_cache_close(&reader->past_cache);
         reader->scan = NULL;
         if (status == -EINTR || status == -ENOMEM)
             return status;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "archive/source.h"
+#include "overview/past_cache.h"
 #include "overview/state.h"
 
 enum reader_kind {
@@ -31,12 +32,13 @@ struct reader {
     bool whole;                   /* the last block of an open file is never rewritten */
     uint64_t age_ns;              /* blocks of an open file are read once they are that old */
     struct place place;           /* the caller sets index; block and file are set here */
-    struct source source;
-    struct scan *scan; /* NULL: no file is open */
-    uint64_t next;     /* where the next block begins */
-    bool done;         /* the open file will not grow */
-    bool stale;        /* it may have, since it was looked at */
-    unsigned looks;    /* in vain, since the folder was listed */
+    struct source source;         /* through the page cache ... */
+    struct past_cache past_cache; /* ... or past it */
+    struct scan *scan;            /* NULL: no file is open */
+    uint64_t next;                /* where the next block begins */
+    bool done;                    /* the open file will not grow */
+    bool stale;                   /* it may have, since it was looked at */
+    unsigned looks;               /* in vain, since the folder was listed */
     char path[OVERVIEW_PATH_BYTES], what[OVERVIEW_PATH_BYTES + 300];
 };
 

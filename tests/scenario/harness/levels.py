@@ -47,11 +47,11 @@ def build(folder, *words, check=0):
     return flotilla("overview", folder, "--rebuild", *words, check=check)
 
 
-def serve(folder, *flags):
+def serve(folder, *flags, stderr=subprocess.PIPE):
     """The service on one channel; the caller ends it."""
     words = [str(OVERVIEW), f"--directory={folder.parent}", f"--channel={folder.name}",
              "--sync=1ms", *flags]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(words, stderr=stderr, text=True)
 
 
 def datums(path, schema):
