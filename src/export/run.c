@@ -307,6 +307,8 @@ int export_run(struct export_task *task)
                      task->format->name);
             code = fail(&run, error);
         } else {
+            if (made.once)
+                interrupt_leave_pipes();
             code = export_into(&run, &made);
         }
         made_discard(&made);

@@ -13,6 +13,9 @@
 /* Makes the signals set the flag, also those that came before, if whoever started us blocked them
  * (os/process.h); system calls that wait are interrupted by them. SIGPIPE is ignored. */
 void interrupt_install(void);
+/* Has SIGPIPE do again what it did before that: for a program whose reader may go, and which then
+ * ends without a word, unless whoever started it ignores the signal. */
+void interrupt_leave_pipes(void);
 /* Whether one has come. */
 bool interrupt_seen(void);
 /* Whether this process is to hand over, not to finish. */

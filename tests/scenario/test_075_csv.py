@@ -6,12 +6,15 @@ import datetime
 import io
 import json
 import math
+import signal
+import subprocess
 
 import fastavro
 import polars
 import pytest
 from harness import avro, exports
 from harness.exports import same, same_json
+from harness.fleet import FLOTILLA
 
 ROUNDS = 25
 
@@ -50,6 +53,18 @@ def check(data, schema, values):
         for column, text, word in zip(columns, line[1:], other[1:]):
             assert cell_is(column, word, row[column]), (column, word, row[column])
             assert text == ("" if word is None else word)
+
+
+@pytest.mark.parametrize("format", ["csv", "mcap"])
+def test_075_a_reader_that_goes(format, rng, tmp_path):
+    """`| head`: ends as cat does, by the signal and without a word."""
+    schema, values = exports.drawn(rng)
+    exports.write(tmp_path / "r.avro", schema, values * (1 + 2000 // len(values)), rng)
+    words = [FLOTILLA, "export", "r.avro", "r.avro", "-o", "-", "--format", format]
+    run = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert run.stdout.read(1)
+    run.stdout.close()
+    assert (run.stderr.read(), run.wait(timeout=60)) == (b"", -signal.SIGPIPE)
 
 
 def test_075_random_schemas(flotilla, seed, tmp_path):

@@ -15,6 +15,7 @@
 
 static volatile sig_atomic_t interrupted, handing_over, finishing;
 static int interrupt_pipe[2] = {-1, -1};
+static struct sigaction pipe_before;
 static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 
 void interrupt_wake(void)
@@ -55,12 +56,17 @@ void interrupt_install(void)
         sigaction(stop_signals[i], &action, NULL);
     }
     action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, NULL);
+    sigaction(SIGPIPE, &action, &pipe_before);
     sigset_t set;
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof(stop_signals) / sizeof(stop_signals[0]); i++)
         sigaddset(&set, stop_signals[i]);
     sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+void interrupt_leave_pipes(void)
+{
+    sigaction(SIGPIPE, &pipe_before, NULL);
 }
 
 bool interrupt_hands_over(void)
