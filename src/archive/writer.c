@@ -16,6 +16,7 @@
 #include "os/folder.h"
 #include "os/host.h"
 #include "os/memory.h"
+#include "os/storage.h"
 
 #define PENDING_BYTES    (1u << 20) /* that are handed over at once */
 #define BUFFER_BYTES     (PENDING_BYTES + BLOCK_BYTES_MAX)
@@ -358,13 +359,30 @@ int writer_finish(struct writer *writer)
     return status;
 }
 
+/* Takes the place of a file that is there. Not by renaming: that would bring back one which was
+ * removed in that moment. */
+static int take_place(struct writer *writer)
+{
+    int status = folder_exchange(writer->folder, writer->part, writer->name);
+    if (status == -EOPNOTSUPP) { /* NFS, FUSE and others: looked at, then renamed */
+        struct storage_entry entry;
+        status = storage_look(writer->folder, writer->name, &entry);
+        return status < 0 ? status : folder_replace(writer->folder, writer->part, writer->name);
+    }
+    if (status == 0)
+        status = folder_sync(writer->folder);
+    return status < 0 ? status : folder_remove(writer->folder, writer->part);
+}
+
 int writer_replace(struct writer *writer, uint64_t modified_ns)
 {
-    int status = direct_file_set_modified(&writer->file, modified_ns);
+    int status = hand_over(writer);
+    if (status == 0)
+        status = direct_file_set_modified(&writer->file, modified_ns);
     if (status == 0)
         status = writer_sync(writer);
     if (status == 0)
-        status = folder_replace(writer->folder, writer->part, writer->name);
+        status = take_place(writer);
     if (status == 0)
         status = folder_sync(writer->folder);
     writer_close(writer);

@@ -33,6 +33,9 @@ int folder_possible(const char *path);
 int folder_rename(descriptor_t folder, const char *from, const char *to);
 /* The same over a file that may be there, in one step. */
 int folder_replace(descriptor_t folder, const char *from, const char *to);
+/* Has two files that are there change names, in one step; -ENOENT where one is not there,
+ * -EOPNOTSUPP where the system or the file system cannot. */
+int folder_exchange(descriptor_t folder, const char *one, const char *other);
 int folder_remove(descriptor_t folder, const char *name);
 /* Removes an empty folder that stands where something of ours is to be: nothing that anybody would
  * miss. 0, also if no folder is there, or a negative errno. */

@@ -286,6 +286,7 @@ static int do_file(struct rewrite *rewrite)
     if (status == 0) {
         status = writer_replace(rewrite->writer, rewrite->file->modified_ns);
         rewrite->writer = NULL;
+        status = status == -ENOENT ? -ECANCELED : status; /* removed just now */
     }
     return status;
 }
@@ -345,7 +346,9 @@ int compact_open(struct compactor *compactor)
     return folder_list(compactor->descriptor, clear_left, compactor);
 }
 
-/* The next finished recording; NULL if there is none that is old enough. */
+/* The next finished recording; NULL if there is none that is old enough. One that is dated in the
+ * future is: the clock was set back since, and how old it is nobody knows; those behind it are not
+ * to wait until the clock is there again. */
 static const struct catalog_file *find_next(struct compactor *compactor,
                                             const struct catalog *catalog, uint64_t below)
 {
@@ -358,7 +361,7 @@ static const struct catalog_file *find_next(struct compactor *compactor,
         uint64_t ended_ns =
             file->modified_ns > file->name.stamp_ns ? file->modified_ns : file->name.stamp_ns;
         bool ready = file->name.stage == RECORDING_DONE && file->name.number < below &&
-                     ended_ns <= now_ns && now_ns - ended_ns >= compactor->age_ns;
+                     (ended_ns > now_ns || now_ns - ended_ns >= compactor->age_ns);
         if (file->name.stage != RECORDING_DAMAGED)
             return ready ? file : NULL;
     }

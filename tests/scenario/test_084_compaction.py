@@ -165,6 +165,21 @@ def test_084_left_alone(rng, folder):
     assert said.count("\n") == 2
 
 
+def test_084_dated_in_the_future(rng, folder):
+    """A clock that was set back: what was finished before that neither waits for it nor has others
+    wait."""
+    text = json.dumps({"type": "record", "name": "R", "fields": [
+        {"name": "x", "type": {"type": "fixed", "name": "F", "size": 1000}}]})
+    for number in range(1, 4):
+        blocks = [(START + at, [bytes(1000)] * 200) for at in range(20)]
+        levels.write_recording(folder, text, blocks, number=number)
+    make_old(folder)
+    files = sorted(folder.glob("*.avro"))
+    ahead = time.time() + 10 * 86400
+    os.utime(files[1], (ahead, ahead))
+    assert compact(folder) == "" and files[1].stat().st_mtime == pytest.approx(ahead)
+
+
 def test_084_killed(rng, folder):
     """At any moment the one file or the other, and in the end nothing else."""
     subprocess.run([str(MAKE), str(folder), "c", str(80_000_000 if LONG else 16_000_000), "1000",

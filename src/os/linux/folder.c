@@ -68,6 +68,14 @@ int folder_rename(descriptor_t folder, const char *from, const char *to)
     return renameat(folder, from, folder, to) < 0 ? -errno : 0;
 }
 
+int folder_exchange(descriptor_t folder, const char *one, const char *other)
+{
+    enum { EXCHANGE = 2 }; /* RENAME_EXCHANGE */
+    if (syscall(SYS_renameat2, folder, one, folder, other, EXCHANGE) == 0)
+        return 0;
+    return is_missing(errno) ? -EOPNOTSUPP : -errno;
+}
+
 descriptor_t folder_lock(descriptor_t folder, const char *name)
 {
     const int how = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
