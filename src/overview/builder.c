@@ -10,14 +10,16 @@
 
 #include "archive/catalog.h"
 #include "os/clock.h"
+#include "os/file.h"
 #include "os/folder.h"
 #include "os/path.h"
+#include "overview/lived.h"
 
-#define STEADY_NS                                                                                  \
-    (3600 * NS_PER_S) /* that the wall clock has gone without a step: then it counts */
-#define STEP_NS (60 * NS_PER_S)
-#define IDLE_NS (86400 * NS_PER_S)
-#define LOOK_NS (60 * NS_PER_S) /* how often it is looked for what is too old */
+#define IDLE_NS         (86400 * NS_PER_S)
+#define LOOK_NS         (60 * NS_PER_S)  /* how often it is looked for what is too old */
+#define KEEP_NS         (600 * NS_PER_S) /* how often the ages are kept */
+#define LIVED_NAME      ".%s.ages"
+#define LIVED_BYTES_MAX (16u << 20)
 
 struct builder {
     struct builder_options options;
@@ -27,9 +29,10 @@ struct builder {
     struct state state;            /* as noted */
     struct level levels[OVERVIEW_LEVELS_MAX];
     bool opened;                               /* the levels are */
-    uint64_t ahead_ns;                         /* of the wall clock, of the monotonic one */
-    uint64_t steady_since_ns;                  /* monotonic */
-    uint64_t look_ns;                          /* monotonic: when to look for what is too old */
+    struct lived lived;                        /* how old their files are */
+    char boot[CLOCK_BOOT_BYTES];
+    int keep_error;
+    uint64_t look_ns, keep_ns;                 /* uptime: when to look, and to keep the ages */
     uint64_t seen_next, seen_number, moved_ns; /* where level 1 was, and since when */
     bool flushed;                              /* since then */
 };
@@ -57,9 +60,48 @@ void builder_close(struct builder *builder)
     if (builder == NULL)
         return;
     close_levels(builder);
+    lived_free(&builder->lived);
     descriptor_close(builder->lock);
     descriptor_close(builder->descriptor);
     free(builder);
+}
+
+/* Goes on from the ages that are kept. What is no text of ours is begun anew: that keeps files for
+ * longer. */
+static void read_lived(struct builder *builder)
+{
+    char path[OVERVIEW_PATH_BYTES], name[RECORDING_NAME_BYTES + 8];
+    uint8_t *bytes = NULL;
+    size_t count;
+    snprintf(name, sizeof(name), LIVED_NAME, builder->channel);
+    int status = state_path(path, builder->folder, name);
+    if (status == 0)
+        status = file_read_whole(path, LIVED_BYTES_MAX, &bytes, &count);
+    if (status == 0)
+        status = lived_read(&builder->lived, (const char *)bytes, builder->boot, clock_uptime_ns());
+    if (status == -EBADMSG || status == -EFBIG)
+        tell(builder, "what was noted of its files' ages is damaged: they count from now on");
+    free(bytes);
+}
+
+/* Keeps the ages, if it is time to or `changed`. What is lost at a power cut, or could not be
+ * written, keeps files for longer. */
+static void keep_lived(struct builder *builder, bool changed)
+{
+    char name[RECORDING_NAME_BYTES + 8];
+    if (!changed && builder->lived.uptime_ns < builder->keep_ns)
+        return;
+    char *text = lived_write(&builder->lived, builder->boot);
+    snprintf(name, sizeof(name), LIVED_NAME, builder->channel);
+    int status = -ENOMEM;
+    if (text != NULL)
+        status = state_write_file(builder->descriptor, name,
+                                  (struct span){(const uint8_t *)text, strlen(text)});
+    if (status < 0 && status != builder->keep_error)
+        tell(builder, "its files' ages cannot be noted: after a restart they are kept for longer");
+    builder->keep_error = status;
+    builder->keep_ns = builder->lived.uptime_ns + KEEP_NS;
+    free(text);
 }
 
 int builder_open(struct builder **builder, const char *folder, const char *channel,
@@ -83,6 +125,8 @@ int builder_open(struct builder **builder, const char *folder, const char *chann
         builder_close(made);
         return status;
     }
+    clock_boot(made->boot); /* which a sandbox does not show */
+    read_lived(made);
     *builder = made;
     return 0;
 }
@@ -142,6 +186,7 @@ static int clear_levels(struct builder *builder, uint64_t begun[OVERVIEW_LEVELS_
     struct catalog catalog = {0};
     uint64_t oldest = oldest_recording(builder);
     long added = catalog_add(&catalog, builder->path, CATALOG_DATUMS);
+    lived_begin(&builder->lived, clock_uptime_ns());
     for (size_t i = 0; i < catalog.count; i++) {
         const struct recording_name *name = &catalog.files[i].name;
         char own[RECORDING_NAME_BYTES], final[RECORDING_NAME_BYTES];
@@ -154,13 +199,17 @@ static int clear_levels(struct builder *builder, uint64_t begun[OVERVIEW_LEVELS_
             folder_remove(builder->descriptor, own);
             continue;
         }
+        recording_name_write(final, &done);
         if (name->stage == RECORDING_PART)
-            folder_rename(builder->descriptor, own, recording_name_write(final, &done));
+            folder_rename(builder->descriptor, own, final);
+        lived_age_ns(&builder->lived, final);
         for (uint32_t k = 0; k < builder->options.levels; k++)
             if (strcmp(name->channel, builder->levels[k].name) == 0 && name->number > begun[k])
                 begun[k] = name->number;
     }
     catalog_free(&catalog);
+    lived_end(&builder->lived); /* one of the same name that is made again is a new one */
+    keep_lived(builder, true);
     return added == -ENOMEM ? -ENOMEM : folder_sync(builder->descriptor);
 }
 
@@ -258,43 +307,35 @@ static int open_levels(struct builder *builder)
 
 /* ---- what is too old ---- */
 
-/* Whether the wall clock has gone on without a step for long enough to be believed. */
-static bool is_steady(struct builder *builder)
-{
-    uint64_t now_ns = clock_monotonic_ns(), ahead_ns = clock_realtime_ns() - now_ns;
-    uint64_t moved =
-        ahead_ns > builder->ahead_ns ? ahead_ns - builder->ahead_ns : builder->ahead_ns - ahead_ns;
-    if (builder->ahead_ns == 0 || moved > STEP_NS) {
-        builder->steady_since_ns = now_ns;
-        builder->ahead_ns = ahead_ns;
-    }
-    return now_ns - builder->steady_since_ns >= STEADY_NS;
-}
-
-/* Removes finished files of levels whose newest datum is too old: the next file of the level began
- * so long ago. */
+/* Removes finished files of levels that have been so for too long. */
 static void remove_old(struct builder *builder)
 {
     struct catalog catalog = {0};
-    uint64_t now_ns = clock_realtime_ns(), age_ns = builder->options.age_ns;
-    builder->look_ns = clock_monotonic_ns() + LOOK_NS;
-    if (!is_steady(builder) || age_ns == 0 || now_ns < age_ns)
+    struct lived *lived = &builder->lived;
+    size_t count = lived->count;
+    bool changed = false;
+    builder->look_ns = clock_uptime_ns() + LOOK_NS;
+    if (builder->options.age_ns == 0 ||
+        catalog_add(&catalog, builder->path, CATALOG_DATUMS) < 0) {
+        catalog_free(&catalog);
         return;
-    if (catalog_add(&catalog, builder->path, CATALOG_DATUMS) <= 0)
-        return;
+    }
+    lived_begin(lived, clock_uptime_ns());
     for (size_t i = 0; i < catalog.count; i++) {
         const struct catalog_file *file = &catalog.files[i];
-        const struct catalog_file *next = i + 1 < catalog.count ? file + 1 : NULL;
         char text[RECORDING_NAME_BYTES];
         if (!file->named || file->name.stage != RECORDING_DONE ||
             !is_file_of_level(builder, &file->name))
             continue;
-        bool followed = next != NULL && strcmp(next->name.channel, file->name.channel) == 0;
-        uint64_t ended_ns = followed ? next->name.stamp_ns : file->modified_ns;
-        if (ended_ns < now_ns - age_ns)
-            folder_remove(builder->descriptor, recording_name_write(text, &file->name));
+        recording_name_write(text, &file->name);
+        uint64_t age_ns = lived_age_ns(lived, text);
+        changed |= age_ns == 0;
+        if (age_ns > builder->options.age_ns)
+            folder_remove(builder->descriptor, text);
     }
     catalog_free(&catalog);
+    lived_end(lived);
+    keep_lived(builder, changed || lived->count != count);
 }
 
 /* ---- working ---- */
@@ -394,7 +435,7 @@ int builder_step(struct builder *builder, uint64_t bytes_max)
         status = builder_rebuild(builder);
         return status < 0 ? status : 1;
     }
-    if (status == 0 && clock_monotonic_ns() >= builder->look_ns)
+    if (status == 0 && clock_uptime_ns() >= builder->look_ns)
         remove_old(builder);
     if (status == 0)
         status = look_whether_idle(builder);

@@ -66,21 +66,15 @@ int state_read(struct state *state, const char *folder, const char *channel)
     return status;
 }
 
-/* By calls that a sandbox leaves (os/sandbox.h): under another name, synced, renamed. */
-int state_write(struct state *state, descriptor_t folder, const char *channel)
+int state_write_file(descriptor_t folder, const char *name, struct span bytes)
 {
-    char name[RECORDING_NAME_BYTES], beside[RECORDING_NAME_BYTES + 4];
+    char beside[RECORDING_NAME_BYTES + 12];
     struct direct_file file;
-    state->magic = STATE_MAGIC;
-    state->version = STATE_VERSION;
-    state->checksum = checksum_of(state);
-    snprintf(name, sizeof(name), STATE_NAME, channel);
     snprintf(beside, sizeof(beside), "%s.new", name);
     folder_remove(folder, beside);
     int status = direct_file_open(&file, folder, beside, FILE_CREATE, false);
     if (status < 0)
         return status;
-    struct span bytes = {(const uint8_t *)state, sizeof(*state)};
     status = direct_file_write(&file, &bytes, 1, 0);
     if (status == 0)
         status = direct_file_sync(&file);
@@ -88,4 +82,14 @@ int state_write(struct state *state, descriptor_t folder, const char *channel)
     if (status == 0)
         status = folder_replace(folder, beside, name);
     return status < 0 ? status : folder_sync(folder);
+}
+
+int state_write(struct state *state, descriptor_t folder, const char *channel)
+{
+    char name[RECORDING_NAME_BYTES];
+    state->magic = STATE_MAGIC;
+    state->version = STATE_VERSION;
+    state->checksum = checksum_of(state);
+    snprintf(name, sizeof(name), STATE_NAME, channel);
+    return state_write_file(folder, name, (struct span){(const uint8_t *)state, sizeof(*state)});
 }

@@ -52,5 +52,8 @@ char *state_level_name(char name[RECORDING_NAME_BYTES], const char *channel, uin
 int state_read(struct state *state, const char *folder, const char *channel);
 /* `overview` is the open folder of the levels. 0 or a negative errno. */
 int state_write(struct state *state, descriptor_t overview, const char *channel);
+/* Writes a small file of the overview as a whole, by calls that a sandbox leaves (os/sandbox.h):
+ * under another name, synced, renamed over `name`. 0 or a negative errno. */
+int state_write_file(descriptor_t overview, const char *name, struct span bytes);
 
 #endif

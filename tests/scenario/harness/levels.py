@@ -47,11 +47,11 @@ def build(folder, *words, check=0):
     return flotilla("overview", folder, "--rebuild", *words, check=check)
 
 
-def serve(folder, *flags, stderr=subprocess.PIPE):
+def serve(folder, *flags, stderr=subprocess.PIPE, env=None):
     """The service on one channel; the caller ends it."""
     words = [str(OVERVIEW), f"--directory={folder.parent}", f"--channel={folder.name}",
              "--sync=1ms", *flags]
-    return subprocess.Popen(words, stderr=stderr, text=True)
+    return subprocess.Popen(words, stderr=stderr, text=True, env=env)
 
 
 def datums(path, schema):
