@@ -66,9 +66,9 @@ size_t writer_alignment(const struct writer *writer);
  * a negative errno (-EEXIST where there is one of that name); NAME.part stays then. */
 int writer_finish(struct writer *writer);
 /* Of writer_begin_beside: sets the time that it was modified at, has it take the place of the
- * other, syncs the folder, and closes. 0 or a negative errno, -ENOENT where the other has gone; what
- * there was of the two stays then. Where the file system cannot exchange two names (NFS, FUSE),
- * what is removed between a last look and the renaming comes back as this one. */
+ * other, syncs the folder, and closes. 0 or a negative errno, -ENOENT where the other has gone;
+ * what there was of the two stays then. Where the file system cannot exchange two names (NFS,
+ * FUSE), what is removed between a last look and the renaming comes back as this one. */
 int writer_replace(struct writer *writer, uint64_t modified_ns);
 /* Closes and leaves what there is; harmless on NULL. */
 void writer_close(struct writer *writer);

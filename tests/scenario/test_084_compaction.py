@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+import threading
 import time
 
 import fastavro
@@ -156,9 +157,13 @@ def test_084_left_alone(rng, folder):
     os.utime(young)
     before = {path: path.read_bytes() for path in folder.iterdir()}
     child = levels.serve(folder, "--overview=false", "--compact=1min")
-    time.sleep(3)
+    end = threading.Timer(120, child.kill)
+    end.start()
+    said = child.stderr.readline() + child.stderr.readline()
+    time.sleep(1)
+    end.cancel()
     child.terminate()
-    said = child.communicate(timeout=60)[1]
+    said += child.communicate(timeout=60)[1]
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     for number in ("000002", "000003"):
         assert f"{number}.avro is not compacted: " in said, said
