@@ -123,9 +123,8 @@ static void test_text_that_is_damaged(void **state)
         assert_int_equal(lived_read(&read, cut, "one", 200), wanted);
         free(cut);
     }
-    assert_int_equal(lived_read(&read, "flotilla lived 1 boot one uptime 9 counted 9\n10 x\n", "one",
-                                10),
-                     -74);
+    assert_int_equal(
+        lived_read(&read, "flotilla lived 1 boot one uptime 9 counted 9\n10 x\n", "one", 10), -74);
     free(kept);
     lived_free(&lived);
     lived_free(&read);
