@@ -18,6 +18,7 @@ from harness.doctor import network  # noqa: F401 (a fixture)
 from harness.fleet import FLOTILLA, LONG, Addresses, Fleet, flotilla, new_folder, wait_until
 
 RELAY, KEEPER = FLOTILLA.parent / "flotilla-relay", FLOTILLA.parent / "flotilla-keeper"
+OVERVIEW = FLOTILLA.parent / "flotilla-overview"
 SAMPLE_FAULTS = 40  # drawn by the seed where not all are done
 USER = 54321  # nobody has this number
 STARTED = "managing"  # what a manager says once it is up
@@ -44,13 +45,18 @@ WORDS = {
     "recover": [["recover", "A.avro"], ["recover", "--json", "A.avro", "-o", "B.avro"]],
     "export": [["export", "A.avro", "-o", "A.h5"], ["export", "--help"], ["export", b"\xe9"],
                ["export", ".", "-o", b"\xe9.h5"]],
+    "overview": [["overview"], ["overview", "--json"], ["overview", "."],
+                 ["overview", ".", "--rebuild"], ["overview", b"\xe9"]],
+    "pin": [["pin", "c", "--from", "-1h", "--name", "x"], ["pin", "--from", "-1h", "--name", "x"],
+            ["pin", b"\xe9/", "--from", "-1h", "--name", "x"]],
+    "unpin": [["unpin", "x"], ["unpin", "x", "./"], ["unpin", b"\xe9"]],
     "units": [["units"], ["units", "-o", "."]],
     "schema": [["schema", "s.avsc"], ["schema", "--json", "s.avsc"],
                ["schema", "s.avsc", "-o", "s.layout"]],
     "": [[], ["--help"], ["--version"], ["help"], ["no-such-verb"], ["check", "--no-such-option"]],
 }
 OTHERS = [[RELAY], [RELAY, "--help"], [RELAY, "--version"], [RELAY, "--name", "c"], [KEEPER],
-          [KEEPER, "--version"], [KEEPER, "run"]]
+          [KEEPER, "--version"], [KEEPER, "run"], [OVERVIEW], [OVERVIEW, "--help"]]
 
 
 def all_words():
@@ -248,6 +254,8 @@ def closing_output(folder, words, **kw):
     plain = judge(run(words, folder))
     for made in ("B.avro", "s.layout"):
         (folder / made).unlink(missing_ok=True)
+    if words[1:] == ["unpin", "x"]:
+        run([FLOTILLA, "pin", "c", "--from", "-1h", "--name", "x"], folder)
     done = judge(run(words, folder, **kw), watched=True)
     if plain.out and "--watch" not in words:
         assert done.code not in (0, 3) and done.code > 0, (done, plain)
