@@ -40,7 +40,8 @@ struct rewrite {
     struct writer_entry entries[ENTRIES_MAX];
     char keys[ENTRIES_MAX][KEY_BYTES];
     size_t entry_count;
-    const char *doubt; /* why it is left alone */
+    const char *doubt;                                     /* why it is left alone */
+    char fault[sizeof(((struct scan_event *)NULL)->what)]; /* the scan's words, to point at */
 };
 
 /* ---- the header ---- */
@@ -142,8 +143,9 @@ static int write_other(struct rewrite *rewrite)
     int status;
     while ((status = scan_next(rewrite->scan, &event)) == 0 && event.kind != SCAN_END) {
         if (event.kind != SCAN_BLOCK || !event.ours) {
+            memcpy(rewrite->fault, event.what, sizeof(rewrite->fault));
             rewrite->doubt =
-                event.kind == SCAN_BLOCK ? "a block that is not as it is written" : event.what;
+                event.kind == SCAN_BLOCK ? "a block that is not as it is written" : rewrite->fault;
             return -ECANCELED;
         }
         status = add_datums(rewrite, &event);
