@@ -170,7 +170,8 @@ install: all
 	install -D -m 644 -t $(share)/doc/flotilla/examples examples/fleet.yaml
 	install -D -m 644 -t $(share)/doc/flotilla/examples/prometheus examples/prometheus/alerts.yaml
 	install -D -m 644 -t $(units) etc/systemd/*.service etc/systemd/*.socket
-	sed -i 's|=/usr/bin/|=$(PREFIX)/bin/|' $(units)/flotilla.service $(units)/flotilla-relay@.service
+	sed -i 's|=/usr/bin/|=$(PREFIX)/bin/|' $(units)/flotilla.service \
+	    $(units)/flotilla-relay@.service $(units)/flotilla-overview@.service
 	install -D -m 644 etc/systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/flotilla.conf
 	install -D -m 644 etc/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/flotilla.conf
 	install -D -m 644 -t $(share)/doc/flotilla/examples/schemas examples/schemas/*.avsc

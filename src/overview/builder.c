@@ -16,6 +16,7 @@
 #include "overview/lived.h"
 
 #define IDLE_NS         (86400 * NS_PER_S)
+#define REBUILT_NS      (600 * NS_PER_S) /* damage so soon again is not of the files */
 #define LOOK_NS         (60 * NS_PER_S)  /* how often it is looked for what is too old */
 #define KEEP_NS         (600 * NS_PER_S) /* how often the ages are kept */
 #define LIVED_NAME      ".%s.ages"
@@ -28,13 +29,14 @@ struct builder {
     descriptor_t descriptor, lock; /* of the levels' folder */
     struct state state;            /* as noted */
     struct level levels[OVERVIEW_LEVELS_MAX];
-    bool opened;                               /* the levels are */
-    struct lived lived;                        /* how old their files are */
+    bool opened;        /* the levels are */
+    struct lived lived; /* how old their files are */
     char boot[CLOCK_BOOT_BYTES];
     int keep_error;
     uint64_t look_ns, keep_ns;                 /* uptime: when to look, and to keep the ages */
     uint64_t seen_next, seen_number, moved_ns; /* where level 1 was, and since when */
     bool flushed;                              /* since then */
+    uint64_t rebuilt_ns; /* monotonic: when a level was last found damaged; 0: never */
 };
 
 uint64_t builder_number(const struct builder *builder)
@@ -315,8 +317,7 @@ static void remove_old(struct builder *builder)
     size_t count = lived->count;
     bool changed = false;
     builder->look_ns = clock_uptime_ns() + LOOK_NS;
-    if (builder->options.age_ns == 0 ||
-        catalog_add(&catalog, builder->path, CATALOG_DATUMS) < 0) {
+    if (builder->options.age_ns == 0 || catalog_add(&catalog, builder->path, CATALOG_DATUMS) < 0) {
         catalog_free(&catalog);
         return;
     }
@@ -430,8 +431,12 @@ int builder_step(struct builder *builder, uint64_t bytes_max)
     status = work(builder, bytes_max);
     if (status < 0)
         close_levels(builder);
+    bool again = builder->rebuilt_ns > 0 && clock_monotonic_ns() < builder->rebuilt_ns + REBUILT_NS;
+    if (status == -EBADMSG && again)
+        return -EIO; /* the disk cannot be written to and read back, it seems */
     if (status == -EBADMSG) {
         tell(builder, "a level of the overview is damaged: it is made again");
+        builder->rebuilt_ns = clock_monotonic_ns();
         status = builder_rebuild(builder);
         return status < 0 ? status : 1;
     }

@@ -184,9 +184,9 @@ def installed(tmp_path):
 
 
 def test_029_units_are_verified(installed):
-    names = ["flotilla.service"] + [f"flotilla-relay@{name}.{kind}"
-                                    for name in (NAME, "link", "plain")
-                                    for kind in ("service", "socket")]
+    names = ["flotilla.service", f"flotilla-overview@{NAME}.service"]
+    names += [f"flotilla-relay@{name}.{kind}" for name in (NAME, "link", "plain")
+              for kind in ("service", "socket")]
     said = say("systemd-analyze", "verify", "--man=no", *names, check=False,
                env={**os.environ, "SYSTEMD_UNIT_PATH": f"{installed}:"})
     ours = [line for line in said.stderr.splitlines() if "flotilla" in line]
@@ -199,7 +199,8 @@ def test_029_units_are_verified(installed):
 
 
 def test_029_units_are_tight(installed):
-    for name in ("flotilla.service", "flotilla-relay@.service"):
+    for name in ("flotilla.service", "flotilla-relay@.service",
+                 "flotilla-overview@.service"):
         said = say("systemd-analyze", "security", "--offline=true", installed / name).stdout
         exposure = float(re.search(r"Overall exposure level for \S+: ([\d.]+)", said).group(1))
         print(f"{name}: {exposure}")
