@@ -228,6 +228,16 @@ def test_087_one_at_a_key(away, tmp_path):
     assert len(taken(sink, 3)) == 3
 
 
+@pytest.mark.parametrize("closed", ["<&-", "0>/dev/null", "</dev/null"])
+def test_087_a_step_without_an_input_ends(away, tmp_path, closed):
+    _, to = away
+    rows(name_of(tmp_path, 1), [(START, [0])])
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", FLOTILLA, "replay", tmp_path,
+                           "--to", to, "--interface", "lo", "--step"], capture_output=True,
+                          text=True, timeout=60)
+    assert done.returncode == 0 and "0 datums of 1 channel" in done.stderr, done
+
+
 def test_087_the_keyboard(away, tmp_path):
     """Stop, one datum, ten seconds on, faster, the end; the terminal is left as it was."""
     fleet, to = away

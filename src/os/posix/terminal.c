@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "os/terminal.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -53,7 +54,7 @@ void terminal_keys_end(void)
     changed = false;
 }
 
-/* One byte; -1 if none comes in time, TERMINAL_END at the end. */
+/* One byte; -1 if none comes in time, TERMINAL_END where none ever will. */
 static int next_byte(int timeout_ms)
 {
     struct pollfd waiting = {.fd = STDIN_FILENO, .events = POLLIN};
@@ -61,7 +62,9 @@ static int next_byte(int timeout_ms)
     if (poll(&waiting, 1, timeout_ms) <= 0)
         return -1;
     ssize_t got = read(STDIN_FILENO, &byte, 1);
-    return got == 1 ? byte : got == 0 ? TERMINAL_END : -1;
+    if (got == 1)
+        return byte;
+    return got < 0 && (errno == EINTR || errno == EAGAIN) ? -1 : TERMINAL_END;
 }
 
 int terminal_key(int64_t timeout_ns)
