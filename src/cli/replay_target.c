@@ -18,6 +18,7 @@
 #define CHARGE_BYTES       768u   /* that a datagram is charged beside its bytes in a queue */
 #define LOOK_BYTES         (64u << 10)
 #define LOOK_ALONE_NS      (NS_PER_S / 10)
+#define LOOKS              4u
 #define WAITING_BYTES_MAX  (64u << 10) /* of the least a queue holds by default, 208 KiB */
 #define YIELD_NS           (50 * 1000ull)
 #define TOLERATED_YIELD_NS (2 * NS_PER_S) /* then the receiver does not read at all */
@@ -95,6 +96,16 @@ void replay_target_add(struct replay_target *target, struct span datum, uint64_t
     net_outbox_add(&target->outbox, (struct span){at, all});
 }
 
+/* What waits for the receivers of this host; -1 where there are none. The system's table is read in
+ * pieces and may miss a line where other sockets come and go meanwhile. */
+static int64_t look(const struct replay_target *target)
+{
+    int64_t waiting = -1;
+    for (unsigned i = 0; i < LOOKS && waiting < 0; i++)
+        waiting = net_receivers_waiting(&target->outbox.to);
+    return waiting;
+}
+
 void replay_target_yield(struct replay_target *target)
 {
     if (target->waiting_bytes < LOOK_BYTES)
@@ -106,7 +117,7 @@ void replay_target_yield(struct replay_target *target)
     int64_t waiting = 0;
     if (target->alone_ns != 0 && since - target->alone_ns < LOOK_ALONE_NS)
         return;
-    while ((waiting = net_receivers_waiting(&target->outbox.to)) > (int64_t)WAITING_BYTES_MAX &&
+    while ((waiting = look(target)) > (int64_t)WAITING_BYTES_MAX &&
            !interrupt_seen() && clock_monotonic_ns() - since < TOLERATED_YIELD_NS)
         clock_sleep_until(clock_monotonic_ns() + YIELD_NS);
     target->alone_ns = waiting < 0 ? since : 0;

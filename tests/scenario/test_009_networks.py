@@ -52,7 +52,9 @@ def test_009_sources(seed, listen, sources):
         mine, other = signals.samples(500), signals.samples(500, start=5000)
         fleet.source("c", other, rate=5000, sender="127.0.0.9:0").finish()
         fleet.source("c", mine, rate=5000, sender="127.0.0.2:0").finish()
-        channel = fleet.settle()["c"]
+        fleet.settle()
+        channel = wait_until(lambda: (now := fleet.settle()["c"])["datums_recorded"] >= 500 and now,
+                             what="all to be recorded")
         assert channel["datums_recorded"] == 500, channel
         specific = listen == "group" and "/" not in str(sources)
         assert channel["datagrams_rejected"] == (0 if specific else 500), channel
