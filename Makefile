@@ -46,6 +46,7 @@ compile = ninja $(if $(JOBS),-j$(JOBS)) -C $(1) >build/log || { cat build/log; e
 all:
 	@tests/setup build
 	@mkdir -p build
+	@web/build
 	@$(call configure,build/relay,-Dpart=relay,CC=musl-gcc)
 	@$(call configure,build/programs,-Dpart=programs)
 	@$(call compile,build/relay)

@@ -40,6 +40,7 @@ struct request {
     /* Fields of the header, "" where there are none; what is longer counts as none. */
     char range[REQUEST_FIELD_BYTES], if_range[REQUEST_FIELD_BYTES];
     char if_none_match[REQUEST_FIELD_BYTES], accept[REQUEST_FIELD_BYTES];
+    char accept_encoding[REQUEST_FIELD_BYTES];
     struct text body;
 };
 
@@ -52,6 +53,10 @@ struct reply {
     uint64_t first, bytes;
     char etag[64], content_range[80], disposition[200]; /* "": none */
     const char *allow;                                  /* of 405 and OPTIONS: methods; else NULL */
+    /* NULL: as of any answer. */
+    const char *policy;   /* of its content's security */
+    const char *cache;    /* who may keep it */
+    const char *encoding; /* gzip */
 };
 
 /* Answers with `value`, whose reference is taken; NULL stands for no memory. */

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "gateway/jobs.h"
+#include "gateway/page.h"
 #include "gateway/router.h"
 #include "os/bell.h"
 #include "os/clock.h"
@@ -135,15 +136,21 @@ static void add_fields(struct MHD_Response *response, const struct exchange *exc
 {
     const struct reply *reply = &exchange->reply;
     add(response, "Content-Type", reply->type);
+    add(response, "Content-Encoding", reply->encoding);
     add(response, "Content-Security-Policy",
-        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
+        reply->policy != NULL
+            ? reply->policy
+            : "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
     add(response, "X-Content-Type-Options", "nosniff");
     add(response, "X-Frame-Options", "DENY");
     add(response, "Referrer-Policy", "no-referrer");
     add(response, "Cross-Origin-Opener-Policy", "same-origin");
     add(response, "Cross-Origin-Resource-Policy", "same-origin");
-    add(response, "Cache-Control", reply->etag[0] != '\0' ? "private, no-cache" : "no-store");
-    add(response, "Vary", "Origin, Authorization, Accept");
+    add(response, "Cache-Control",
+        reply->cache != NULL        ? reply->cache
+        : reply->etag[0] != '\0' ? "private, no-cache"
+                                    : "no-store");
+    add(response, "Vary", "Origin, Authorization, Accept, Accept-Encoding");
     add(response, "Access-Control-Allow-Origin", exchange->origin);
     if (exchange->origin[0] != '\0')
         add(response, "Access-Control-Expose-Headers", "ETag, Content-Range, Content-Disposition");
@@ -261,6 +268,8 @@ static enum MHD_Result read_field(void *context, enum MHD_ValueKind kind, const 
         keep(fields->request->if_none_match, value);
     } else if (is_name(name, "accept")) {
         keep(fields->request->accept, value);
+    } else if (is_name(name, "accept-encoding")) {
+        keep(fields->request->accept_encoding, value);
     }
     return MHD_YES;
 }
@@ -306,7 +315,8 @@ static bool may_ask(struct exchange *exchange, const struct fields *fields, bool
     }
     if (fields->origin != NULL && access_foreign_origin(access, fields->origin))
         keep(exchange->origin, fields->origin);
-    if (!preflight && !access_token(access, fields->token)) {
+    if (!preflight && page_find(&exchange->request) == NULL &&
+        !access_token(access, fields->token)) {
         reply_problem(reply, 401, "a token is asked for: Authorization: Bearer TOKEN");
         return false;
     }

@@ -74,12 +74,13 @@ static json_t *responses_of(const struct route *route)
         add_response(responses, 206, "The range that was asked for", route->type, route->schema);
         json_object_set_new(responses, "304", json_pack("{s:s}", "description", "It is as it was"));
     }
-    if (route->answer == rest_metrics || route->answer == rest_samples) {
-        json_t *content = json_object_get(json_object_get(responses, "200"), "content");
-        json_object_set_new(
-            content, route->answer == rest_metrics ? "application/openmetrics-text" : "text/csv",
-            json_pack("{s:{s:s}}", "schema", "type", "string"));
-    }
+    const char *other = route->answer == rest_metrics   ? "application/openmetrics-text"
+                        : route->answer == rest_samples ? "text/csv"
+                        : route->answer == rest_index   ? "text/html"
+                                                        : NULL;
+    if (other != NULL)
+        json_object_set_new(json_object_get(json_object_get(responses, "200"), "content"), other,
+                            json_pack("{s:{s:s}}", "schema", "type", "string"));
     for (size_t i = 0; i < ARRAY_COUNT(any); i++)
         add_response(responses, any[i], reply_title(any[i]), "application/problem+json", problem);
     for (size_t i = 0; i < ROUTE_ERRORS_MAX && route->errors[i] != 0; i++)
@@ -113,6 +114,8 @@ void rest_openapi(const struct request *request, struct reply *reply)
     (void)request;
     json_t *paths = json_object();
     for (size_t i = 0; i < route_count; i++) {
+        if (routes[i].summary == NULL)
+            continue;
         json_t *path = json_object_get(paths, routes[i].path);
         if (path == NULL) {
             path = json_object();

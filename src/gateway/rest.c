@@ -8,6 +8,7 @@
 
 #include "avro/layout.h"
 #include "control/json_text.h"
+#include "gateway/page.h"
 #include "gateway/router.h"
 #include "os/file.h"
 #include "schema/canonical.h"
@@ -15,13 +16,21 @@
 
 void rest_index(const struct request *request, struct reply *reply)
 {
-    (void)request;
+    const struct page_file *page = page_find(request);
+    if (page != NULL) {
+        page_answer(page, request, reply);
+        return;
+    }
     reply->status = 200;
     reply->type = "text/plain; charset=utf-8";
     text_add_string(&reply->body, "Flotilla " FLOTILLA_VERSION "\n\n");
+    if (page_file_count == 0)
+        text_add_string(&reply->body, "There is no page for a browser: this build was made "
+                                      "without npm. All else is here.\n\n");
     for (size_t i = 0; i < route_count; i++)
-        text_add(&reply->body, "%-4s %s\n     %s\n", routes[i].method, routes[i].path,
-                 routes[i].summary);
+        if (routes[i].summary != NULL)
+            text_add(&reply->body, "%-4s %s\n     %s\n", routes[i].method, routes[i].path,
+                     routes[i].summary);
 }
 
 /* ---- the fleet ---- */

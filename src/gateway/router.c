@@ -93,8 +93,9 @@ static const struct parameter ports_parameters[] = {
 #define WITH(list) .parameters = list, .parameter_count = ARRAY_COUNT(list)
 
 const struct route routes[] = {
-    {"GET", "/", rest_index, .summary = "What is served, as text", .type = "text/plain",
-     .schema = ""},
+    {"GET", "/", rest_index, .summary = "The page for a browser, else what is served, as text",
+     .type = "text/plain", .schema = ""},
+    {"GET", "/assets/{file}", rest_asset, .summary = NULL},
     {"GET", "/metrics", rest_metrics, .summary = "Metrics, for Prometheus", .type = "text/plain",
      .schema = ""},
     {"GET", "/api/v1/openapi.json", rest_openapi, .summary = "This document", .type = JSON,

@@ -32,7 +32,7 @@ struct route {
     size_t parameter_count;
     size_t body_bytes_max; /* 0: it takes no body */
     /* For the document. */
-    const char *summary;
+    const char *summary;               /* NULL: it is not in it, for it is the page's alone */
     const char *type;                  /* of what is answered with 200 */
     const char *schema;                /* of that, as JSON; "": it is no JSON */
     unsigned errors[ROUTE_ERRORS_MAX]; /* beside those that any request may meet; 0 at their end */
@@ -58,6 +58,8 @@ void rest_channel(const struct request *request, struct reply *reply);
 void rest_schema(const struct request *request, struct reply *reply);
 void rest_validate(const struct request *request, struct reply *reply);
 void rest_restart(const struct request *request, struct reply *reply);
+/* rest_page.c */
+void rest_asset(const struct request *request, struct reply *reply);
 /* rest_ports.c */
 void rest_ports_available(const struct request *request, struct reply *reply);
 void rest_port(const struct request *request, struct reply *reply);

@@ -152,6 +152,27 @@ enum range_kind range_read(const char *text, uint64_t bytes, uint64_t *first, ui
     return RANGE_PART;
 }
 
+/* ---- lists ---- */
+
+bool list_accepts(const char *list, const char *word)
+{
+    const size_t bytes = strlen(word);
+    while (*list != '\0') {
+        list += strspn(list, ", \t");
+        size_t item = strcspn(list, ",");
+        if (strncmp(list, word, bytes) == 0 && bytes <= item &&
+            (bytes == item || strchr("; \t", list[bytes]) != NULL)) {
+            const char *weight = strstr(list, "q=");
+            if (weight == NULL || weight >= list + item)
+                return true;
+            weight += 2;
+            return weight[strspn(weight, "0.")] >= '1' && weight[strspn(weight, "0.")] <= '9';
+        }
+        list += item;
+    }
+    return false;
+}
+
 /* ---- hosts ---- */
 
 static bool read_port(const char *text, uint32_t *port)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What of a request this program reads itself: its target, a range of bytes, the name of a host.
  * Pure, strict: what is not exactly as the standards have it is refused, not mended.
- * Sources: RFC 9112, 3.2 (target); RFC 3986, 2.1 and 3 (percent, path, query); RFC 9110, 7.2 (Host)
- * and 14.1 (Range). */
+ * Sources: RFC 9112, 3.2 (target); RFC 3986, 2.1 and 3 (percent, path, query); RFC 9110, 7.2
+ * (Host), 12.5 (Accept) and 14.1 (Range). */
 #ifndef FLOTILLA_GATEWAY_WORDS_H
 #define FLOTILLA_GATEWAY_WORDS_H
 
@@ -41,6 +41,9 @@ enum range_kind {
 /* Reads the value of a Range field (NULL: there is none) for something of `bytes`: one range of
  * bytes; of several the whole is sent. `*first` and `*count` are set in any case. */
 enum range_kind range_read(const char *text, uint64_t bytes, uint64_t *first, uint64_t *count);
+
+/* Whether a list as Accept and Accept-Encoding have it names `word`, and not with a weight of 0. */
+bool list_accepts(const char *list, const char *word);
 
 /* The value of a Host field, or what stands behind the "://" of an origin. */
 struct host {
