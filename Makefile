@@ -170,6 +170,7 @@ install: all
 	install -D -m 644 -t $(share)/doc/flotilla README.md CHANGELOG.md LICENSE
 	install -D -m 644 -t $(share)/doc/flotilla/examples examples/fleet.yaml
 	install -D -m 644 -t $(share)/doc/flotilla/examples/prometheus examples/prometheus/alerts.yaml
+	install -D -m 644 -t $(share)/doc/flotilla/examples/grafana examples/grafana/flotilla.json
 	install -D -m 644 -t $(units) etc/systemd/*.service etc/systemd/*.socket
 	sed -i 's|=/usr/bin/|=$(PREFIX)/bin/|' $(units)/flotilla.service \
 	    $(units)/flotilla-relay@.service $(units)/flotilla-overview@.service

@@ -9,12 +9,16 @@
 #include <stdint.h>
 
 #include "avro/datum.h"
+#include "channel/disk_times.h"
 #include "channel/latency.h"
 #include "os/net.h"
 
 /* From here on: a count that the system does not keep. So is every sum with it; the value is such
  * that adding to it by `+=` leaves it unknown. */
 #define COUNT_UNKNOWN (UINT64_C(1) << 62)
+
+/* What a relay does with its files, as it is timed. */
+enum disk_act { DISK_WRITE, DISK_SYNC, DISK_ACTS };
 
 struct counters {
     uint64_t datagrams_received; /* taken from the socket */
@@ -48,6 +52,7 @@ struct counters {
     bool direct_io;               /* the open file bypasses the page cache */
     bool latency_on;              /* it is measured now; what was measured stays */
     struct latency_figures latency;
+    struct disk_figures disk[DISK_ACTS]; /* since the memory was made */
     int write_errno; /* positive errno of the last write, while writing fails; else 0 */
     char file[1200]; /* path of the open file; "" when none is open */
 };

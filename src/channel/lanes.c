@@ -5,6 +5,7 @@
 
 #include "channel/staging_shared.h"
 #include "channel/twin.h"
+#include "os/clock.h"
 
 const struct writer_state *lane_writer(const struct lane *lane)
 {
@@ -72,4 +73,9 @@ bool lane_claim(struct lane *lane, uint64_t number, enum staging_claim claim)
 void lane_forget_claims(struct lane *lane)
 {
     atomic_store_explicit(&lane->shared->claim, 0, memory_order_release);
+}
+
+void lane_note_disk(struct lane *lane, enum disk_act act, uint64_t since_ns)
+{
+    disk_times_add(&lane->staging->shared->disk[act], clock_monotonic_ns() - since_ns);
 }

@@ -32,6 +32,10 @@ bool lane_claim(struct lane *lane, uint64_t number, enum staging_claim claim);
  * open. The last relay may have claimed blocks that were never committed. */
 void lane_forget_claims(struct lane *lane);
 
+/* Counts a write or a sync of the lane's files that began at `since_ns`, monotonic, and has ended
+ * now, however it did. For the writing thread alone; needs no commit. */
+void lane_note_disk(struct lane *lane, enum disk_act act, uint64_t since_ns);
+
 static inline struct staging_block *lane_entry(const struct lane *lane, uint64_t number)
 {
     return &lane->queue[number % lane->queue_count];

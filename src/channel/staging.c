@@ -302,3 +302,9 @@ void staging_read(const struct staging *staging, struct counters *counters)
         snprintf(counters->file, sizeof(counters->file), "%.1023s/%.120s.part", shared->directory,
                  writer.file_name);
 }
+
+void staging_read_disk(const struct staging *staging, struct counters *counters)
+{
+    for (int act = 0; act < DISK_ACTS; act++)
+        disk_times_read(&staging->shared->disk[act], &counters->disk[act]);
+}

@@ -24,6 +24,7 @@
 #include "avro/datum.h"
 #include "avro/decimator.h"
 #include "channel/counters.h"
+#include "channel/disk_times.h"
 #include "channel/latency.h"
 #include "channel/ledger.h"
 #include "channel/settings.h"
@@ -259,7 +260,9 @@ void staging_note_start(struct staging *staging, const struct channel_settings *
  * are COUNT_UNKNOWN then. */
 void staging_note_uncounted(struct staging *staging, bool uncounted);
 
-/* Reads everything that is counted, of a relay alive or dead. Never waits. */
+/* Reads everything that is counted, but for `disk`, of a relay alive or dead. Never waits. */
 void staging_read(const struct staging *staging, struct counters *counters);
+/* And what writes and syncs took, which no relay asks for. */
+void staging_read_disk(const struct staging *staging, struct counters *counters);
 
 #endif

@@ -44,7 +44,12 @@ struct staging_shared {
     _Alignas(64) _Atomic uint64_t crash_batch; /* the batch that relays crashed over */
     uint32_t crash_mark, crash_count;          /* at which datagram the last ones did, how many */
     uint8_t poison[STAGING_MARKS_MAX / 8];     /* a bit for each datagram that did it too often */
+
+    /* Behind all that version 7 began with, in the room that its pages had left: zero where an
+     * earlier relay made it. The writing thread's. */
+    _Alignas(64) struct disk_times disk[DISK_ACTS];
 };
+_Static_assert(sizeof(struct staging_shared) <= 3 * BLOCK_PAGE_BYTES, "in as many pages as before");
 
 /* Of a state, over all in front of its checksum. */
 static inline uint32_t writer_checksum(const struct writer_state *state)

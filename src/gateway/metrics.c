@@ -120,6 +120,38 @@ static void add_states(struct page *page)
     }
 }
 
+/* The buckets of one channel, each with those below it, as Prometheus has them. */
+static void add_buckets(struct page *page, const char *metric, const json_t *channel)
+{
+    const json_t *times = json_object_get(channel, metric);
+    json_int_t below = 0;
+    char bound[DISK_TIMES_TEXT_BYTES];
+    if (times == NULL)
+        return;
+    for (uint32_t i = 0; i <= DISK_TIMES_BOUNDS; i++) {
+        disk_times_bound(bound, i);
+        below += json_integer_value(json_object_get(json_object_get(times, "buckets"), bound));
+        text_add(page->text, "flotilla_%s_bucket{", metric);
+        add_label(page, "channel", name_of(channel));
+        text_add(page->text, ",le=\"%s\"} %" JSON_INTEGER_FORMAT "\n", bound, below);
+    }
+    text_add(page->text, "flotilla_%s_sum{", metric);
+    add_label(page, "channel", name_of(channel));
+    text_add_char(page->text, '}');
+    add_number(page, json_object_get(times, "sum"));
+    text_add(page->text, "flotilla_%s_count{", metric);
+    add_label(page, "channel", name_of(channel));
+    text_add(page->text, "} %" JSON_INTEGER_FORMAT "\n", below);
+}
+
+static void add_histogram(struct page *page, const char *metric, const char *help)
+{
+    size_t index;
+    json_t *channel;
+    add_family(page, metric, "histogram", help);
+    json_array_foreach(page->channels, index, channel) add_buckets(page, metric, channel);
+}
+
 static void add_fleet(struct page *page, const struct gateway *gateway)
 {
     uint64_t free_bytes, total_bytes;
@@ -158,6 +190,8 @@ void rest_metrics(const struct request *request, struct reply *reply)
         add_of_each(&page, "receive_budget_seconds", "receive_budget_seconds");
         add_family(&page, "receive_rate", "gauge", "Datagrams a second.");
         add_of_each(&page, "receive_rate", "rate");
+        add_histogram(&page, "write_seconds", "How long writes to recordings took.");
+        add_histogram(&page, "sync_seconds", "How long it took until a disk had what was written.");
     }
     add_fleet(&page, request->gateway);
     if (page.open_metrics)

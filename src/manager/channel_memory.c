@@ -77,6 +77,7 @@ void channel_read_memory(const struct channel *channel, struct counters *counter
         return;
     }
     staging_read(&channel->staging, counters);
+    staging_read_disk(&channel->staging, counters);
     if (was_reset(channel))
         add_found(counters, channel);
 }

@@ -28,6 +28,22 @@ static json_t *report_latency(const struct latency_figures *figures)
                      "max_us", (json_int_t)figures->max_us);
 }
 
+/* Those that are not 0, by their bounds. */
+static json_t *report_disk(const struct disk_figures *figures)
+{
+    char bound[DISK_TIMES_TEXT_BYTES];
+    uint64_t count = 0;
+    json_t *buckets = json_object();
+    for (uint32_t i = 0; i <= DISK_TIMES_BOUNDS; i++) {
+        count += figures->count[i];
+        if (figures->count[i] > 0)
+            json_object_set_new(buckets, disk_times_bound(bound, i),
+                                json_integer((json_int_t)figures->count[i]));
+    }
+    return json_pack("{s:I, s:f, s:o}", "count", (json_int_t)count, "sum",
+                     (double)figures->sum_ns / 1e9, "buckets", buckets);
+}
+
 static json_t *report_channel(const struct channel *channel)
 {
     struct channel_view view;
@@ -65,6 +81,8 @@ static json_t *report_channel(const struct channel *channel)
                         json_integer((json_int_t)view.dropped_before));
     if (counters->latency_on || counters->latency.count > 0)
         json_object_set_new(report, "latency", report_latency(&counters->latency));
+    json_object_set_new(report, "write_seconds", report_disk(&counters->disk[DISK_WRITE]));
+    json_object_set_new(report, "sync_seconds", report_disk(&counters->disk[DISK_SYNC]));
     json_object_set_new(report, "rate", json_real(view.rate));
     return report;
 }

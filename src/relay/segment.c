@@ -457,7 +457,10 @@ int segment_write(struct segment *segment, const struct span *parts, uint32_t pa
     for (uint32_t i = 0; i < part_count; i++)
         end += parts[i].bytes;
     reserve_ahead(segment, end);
-    return direct_file_write(&segment->file, parts, part_count, offset);
+    uint64_t since_ns = clock_monotonic_ns();
+    int status = direct_file_write(&segment->file, parts, part_count, offset);
+    lane_note_disk(segment->lane, DISK_WRITE, since_ns);
+    return status;
 }
 
 bool segment_in_doubt(const struct segment *segment)
@@ -563,7 +566,9 @@ int segment_sync(struct segment *segment)
         struct writer_state *next = lane_writer_begin(segment->lane);
         next->file_syncing = 1;
         lane_writer_commit(segment->lane); /* whoever finds this does not know how it ended */
+        uint64_t since_ns = clock_monotonic_ns();
         segment->sync_status = direct_file_sync(&segment->file);
+        lane_note_disk(segment->lane, DISK_SYNC, since_ns);
     }
     int status = segment->sync_status;
     const struct writer_state *state = lane_writer(segment->lane);

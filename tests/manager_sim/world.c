@@ -841,6 +841,12 @@ void staging_read(const struct staging *staging, struct counters *counters)
         snprintf(counters->file, sizeof counters->file, "/recordings/engine/open.part");
 }
 
+void staging_read_disk(const struct staging *staging, struct counters *counters)
+{
+    (void)staging; /* nothing hangs on it */
+    (void)counters;
+}
+
 /* A relay here dies between its batches. */
 bool staging_has_poison(const struct staging *staging)
 {
