@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests/readers")]
 
 from harness import closing  # noqa: E402
+from harness.browser import chromium, tabs  # noqa: E402, F401
 from harness.fleet import flotilla as run_flotilla  # noqa: E402
 from harness.seeds import seed_of  # noqa: E402
 

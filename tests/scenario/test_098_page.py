@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""098-page: the page in a real browser: the fleet at a glance, signals, Manage, the address, the
+token; a relay or the gateway killed; pages of others refused; keyboard, screen reader, phone."""
+import gzip
+import json
+
+import pytest
+from harness import signals
+from harness.fleet import ROOT
+from harness.gateway import GATEWAY, GatewayFleet
+
+pytestmark = pytest.mark.skipif(not GATEWAY.exists(), reason="built without libmicrohttpd")
+ENGINE = json.loads((ROOT / "examples/schemas/engine.avsc").read_text())
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with GatewayFleet({
+            "engine": {"schema": ENGINE, "time": "time", "sequence": "counter", "full": True},
+            "idle": {"schema": signals.SCHEMA}}) as made:
+        if made.ask("/", Accept="text/html").headers["Content-Type"][:9] != "text/html":
+            pytest.skip("built without npm: no page")
+        yield made
+
+
+def test_098_files(fleet):
+    """Kept for ever by names that change, packed for who takes it, text for who asks no HTML."""
+    html = fleet.ask("/", Accept="text/html,*/*;q=0.8")
+    assert html.status == 200 and html.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = html.headers["Content-Security-Policy"]
+    assert "script-src 'self'" in policy and "unsafe" not in policy
+    names = [part.split('"')[0] for part in html.body.decode().split('"assets/')[1:]]
+    assert len(names) == 2
+    for name in names:
+        plain = fleet.ask(f"/assets/{name}")
+        packed = fleet.ask(f"/assets/{name}", Accept_Encoding="br, gzip;q=0.5")
+        assert plain.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert "Content-Encoding" not in plain.headers
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert len(packed.body) < len(plain.body) / 2
+        assert packed.headers["ETag"] != plain.headers["ETag"]
+        assert "Accept-Encoding" in packed.headers["Vary"]
+        assert gzip.decompress(packed.body) == plain.body
+        again = fleet.ask(f"/assets/{name}", If_None_Match=plain.headers["ETag"])
+        assert again.status == 304 and again.body == b""
+        head = fleet.ask(f"/assets/{name}", "HEAD")
+        assert head.body == b"" and head.headers["Content-Length"] == str(len(plain.body))
+        assert "Content-Encoding" not in fleet.ask(
+            f"/assets/{name}", Accept_Encoding="gzip;q=0, identity").headers
+    assert fleet.ask("/assets/main-OTHER.js").status == 404
+    assert fleet.ask("/").headers["Content-Type"].startswith("text/plain")
+    assert fleet.ask("/", "POST", Accept="text/html").status == 405
