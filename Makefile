@@ -72,6 +72,8 @@ next = -Dc_args=-DSTAGING_VERSION=99u
 unit-programs: all
 	@$(call configure,build/units,-Dpart=units)
 	@$(call compile,build/units)
+	@[ ! -e build/programs/flotilla-gateway ] || \
+	    { $(call compile,build/programs flotilla-gateway-echo); }
 
 # ... and the units under sanitizers, relays that go wrong, one to profile, and a version to upgrade
 # to. Tests that run side by side build nothing themselves.

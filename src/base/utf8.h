@@ -59,4 +59,31 @@ static inline bool utf8_valid(const uint8_t *at, const uint8_t *end)
     return true;
 }
 
+/* Text that comes in pieces: all zero to begin with, `more` 0 where a letter ends. */
+struct utf8_state {
+    uint8_t more;      /* bytes that the letter lacks */
+    uint8_t low, high; /* what the next one of them may be */
+};
+
+/* Whether it can be UTF-8 still with these bytes behind those before. */
+static inline bool utf8_carry(struct utf8_state *state, const uint8_t *at, size_t bytes)
+{
+    if (state->more == 0 && utf8_is_ascii(at, bytes))
+        return true;
+    for (size_t i = 0; i < bytes; i++) {
+        if (state->more > 0) {
+            if (at[i] < state->low || at[i] > state->high)
+                return false;
+            *state = (struct utf8_state){(uint8_t)(state->more - 1), 0x80, 0xbf};
+        } else if (at[i] >= 0x80) {
+            if (at[i] < 0xc2 || at[i] > 0xf4)
+                return false;
+            state->more = at[i] >= 0xf0 ? 3 : at[i] >= 0xe0 ? 2 : 1;
+            state->low = at[i] == 0xe0 ? 0xa0 : at[i] == 0xf0 ? 0x90 : 0x80;
+            state->high = at[i] == 0xed ? 0x9f : at[i] == 0xf4 ? 0x8f : 0xbf;
+        }
+    }
+    return true;
+}
+
 #endif

@@ -31,6 +31,7 @@ static const struct {
     {415, "Unsupported Media Type"},
     {416, "Range Not Satisfiable"},
     {421, "Misdirected Request"},
+    {426, "Upgrade Required"},
     {500, "Internal Server Error"},
     {503, "Service Unavailable"},
 };

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * libmicrohttpd in the house's loop. A connection is suspended while a worker has its request, so
- * that nothing of it moves meanwhile.
+ * that nothing of it moves meanwhile. One that becomes a WebSocket goes to the hub as a copy of its
+ * descriptor; libmicrohttpd lets go of its own at once, so that it neither counts the connection
+ * nor keeps memory for it, and nothing of it is touched by two threads.
+ *
  * Known: a line that ends in LF alone is taken as one that ends in CR LF, as RFC 9112, 2.2 allows;
  * a field without a name, and what stands behind a NUL in one, is not seen; what libmicrohttpd
  * refuses itself (a header that is too large, or none) has its own words. */
@@ -14,9 +17,11 @@
 #include <microhttpd.h>
 
 #include "base/check.h"
+#include "gateway/dialects.h"
 #include "gateway/jobs.h"
 #include "gateway/page.h"
 #include "gateway/router.h"
+#include "gateway/upgrade.h"
 #include "os/bell.h"
 #include "os/clock.h"
 #include "os/stream.h"
@@ -39,6 +44,9 @@ struct exchange {
     int target_status; /* of target_read */
     bool too_large;
     char origin[REQUEST_FIELD_BYTES]; /* a foreign one that may read the answer; "" */
+    const struct dialect *dialect;    /* of a request at the path of one; NULL */
+    const char *subprotocol;          /* that is agreed on */
+    char accept[UPGRADE_ACCEPT_BYTES];
     struct request request;
     struct reply reply;
 };
@@ -55,6 +63,7 @@ struct http {
     const struct gateway *gateway;
     struct MHD_Daemon *daemon;
     struct jobs *jobs;
+    struct hub *hub;
     struct loop_watch watch, answered;
     descriptor_t bell; /* rung by a worker that is done */
     struct loop_timer due, tick;
@@ -164,11 +173,40 @@ static void add_fields(struct MHD_Response *response, const struct exchange *exc
         add(response, "WWW-Authenticate", "Bearer realm=\"flotilla\"");
     if (reply->status == 503)
         add(response, "Retry-After", "1");
+    if (reply->status == 426) {
+        add(response, "Connection", "Upgrade");
+        add(response, "Upgrade", "websocket");
+        add(response, "Sec-WebSocket-Version", "13");
+    }
     if (exchange->origin[0] != '\0' && reply->allow != NULL && reply->status == 204) {
         add(response, "Access-Control-Allow-Methods", reply->allow);
         add(response, "Access-Control-Allow-Headers", "Authorization, Content-Type, Range");
         add(response, "Access-Control-Max-Age", "600");
     }
+}
+
+/* The answer 101 is on its way. */
+static void hand_over(void *context, struct MHD_Connection *connection, void *made,
+                      const char *early, size_t early_bytes, MHD_socket descriptor,
+                      struct MHD_UpgradeResponseHandle *handle)
+{
+    struct exchange *exchange = made;
+    (void)context;
+    (void)connection;
+    hub_take(exchange->http->hub, exchange->dialect, descriptor_copy(descriptor),
+             (struct span){(const uint8_t *)early, early_bytes});
+    MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE); /* closes its descriptor, ends nothing */
+}
+
+static struct MHD_Response *make_upgrade(const struct exchange *exchange)
+{
+    struct MHD_Response *response = MHD_create_response_for_upgrade(hand_over, NULL);
+    if (response == NULL)
+        return NULL;
+    add(response, "Upgrade", "websocket");
+    add(response, "Sec-WebSocket-Accept", exchange->accept);
+    add(response, "Sec-WebSocket-Protocol", exchange->subprotocol);
+    return response;
 }
 
 static enum MHD_Result send_reply(struct exchange *exchange)
@@ -177,7 +215,9 @@ static enum MHD_Result send_reply(struct exchange *exchange)
     struct MHD_Response *response;
     exchange->stage = STAGE_ANSWER;
     expect_by(exchange->connection, 0);
-    if (reply->file >= 0) {
+    if (reply->status == 101) {
+        response = make_upgrade(exchange);
+    } else if (reply->file >= 0) {
         response = MHD_create_response_from_fd_at_offset64(reply->bytes, reply->file, reply->first);
         if (response != NULL)
             reply->file = DESCRIPTOR_NONE;
@@ -189,7 +229,8 @@ static enum MHD_Result send_reply(struct exchange *exchange)
     }
     if (response == NULL)
         return MHD_NO;
-    add_fields(response, exchange);
+    if (reply->status != 101)
+        add_fields(response, exchange);
     enum MHD_Result result = MHD_queue_response(exchange->connection, reply->status, response);
     MHD_destroy_response(response);
     return result;
@@ -202,15 +243,8 @@ struct fields {
     bool encoded, broken;
     const char *host, *length, *origin, *token, *type;
     struct request *request;
+    struct upgrade upgrade;
 };
-
-static bool is_name(const char *a, const char *b)
-{
-    for (; *a != '\0' || *b != '\0'; a++, b++)
-        if ((*a >= 'A' && *a <= 'Z' ? *a | 0x20 : *a) != *b)
-            return false;
-    return true;
-}
 
 static void keep(char to[REQUEST_FIELD_BYTES], const char *value)
 {
@@ -243,33 +277,35 @@ static enum MHD_Result read_field(void *context, enum MHD_ValueKind kind, const 
                       strlen(value) != value_bytes || !is_in_one_piece(name, name_bytes, value);
     for (size_t i = 0; i < value_bytes; i++)
         fields->broken |= ((unsigned char)value[i] < ' ' && value[i] != '\t') || value[i] == 0x7f;
-    if (is_name(name, "host")) {
+    if (word_is(name, name_bytes, "host")) {
         fields->hosts++;
         fields->host = value;
-    } else if (is_name(name, "content-length")) {
+    } else if (word_is(name, name_bytes, "content-length")) {
         fields->lengths++;
         fields->length = value;
-    } else if (is_name(name, "transfer-encoding")) {
+    } else if (word_is(name, name_bytes, "transfer-encoding")) {
         fields->encoded = true;
-    } else if (is_name(name, "origin")) {
+    } else if (word_is(name, name_bytes, "origin")) {
         fields->origins++;
         fields->origin = value;
-    } else if (is_name(name, "authorization")) {
+    } else if (word_is(name, name_bytes, "authorization")) {
         fields->tokens++;
         fields->token = value;
-    } else if (is_name(name, "content-type")) {
+    } else if (word_is(name, name_bytes, "content-type")) {
         fields->type = value;
-    } else if (is_name(name, "range")) {
+    } else if (word_is(name, name_bytes, "range")) {
         fields->ranges++;
         keep(fields->request->range, value);
-    } else if (is_name(name, "if-range")) {
+    } else if (word_is(name, name_bytes, "if-range")) {
         keep(fields->request->if_range, value);
-    } else if (is_name(name, "if-none-match")) {
+    } else if (word_is(name, name_bytes, "if-none-match")) {
         keep(fields->request->if_none_match, value);
-    } else if (is_name(name, "accept")) {
+    } else if (word_is(name, name_bytes, "accept")) {
         keep(fields->request->accept, value);
-    } else if (is_name(name, "accept-encoding")) {
+    } else if (word_is(name, name_bytes, "accept-encoding")) {
         keep(fields->request->accept_encoding, value);
+    } else {
+        upgrade_read(&fields->upgrade, name, value);
     }
     return MHD_YES;
 }
@@ -299,6 +335,16 @@ static bool is_sound(struct exchange *exchange, const struct fields *fields, con
     return false;
 }
 
+/* By Authorization; a page that opens a WebSocket cannot set that, and offers a subprotocol. */
+static bool has_token(const struct access *access, const struct fields *fields)
+{
+    char authorization[UPGRADE_PROTOCOLS_BYTES];
+    if (fields->token != NULL || !fields->upgrade.asked ||
+        !upgrade_authorization(&fields->upgrade, authorization, sizeof(authorization)))
+        return access_token(access, fields->token);
+    return access_token(access, authorization);
+}
+
 static bool may_ask(struct exchange *exchange, const struct fields *fields, bool preflight)
 {
     const struct access *access = &exchange->http->gateway->access;
@@ -315,8 +361,8 @@ static bool may_ask(struct exchange *exchange, const struct fields *fields, bool
     }
     if (fields->origin != NULL && access_foreign_origin(access, fields->origin))
         keep(exchange->origin, fields->origin);
-    if (!preflight && page_find(&exchange->request) == NULL &&
-        !access_token(access, fields->token)) {
+    bool is_page = !fields->upgrade.asked && page_find(&exchange->request) != NULL;
+    if (!preflight && !is_page && !has_token(access, fields)) {
         reply_problem(reply, 401, "a token is asked for: Authorization: Bearer TOKEN");
         return false;
     }
@@ -332,6 +378,47 @@ static bool is_json(const char *type)
             return false;
     type += sizeof(json) - 1 + strspn(type + sizeof(json) - 1, " \t");
     return *type == '\0' || *type == ';';
+}
+
+/* A WebSocket's path. Makes the answer: 101, or a problem. */
+static void agree(struct exchange *exchange, const struct fields *fields, const char *method,
+                  const char *version)
+{
+    struct reply *reply = &exchange->reply;
+    const char *why;
+    unsigned status = upgrade_judge(&fields->upgrade, exchange->dialect->subprotocols,
+                                    &exchange->subprotocol, &why);
+    if (strcmp(method, "OPTIONS") == 0) {
+        reply->allow = "GET, OPTIONS";
+        reply->status = 204;
+    } else if (strcmp(method, "GET") != 0) {
+        reply->allow = "GET, OPTIONS";
+        reply_problem(reply, 405, "%.20s is not for a WebSocket; GET is", method);
+    } else if (status != 101) {
+        reply_problem(reply, status, "%s", why);
+    } else if (strcmp(version, "HTTP/1.1") != 0 || fields->length != NULL) {
+        reply_problem(reply, 400, "a WebSocket begins with a GET of HTTP/1.1, without a body");
+    } else if (!hub_has_room(exchange->http->hub)) {
+        reply_problem(reply, 503, "there are %u WebSockets already", HUB_SOCKETS_MAX);
+    } else {
+        upgrade_accept(exchange->accept, fields->upgrade.key);
+        reply->status = 101;
+    }
+}
+
+/* Whether a dialect is spoken at the path. There may be a route as well, for who asks for no
+ * WebSocket. */
+static bool find_dialect(struct exchange *exchange, const struct fields *fields)
+{
+    const struct dialect *const *one = dialects;
+    while (*one != NULL && !router_is_path((*one)->path, &exchange->request))
+        one++;
+    exchange->dialect = *one;
+    if (*one == NULL || fields->upgrade.asked)
+        return *one != NULL;
+    const struct route *route;
+    const char *allow;
+    return router_find(&exchange->request, "GET", &route, &allow) != 0;
 }
 
 /* Finds the route, reads what it is told. False with an answer: a problem, or that of OPTIONS. */
@@ -377,9 +464,13 @@ static bool take(struct exchange *exchange, const char *method, const char *vers
 {
     struct fields fields = {.request = &exchange->request};
     MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, read_field, &fields);
-    return is_sound(exchange, &fields, version) &&
-           may_ask(exchange, &fields, strcmp(method, "OPTIONS") == 0) &&
-           find_route(exchange, &fields, method);
+    if (!is_sound(exchange, &fields, version) ||
+        !may_ask(exchange, &fields, strcmp(method, "OPTIONS") == 0))
+        return false;
+    if (!find_dialect(exchange, &fields))
+        return find_route(exchange, &fields, method);
+    agree(exchange, &fields, method, version);
+    return false;
 }
 
 /* ---- libmicrohttpd's calls ---- */
@@ -494,7 +585,7 @@ static void due(void *context)
 }
 
 int http_start(struct http **made, struct loop *loop, descriptor_t listener,
-               const struct gateway *gateway)
+               const struct gateway *gateway, struct hub *hub)
 {
     struct http *http = calloc(1, sizeof(*http));
     if (http == NULL)
@@ -502,6 +593,7 @@ int http_start(struct http **made, struct loop *loop, descriptor_t listener,
     *made = http;
     http->loop = loop;
     http->gateway = gateway;
+    http->hub = hub;
     http->due = (struct loop_timer){.due = due, .context = http};
     http->tick = (struct loop_timer){.due = tick, .context = http};
     http->bell = bell_open();
@@ -513,7 +605,7 @@ int http_start(struct http **made, struct loop *loop, descriptor_t listener,
     if (status < 0)
         return status;
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle, http,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, 0, NULL, NULL, handle, http,
         MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS_MAX,
         MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)HEADER_BYTES_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,

@@ -283,6 +283,7 @@ static descriptor_t listen_there(const struct address *address)
 static int serve(struct serving *serving)
 {
     struct http *http;
+    struct hub *hub;
     char text[NET_ADDRESS_TEXT_BYTES];
     const struct address *listen = &serving->gateway.access.listen;
     int code = read_token(serving);
@@ -297,7 +298,9 @@ static int serve(struct serving *serving)
         return EXIT_FAILURE;
     }
     enter_sandbox(serving);
-    status = http_start(&http, serving->loop, listener, &serving->gateway);
+    status = hub_start(&hub, &serving->gateway);
+    if (status == 0)
+        status = http_start(&http, serving->loop, listener, &serving->gateway, hub);
     if (status < 0) {
         log_line("cannot serve: %s", strerror(-status));
         return EXIT_FAILURE;

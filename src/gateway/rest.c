@@ -8,6 +8,7 @@
 
 #include "avro/layout.h"
 #include "control/json_text.h"
+#include "gateway/dialects.h"
 #include "gateway/page.h"
 #include "gateway/router.h"
 #include "os/file.h"
@@ -31,6 +32,9 @@ void rest_index(const struct request *request, struct reply *reply)
         if (routes[i].summary != NULL)
             text_add(&reply->body, "%-4s %s\n     %s\n", routes[i].method, routes[i].path,
                      routes[i].summary);
+    for (const struct dialect *const *one = dialects; *one != NULL; one++)
+        text_add(&reply->body, "GET  %s\n     A WebSocket: %s\n", (*one)->path,
+                 (*one)->subprotocols[0]);
 }
 
 /* ---- the fleet ---- */

@@ -137,7 +137,7 @@ const size_t route_count = ARRAY_COUNT(routes);
 
 /* ---- finding ---- */
 
-static bool is_path(const char *path, struct request *request)
+bool router_is_path(const char *path, struct request *request)
 {
     const struct target *target = &request->target;
     const char *name = NULL;
@@ -167,7 +167,7 @@ unsigned router_find(struct request *request, const char *method, const struct r
         method = "GET";
     /* A part that is spelt out comes before one that stands for any. */
     for (size_t i = 0; i < route_count && status != 0; i++) {
-        if (!is_path(routes[i].path, request))
+        if (!router_is_path(routes[i].path, request))
             continue;
         *route = &routes[i];
         *allow = strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";

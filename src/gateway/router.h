@@ -41,6 +41,8 @@ struct route {
 extern const struct route routes[];
 extern const size_t route_count;
 
+/* Whether the request's target is this path; sets `request->name`. */
+bool router_is_path(const char *path, struct request *request);
 /* Finds the route of the request's target, and sets `request->name`. 0, or 404, or 405 with the
  * methods that there are in `*allow`. */
 unsigned router_find(struct request *request, const char *method, const struct route **route,

@@ -9,12 +9,21 @@
 
 /* ---- the target ---- */
 
-static int hex_digit(char letter)
+int words_hexadecimal(char letter)
 {
     if (letter >= '0' && letter <= '9')
         return letter - '0';
     letter = (char)(letter | 0x20);
     return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
+}
+
+bool word_is(const char *word, size_t bytes, const char *wanted)
+{
+    size_t i = 0;
+    while (i < bytes && wanted[i] != '\0' &&
+           (word[i] >= 'A' && word[i] <= 'Z' ? word[i] | 0x20 : word[i]) == wanted[i])
+        i++;
+    return i == bytes && wanted[i] == '\0';
 }
 
 /* Decodes up to one of the letters `ends` into `out`, and a NUL. The number of bytes read, or
@@ -25,7 +34,7 @@ static long decode(const char *raw, const char *ends, const char *banned, char *
     for (; *at != '\0' && strchr(ends, *at) == NULL; at++) {
         int letter = (unsigned char)*at;
         if (letter == '%') {
-            int high = hex_digit(at[1]), low = high < 0 ? -1 : hex_digit(at[2]);
+            int high = words_hexadecimal(at[1]), low = high < 0 ? -1 : words_hexadecimal(at[2]);
             if (low < 0)
                 return -EINVAL;
             letter = high << 4 | low;

@@ -26,6 +26,11 @@ struct target {
     size_t query_count;
 };
 
+/* Whether a word, `bytes` long, is `wanted`, which is in small letters, in whatever letters. */
+bool word_is(const char *word, size_t bytes, const char *wanted);
+/* What a hexadecimal digit is worth; -1: it is none. */
+int words_hexadecimal(char letter);
+
 /* Takes a target apart as it came on the wire: "/api/v1/channels?status=running". Refused are a
  * whole URL, an empty part, "." and "..", and whatever a letter is written as, controls and NUL
  * and, in the path, slashes and backslashes; a name that is there twice. 0, -EINVAL, or

@@ -18,8 +18,8 @@ descriptor_t local_accept(descriptor_t listener);
  * nobody listens there). */
 descriptor_t local_connect(const char *folder, const char *name);
 
-/* Reads what is there, up to `bytes`. Returns how many, 0 at the end, -EAGAIN, or another negative
- * errno. */
+/* Reads what is there, up to `bytes`, of these or any other connections. Returns how many, 0 at the
+ * end, -EAGAIN, or another negative errno. */
 long local_read(descriptor_t descriptor, void *into, size_t bytes);
 /* Sends what the kernel takes. Returns how many bytes, -EAGAIN, or another negative errno (-EPIPE:
  * the other side has gone; no signal is raised). */

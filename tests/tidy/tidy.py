@@ -47,6 +47,7 @@ LIBRARIES = {
     "yaml.h": {"config"},
     "jansson.h": {"schema", "control", "manager", "gateway", "cli"},
     "microhttpd.h": {"gateway"},
+    "wslay/wslay.h": {"gateway"},
     "zlib.h": {"archive"},
     "snappy-c.h": {"archive"},
     "zstd.h": {"archive"},

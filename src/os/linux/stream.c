@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -59,6 +60,18 @@ descriptor_t stream_listen(const struct address *address)
 void stream_end(descriptor_t connection)
 {
     shutdown(connection, SHUT_RDWR);
+}
+
+void stream_end_sending(descriptor_t connection)
+{
+    shutdown(connection, SHUT_WR);
+}
+
+void stream_set_prompt(descriptor_t connection, int waiting_bytes)
+{
+    int on = 1;
+    setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(connection, SOL_SOCKET, SO_SNDBUF, &waiting_bytes, sizeof(waiting_bytes));
 }
 
 int stream_datagram_port(uint16_t port)
