@@ -142,7 +142,8 @@ def test_095_token(guarded):
     assert refused(guarded, protocols=["echo", bearer], Authorization="Bearer x").status == 401
     assert refused(guarded, protocols=["echo"], path=f"/echo?token={quote(TOKEN)}").status == 401
     assert refused(guarded, protocols=[bearer]).status == 400  # that alone is nothing to speak
-    assert ask(guarded, "/", Sec_WebSocket_Protocol=bearer).status == 401
+    assert refused(guarded, protocols=["echo"], path="/").status == 401  # the page needs none
+    assert ask(guarded, "/metrics", Sec_WebSocket_Protocol=bearer).status == 401
 
 
 def test_095_frames_behind_the_request(port):
