@@ -13,8 +13,7 @@
 
 /* ---- when a row came in ---- */
 
-/* Nanoseconds in the unit of a logical type that is an instant; 0 for any other. */
-static uint64_t unit_of(const struct schema *type)
+uint64_t instant_unit_ns(const struct schema *type)
 {
     static const struct {
         const char *logical;
@@ -37,7 +36,7 @@ static void see_leaf(void *context, uint32_t index, const char *path, const stru
     struct row_clock *clock = context;
     (void)path;
     if (index == clock->layout.time_leaf)
-        clock->unit_ns = unit_of(type);
+        clock->unit_ns = instant_unit_ns(type);
 }
 
 void row_clock_free(struct row_clock *clock)

@@ -16,6 +16,9 @@
 #include "archive/rows.h"
 #include "archive/search.h"
 
+/* Nanoseconds in the unit of a type that is an instant by its logical type; 0 for any other. */
+uint64_t instant_unit_ns(const struct schema *type);
+
 /* When the rows of one file came in. All zero to begin with; freed by row_clock_free. */
 struct row_clock {
     uint8_t *layout_image;

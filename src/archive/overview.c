@@ -60,6 +60,7 @@ struct overview {
     uint64_t newest_ns; /* of the newest row that was read */
     struct span pair[2];
     unsigned pair_count; /* of these are still to be handed out, from the end */
+    bool as_it_stands;   /* rows are not put together */
     bool file_waits;     /* to be begun, once the rows before it are out */
     char what[PATH_BYTES_MAX + 300];
 };
@@ -89,6 +90,11 @@ void overview_told(const struct overview *overview, struct overview_account *acc
 const struct schema_file *overview_schema(const struct overview *overview)
 {
     return overview->schema;
+}
+
+const char *overview_time(const struct overview *overview)
+{
+    return overview->time.at != NULL ? (const char *)overview->time.at : "";
 }
 
 static void add_cost(struct overview *overview, struct scan_cost cost)
@@ -381,6 +387,11 @@ int overview_open(struct overview **overview, const char *folder, const char *ch
     return 0;
 }
 
+void overview_as_it_stands(struct overview *overview)
+{
+    overview->as_it_stands = true;
+}
+
 /* ---- schemas ---- */
 
 static bool is_same(struct span a, struct span b)
@@ -530,9 +541,12 @@ static int take_row(struct overview *overview, struct span datum, struct overvie
     size_t bytes;
     overview->account.rows_read++;
     overview->newest_ns = at_ns;
-    if (overview->account.exact) {
-        *event = (struct overview_event){
-            .kind = OVERVIEW_ROW, .datum = datum, .at_ns = at_ns, .exact = true};
+    if (overview->account.exact || overview->as_it_stands) {
+        const struct stretch *stretch = &overview->stretches[overview->stretch];
+        *event = (struct overview_event){.kind = OVERVIEW_ROW,
+                                         .datum = datum,
+                                         .at_ns = at_ns,
+                                         .exact = overview->stages[stretch->stage].factor == 1};
         return 1;
     }
     uint64_t point = (at_ns - overview->span.from_ns) / overview->point_ns;

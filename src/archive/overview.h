@@ -56,10 +56,16 @@ struct overview_account {
  * level of that channel), or another negative errno. Freed by overview_close. */
 int overview_open(struct overview **overview, const char *folder, const char *channel,
                   const struct time_span *span, uint32_t points);
+/* From here on rows are not put together to points: each is a datum of the recordings, or of a level
+ * its minima, or its maxima, and `at_ns` is when it came in itself. For who has points of his own;
+ * two windows of a level in each, so that none stays empty, he gets with twice as many `points`. */
+void overview_as_it_stands(struct overview *overview);
 /* Takes the next event. 0; -EINTR once a signal has come (os/interrupt), or -ENOMEM. */
 int overview_next(struct overview *overview, struct overview_event *event);
 /* That of the rows, from OVERVIEW_SCHEMA to the next one. */
 const struct schema_file *overview_schema(const struct overview *overview);
+/* The name of their time field, as their recordings say; "": none. */
+const char *overview_time(const struct overview *overview);
 void overview_told(const struct overview *overview, struct overview_account *account);
 void overview_close(struct overview *overview);
 

@@ -119,3 +119,11 @@ void columns_write_json(const struct columns *columns, struct column_value *valu
         print_place(&printer, 0);
     text_end(text);
 }
+
+void columns_write_value(const struct columns *columns, struct column_value *values, uint32_t index,
+                         struct text *text)
+{
+    struct printer printer = {columns, values, text};
+    print_value(&printer, index);
+    text_end(text);
+}

@@ -37,6 +37,9 @@ enum reject datum_write_json(const struct schema *schema, struct span bytes, siz
  * of them filled by columns_read. */
 void columns_write_json(const struct columns *columns, struct column_value *values,
                         struct text *text);
+/* The same of one of the columns alone: `null` where it is not present. */
+void columns_write_value(const struct columns *columns, struct column_value *values, uint32_t index,
+                         struct text *text);
 /* The same of the items of a column's value, which is present. `room` is for values behind those of
  * the column's datum. */
 void columns_write_items(const struct column *column, const struct column_value *value,
