@@ -4,6 +4,9 @@
 
 #include <stddef.h>
 
+#include "gateway/live.h"
+
 const struct dialect *const dialects[] = {
+    &live_dialect,
     NULL,
 };

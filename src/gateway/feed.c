@@ -25,7 +25,7 @@ struct feed_fleet {
 
 static bool anybody(const struct feeds *feeds)
 {
-    return feeds->streams != NULL || feeds->fleets != NULL;
+    return feeds->inlets != NULL || feeds->fleets != NULL;
 }
 
 static void settle_soon(struct feeds *feeds)
@@ -36,17 +36,17 @@ static void settle_soon(struct feeds *feeds)
 
 /* ---- telling, and what may be freed when ---- */
 
-static void free_stream(struct stream *stream)
+static void free_inlet(struct inlet *inlet)
 {
-    stream_leave(stream);
-    free(stream->leaves);
-    free(stream);
+    inlet_leave(inlet);
+    free(inlet->leaves);
+    free(inlet);
 }
 
 /* Whether a stream is to stay: somebody looks at it. */
-static bool sweep_viewers(struct stream *stream)
+static bool sweep_viewers(struct inlet *inlet)
 {
-    for (struct feed **link = &stream->viewers; *link != NULL;) {
+    for (struct feed **link = &inlet->viewers; *link != NULL;) {
         struct feed *feed = *link;
         if (!feed->closed) {
             link = &feed->next;
@@ -55,20 +55,20 @@ static bool sweep_viewers(struct stream *stream)
         *link = feed->next;
         free(feed);
     }
-    return stream->viewers != NULL;
+    return inlet->viewers != NULL;
 }
 
 static void sweep(struct feeds *feeds)
 {
     feeds->swept = false;
-    for (struct stream **link = &feeds->streams; *link != NULL;) {
-        struct stream *stream = *link;
-        if (sweep_viewers(stream)) {
-            link = &stream->next;
+    for (struct inlet **link = &feeds->inlets; *link != NULL;) {
+        struct inlet *inlet = *link;
+        if (sweep_viewers(inlet)) {
+            link = &inlet->next;
             continue;
         }
-        *link = stream->next;
-        free_stream(stream);
+        *link = inlet->next;
+        free_inlet(inlet);
     }
     for (struct feed_fleet **link = &feeds->fleets; *link != NULL;) {
         struct feed_fleet *fleet = *link;
@@ -80,7 +80,7 @@ static void sweep(struct feeds *feeds)
         free(fleet);
     }
     news_want(feeds->news, anybody(feeds));
-    if (feeds->streams == NULL)
+    if (feeds->inlets == NULL)
         loop_disarm(&feeds->flush);
 }
 
@@ -95,42 +95,42 @@ void feeds_leave(struct feeds *feeds)
         sweep(feeds);
 }
 
-void stream_tell_datum(struct stream *stream, struct span datum, uint64_t at_ns)
+void inlet_tell_datum(struct inlet *inlet, struct span datum, uint64_t at_ns)
 {
-    for (struct feed *feed = stream->viewers; feed != NULL; feed = feed->next)
+    for (struct feed *feed = inlet->viewers; feed != NULL; feed = feed->next)
         if (feed->told && !feed->closed)
             feed->use->datum(feed->context, datum, at_ns);
 }
 
-void stream_tell_gap(struct stream *stream, uint64_t from_ns, uint64_t to_ns, uint64_t count,
+void inlet_tell_gap(struct inlet *inlet, uint64_t from_ns, uint64_t to_ns, uint64_t count,
                      const char *why)
 {
-    for (struct feed *feed = stream->viewers; feed != NULL; feed = feed->next)
+    for (struct feed *feed = inlet->viewers; feed != NULL; feed = feed->next)
         if (feed->told && !feed->closed)
             feed->use->gap(feed->context, from_ns, to_ns, count, why);
 }
 
-void stream_tell_begins(struct stream *stream)
+void inlet_tell_begins(struct inlet *inlet)
 {
-    stream->ready = true;
-    if (stream->subject.source != FEED_RECORDING)
-        stream->subject.since_ns = clock_realtime_ns();
-    for (struct feed *feed = stream->viewers; feed != NULL; feed = feed->next)
+    inlet->ready = true;
+    if (inlet->subject.source != FEED_RECORDING)
+        inlet->subject.since_ns = clock_realtime_ns();
+    for (struct feed *feed = inlet->viewers; feed != NULL; feed = feed->next)
         if (!feed->told && !feed->closed) {
             feed->told = true;
-            feed->use->begins(feed->context, &stream->subject);
+            feed->use->begins(feed->context, &inlet->subject);
         }
 }
 
-void stream_end(struct stream *stream, bool refused, const char *why)
+void inlet_end(struct inlet *inlet, bool refused, const char *why)
 {
-    stream->begun = false;
-    for (struct feed *feed = stream->viewers; feed != NULL; feed = feed->next)
+    inlet->begun = false;
+    for (struct feed *feed = inlet->viewers; feed != NULL; feed = feed->next)
         if (!feed->closed) {
             feed->closed = true;
             feed->use->ended(feed->context, refused, why);
         }
-    stream->feeds->swept = true;
+    inlet->feeds->swept = true;
 }
 
 /* ---- settling ---- */
@@ -177,107 +177,107 @@ static void fill_subject(struct feed_subject *subject, const struct news_channel
 }
 
 /* Begins, or begins anew, as the channel is now. */
-static void begin(struct stream *stream, const struct news_channel *channel,
+static void begin(struct inlet *inlet, const struct news_channel *channel,
                   enum feed_source source)
 {
     char why[400];
-    stream_flush_gaps(stream, true);
-    stream_leave(stream);
-    fill_subject(&stream->subject, channel, source);
-    stream->ways = channel->ways;
-    stream->checksum = channel->layout.checksum;
-    framing_set(&stream->framing, channel->ways.encoding, channel->layout.fingerprint,
+    inlet_flush_gaps(inlet, true);
+    inlet_leave(inlet);
+    fill_subject(&inlet->subject, channel, source);
+    inlet->ways = channel->ways;
+    inlet->checksum = channel->layout.checksum;
+    framing_set(&inlet->framing, channel->ways.encoding, channel->layout.fingerprint,
                 channel->ways.schema_id);
-    stream->sequence = (struct sequence_watch){.factor = stream->subject.factor};
-    free(stream->leaves);
-    stream->leaves = NULL;
+    inlet->sequence = (struct sequence_watch){.factor = inlet->subject.factor};
+    free(inlet->leaves);
+    inlet->leaves = NULL;
     if (channel->layout.sequence_leaf != LAYOUT_NO_LEAF &&
         channel->layout.sequence_step == LAYOUT_NO_STEP)
-        stream->leaves = calloc(channel->layout.leaf_count + 1u, sizeof(*stream->leaves));
-    for (struct feed *feed = stream->viewers; feed != NULL; feed = feed->next)
+        inlet->leaves = calloc(channel->layout.leaf_count + 1u, sizeof(*inlet->leaves));
+    for (struct feed *feed = inlet->viewers; feed != NULL; feed = feed->next)
         feed->told = false;
-    stream->begun = true;
-    stream->ready = false;
+    inlet->begun = true;
+    inlet->ready = false;
     if (source == FEED_RECORDING) {
-        if (trail_open(&stream->trail, stream) < 0)
-            stream_end(stream, false, strerror(ENOMEM));
+        if (trail_open(&inlet->trail, inlet) < 0)
+            inlet_end(inlet, false, strerror(ENOMEM));
         return; /* it tells once it is there */
     }
-    if (stream_join(stream, why, sizeof(why)) < 0)
-        stream_end(stream, false, why);
+    if (inlet_join(inlet, why, sizeof(why)) < 0)
+        inlet_end(inlet, false, why);
     else
-        stream_tell_begins(stream);
+        inlet_tell_begins(inlet);
 }
 
-static void settle_stream(struct stream *stream)
+static void settle_inlet(struct inlet *inlet)
 {
     char why[1400];
     const char *reason;
     enum feed_source source;
-    if (stream->viewers == NULL || !news_are_known(stream->feeds->news))
+    if (inlet->viewers == NULL || !news_are_known(inlet->feeds->news))
         return;
-    const struct news_channel *channel = news_channel(stream->feeds->news, stream->name);
+    const struct news_channel *channel = news_channel(inlet->feeds->news, inlet->name);
     if (channel == NULL) {
-        bool answered = news_status(stream->feeds->news, &reason) != NULL;
+        bool answered = news_status(inlet->feeds->news, &reason) != NULL;
         snprintf(why, sizeof(why), answered ? "no channel is called \"%s\"" : "%s",
-                 answered ? stream->name : reason);
-        stream_end(stream, answered && !stream->begun, why);
+                 answered ? inlet->name : reason);
+        inlet_end(inlet, answered && !inlet->begun, why);
     } else if (channel->schema == NULL) {
-        stream_end(stream, false, "its schema could not be read yet");
-    } else if (!choose_source(&channel->ways, stream->full, &source)) {
-        stream_end(stream, true, "it has no stream that can be joined, and is not recorded");
-    } else if (!stream->begun || stream->subject.source != source ||
-               stream->checksum != channel->layout.checksum ||
-               stream->subject.schema != channel->schema ||
-               memcmp(&stream->ways, &channel->ways, sizeof(stream->ways)) != 0) {
-        begin(stream, channel, source);
-    } else if (stream->ready) {
-        stream_tell_begins(stream);
+        inlet_end(inlet, false, "its schema could not be read yet");
+    } else if (!choose_source(&channel->ways, inlet->full, &source)) {
+        inlet_end(inlet, true, "it has no stream that can be joined, and is not recorded");
+    } else if (!inlet->begun || inlet->subject.source != source ||
+               inlet->checksum != channel->layout.checksum ||
+               inlet->subject.schema != channel->schema ||
+               memcmp(&inlet->ways, &channel->ways, sizeof(inlet->ways)) != 0) {
+        begin(inlet, channel, source);
+    } else if (inlet->ready) {
+        inlet_tell_begins(inlet);
     }
 }
 
-static struct stream *find_stream(struct feeds *feeds, const char *channel, bool full)
+static struct inlet *find_inlet(struct feeds *feeds, const char *channel, bool full)
 {
-    for (struct stream *stream = feeds->streams; stream != NULL; stream = stream->next)
-        if (stream->full == full && strcmp(stream->name, channel) == 0)
-            return stream;
-    struct stream *made = calloc(1, sizeof(*made));
+    for (struct inlet *inlet = feeds->inlets; inlet != NULL; inlet = inlet->next)
+        if (inlet->full == full && strcmp(inlet->name, channel) == 0)
+            return inlet;
+    struct inlet *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return NULL;
     made->feeds = feeds;
     made->full = full;
     snprintf(made->name, sizeof(made->name), "%s", channel);
     made->descriptor = DESCRIPTOR_NONE;
-    made->next = feeds->streams;
-    feeds->streams = made;
+    made->next = feeds->inlets;
+    feeds->inlets = made;
     if (feeds->flush.link_from == NULL)
         loop_arm(hub_loop(feeds->hub), &feeds->flush, clock_monotonic_ns() + FLUSH_NS);
     return made;
 }
 
-static void add_viewer(struct stream *stream, struct feed *feed)
+static void add_viewer(struct inlet *inlet, struct feed *feed)
 {
-    feed->stream = stream;
+    feed->inlet = inlet;
     feed->told = false;
-    feed->next = stream->viewers;
-    stream->viewers = feed;
+    feed->next = inlet->viewers;
+    inlet->viewers = feed;
 }
 
 /* Those who would rather look at the other stream go there. */
-static void move_viewers(struct stream *stream)
+static void move_viewers(struct inlet *inlet)
 {
-    for (struct feed **link = &stream->viewers; *link != NULL;) {
+    for (struct feed **link = &inlet->viewers; *link != NULL;) {
         struct feed *feed = *link;
-        struct stream *other = feed->full == stream->full || feed->closed
+        struct inlet *other = feed->full == inlet->full || feed->closed
                                    ? NULL
-                                   : find_stream(stream->feeds, stream->name, feed->full);
+                                   : find_inlet(inlet->feeds, inlet->name, feed->full);
         if (other == NULL) {
             link = &feed->next;
             continue;
         }
         *link = feed->next;
         add_viewer(other, feed);
-        stream->feeds->swept = true;
+        inlet->feeds->swept = true;
     }
 }
 
@@ -308,10 +308,10 @@ static void settle(void *context)
 {
     struct feeds *feeds = context;
     feeds_enter(feeds);
-    for (struct stream *stream = feeds->streams; stream != NULL; stream = stream->next)
-        move_viewers(stream);
-    for (struct stream *stream = feeds->streams; stream != NULL; stream = stream->next)
-        settle_stream(stream);
+    for (struct inlet *inlet = feeds->inlets; inlet != NULL; inlet = inlet->next)
+        move_viewers(inlet);
+    for (struct inlet *inlet = feeds->inlets; inlet != NULL; inlet = inlet->next)
+        settle_inlet(inlet);
     for (struct feed_fleet *fleet = feeds->fleets; fleet != NULL; fleet = fleet->next)
         tell_fleet(fleet);
     feeds_leave(feeds);
@@ -321,8 +321,8 @@ static void flush(void *context)
 {
     struct feeds *feeds = context;
     feeds_enter(feeds);
-    for (struct stream *stream = feeds->streams; stream != NULL; stream = stream->next)
-        stream_flush_gaps(stream, false);
+    for (struct inlet *inlet = feeds->inlets; inlet != NULL; inlet = inlet->next)
+        inlet_flush_gaps(inlet, false);
     loop_arm(hub_loop(feeds->hub), &feeds->flush, clock_monotonic_ns() + FLUSH_NS);
     feeds_leave(feeds);
 }
@@ -335,9 +335,9 @@ static void channel_changed(void *context, const struct news_channel *channel)
     struct feed_subject subject;
     enum feed_source source;
     feeds_enter(feeds);
-    for (struct stream *stream = feeds->streams; stream != NULL; stream = stream->next)
-        if (stream->begun && strcmp(stream->name, channel->name) == 0)
-            settle_stream(stream);
+    for (struct inlet *inlet = feeds->inlets; inlet != NULL; inlet = inlet->next)
+        if (inlet->begun && strcmp(inlet->name, channel->name) == 0)
+            settle_inlet(inlet);
     choose_source(&channel->ways, false, &source);
     fill_subject(&subject, channel, source);
     for (struct feed_fleet *fleet = feeds->fleets; fleet != NULL; fleet = fleet->next)
@@ -351,9 +351,9 @@ static void channel_gone(void *context, const struct news_channel *channel)
 {
     struct feeds *feeds = context;
     feeds_enter(feeds);
-    for (struct stream *stream = feeds->streams; stream != NULL; stream = stream->next)
-        if (strcmp(stream->name, channel->name) == 0)
-            stream_end(stream, false, "the channel is not in the configuration any more");
+    for (struct inlet *inlet = feeds->inlets; inlet != NULL; inlet = inlet->next)
+        if (strcmp(inlet->name, channel->name) == 0)
+            inlet_end(inlet, false, "the channel is not in the configuration any more");
     for (struct feed_fleet *fleet = feeds->fleets; fleet != NULL; fleet = fleet->next)
         if (fleet->told && !fleet->closed && fleet->use->gone != NULL)
             fleet->use->gone(fleet->context, channel->name);
@@ -369,15 +369,15 @@ static void was_asked(void *context)
     for (struct feed_fleet *fleet = feeds->fleets; fleet != NULL; fleet = fleet->next)
         if (fleet->told && !fleet->closed && fleet->use->status != NULL)
             fleet->use->status(fleet->context, status, reason);
-    for (struct stream *stream = feeds->streams; stream != NULL; stream = stream->next) {
-        const struct news_channel *channel = news_channel(feeds->news, stream->name);
-        if (!stream->begun || channel == NULL || status == NULL)
+    for (struct inlet *inlet = feeds->inlets; inlet != NULL; inlet = inlet->next) {
+        const struct news_channel *channel = news_channel(feeds->news, inlet->name);
+        if (!inlet->begun || channel == NULL || status == NULL)
             continue;
-        stream_tell_counters(stream, channel);
-        if (stream->descriptor != DESCRIPTOR_NONE && stream_lost_interface(stream)) {
-            stream_tell_gap(stream, stream->last_ns > 0 ? stream->last_ns : clock_realtime_ns(),
+        inlet_tell_counters(inlet, channel);
+        if (inlet->descriptor != DESCRIPTOR_NONE && inlet_lost_interface(inlet)) {
+            inlet_tell_gap(inlet, inlet->last_ns > 0 ? inlet->last_ns : clock_realtime_ns(),
                             clock_realtime_ns(), UINT64_MAX, "the interface was made anew");
-            begin(stream, channel, stream->subject.source);
+            begin(inlet, channel, inlet->subject.source);
         }
     }
     settle_soon(feeds);
@@ -418,13 +418,13 @@ int feed_open(struct feed **feed, struct feeds *feeds, const char *channel, bool
               const struct feed_use *use, void *context)
 {
     struct feed *made = calloc(1, sizeof(*made));
-    struct stream *stream = made != NULL ? find_stream(feeds, channel, full) : NULL;
-    if (stream == NULL) {
+    struct inlet *inlet = made != NULL ? find_inlet(feeds, channel, full) : NULL;
+    if (inlet == NULL) {
         free(made);
         return -ENOMEM;
     }
     *made = (struct feed){.use = use, .context = context, .full = full};
-    add_viewer(stream, made);
+    add_viewer(inlet, made);
     news_want(feeds->news, true);
     settle_soon(feeds);
     *feed = made;
@@ -436,14 +436,14 @@ void feed_choose(struct feed *feed, bool full)
     if (feed->full == full)
         return;
     feed->full = full;
-    settle_soon(feed->stream->feeds);
+    settle_soon(feed->inlet->feeds);
 }
 
 void feed_close(struct feed *feed)
 {
     if (feed == NULL)
         return;
-    struct feeds *feeds = feed->stream->feeds;
+    struct feeds *feeds = feed->inlet->feeds;
     feed->closed = true;
     feeds->swept = true;
     feeds_enter(feeds);

@@ -12,14 +12,14 @@
 
 #define GATHER_NS (250 * NS_PER_MS)
 
-void stream_note_gap(struct stream *stream, enum stream_gap_kind kind, uint64_t from_ns,
+void inlet_note_gap(struct inlet *inlet, enum inlet_gap_kind kind, uint64_t from_ns,
                      uint64_t to_ns, int64_t count, const char *more)
 {
-    struct stream_gap *gap = &stream->gaps[kind];
+    struct inlet_gap *gap = &inlet->gaps[kind];
     if (gap->noted_ns == 0 && count < 0)
         return; /* it was told already */
     if (gap->noted_ns == 0)
-        *gap = (struct stream_gap){.from_ns = from_ns, .noted_ns = clock_monotonic_ns()};
+        *gap = (struct inlet_gap){.from_ns = from_ns, .noted_ns = clock_monotonic_ns()};
     if (count > 0) {
         gap->to_ns = to_ns;
         gap->count += (uint64_t)count;
@@ -29,23 +29,23 @@ void stream_note_gap(struct stream *stream, enum stream_gap_kind kind, uint64_t 
     }
 }
 
-void stream_flush_gaps(struct stream *stream, bool all)
+void inlet_flush_gaps(struct inlet *inlet, bool all)
 {
-    static const char *const words[STREAM_GAPS] = {
+    static const char *const words[INLET_GAPS] = {
         [GAP_MISSING] = "numbers are missing in the sequence",
         [GAP_OVERRUN] = "the gateway did not keep up: datagrams were dropped in front of it",
         [GAP_INVALID] = "datagrams of the stream are not the channel's",
     };
     uint64_t now_ns = clock_monotonic_ns();
-    for (int kind = 0; kind < STREAM_GAPS; kind++) {
-        struct stream_gap *gap = &stream->gaps[kind];
+    for (int kind = 0; kind < INLET_GAPS; kind++) {
+        struct inlet_gap *gap = &inlet->gaps[kind];
         char why[160];
         if (gap->noted_ns == 0 || (!all && now_ns - gap->noted_ns < GATHER_NS))
             continue;
         snprintf(why, sizeof(why), "%s%s%s", words[kind], gap->more[0] != '\0' ? ": " : "",
                  gap->more);
         if (gap->count > 0)
-            stream_tell_gap(stream, gap->from_ns, gap->to_ns, gap->count, why);
+            inlet_tell_gap(inlet, gap->from_ns, gap->to_ns, gap->count, why);
         gap->noted_ns = 0;
     }
 }
@@ -62,7 +62,7 @@ static uint64_t risen(const json_t *was, const json_t *is, const char *key)
     return more > 0 ? (uint64_t)more : 0;
 }
 
-static void tell_rejects(struct stream *stream, const struct news_channel *channel)
+static void tell_rejects(struct inlet *inlet, const struct news_channel *channel)
 {
     const json_t *was = json_object_get(channel->was, "rejected");
     json_t *is = json_object_get(channel->is, "rejected"), *value;
@@ -82,10 +82,10 @@ static void tell_rejects(struct stream *stream, const struct news_channel *chann
                                  reason);
         between = ", ";
     }
-    stream_tell_gap(stream, channel->was_ns, channel->is_ns, count, why);
+    inlet_tell_gap(inlet, channel->was_ns, channel->is_ns, count, why);
 }
 
-static void tell_relay(struct stream *stream, const struct news_channel *channel)
+static void tell_relay(struct inlet *inlet, const struct news_channel *channel)
 {
     char why[200];
     const json_t *was = json_object_get(channel->was, "pid");
@@ -95,7 +95,7 @@ static void tell_relay(struct stream *stream, const struct news_channel *channel
     if (restarts == 0 && !other)
         return;
     snprintf(why, sizeof(why), "another relay has the channel; what came meanwhile waited");
-    stream_tell_gap(stream, channel->was_ns, channel->is_ns, 0, why);
+    inlet_tell_gap(inlet, channel->was_ns, channel->is_ns, 0, why);
 }
 
 /* Whether datums come in a state; those of starting do not yet, and that is soon over. */
@@ -109,40 +109,40 @@ static bool is_good(const char *state)
 }
 
 /* While nothing comes: one gap, told again as it grows. */
-static void tell_state(struct stream *stream, const struct news_channel *channel)
+static void tell_state(struct inlet *inlet, const struct news_channel *channel)
 {
     const char *state = json_string_value(json_object_get(channel->is, "state"));
     const char *reason = json_string_value(json_object_get(channel->is, "reason"));
     char why[400];
     if (state == NULL || is_good(state)) {
-        stream->state_ns = 0;
+        inlet->state_ns = 0;
         return;
     }
-    if (stream->state_ns == 0)
-        stream->state_ns = stream->last_ns > 0 ? stream->last_ns : channel->is_ns;
+    if (inlet->state_ns == 0)
+        inlet->state_ns = inlet->last_ns > 0 ? inlet->last_ns : channel->is_ns;
     /* Behind a semicolon stands what changes from moment to moment. */
     size_t bytes = reason != NULL ? strcspn(reason, ";") : 0;
     bool silent = strcmp(state, "silent") == 0;
     snprintf(why, sizeof(why), "%s%s%s%.*s", silent ? "nothing comes in" : "the channel is ",
              silent ? "" : state, bytes > 0 ? ": " : "", (int)bytes, reason != NULL ? reason : "");
-    stream_tell_gap(stream, stream->state_ns, channel->is_ns, UINT64_MAX, why);
+    inlet_tell_gap(inlet, inlet->state_ns, channel->is_ns, UINT64_MAX, why);
 }
 
-void stream_tell_counters(struct stream *stream, const struct news_channel *channel)
+void inlet_tell_counters(struct inlet *inlet, const struct news_channel *channel)
 {
     if (channel->is == NULL)
         return;
-    tell_state(stream, channel);
+    tell_state(inlet, channel);
     if (channel->was == NULL)
         return;
     uint64_t dropped = risen(channel->was, channel->is, "datagrams_dropped");
     uint64_t unrecorded = risen(channel->was, channel->is, "datums_unrecorded");
     if (dropped > 0)
-        stream_tell_gap(stream, channel->was_ns, channel->is_ns, dropped,
+        inlet_tell_gap(inlet, channel->was_ns, channel->is_ns, dropped,
                         "the kernel dropped datagrams in front of the relay: its queue was full");
     if (unrecorded > 0)
-        stream_tell_gap(stream, channel->was_ns, channel->is_ns, unrecorded,
+        inlet_tell_gap(inlet, channel->was_ns, channel->is_ns, unrecorded,
                         "datums were not recorded");
-    tell_rejects(stream, channel);
-    tell_relay(stream, channel);
+    tell_rejects(inlet, channel);
+    tell_relay(inlet, channel);
 }

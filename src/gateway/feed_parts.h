@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What feed.c, feed_stream.c, feed_trail.c and feed_gaps.c share: a stream, which is one of a
- * channel's as it is received for all who look at it. */
+ * What feed.c, feed_inlet.c, feed_trail.c and feed_gaps.c share: an inlet, which is one of a
+ * channel's streams as it is received for all who look at it. */
 #ifndef FLOTILLA_GATEWAY_FEED_PARTS_H
 #define FLOTILLA_GATEWAY_FEED_PARTS_H
 
@@ -15,11 +15,11 @@
 
 #define FEED_MESSAGES 32u
 
-struct stream;
+struct inlet;
 struct trail;
 
 struct feed {
-    struct stream *stream;
+    struct inlet *inlet;
     struct feed *next; /* of those who look at it */
     const struct feed_use *use;
     void *context;
@@ -29,16 +29,16 @@ struct feed {
 };
 
 /* What is to be told of a stretch once nothing more may change about it. */
-struct stream_gap {
+struct inlet_gap {
     uint64_t from_ns, to_ns, count;
     uint64_t noted_ns; /* monotonic; 0: there is none */
     char more[40];
 };
-enum stream_gap_kind { GAP_MISSING, GAP_OVERRUN, GAP_INVALID, STREAM_GAPS };
+enum inlet_gap_kind { GAP_MISSING, GAP_OVERRUN, GAP_INVALID, INLET_GAPS };
 
-struct stream {
+struct inlet {
     struct feeds *feeds;
-    struct stream *next;
+    struct inlet *next;
     struct feed *viewers;
     bool full;
     char name[CHANNEL_NAME_BYTES_MAX + 1];
@@ -52,7 +52,7 @@ struct stream {
 
     descriptor_t descriptor; /* DESCRIPTOR_NONE: none was joined */
     struct loop_watch watch;
-    struct stream *next_resting; /* read when the tick comes, not by its watch */
+    struct inlet *next_resting; /* read when the tick comes, not by its watch */
     bool resting;
     unsigned quiet;    /* ticks that nothing came in */
     int interface;     /* its number */
@@ -61,7 +61,7 @@ struct stream {
     uint64_t state_ns; /* since when the channel's state is no good one; 0: it is */
     struct sequence_watch sequence;
     struct leaf *leaves; /* for a sequence that is not easily read; else NULL */
-    struct stream_gap gaps[STREAM_GAPS];
+    struct inlet_gap gaps[INLET_GAPS];
 
     struct trail *trail; /* FEED_RECORDING */
 };
@@ -69,7 +69,7 @@ struct stream {
 struct feeds {
     struct hub *hub;
     struct news *news;
-    struct stream *streams, *resting;
+    struct inlet *inlets, *resting;
     struct feed_fleet *fleets;
     struct loop_timer settle, tick, flush;
     unsigned calling; /* in the middle of telling somebody: nothing is freed */
@@ -81,39 +81,39 @@ struct feeds {
 
 /* ---- feed.c ---- */
 
-void stream_tell_datum(struct stream *stream, struct span datum, uint64_t at_ns);
-void stream_tell_gap(struct stream *stream, uint64_t from_ns, uint64_t to_ns, uint64_t count,
+void inlet_tell_datum(struct inlet *inlet, struct span datum, uint64_t at_ns);
+void inlet_tell_gap(struct inlet *inlet, uint64_t from_ns, uint64_t to_ns, uint64_t count,
                      const char *why);
 /* Tells those that were not told that it has begun. */
-void stream_tell_begins(struct stream *stream);
-void stream_end(struct stream *stream, bool refused, const char *why);
+void inlet_tell_begins(struct inlet *inlet);
+void inlet_end(struct inlet *inlet, bool refused, const char *why);
 /* Around all that may tell somebody something. */
 void feeds_enter(struct feeds *feeds);
 void feeds_leave(struct feeds *feeds);
 
-/* ---- feed_stream.c ---- */
+/* ---- feed_inlet.c ---- */
 
 /* Joins the group that `subject.source` names. 0, or a negative errno with a text. */
-int stream_join(struct stream *stream, char *error, size_t error_bytes);
-void stream_leave(struct stream *stream);
+int inlet_join(struct inlet *inlet, char *error, size_t error_bytes);
+void inlet_leave(struct inlet *inlet);
 /* The tick: reads those that rest. */
 void feeds_read_resting(void *context);
 /* Once a second: whether the interface is another. */
-bool stream_lost_interface(const struct stream *stream);
+bool inlet_lost_interface(const struct inlet *inlet);
 
 /* ---- feed_gaps.c ---- */
 
-void stream_note_gap(struct stream *stream, enum stream_gap_kind kind, uint64_t from_ns,
+void inlet_note_gap(struct inlet *inlet, enum inlet_gap_kind kind, uint64_t from_ns,
                      uint64_t to_ns, int64_t count, const char *more);
 /* Tells what was noted some time ago; `all`: whatever was noted. */
-void stream_flush_gaps(struct stream *stream, bool all);
+void inlet_flush_gaps(struct inlet *inlet, bool all);
 /* What the relay's counters and the channel's state say, once a second. */
-void stream_tell_counters(struct stream *stream, const struct news_channel *channel);
+void inlet_tell_counters(struct inlet *inlet, const struct news_channel *channel);
 
 /* ---- feed_trail.c ---- */
 
 /* Follows the channel's recordings; the stream begins once their end is found. 0 or -ENOMEM. */
-int trail_open(struct trail **trail, struct stream *stream);
+int trail_open(struct trail **trail, struct inlet *inlet);
 void trail_close(struct trail *trail);
 
 #endif

@@ -25,7 +25,7 @@ struct trail_row {
 
 struct trail {
     struct hub *hub;
-    struct stream *stream; /* NULL: nobody wants it any more */
+    struct inlet *inlet; /* NULL: nobody wants it any more */
     struct loop_timer due;
     bool under_way, begun;
 
@@ -126,19 +126,19 @@ static void begin_looking(void *context)
 
 static void hand_out(struct trail *trail)
 {
-    struct stream *stream = trail->stream;
-    for (size_t i = 0; i < trail->row_count && trail->stream != NULL; i++) {
+    struct inlet *inlet = trail->inlet;
+    for (size_t i = 0; i < trail->row_count && trail->inlet != NULL; i++) {
         const struct trail_row *row = &trail->rows[i];
         const char *at = trail->bytes.at + row->from;
         if (!row->fault) {
-            stream_tell_datum(stream, (struct span){(const uint8_t *)at, row->bytes}, row->at_ns);
-            stream->last_ns = row->at_ns;
+            inlet_tell_datum(inlet, (struct span){(const uint8_t *)at, row->bytes}, row->at_ns);
+            inlet->last_ns = row->at_ns;
             continue;
         }
         char why[300];
         snprintf(why, sizeof(why), "%.*s", (int)row->bytes, at);
         const char *name = strrchr(why, '/'); /* no path leaves this machine */
-        stream_tell_gap(stream, stream->last_ns > 0 ? stream->last_ns : row->at_ns, row->at_ns,
+        inlet_tell_gap(inlet, inlet->last_ns > 0 ? inlet->last_ns : row->at_ns, row->at_ns,
                         UINT64_MAX, name != NULL ? name + 1 : why);
     }
 }
@@ -147,17 +147,17 @@ static void looked(void *work)
 {
     struct trail *trail = work;
     trail->under_way = false;
-    if (trail->stream == NULL) {
+    if (trail->inlet == NULL) {
         free_trail(trail);
         return;
     }
-    struct feeds *feeds = trail->stream->feeds;
+    struct feeds *feeds = trail->inlet->feeds;
     feeds_enter(feeds);
     if (trail->status < 0) {
-        stream_end(trail->stream, false, strerror(-trail->status));
+        inlet_end(trail->inlet, false, strerror(-trail->status));
     } else {
         if (!trail->begun)
-            stream_tell_begins(trail->stream);
+            inlet_tell_begins(trail->inlet);
         trail->begun = true;
         hand_out(trail);
         loop_arm(hub_loop(trail->hub), &trail->due,
@@ -166,21 +166,21 @@ static void looked(void *work)
     feeds_leave(feeds);
 }
 
-int trail_open(struct trail **trail, struct stream *stream)
+int trail_open(struct trail **trail, struct inlet *inlet)
 {
     struct trail *made = calloc(1, sizeof(*made));
-    struct span schema = schema_text(stream->subject.schema);
+    struct span schema = schema_text(inlet->subject.schema);
     if (made == NULL || (made->schema = malloc(schema.bytes + 1)) == NULL) {
         free(made);
         return -ENOMEM;
     }
     memcpy(made->schema, schema.at, schema.bytes);
     made->schema_bytes = schema.bytes;
-    made->hub = stream->feeds->hub;
-    made->stream = stream;
-    snprintf(made->name, sizeof(made->name), "%s", stream->name);
+    made->hub = inlet->feeds->hub;
+    made->inlet = inlet;
+    snprintf(made->name, sizeof(made->name), "%s", inlet->name);
     snprintf(made->folder, sizeof(made->folder), "%s/%s", hub_gateway(made->hub)->directory,
-             stream->name);
+             inlet->name);
     made->due = (struct loop_timer){.due = begin_looking, .context = made};
     *trail = made;
     begin_looking(made);
@@ -192,7 +192,7 @@ void trail_close(struct trail *trail)
     if (trail == NULL)
         return;
     loop_disarm(&trail->due);
-    trail->stream = NULL;
+    trail->inlet = NULL;
     if (!trail->under_way)
         free_trail(trail);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "gateway/feed.h"
 #include "gateway/jobs.h"
 #include "os/bell.h"
 #include "os/thread.h"
@@ -31,6 +32,7 @@ struct hub {
     descriptor_t bell;
     struct thread thread;
     struct jobs *jobs;
+    struct feeds *feeds;
     struct stack arrivals, done;
     atomic_uint sockets; /* there are, or are on their way */
 };
@@ -188,6 +190,11 @@ struct loop *hub_loop(struct hub *hub)
     return hub->loop;
 }
 
+struct feeds *hub_feeds(struct hub *hub)
+{
+    return hub->feeds;
+}
+
 const struct gateway *hub_gateway(const struct hub *hub)
 {
     return hub->gateway;
@@ -235,5 +242,7 @@ int hub_start(struct hub **made, const struct gateway *gateway)
         status = loop_watch(hub->loop, &hub->rung, LOOP_READ);
     if (status == 0)
         status = jobs_start(&hub->jobs, run_work);
+    if (status == 0)
+        status = feeds_open(&hub->feeds, hub);
     return status < 0 ? status : thread_start(&hub->thread, live, hub, STACK_BYTES);
 }

@@ -33,12 +33,12 @@ bool hub_has_room(struct hub *hub);
 void hub_take(struct hub *hub, const struct dialect *dialect, descriptor_t connection,
               struct span early);
 
-/* For dialects, in the hub's thread. For tests so far. */
+/* For dialects, in the hub's thread. */
 struct loop *hub_loop(struct hub *hub);
-/* For tests so far. */
 const struct gateway *hub_gateway(const struct hub *hub);
+struct feeds *hub_feeds(struct hub *hub);
 /* Has `run` called with `work` in one of a few threads, then `done` in the hub's. False, and
- * neither is called: there are too many already, or there is no memory. For tests so far. */
+ * neither is called: there are too many already, or there is no memory. */
 bool hub_work(struct hub *hub, void (*run)(void *work), void (*done)(void *work), void *work);
 
 #endif

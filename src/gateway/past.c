@@ -416,8 +416,10 @@ static bool end_answer(struct past *past)
     struct overview_account account;
     if (past->spread_count > 0 && !empty_spread(past, past->spread_ns))
         return false;
-    if (past->picks == NULL && past->told.error[0] != '\0' && past->told.reached_ns == 0)
-        return refuse(past, past->told.error); /* no file has all of these fields */
+    if (past->picks == NULL && past->told.error[0] != '\0' && past->told.reached_ns == 0) {
+        past->told.state = PAST_REFUSED; /* no file has all of these fields */
+        return false;
+    }
     if (past->single ? !send_samples(past) : !empty_bins(past))
         return false;
     overview_told(past->overview, &account);

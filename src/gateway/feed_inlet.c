@@ -22,9 +22,9 @@
 
 /* ---- datums ---- */
 
-static void note_sequence(struct stream *stream, struct span datum, uint64_t at_ns)
+static void note_sequence(struct inlet *inlet, struct span datum, uint64_t at_ns)
 {
-    const struct layout *layout = stream->subject.layout;
+    const struct layout *layout = inlet->subject.layout;
     int64_t number = 0;
     if (layout->sequence_leaf == LAYOUT_NO_LEAF)
         return;
@@ -33,33 +33,33 @@ static void note_sequence(struct stream *stream, struct span datum, uint64_t at_
     } else {
         size_t bytes;
         uint32_t count = 0, i = 0;
-        if (stream->leaves == NULL ||
-            datum_leaves(layout, datum, &bytes, stream->leaves, &count) != REJECT_NONE)
+        if (inlet->leaves == NULL ||
+            datum_leaves(layout, datum, &bytes, inlet->leaves, &count) != REJECT_NONE)
             return;
-        while (i < count && stream->leaves[i].index != layout->sequence_leaf)
+        while (i < count && inlet->leaves[i].index != layout->sequence_leaf)
             i++;
         if (i == count)
             return;
-        number = stream->leaves[i].value.integer;
+        number = inlet->leaves[i].value.integer;
     }
-    int64_t missing = sequence_watch_add(&stream->sequence, number);
+    int64_t missing = sequence_watch_add(&inlet->sequence, number);
     if (missing != 0)
-        stream_note_gap(stream, GAP_MISSING, stream->last_ns > 0 ? stream->last_ns : at_ns, at_ns,
+        inlet_note_gap(inlet, GAP_MISSING, inlet->last_ns > 0 ? inlet->last_ns : at_ns, at_ns,
                         missing, "");
 }
 
-static void take_datum(struct stream *stream, struct span datum, uint64_t at_ns)
+static void take_datum(struct inlet *inlet, struct span datum, uint64_t at_ns)
 {
-    note_sequence(stream, datum, at_ns);
-    stream_tell_datum(stream, datum, at_ns);
-    stream->last_ns = at_ns;
+    note_sequence(inlet, datum, at_ns);
+    inlet_tell_datum(inlet, datum, at_ns);
+    inlet->last_ns = at_ns;
 }
 
-static void take_opaque(struct stream *stream, const struct net_message *message,
+static void take_opaque(struct inlet *inlet, const struct net_message *message,
                         struct span datagram, uint64_t at_ns)
 {
     char text[NET_ADDRESS_TEXT_BYTES];
-    uint8_t *datum = stream->feeds->opaque;
+    uint8_t *datum = inlet->feeds->opaque;
     struct address source;
     net_message_source(message, &source);
     net_write_address(text, &source);
@@ -67,13 +67,13 @@ static void take_opaque(struct stream *stream, const struct net_message *message
         datum, at_ns, (struct span){(const uint8_t *)text, strlen(text)}, datagram.bytes);
     if (datagram.bytes > 0)
         memcpy(datum + front, datagram.at, datagram.bytes);
-    take_datum(stream, (struct span){datum, front + datagram.bytes}, at_ns);
+    take_datum(inlet, (struct span){datum, front + datagram.bytes}, at_ns);
 }
 
 /* Judges all of the datagram before any of it counts. */
-static enum reject find_datums(struct stream *stream, struct span rest, uint32_t *count)
+static enum reject find_datums(struct inlet *inlet, struct span rest, uint32_t *count)
 {
-    const struct framing *framing = &stream->framing;
+    const struct framing *framing = &inlet->framing;
     uint32_t end = 0;
     *count = 0;
     if (rest.bytes == 0)
@@ -85,7 +85,7 @@ static enum reject find_datums(struct stream *stream, struct span rest, uint32_t
             return reason;
         rest.at += framing->prefix_bytes;
         rest.bytes -= framing->prefix_bytes;
-        reason = datum_check(stream->subject.layout, rest, &bytes);
+        reason = datum_check(inlet->subject.layout, rest, &bytes);
         if (reason != REJECT_NONE)
             return reason;
         if (bytes + framing->prefix_bytes == 0)
@@ -93,63 +93,63 @@ static enum reject find_datums(struct stream *stream, struct span rest, uint32_t
         rest.at += bytes;
         rest.bytes -= bytes;
         end += (uint32_t)(framing->prefix_bytes + bytes);
-        stream->feeds->ends[(*count)++] = end;
+        inlet->feeds->ends[(*count)++] = end;
     }
     return REJECT_NONE;
 }
 
-static void take_datagram(struct stream *stream, const struct net_message *message,
+static void take_datagram(struct inlet *inlet, const struct net_message *message,
                           struct span datagram, uint64_t at_ns)
 {
     uint32_t count = 0, from = 0;
-    if (stream->framing.encoding == ENCODING_OPAQUE) {
-        take_opaque(stream, message, datagram, at_ns);
+    if (inlet->framing.encoding == ENCODING_OPAQUE) {
+        take_opaque(inlet, message, datagram, at_ns);
         return;
     }
     enum reject reason =
-        message->truncated ? REJECT_OVERSIZE : find_datums(stream, datagram, &count);
+        message->truncated ? REJECT_OVERSIZE : find_datums(inlet, datagram, &count);
     if (reason != REJECT_NONE) {
-        stream_note_gap(stream, GAP_INVALID, stream->last_ns > 0 ? stream->last_ns : at_ns, at_ns,
+        inlet_note_gap(inlet, GAP_INVALID, inlet->last_ns > 0 ? inlet->last_ns : at_ns, at_ns,
                         1, datum_reject_name(reason));
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t first = from + stream->framing.prefix_bytes, end = stream->feeds->ends[i];
-        take_datum(stream, (struct span){datagram.at + first, end - first}, at_ns);
+        uint32_t first = from + inlet->framing.prefix_bytes, end = inlet->feeds->ends[i];
+        take_datum(inlet, (struct span){datagram.at + first, end - first}, at_ns);
         from = end;
     }
 }
 
-static void take_message(struct stream *stream, const struct net_message *message)
+static void take_message(struct inlet *inlet, const struct net_message *message)
 {
     uint64_t at_ns = message->arrival_ns > 0 ? message->arrival_ns : clock_realtime_ns();
-    if (message->dropped_known && message->dropped != stream->dropped) {
-        uint32_t more = message->dropped - stream->dropped;
-        stream->dropped = message->dropped;
-        stream_note_gap(stream, GAP_OVERRUN, stream->last_ns > 0 ? stream->last_ns : at_ns, at_ns,
+    if (message->dropped_known && message->dropped != inlet->dropped) {
+        uint32_t more = message->dropped - inlet->dropped;
+        inlet->dropped = message->dropped;
+        inlet_note_gap(inlet, GAP_OVERRUN, inlet->last_ns > 0 ? inlet->last_ns : at_ns, at_ns,
                         more, "");
     }
     size_t offset = 0;
     uint32_t count = net_message_count(message);
     for (uint32_t i = 0; i < count; i++) {
         struct span datagram = net_message_datagram(message, offset);
-        take_datagram(stream, message, datagram, at_ns);
+        take_datagram(inlet, message, datagram, at_ns);
         offset += datagram.bytes;
     }
 }
 
 /* Reads what waits. How many messages that were. */
-static unsigned read_waiting(struct stream *stream)
+static unsigned read_waiting(struct inlet *inlet)
 {
-    struct net_batch *batch = stream->feeds->batch;
+    struct net_batch *batch = inlet->feeds->batch;
     unsigned all = 0;
-    for (unsigned round = 0; round < ROUNDS_MAX && stream->descriptor != DESCRIPTOR_NONE; round++) {
+    for (unsigned round = 0; round < ROUNDS_MAX && inlet->descriptor != DESCRIPTOR_NONE; round++) {
         net_batch_clear(batch);
-        int taken = net_batch_receive(batch, stream->descriptor, FEED_MESSAGES);
+        int taken = net_batch_receive(batch, inlet->descriptor, FEED_MESSAGES);
         for (int i = 0; i < taken; i++) {
             struct net_message message;
             net_batch_message(batch, (uint32_t)i, &message);
-            take_message(stream, &message);
+            take_message(inlet, &message);
         }
         all += taken > 0 ? (unsigned)taken : 0;
         if (taken < (int)FEED_MESSAGES)
@@ -165,18 +165,18 @@ void feeds_read_resting(void *context)
     struct feeds *feeds = context;
     unsigned most = 0;
     feeds_enter(feeds);
-    for (struct stream **link = &feeds->resting; *link != NULL;) {
-        struct stream *stream = *link;
-        unsigned taken = read_waiting(stream);
+    for (struct inlet **link = &feeds->resting; *link != NULL;) {
+        struct inlet *inlet = *link;
+        unsigned taken = read_waiting(inlet);
         most = taken > most ? taken : most;
-        stream->quiet = taken > 0 ? 0 : stream->quiet + 1;
-        if (stream->quiet < QUIET_TICKS) {
-            link = &stream->next_resting;
+        inlet->quiet = taken > 0 ? 0 : inlet->quiet + 1;
+        if (inlet->quiet < QUIET_TICKS) {
+            link = &inlet->next_resting;
             continue;
         }
-        *link = stream->next_resting;
-        stream->resting = false;
-        loop_watch(hub_loop(feeds->hub), &stream->watch, LOOP_READ);
+        *link = inlet->next_resting;
+        inlet->resting = false;
+        loop_watch(hub_loop(feeds->hub), &inlet->watch, LOOP_READ);
     }
     uint64_t wait_ns = most <= AT_EASE ? TICK_NS : TICK_NS * AT_EASE / most;
     if (feeds->resting != NULL)
@@ -187,16 +187,16 @@ void feeds_read_resting(void *context)
 
 static void ready(void *context, unsigned events)
 {
-    struct stream *stream = context;
-    struct feeds *feeds = stream->feeds;
+    struct inlet *inlet = context;
+    struct feeds *feeds = inlet->feeds;
     (void)events;
     feeds_enter(feeds);
-    loop_unwatch(hub_loop(feeds->hub), &stream->watch);
-    stream->resting = true;
-    stream->quiet = 0;
-    stream->next_resting = feeds->resting;
-    feeds->resting = stream;
-    read_waiting(stream);
+    loop_unwatch(hub_loop(feeds->hub), &inlet->watch);
+    inlet->resting = true;
+    inlet->quiet = 0;
+    inlet->next_resting = feeds->resting;
+    feeds->resting = inlet;
+    read_waiting(inlet);
     if (feeds->tick.link_from == NULL)
         loop_arm(hub_loop(feeds->hub), &feeds->tick, clock_monotonic_ns() + TICK_NS);
     feeds_leave(feeds);
@@ -204,55 +204,55 @@ static void ready(void *context, unsigned events)
 
 /* ---- joining ---- */
 
-int stream_join(struct stream *stream, char *error, size_t error_bytes)
+int inlet_join(struct inlet *inlet, char *error, size_t error_bytes)
 {
-    bool full = stream->subject.source == FEED_FULL;
-    const struct address *address = full ? &stream->ways.full : &stream->ways.decimated;
-    const char *interface = full ? stream->ways.full_by : stream->ways.decimated_by;
+    bool full = inlet->subject.source == FEED_FULL;
+    const struct address *address = full ? &inlet->ways.full : &inlet->ways.decimated;
+    const char *interface = full ? inlet->ways.full_by : inlet->ways.decimated_by;
     const struct net_receive_options options = {
         .listen = *address, .interface = interface, .queue_bytes = QUEUE_BYTES};
     char text[NET_ADDRESS_TEXT_BYTES];
-    stream->descriptor = net_open_receiver(&options);
-    if (stream->descriptor < 0) {
-        int status = stream->descriptor;
-        stream->descriptor = DESCRIPTOR_NONE;
+    inlet->descriptor = net_open_receiver(&options);
+    if (inlet->descriptor < 0) {
+        int status = inlet->descriptor;
+        inlet->descriptor = DESCRIPTOR_NONE;
         snprintf(error, error_bytes, "cannot join %s on interface %s: %s",
                  net_write_address(text, address), interface[0] != '\0' ? interface : "(any)",
                  strerror(-status));
         return status;
     }
-    stream->interface = interface[0] != '\0' ? net_interface_index(interface) : 0;
-    stream->dropped = 0;
-    stream->last_ns = 0;
-    stream->watch = (struct loop_watch){
-        .descriptor = stream->descriptor, .ready = ready, .context = stream};
-    return loop_watch(hub_loop(stream->feeds->hub), &stream->watch, LOOP_READ);
+    inlet->interface = interface[0] != '\0' ? net_interface_index(interface) : 0;
+    inlet->dropped = 0;
+    inlet->last_ns = 0;
+    inlet->watch = (struct loop_watch){
+        .descriptor = inlet->descriptor, .ready = ready, .context = inlet};
+    return loop_watch(hub_loop(inlet->feeds->hub), &inlet->watch, LOOP_READ);
 }
 
-void stream_leave(struct stream *stream)
+void inlet_leave(struct inlet *inlet)
 {
-    struct feeds *feeds = stream->feeds;
-    trail_close(stream->trail);
-    stream->trail = NULL;
-    if (stream->descriptor == DESCRIPTOR_NONE)
+    struct feeds *feeds = inlet->feeds;
+    trail_close(inlet->trail);
+    inlet->trail = NULL;
+    if (inlet->descriptor == DESCRIPTOR_NONE)
         return;
-    struct stream **link = &feeds->resting;
-    while (stream->resting && *link != stream)
+    struct inlet **link = &feeds->resting;
+    while (inlet->resting && *link != inlet)
         link = &(*link)->next_resting;
-    if (stream->resting)
-        *link = stream->next_resting;
-    stream->resting = false;
-    loop_unwatch(hub_loop(feeds->hub), &stream->watch);
-    descriptor_close(stream->descriptor);
-    stream->descriptor = DESCRIPTOR_NONE;
+    if (inlet->resting)
+        *link = inlet->next_resting;
+    inlet->resting = false;
+    loop_unwatch(hub_loop(feeds->hub), &inlet->watch);
+    descriptor_close(inlet->descriptor);
+    inlet->descriptor = DESCRIPTOR_NONE;
 }
 
-bool stream_lost_interface(const struct stream *stream)
+bool inlet_lost_interface(const struct inlet *inlet)
 {
-    const char *interface = stream->subject.source == FEED_FULL ? stream->ways.full_by
-                                                                : stream->ways.decimated_by;
+    const char *interface = inlet->subject.source == FEED_FULL ? inlet->ways.full_by
+                                                                : inlet->ways.decimated_by;
     if (interface[0] == '\0')
         return false;
     int index = net_interface_index(interface);
-    return index > 0 && index != stream->interface;
+    return index > 0 && index != inlet->interface;
 }
