@@ -151,8 +151,8 @@ bool bins_add(struct bins *bins, int64_t at_ns, const double *values)
     if (at_ns < bins->last_from || at_ns >= bins->last_to) {
         int64_t bin = bin_of(at_ns, bins->width_ns);
         uint32_t *slot = slot_of(bins, bin);
-        double *cells = *slot != 0 ? cells_of(bins, &bins->rows[*slot - 1])
-                                   : add_row(bins, bin, slot);
+        double *cells =
+            *slot != 0 ? cells_of(bins, &bins->rows[*slot - 1]) : add_row(bins, bin, slot);
         if (cells == NULL)
             return false;
         bins->last = cells;

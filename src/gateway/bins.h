@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Minima and maxima of values in bins of absolute time: bin k of a width w is [k w, (k + 1) w) since
- * 1970. Only what has come since it was taken out is held: whoever gets the bins merges them by
- * minimum and maximum, so it does not matter in what order datums come, nor how often a bin does.
- * NaN is no value. Memory is that of `rows_max` rows. Pure. */
+ * Minima and maxima of values in bins of absolute time: bin k of a width w is [k w, (k + 1) w)
+ * since 1970. Only what has come since it was taken out is held: whoever gets the bins merges them
+ * by minimum and maximum, so it does not matter in what order datums come, nor how often a bin
+ * does. NaN is no value. Memory is that of `rows_max` rows. Pure. */
 #ifndef FLOTILLA_GATEWAY_BINS_H
 #define FLOTILLA_GATEWAY_BINS_H
 
@@ -15,7 +15,8 @@ struct bins; /* opaque */
 int bins_open(struct bins **bins, uint32_t fields, uint64_t width_ns, uint32_t rows_max);
 void bins_close(struct bins *bins); /* NULL is fine */
 
-/* Takes in a value of each field; `at_ns` between -2^62 and 2^62. False: it would be one row too many, nothing was taken in. */
+/* Takes in a value of each field; `at_ns` between -2^62 and 2^62. False: it would be one row too
+ * many, nothing was taken in. */
 bool bins_add(struct bins *bins, int64_t at_ns, const double *values);
 /* Rows that are held. */
 uint32_t bins_count(const struct bins *bins);

@@ -103,7 +103,7 @@ void inlet_tell_datum(struct inlet *inlet, struct span datum, uint64_t at_ns)
 }
 
 void inlet_tell_gap(struct inlet *inlet, uint64_t from_ns, uint64_t to_ns, uint64_t count,
-                     const char *why)
+                    const char *why)
 {
     for (struct feed *feed = inlet->viewers; feed != NULL; feed = feed->next)
         if (feed->told && !feed->closed)
@@ -177,8 +177,7 @@ static void fill_subject(struct feed_subject *subject, const struct news_channel
 }
 
 /* Begins, or begins anew, as the channel is now. */
-static void begin(struct inlet *inlet, const struct news_channel *channel,
-                  enum feed_source source)
+static void begin(struct inlet *inlet, const struct news_channel *channel, enum feed_source source)
 {
     char why[400];
     inlet_flush_gaps(inlet, true);
@@ -269,8 +268,8 @@ static void move_viewers(struct inlet *inlet)
     for (struct feed **link = &inlet->viewers; *link != NULL;) {
         struct feed *feed = *link;
         struct inlet *other = feed->full == inlet->full || feed->closed
-                                   ? NULL
-                                   : find_inlet(inlet->feeds, inlet->name, feed->full);
+                                  ? NULL
+                                  : find_inlet(inlet->feeds, inlet->name, feed->full);
         if (other == NULL) {
             link = &feed->next;
             continue;
@@ -341,8 +340,7 @@ static void channel_changed(void *context, const struct news_channel *channel)
     choose_source(&channel->ways, false, &source);
     fill_subject(&subject, channel, source);
     for (struct feed_fleet *fleet = feeds->fleets; fleet != NULL; fleet = fleet->next)
-        if (fleet->told && !fleet->closed && fleet->use->channel != NULL &&
-            channel->schema != NULL)
+        if (fleet->told && !fleet->closed && fleet->use->channel != NULL && channel->schema != NULL)
             fleet->use->channel(fleet->context, &subject);
     feeds_leave(feeds);
 }
@@ -376,7 +374,7 @@ static void was_asked(void *context)
         inlet_tell_counters(inlet, channel);
         if (inlet->descriptor != DESCRIPTOR_NONE && inlet_lost_interface(inlet)) {
             inlet_tell_gap(inlet, inlet->last_ns > 0 ? inlet->last_ns : clock_realtime_ns(),
-                            clock_realtime_ns(), UINT64_MAX, "the interface was made anew");
+                           clock_realtime_ns(), UINT64_MAX, "the interface was made anew");
             begin(inlet, channel, inlet->subject.source);
         }
     }
@@ -456,8 +454,8 @@ int feed_follow(struct feed_fleet **fleet, struct feeds *feeds, const struct fee
     struct feed_fleet *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
-    *made = (struct feed_fleet){
-        .feeds = feeds, .use = use, .context = context, .next = feeds->fleets};
+    *made =
+        (struct feed_fleet){.feeds = feeds, .use = use, .context = context, .next = feeds->fleets};
     feeds->fleets = made;
     news_want(feeds->news, true);
     settle_soon(feeds);

@@ -12,8 +12,8 @@
 
 #define GATHER_NS (250 * NS_PER_MS)
 
-void inlet_note_gap(struct inlet *inlet, enum inlet_gap_kind kind, uint64_t from_ns,
-                     uint64_t to_ns, int64_t count, const char *more)
+void inlet_note_gap(struct inlet *inlet, enum inlet_gap_kind kind, uint64_t from_ns, uint64_t to_ns,
+                    int64_t count, const char *more)
 {
     struct inlet_gap *gap = &inlet->gaps[kind];
     if (gap->noted_ns == 0 && count < 0)
@@ -139,10 +139,10 @@ void inlet_tell_counters(struct inlet *inlet, const struct news_channel *channel
     uint64_t unrecorded = risen(channel->was, channel->is, "datums_unrecorded");
     if (dropped > 0)
         inlet_tell_gap(inlet, channel->was_ns, channel->is_ns, dropped,
-                        "the kernel dropped datagrams in front of the relay: its queue was full");
+                       "the kernel dropped datagrams in front of the relay: its queue was full");
     if (unrecorded > 0)
         inlet_tell_gap(inlet, channel->was_ns, channel->is_ns, unrecorded,
-                        "datums were not recorded");
+                       "datums were not recorded");
     tell_rejects(inlet, channel);
     tell_relay(inlet, channel);
 }

@@ -16,7 +16,7 @@
 #define QUEUE_BYTES (8u << 20)
 #define TICK_NS     (20 * NS_PER_MS)
 #define TICK_NS_MIN (1 * NS_PER_MS)
-#define AT_EASE     128u /* datagrams a tick; a queue as short as systems allow holds some hundred */
+#define AT_EASE     128u /* datagrams a tick; the shortest of queues holds some hundred */
 #define ROUNDS_MAX  64u  /* of a stream at a time, so that one leaves others their turn */
 #define QUIET_TICKS 50u
 
@@ -45,7 +45,7 @@ static void note_sequence(struct inlet *inlet, struct span datum, uint64_t at_ns
     int64_t missing = sequence_watch_add(&inlet->sequence, number);
     if (missing != 0)
         inlet_note_gap(inlet, GAP_MISSING, inlet->last_ns > 0 ? inlet->last_ns : at_ns, at_ns,
-                        missing, "");
+                       missing, "");
 }
 
 static void take_datum(struct inlet *inlet, struct span datum, uint64_t at_ns)
@@ -109,8 +109,8 @@ static void take_datagram(struct inlet *inlet, const struct net_message *message
     enum reject reason =
         message->truncated ? REJECT_OVERSIZE : find_datums(inlet, datagram, &count);
     if (reason != REJECT_NONE) {
-        inlet_note_gap(inlet, GAP_INVALID, inlet->last_ns > 0 ? inlet->last_ns : at_ns, at_ns,
-                        1, datum_reject_name(reason));
+        inlet_note_gap(inlet, GAP_INVALID, inlet->last_ns > 0 ? inlet->last_ns : at_ns, at_ns, 1,
+                       datum_reject_name(reason));
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -126,8 +126,8 @@ static void take_message(struct inlet *inlet, const struct net_message *message)
     if (message->dropped_known && message->dropped != inlet->dropped) {
         uint32_t more = message->dropped - inlet->dropped;
         inlet->dropped = message->dropped;
-        inlet_note_gap(inlet, GAP_OVERRUN, inlet->last_ns > 0 ? inlet->last_ns : at_ns, at_ns,
-                        more, "");
+        inlet_note_gap(inlet, GAP_OVERRUN, inlet->last_ns > 0 ? inlet->last_ns : at_ns, at_ns, more,
+                       "");
     }
     size_t offset = 0;
     uint32_t count = net_message_count(message);
@@ -224,8 +224,8 @@ int inlet_join(struct inlet *inlet, char *error, size_t error_bytes)
     inlet->interface = interface[0] != '\0' ? net_interface_index(interface) : 0;
     inlet->dropped = 0;
     inlet->last_ns = 0;
-    inlet->watch = (struct loop_watch){
-        .descriptor = inlet->descriptor, .ready = ready, .context = inlet};
+    inlet->watch =
+        (struct loop_watch){.descriptor = inlet->descriptor, .ready = ready, .context = inlet};
     return loop_watch(hub_loop(inlet->feeds->hub), &inlet->watch, LOOP_READ);
 }
 
@@ -249,8 +249,8 @@ void inlet_leave(struct inlet *inlet)
 
 bool inlet_lost_interface(const struct inlet *inlet)
 {
-    const char *interface = inlet->subject.source == FEED_FULL ? inlet->ways.full_by
-                                                                : inlet->ways.decimated_by;
+    const char *interface =
+        inlet->subject.source == FEED_FULL ? inlet->ways.full_by : inlet->ways.decimated_by;
     if (interface[0] == '\0')
         return false;
     int index = net_interface_index(interface);

@@ -76,14 +76,14 @@ struct feeds {
     bool swept;       /* something is to be freed */
     struct net_batch *batch;
     uint32_t ends[NET_DATAGRAM_BYTES_MAX + 1]; /* of the datums of a datagram */
-    uint8_t *opaque; /* room for one of these */
+    uint8_t *opaque;                           /* room for one of these */
 };
 
 /* ---- feed.c ---- */
 
 void inlet_tell_datum(struct inlet *inlet, struct span datum, uint64_t at_ns);
 void inlet_tell_gap(struct inlet *inlet, uint64_t from_ns, uint64_t to_ns, uint64_t count,
-                     const char *why);
+                    const char *why);
 /* Tells those that were not told that it has begun. */
 void inlet_tell_begins(struct inlet *inlet);
 void inlet_end(struct inlet *inlet, bool refused, const char *why);
@@ -103,8 +103,8 @@ bool inlet_lost_interface(const struct inlet *inlet);
 
 /* ---- feed_gaps.c ---- */
 
-void inlet_note_gap(struct inlet *inlet, enum inlet_gap_kind kind, uint64_t from_ns,
-                     uint64_t to_ns, int64_t count, const char *more);
+void inlet_note_gap(struct inlet *inlet, enum inlet_gap_kind kind, uint64_t from_ns, uint64_t to_ns,
+                    int64_t count, const char *more);
 /* Tells what was noted some time ago; `all`: whatever was noted. */
 void inlet_flush_gaps(struct inlet *inlet, bool all);
 /* What the relay's counters and the channel's state say, once a second. */

@@ -71,8 +71,8 @@ static int add_row(struct trail *trail, struct span bytes, uint64_t at_ns, bool 
 static int begin_file(struct trail *trail)
 {
     struct span schema = schema_text(scan_schema(tail_scan(trail->tail)));
-    trail->foreign = schema.bytes != trail->schema_bytes ||
-                     memcmp(schema.at, trail->schema, schema.bytes) != 0;
+    trail->foreign =
+        schema.bytes != trail->schema_bytes || memcmp(schema.at, trail->schema, schema.bytes) != 0;
     return row_clock_set(&trail->clock, tail_scan(trail->tail));
 }
 
@@ -83,8 +83,8 @@ static int take_event(struct trail *trail, const struct tail_event *event)
     if (event->kind == TAIL_FAULT)
         return add_row(trail, (struct span){(const uint8_t *)event->what, strlen(event->what)},
                        clock_realtime_ns(), true);
-    uint64_t at_ns = row_clock_ns(&trail->clock, event->datum, event->index, event->arrival_ns,
-                                  UINT64_MAX);
+    uint64_t at_ns =
+        row_clock_ns(&trail->clock, event->datum, event->index, event->arrival_ns, UINT64_MAX);
     return trail->foreign ? 0 : add_row(trail, event->datum, at_ns, false);
 }
 
@@ -139,7 +139,7 @@ static void hand_out(struct trail *trail)
         snprintf(why, sizeof(why), "%.*s", (int)row->bytes, at);
         const char *name = strrchr(why, '/'); /* no path leaves this machine */
         inlet_tell_gap(inlet, inlet->last_ns > 0 ? inlet->last_ns : row->at_ns, row->at_ns,
-                        UINT64_MAX, name != NULL ? name + 1 : why);
+                       UINT64_MAX, name != NULL ? name + 1 : why);
     }
 }
 

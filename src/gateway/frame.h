@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The front of a binary message of flotilla.live.v1, docs/internals/live.md. Little-endian. Pure. */
+ * The front of a binary message of flotilla.live.v1, docs/internals/live.md. Little-endian.
+ * Pure. */
 #ifndef FLOTILLA_GATEWAY_FRAME_H
 #define FLOTILLA_GATEWAY_FRAME_H
 

@@ -42,8 +42,7 @@ bool live_send_text(struct client *client, const struct text *text)
 bool live_send_json(struct client *client, json_t *object)
 {
     char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
-    int status =
-        text != NULL ? socket_send(client->socket, true, text, strlen(text)) : -ENOMEM;
+    int status = text != NULL ? socket_send(client->socket, true, text, strlen(text)) : -ENOMEM;
     json_decref(object);
     free(text);
     return is_sent(client, status);
@@ -97,11 +96,10 @@ static void take_status(const json_t *status, const char *reason)
 {
     if (fleet.known && status == fleet.status && status != NULL)
         return;
-    json_t *object = status != NULL
-                         ? json_pack("{s:s, s:O}", "op", "channels", "channels",
-                                     json_object_get(status, "channels"))
-                         : json_pack("{s:s, s:n, s:o}", "op", "channels", "channels", "reason",
-                                     json_of_text(reason));
+    json_t *object = status != NULL ? json_pack("{s:s, s:O}", "op", "channels", "channels",
+                                                json_object_get(status, "channels"))
+                                    : json_pack("{s:s, s:n, s:o}", "op", "channels", "channels",
+                                                "reason", json_of_text(reason));
     char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
     json_decref(fleet.status);

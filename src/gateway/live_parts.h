@@ -60,8 +60,8 @@ struct sub {
 
     struct live_gap gaps[LIVE_GAPS_WAIT]; /* that the queue had no room for */
     unsigned gap_count;
-    struct query *back;   /* what is read of the past */
-    uint64_t refill_ns;   /* what came in from then on is to be read again; 0: nothing is */
+    struct query *back; /* what is read of the past */
+    uint64_t refill_ns; /* what came in from then on is to be read again; 0: nothing is */
 };
 
 struct client {

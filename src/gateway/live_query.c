@@ -123,13 +123,12 @@ static void tell_end(struct query *query)
     struct past_told *told = past_told(query->past);
     char width[24];
     snprintf(width, sizeof(width), "%" PRIu64, told->width_ns);
-    live_send_json(
-        query->client,
-        json_pack("{s:s, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:O}", "op", "history_end", "id",
-                  (json_int_t)query->id, "exact", told->exact || !told->recorded, "bin_ns", width,
-                  "clock", told->own ? "own" : "arrival", "level", (json_int_t)told->level,
-                  "rows_read", (json_int_t)told->rows_read, "bytes_read",
-                  (json_int_t)told->bytes_read, "gaps", told->gaps));
+    live_send_json(query->client,
+                   json_pack("{s:s, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:O}", "op", "history_end",
+                             "id", (json_int_t)query->id, "exact", told->exact || !told->recorded,
+                             "bin_ns", width, "clock", told->own ? "own" : "arrival", "level",
+                             (json_int_t)told->level, "rows_read", (json_int_t)told->rows_read,
+                             "bytes_read", (json_int_t)told->bytes_read, "gaps", told->gaps));
 }
 
 static void end_back(struct query *query)

@@ -18,8 +18,8 @@
 #define ROWS_MAX     512u /* bins that wait */
 #define LATEST_NS    (200 * NS_PER_MS)
 #define REFILL_NS    (1 * NS_PER_S) /* read again before what came last */
-#define FULL_WINDOWS 2              /* fewer windows of the decimated stream than that in a bin ... */
-#define BACK_WINDOWS 4              /* ... and as many again */
+#define FULL_WINDOWS 2 /* fewer windows of the decimated stream than that in a bin ... */
+#define BACK_WINDOWS 4 /* ... and as many again */
 
 /* The message that is being made: one at a time. */
 static union {
@@ -51,10 +51,8 @@ static void flush_bins(struct sub *sub)
 
 static void flush_samples(struct sub *sub)
 {
-    struct frame frame = {.kind = FRAME_DATUMS,
-                          .fields = sub->field_count,
-                          .id = sub->id,
-                          .rows = sub->sample_count};
+    struct frame frame = {
+        .kind = FRAME_DATUMS, .fields = sub->field_count, .id = sub->id, .rows = sub->sample_count};
     double *column = frame_room.columns + FRAME_BYTES / 8;
     if (sub->sample_count == 0 || !live_has_room(sub->client))
         return;
@@ -76,8 +74,8 @@ static void send_latest(struct sub *sub)
     sub->newest_waits = false;
     if (!picks_read(sub->picks, datum, sub->values, &time_ns))
         return;
-    text_add(&text, "{\"op\": \"latest\", \"id\": %" PRIu32 ", \"at\": \"%" PRId64
-                    "\", \"values\": ",
+    text_add(&text,
+             "{\"op\": \"latest\", \"id\": %" PRIu32 ", \"at\": \"%" PRId64 "\", \"values\": ",
              sub->id, time_ns);
     picks_add_json(sub->picks, &text);
     text_add_char(&text, '}');
@@ -90,12 +88,12 @@ static void send_gap(struct sub *sub, const struct live_gap *gap)
     char from[24], to[24];
     snprintf(from, sizeof(from), "%" PRId64, (int64_t)gap->from_ns + sub->shift_ns);
     snprintf(to, sizeof(to), "%" PRId64, (int64_t)gap->to_ns + sub->shift_ns);
-    live_send_json(sub->client,
-                   json_pack("{s:s, s:I, s:s, s:s, s:s, s:o, s:o}", "op", "gap", "id",
-                             (json_int_t)sub->id, "channel", sub->channel, "from", from, "to", to,
-                             "reason", json_of_text(gap->why), "count",
-                             gap->count == UINT64_MAX ? json_null()
-                                                      : json_integer((json_int_t)gap->count)));
+    live_send_json(
+        sub->client,
+        json_pack("{s:s, s:I, s:s, s:s, s:s, s:o, s:o}", "op", "gap", "id", (json_int_t)sub->id,
+                  "channel", sub->channel, "from", from, "to", to, "reason", json_of_text(gap->why),
+                  "count",
+                  gap->count == UINT64_MAX ? json_null() : json_integer((json_int_t)gap->count)));
 }
 
 void sub_flush(struct sub *sub, uint64_t now_ns)
@@ -112,9 +110,9 @@ void sub_flush(struct sub *sub, uint64_t now_ns)
     else
         flush_samples(sub);
     if (sub->skipped > 0 && live_has_room(sub->client)) {
-        live_send_json(sub->client, json_pack("{s:s, s:I, s:I}", "op", "skipped", "id",
-                                              (json_int_t)sub->id, "datums",
-                                              (json_int_t)sub->skipped));
+        live_send_json(sub->client,
+                       json_pack("{s:s, s:I, s:I}", "op", "skipped", "id", (json_int_t)sub->id,
+                                 "datums", (json_int_t)sub->skipped));
         sub->skipped = 0;
     }
     if (sub->newest_waits && now_ns - sub->latest_ns >= LATEST_NS && live_has_room(sub->client)) {
@@ -311,8 +309,8 @@ static void begins(void *context, const struct feed_subject *subject)
             query_begin_back(sub, sub->refill_ns, subject->since_ns, false);
     } else if (sub->back_ns > 0) {
         uint64_t now_ns = clock_realtime_ns();
-        query_begin_back(sub, now_ns > sub->back_ns ? now_ns - sub->back_ns : 1,
-                         subject->since_ns, true);
+        query_begin_back(sub, now_ns > sub->back_ns ? now_ns - sub->back_ns : 1, subject->since_ns,
+                         true);
     } else {
         sub_past_over(sub, true);
     }

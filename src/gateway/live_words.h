@@ -14,7 +14,7 @@
 
 #define LIVE_FIELDS_MAX 1024u
 #define LIVE_BINS_MAX   100000u
-#define LIVE_POINTS_MAX 40000u   /* of a history; its bins are up to 2.5 times as many */
+#define LIVE_POINTS_MAX 40000u     /* of a history; its bins are up to 2.5 times as many */
 #define LIVE_CELLS_MAX  (1u << 21) /* of a history: points times fields */
 
 enum live_op {
@@ -41,8 +41,8 @@ struct live_request {
 /* False: it is refused, with a text for people in `error`; `id` is what could be read of it. */
 bool live_read(struct live_request *request, struct span message, char *error, size_t error_bytes);
 
-/* The largest width, 1, 2 or 5 times a power of ten ns, of which at least `points` are in `span_ns`;
- * 1 where that is shorter. */
+/* The largest width, 1, 2 or 5 times a power of ten ns, of which at least `points` are in
+ * `span_ns`; 1 where that is shorter. */
 uint64_t live_width(uint64_t span_ns, uint32_t points);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * An answer of the manager is taken apart in the work thread, schemas included, and merged into what
- * is known in the hub's: the one thread never sees what the other works on. */
+ * An answer of the manager is taken apart in the work thread, schemas included, and merged into
+ * what is known in the hub's: the one thread never sees what the other works on. */
 #include "gateway/news.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ struct asking {
     struct {
         char name[CHANNEL_NAME_BYTES_MAX + 1];
         uint64_t image_ns;
-    } *known; /* what need not be read again */
+    } * known; /* what need not be read again */
     size_t known_count;
     uint64_t asked_ns;
     json_t *status; /* NULL: no manager answers */
@@ -81,8 +81,7 @@ static void read_ways(const json_t *configuration, struct news_ways *ways)
         return;
     settings_defaults(settings);
     read_setting(SETTING_INTERFACE, configuration, "interface", settings->interface);
-    read_setting(SETTING_SEND_INTERFACE, configuration, "send_interface",
-                 settings->send_interface);
+    read_setting(SETTING_SEND_INTERFACE, configuration, "send_interface", settings->send_interface);
     read_setting(SETTING_FULL, configuration, "full", &settings->full);
     read_setting(SETTING_ENCODING, configuration, "encoding", &settings->encoding);
     read_setting(SETTING_SCHEMA_ID, configuration, "schema_id", &settings->schema_id);
@@ -226,8 +225,8 @@ static struct news_channel *find(const struct news *news, const char *name)
 static struct news_channel *add_channel(struct news *news, const char *name)
 {
     struct news_channel *made = calloc(1, sizeof(*made));
-    struct news_channel **channels = room_grow(news->channels, &news->channel_room,
-                                               news->channel_count + 1, sizeof(*channels));
+    struct news_channel **channels =
+        room_grow(news->channels, &news->channel_room, news->channel_count + 1, sizeof(*channels));
     if (channels != NULL)
         news->channels = channels;
     if (made == NULL || channels == NULL) {

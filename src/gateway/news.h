@@ -20,8 +20,8 @@ struct news; /* opaque */
 
 /* How a channel's streams go. Two that are the same are so byte for byte. */
 struct news_ways {
-    struct address full, decimated;               /* family 0: none */
-    char full_by[NET_INTERFACE_BYTES];            /* interfaces; "": the routing table's */
+    struct address full, decimated;    /* family 0: none */
+    char full_by[NET_INTERFACE_BYTES]; /* interfaces; "": the routing table's */
     char decimated_by[NET_INTERFACE_BYTES];
     uint32_t factor, schema_id;
     enum algorithm algorithm;

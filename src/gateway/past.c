@@ -47,7 +47,7 @@ struct past {
     bool is_coarse;
     uint64_t end_ns; /* monotonic; of the slice */
 
-    unsigned slices; /* so far */
+    unsigned slices;     /* so far */
     struct past *coarse; /* an answer that comes first; NULL: none does ... */
     struct text held;    /* ... before what was made so far */
     size_t *held_ends, held_count;
@@ -141,8 +141,7 @@ static bool send_samples(struct past *past)
     uint32_t fields = past->request.name_count, most = frame_rows_max(fields + 1);
     for (uint32_t from = 0; from < past->sample_count; from += most) {
         uint32_t rows = past->sample_count - from < most ? past->sample_count - from : most;
-        struct frame frame = {
-            .kind = FRAME_DATUMS, .rows = rows, .from_ns = past->times[from]};
+        struct frame frame = {.kind = FRAME_DATUMS, .rows = rows, .from_ns = past->times[from]};
         double *seconds = past->columns, *column = seconds + rows;
         for (uint32_t i = 0; i < rows; i++)
             seconds[i] = (double)(past->times[from + i] - frame.from_ns) * 1e-9;
@@ -242,9 +241,9 @@ static bool take_schema(struct past *past, const struct schema_file *schema, con
         return false;
     picks_close(past->picks);
     past->picks = NULL;
-    int status = picks_open(&past->picks, schema, (const char *const *)past->names,
-                            past->request.name_count, time, past->told.error,
-                            sizeof(past->told.error));
+    int status =
+        picks_open(&past->picks, schema, (const char *const *)past->names, past->request.name_count,
+                   time, past->told.error, sizeof(past->told.error));
     if (status < 0)
         past->picks = NULL;
     return status == -ENOMEM ? refuse_memory(past) : true;
@@ -343,13 +342,12 @@ static bool open_overview(struct past *past)
 {
     uint64_t length = past->span.to_ns - past->span.from_ns, points = OVERVIEW_POINTS_MAX;
     if (past->request.since_arrival)
-        length = clock_realtime_ns() > past->span.from_ns
-                     ? clock_realtime_ns() - past->span.from_ns
-                     : 1;
+        length =
+            clock_realtime_ns() > past->span.from_ns ? clock_realtime_ns() - past->span.from_ns : 1;
     if (length / past->told.width_ns < OVERVIEW_POINTS_MAX / 2)
         points = 2 * (length / past->told.width_ns) + 2;
-    int status = overview_open(&past->overview, past->folder, past->channel, &past->span,
-                               (uint32_t)points);
+    int status =
+        overview_open(&past->overview, past->folder, past->channel, &past->span, (uint32_t)points);
     if (status == -ENOENT) {
         past->stage = STAGE_END;
         return true;
@@ -513,9 +511,8 @@ static bool read_moments(struct past *past)
 static void begin_coarse(struct past *past)
 {
     uint64_t length = past->span.to_ns - past->span.from_ns;
-    uint64_t got = past->told.reached_ns > past->span.from_ns
-                       ? past->told.reached_ns - past->span.from_ns
-                       : 0;
+    uint64_t got =
+        past->told.reached_ns > past->span.from_ns ? past->told.reached_ns - past->span.from_ns : 0;
     if (past->is_coarse || past->request.since_arrival || (double)got > FAR * (double)length)
         return;
     struct past_request request = past->request;
@@ -524,8 +521,8 @@ static void begin_coarse(struct past *past)
     request.names = (const char *const *)past->names;
     request.directory = past->directory;
     past->coarse = past_open(&request);
-    if (past->coarse == NULL || catalog_add(&past->coarse->moments_of, past->folder,
-                                            CATALOG_DATUMS) <= 0) {
+    if (past->coarse == NULL ||
+        catalog_add(&past->coarse->moments_of, past->folder, CATALOG_DATUMS) <= 0) {
         past_close(past->coarse);
         past->coarse = NULL;
         return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * What was recorded of a channel in a span, as binary messages of flotilla.live.v1: bins of absolute
- * time, or single datums where they are few. Made a slice at a time, in a work thread, so that it is
- * cancelled by not going on, and takes no more memory than a slice.
+ * What was recorded of a channel in a span, as binary messages of flotilla.live.v1: bins of
+ * absolute time, or single datums where they are few. Made a slice at a time, in a work thread, so
+ * that it is cancelled by not going on, and takes no more memory than a slice.
  *
  * The axis is the channel's own time where that is an instant, else the arrival. Recordings are
  * found by arrival; how far apart the two are is read at both ends of the span.

@@ -78,8 +78,7 @@ static const char *find_column(struct pick *pick, const struct columns *columns)
         for (uint32_t i = 0; i < columns->count && found == NULL; i++) {
             const struct column *column = &columns->list[i];
             bytes = strlen(column->path);
-            bool through = column->items != NULL &&
-                           strncmp(pick->path, column->path, bytes) == 0 &&
+            bool through = column->items != NULL && strncmp(pick->path, column->path, bytes) == 0 &&
                            strncmp(pick->path + bytes, "[]", 2) == 0;
             if (!through && strcmp(pick->path, column->path) != 0)
                 continue;
@@ -138,8 +137,8 @@ int picks_open(struct picks **picks, const struct schema_file *file, const char 
         goto out;
     }
     paths[count] = time;
-    status = columns_select(file, paths, count + (time[0] != '\0'), &made->columns, error,
-                            error_bytes);
+    status =
+        columns_select(file, paths, count + (time[0] != '\0'), &made->columns, error, error_bytes);
     if (status == 0)
         status = find_columns(made, time, error, error_bytes);
     if (status == 0)
@@ -195,8 +194,8 @@ static struct column_value *find_values(struct picks *picks, const struct pick *
     *columns = picks->columns;
     for (uint32_t step = 0; step < pick->index_count && values != NULL; step++) {
         const struct column *column = &(*columns)->list[pick->columns[step]];
-        values = find_item(column, values, pick->columns[step], (*columns)->count,
-                           pick->indices[step]);
+        values =
+            find_item(column, values, pick->columns[step], (*columns)->count, pick->indices[step]);
         *columns = column->items;
     }
     return values;
@@ -238,8 +237,8 @@ bool picks_read(struct picks *picks, struct span datum, double *values, int64_t 
             continue;
         }
         const struct column_value *found = find_values(picks, pick, &columns);
-        values[i] = found == NULL ? NAN
-                                  : number_of(pick->column, &found[pick->columns[pick->index_count]]);
+        values[i] =
+            found == NULL ? NAN : number_of(pick->column, &found[pick->columns[pick->index_count]]);
     }
     return true;
 }
@@ -275,11 +274,11 @@ json_t *picks_describe(const struct picks *picks)
         json_t *symbols = type->kind == LAYOUT_ENUM ? json_array() : json_null();
         for (uint32_t k = 0; type->kind == LAYOUT_ENUM && k < type->count; k++)
             json_array_append_new(symbols, json_of_text(type->symbols[k]));
-        json_array_append_new(
-            list, json_pack("{s:o, s:s, s:o, s:o, s:o}", "name", json_of_text(picks->list[i].name),
-                            "type", schema_kind_name(type->kind), "unit",
-                            json_of_text(column->unit), "doc", json_of_text(column->doc), "symbols",
-                            symbols));
+        json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:o, s:o}", "name",
+                                              json_of_text(picks->list[i].name), "type",
+                                              schema_kind_name(type->kind), "unit",
+                                              json_of_text(column->unit), "doc",
+                                              json_of_text(column->doc), "symbols", symbols));
     }
     return list;
 }

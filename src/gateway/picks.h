@@ -17,8 +17,8 @@
 
 struct picks; /* opaque */
 
-/* `time` names the channel's time field, or is "". `names` and `file` outlive the picks. 0, -ENOMEM,
- * or -EINVAL with a message for people in `error`. Freed by picks_close. */
+/* `time` names the channel's time field, or is "". `names` and `file` outlive the picks. 0,
+ * -ENOMEM, or -EINVAL with a message for people in `error`. Freed by picks_close. */
 int picks_open(struct picks **picks, const struct schema_file *file, const char *const *names,
                uint32_t count, const char *time, char *error, size_t error_bytes);
 void picks_close(struct picks *picks); /* NULL is fine */

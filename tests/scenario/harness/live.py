@@ -66,9 +66,10 @@ class Answer:
 
 class Live:
     def __init__(self, port, subprotocols=("flotilla.live.v1",), **kw):
-        self.socket = connect(f"ws://127.0.0.1:{port}/api/v1/live",
-                              subprotocols=list(subprotocols), max_size=None, compression=None,
-                              open_timeout=60, **kw)
+        self._open = connect(f"ws://127.0.0.1:{port}/api/v1/live",
+                             subprotocols=list(subprotocols), max_size=None, compression=None,
+                             open_timeout=60, **kw)
+        self.socket = self._open.__enter__()
         self.by_id = {}
         self.texts = []
         self.channels = "none yet"
@@ -76,8 +77,8 @@ class Live:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.socket.close()
+    def __exit__(self, *error):
+        self._open.__exit__(*error)
 
     def send(self, op, **words):
         self.socket.send(json.dumps({"op": op, **words}))
