@@ -83,6 +83,15 @@ void retention_sort(struct retention_file *files, size_t file_count)
 {
     if (file_count)
         qsort(files, file_count, sizeof *files, by_channel_and_number);
+    bool later[2] = {false}; /* a part of the lane that stands behind */
+    for (size_t i = file_count; i > 0; i--) {
+        struct retention_file *file = &files[i - 1];
+        if (i < file_count && files[i].channel != file->channel)
+            later[0] = later[1] = false;
+        file->open = file->part && !later[file->rejects];
+        file->fixed = file->fixed || file->open;
+        later[file->rejects] = later[file->rejects] || file->part;
+    }
 }
 
 int retention_choose(struct retention_file *files, size_t file_count, uint32_t channel_count,
@@ -196,16 +205,18 @@ static int survey_pin(void *context, const char *name)
 /* Whether somebody wants to keep a recording for good: it, or a span that it has something of. It
  * was written until its file time, by a server's clock at times; one from before its begin was
  * written by a clock that was set back since, and tells nothing. */
-static bool is_pinned(const struct survey *survey, const char *file_name, uint64_t begun_ns,
+static bool is_pinned(const struct survey *survey, struct recording_name name,
                       uint64_t modified_ns)
 {
+    uint64_t begun_ns = name.stamp_ns;
     uint64_t last_ns = modified_ns < begun_ns ? UINT64_MAX : modified_ns + CLOCKS_APART_NS;
     struct storage_entry pin;
-    char pin_name[300];
+    char done[RECORDING_NAME_BYTES], pin_name[sizeof done + sizeof PIN_SUFFIX];
     for (size_t i = 0; i < survey->pin_count; i++)
         if (pin_covers(&survey->pins[i], begun_ns, last_ns))
             return true;
-    snprintf(pin_name, sizeof pin_name, "%.280s" PIN_SUFFIX, file_name);
+    name.stage = RECORDING_DONE;
+    snprintf(pin_name, sizeof pin_name, "%s" PIN_SUFFIX, recording_name_write(done, &name));
     return storage_look(survey->folder, pin_name, &pin) == 0;
 }
 
@@ -221,7 +232,6 @@ static int survey_file(void *context, const char *name)
         (read.stage != RECORDING_DONE && read.stage != RECORDING_PART) ||
         storage_look(survey->folder, name, &entry) < 0 || !entry.regular)
         return 0;
-    bool open = read.stage == RECORDING_PART;
     struct retention_file *files =
         room_grow(survey->files, &survey->file_room, survey->file_count + 1, sizeof *files);
     survey->files = files ? files : survey->files;
@@ -235,9 +245,8 @@ static int survey_file(void *context, const char *name)
                                 .rejects = read.lane == RECORDING_REJECTS,
                                 .bytes = entry.bytes,
                                 .modified_ns = entry.modified_ns,
-                                .open = open,
-                                .fixed = open ||
-                                    is_pinned(survey, name, read.stamp_ns, entry.modified_ns),
+                                .part = read.stage == RECORDING_PART,
+                                .fixed = is_pinned(survey, read, entry.modified_ns),
                                 .name = copy};
     return 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Making room: finished recordings are removed, oldest first, by age, by total size and by free
- * space. Never a file that is still written, never a pinned one (channel/pin.h), never anything
- * whose name is not a recording's. The looking and removing is done in a thread of its
- * own: a disk that stalls must not keep the manager from its relays.
+ * Making room: recordings are removed, oldest first, by age, by total size and by free space; never
+ * one that is still written, never a pinned one (channel/pin.h), never anything whose name is no
+ * recording's. One that could not be ended (".part", over a quota) goes in its turn: else newer
+ * ones would be removed for its bytes. The looking and removing is done in a thread of its own: a
+ * disk that stalls must not keep the manager from its relays.
  * How old a recording is tells no wall clock (retention_ages.h): what is known of that is kept in
  * STORAGE/.flotilla-ages. Nothing is removed while what must be mounted is not.
  * A limit is kept at the looks, not between them. Looks are every RETENTION_PERIOD_MS, within a
@@ -35,13 +36,16 @@ struct retention_file {
     uint64_t begun_ns; /* the time in its name */
     uint64_t age_ns;   /* since it was finished, at least: retention_ages_tell's */
     bool rejects;      /* of the other lane, whose numbers are its own */
-    bool open;         /* still written */
+    bool part;         /* named as not ended */
+    bool open;         /* so, and may be written still: retention_sort's */
     bool fixed;        /* so, or pinned: counted, never removed */
     enum retention_reason removed_for;
     char *name; /* of the file: the caller's */
 };
 
-/* Puts files in order of channel and number, as the next asks for. For tests. */
+/* Puts files in order of channel and number, as the next asks for, and notes which of those not
+ * ended are `open`, and so `fixed`: the last of each lane. A relay writes one file of a lane at a
+ * time, and gives each a higher number than the one before. For tests. */
 void retention_sort(struct retention_file *files, size_t file_count);
 /* Decides which of `files`, in that order, go, and notes it in their `removed_for`.
  * - Age: older than the limit.

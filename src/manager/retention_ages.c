@@ -257,6 +257,9 @@ static int recall(struct retention_ages *ages, struct retention_file *files, siz
         struct known_file *one = &known[count++], *before = NULL;
         one->file = &files[i];
         one->name = text_copy(files[i].name);
+        char *suffix = one->name && files[i].part ? strrchr(one->name, '.') : NULL;
+        if (suffix)
+            *suffix = '\0'; /* the same recording once it is ended */
         if (!one->name) {
             free_known(known, count);
             return -ENOMEM;

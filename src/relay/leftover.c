@@ -180,7 +180,7 @@ static int end_leftover(struct segment *segment, struct direct_file *file, const
     return status == 0 ? folder_sync(segment->folder->descriptor) : status;
 }
 
-/* False if it is there still. */
+/* False if it is there still under that name: it could not be ended. */
 static bool finish_leftover(struct segment *segment, struct recording_name name)
 {
     struct direct_file file;
@@ -192,7 +192,7 @@ static bool finish_leftover(struct segment *segment, struct recording_name name)
     if (buffer == NULL) {
         log_line("cannot look into %s: %s", part, strerror(status < 0 ? -status : ENOMEM));
         direct_file_close(&file);
-        return false;
+        return status == -ENOENT;
     }
     uint64_t datums;
     bool damaged;
@@ -225,9 +225,10 @@ static bool finish_leftover(struct segment *segment, struct recording_name name)
                  recording_name_write(done, &name), datums, size - end,
                  status < 0 ? strerror(-status) : "done");
     }
+    bool removed = !direct_file_linked(&file); /* by retention, meanwhile */
     private_memory_unmap(buffer, SCAN_BYTES);
     direct_file_close(&file);
-    return end >= 0 && status == 0;
+    return removed || (end >= 0 && status == 0);
 }
 
 void leftovers_finish(struct segment *segment)

@@ -4,8 +4,9 @@
  * Known: a rename and the note of it are two steps; a kill between them is found at the next start.
  * A name is synced with the next datums, not at once: until then a crash of the machine can bring
  * ".part" back, or take a file away of which nothing was counted yet.
- * A file that could not be cut where it ends keeps ".part" until the next relay starts. That one
- * cannot know where: blocks behind it, which the failed write left whole, are in the next file too.
+ * A file that could not be cut where it ends keeps ".part" until the next relay starts, or until
+ * retention removes it in its turn. That relay cannot know where: blocks behind it, which the
+ * failed write left whole, are in the next file too.
  * Blocks that are discarded (a relay without its folder is stopped, they are damaged, or of
  * another schema while the folder cannot be read) may have been written already by a relay that was
  * killed before it noted it: until the file grows over them or is ended, they stand behind its end.

@@ -126,6 +126,29 @@ static void test_free_space(void **state)
     assert_string_equal(chosen(hog, 2, 2, tenth, 0, 1000), "");
 }
 
+static void test_parts_go_in_their_turn(void **state)
+{
+    (void)state;
+    struct retention_limits limits = {.bytes = 100};
+    struct retention_file files[] = {make_file(0, 3, 40, 0), make_file(0, 5, 40, 0),
+                                     make_file(0, 6, 10, 0), make_file(0, 12, 40, 0)};
+    files[0].part = files[1].part = true;
+    /* Not the newest, for the bytes of what nobody could end. */
+    assert_string_equal(chosen(files, 4, 1, limits, 0, 130), "0.3:S");
+    assert_string_equal(chosen(files, 4, 1, (struct retention_limits){.free_percent = 30}, 0, 130),
+                        "0.3:F");
+    /* The last one of a lane is being written. */
+    assert_true(files[1].open && files[1].fixed && !files[0].open && !files[0].fixed);
+    struct retention_file lanes[] = {make_file(0, 1, 40, 9), make_file(0, 2, 40, 9),
+                                     make_file(0, 7, 40, 9), make_file(1, 1, 40, 9),
+                                     make_file(1, 2, 40, 9)};
+    for (size_t i = 0; i < 4; i++)
+        lanes[i].part = true;
+    lanes[1].rejects = true;
+    limits = (struct retention_limits){.age_ms = 7 * DAY_MS, .bytes = 1};
+    assert_string_equal(chosen(lanes, 5, 2, limits, 0, 100), "0.1:A 1.2:A");
+}
+
 /* ---- the thread, on real files ---- */
 
 static void put(const char *folder, const char *name, size_t bytes)
@@ -161,7 +184,7 @@ static void test_thread_removes_only_what_it_may(void **state)
     assert_true(engine >= 0);
     put(folder, "engine-20260101T000000.000000Z-000001.avro", 4000);
     put(folder, "engine-20260101T000000.000000Z-000001.avro.pin", 1);
-    put(folder, "engine-20260101T000000.000000Z-000002.avro", 4000);
+    put(folder, "engine-20260101T000000.000000Z-000002.avro.part", 4000);
     put(folder, "engine-20260101T000000.000000Z-000003.avro", 4000);
     put(folder, "engine-20260101T000000.000000Z-000004.avro", 4000);
     put(folder, "engine-20260101T000000.000000Z-000005.avro.part", 4000);
@@ -179,7 +202,7 @@ static void test_thread_removes_only_what_it_may(void **state)
     retention_stop(retention);
     assert_true(is_there(engine, "engine-20260101T000000.000000Z-000001.avro"));
     assert_true(is_there(engine, "engine-20260101T000000.000000Z-000001.avro.pin"));
-    assert_false(is_there(engine, "engine-20260101T000000.000000Z-000002.avro"));
+    assert_false(is_there(engine, "engine-20260101T000000.000000Z-000002.avro.part"));
     assert_false(is_there(engine, "engine-20260101T000000.000000Z-000003.avro"));
     assert_true(is_there(engine, "engine-20260101T000000.000000Z-000004.avro"));
     assert_true(is_there(engine, "engine-20260101T000000.000000Z-000005.avro.part"));
@@ -199,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_size_takes_from_the_largest),
         cmocka_unit_test(test_age_makes_room_for_size),
         cmocka_unit_test(test_free_space),
+        cmocka_unit_test(test_parts_go_in_their_turn),
         cmocka_unit_test(test_thread_removes_only_what_it_may),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
