@@ -27,8 +27,8 @@ _flotilla()
 {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local verb='' config='' options='' extended i
-    local verbs='run check doctor status reload restart stop send replay listen cat info verify
-        recover export overview pin unpin units schema'
+    local verbs='run check doctor status reload channel restart stop send replay listen cat info
+        verify recover export overview pin unpin units schema'
     local recordings='*.avro|*.avro.part'
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -46,6 +46,7 @@ _flotilla()
     run) options='-c --config --renew' ;;
     check) options='-c --config --offline --print --json --keys --start' ;;
     doctor | reload | stop) options='-c --config --json' ;;
+    channel) options='-c --config --add --change --remove --if' ;;
     restart) options='-c --config --all --json' ;;
     status) options='-c --config --watch --json' ;;
     send)
@@ -95,14 +96,15 @@ _flotilla()
     *,--time | *,--sequence | *,--timeout | *,--fields | listen,--count | cat,--count) ;;
     cat,--from | cat,--to | info,--from | info,--to | export,--from | export,--to) ;;
     export,--every | export,--decimate) ;;
-    pin,--from | pin,--to | pin,--name) ;;
+    channel,--add | channel,--change) _flotilla_files '*.json' "$current" ;;
+    channel,--if | pin,--from | pin,--to | pin,--name) ;;
     cat,--points) ;;
     *)
         if [[ $current == -* ]]; then
             _flotilla_words "$options" "$current"
         else
             case $verb in
-            send | listen | restart | pin | unpin)
+            send | listen | channel | restart | pin | unpin)
                 _flotilla_words "$("${COMP_WORDS[0]}" check --json ${config:+-c "$config"} \
                     2>/dev/null | sed -n 's/^ *"name": "\(.*\)",*$/\1/p')" "$current"
                 ;;

@@ -15,6 +15,7 @@ static const struct verb verbs[] = {
     {"check", "validates a configuration", verb_check_help, verb_check},
     {"status", "the fleet, losses first", verb_status_help, verb_status},
     {"reload", "applies a changed configuration", verb_reload_help, verb_reload},
+    {"channel", "shows, adds, changes or removes one, checked", verb_channel_help, verb_channel},
     {"restart", "replaces a channel's relay", verb_restart_help, verb_restart},
     {"doctor", "can this machine do what the configuration asks?", verb_doctor_help, verb_doctor},
     {"stop", "ends the fleet, everything flushed", verb_stop_help, verb_stop},

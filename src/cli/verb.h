@@ -26,7 +26,7 @@ extern const char verb_send_help[], verb_listen_help[], verb_cat_help[], verb_sc
 extern const char verb_run_help[], verb_check_help[], verb_status_help[], verb_reload_help[];
 extern const char verb_stop_help[], verb_restart_help[], verb_doctor_help[];
 extern const char verb_units_help[], verb_pin_help[], verb_unpin_help[];
-extern const char verb_overview_help[], verb_replay_help[];
+extern const char verb_overview_help[], verb_replay_help[], verb_channel_help[];
 
 int verb_run(int argc, char **argv);
 int verb_check(int argc, char **argv);
@@ -48,5 +48,6 @@ int verb_units(int argc, char **argv);
 int verb_pin(int argc, char **argv);
 int verb_unpin(int argc, char **argv);
 int verb_overview(int argc, char **argv);
+int verb_channel(int argc, char **argv);
 
 #endif

@@ -62,6 +62,24 @@ const char *config_find(const char *given)
     return given != NULL ? given : path_exists("fleet.yaml") ? "fleet.yaml" : SYSTEM_FILE;
 }
 
+int config_read_changed(const char *path, enum config_machine machine,
+                        const struct config_change *change, struct config **config,
+                        void (*tell)(void *context, const struct config_fault *fault),
+                        void *context)
+{
+    struct loader loader = {
+        .config = calloc(1, sizeof *loader.config), .machine = machine, .change = change};
+    int error = loader.config != NULL ? load(&loader, path) : -ENOMEM;
+    for (size_t i = 0; i < loader.faults.count; i++)
+        tell(context, &loader.faults.list[i]);
+    if (error == 0) {
+        *config = loader.config;
+        loader.config = NULL;
+    }
+    loader_free(&loader);
+    return error;
+}
+
 int config_read(const char *path, enum config_machine machine, struct config **config,
                 struct text *messages)
 {

@@ -48,6 +48,7 @@ struct config {
     char gateway_token_file[CHANNEL_PATH_BYTES_MAX]; /* resolved; "": none is asked for */
     /* Names of hosts and origins, each joined by commas. */
     char gateway_hosts[CONFIG_KEEP_BYTES_MAX], gateway_origins[CONFIG_KEEP_BYTES_MAX];
+    bool gateway_read_only;
     uint32_t overview_factor, overview_levels; /* factor 0: no overviews are kept */
     uint64_t compact_ms;                       /* 0: never */
     uint64_t overview_age_ms;                  /* 0: for ever */

@@ -104,6 +104,11 @@ static const struct config_key gateway_keys[] = {
      .form = FIELD,
      .offset = FLEET(gateway_origins),
      .help = "origins of web pages of others, such as https://tools.example, that may ask"},
+    {.name = "read_only",
+     .form = {.kind = VALUE_BOOLEAN},
+     .offset = FLEET(gateway_read_only),
+     .with_first = true,
+     .help = "whether nothing can be changed through it: no channel, no pin, no restart"},
 };
 
 static const struct config_key overview_keys[] = {

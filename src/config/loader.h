@@ -4,6 +4,7 @@
 #ifndef FLOTILLA_CONFIG_LOADER_H
 #define FLOTILLA_CONFIG_LOADER_H
 
+#include "config/change.h"
 #include "config/keys.h"
 #include "config/tree.h"
 
@@ -28,6 +29,8 @@ struct loader {
     const struct config_node *said[ID_COUNT]; /* of the fleet */
     bool limits_told;                         /* that this machine has none */
     enum config_machine machine;
+    const struct config_change *change; /* NULL: the files are read as they are */
+    bool change_read;
     int unread; /* negative errno: why the last schema cannot be read yet */
     bool no_memory;
 };

@@ -306,6 +306,11 @@ static void read_channels(struct loader *loader, const struct config_node *chann
 
 /* ---- files ---- */
 
+static bool is_changed(const struct loader *loader, const char *path)
+{
+    return loader->change != NULL && strcmp(path, loader->change->file) == 0;
+}
+
 struct config_tree *loader_read_tree(struct loader *loader, const char *path)
 {
     struct config_tree **trees =
@@ -319,7 +324,16 @@ struct config_tree *loader_read_tree(struct loader *loader, const char *path)
     }
     tree->file.order = (uint32_t)loader->tree_count;
     loader->trees[loader->tree_count++] = tree;
-    return config_tree_read(tree, path, &loader->faults) < 0 ? NULL : tree;
+    if (!is_changed(loader, path))
+        return config_tree_read(tree, path, &loader->faults) < 0 ? NULL : tree;
+    char *text = text_copy(loader->change->text);
+    loader->change_read = true;
+    if (text == NULL) {
+        loader->no_memory = true;
+        return NULL;
+    }
+    return config_tree_take(tree, path, (uint8_t *)text, strlen(text), &loader->faults) < 0 ? NULL
+                                                                                           : tree;
 }
 
 /* Whether there is a map to read. Behind a syntax error nothing is: what stands before it may be
@@ -337,6 +351,8 @@ static int read_include(void *context, const char *path)
     const struct config_node *include = loader->said[ID_INCLUDE];
     if (strcmp(path, loader->trees[0]->file.name) == 0)
         return 0; /* a pattern may match the file it stands in */
+    if (is_changed(loader, path) && loader->change->text == NULL)
+        return 0; /* it is to be removed */
     if (loader->tree_count > INCLUDES_MAX) {
         config_error(&loader->faults, include->place, "more than %d files", INCLUDES_MAX);
         return 1;
@@ -374,6 +390,9 @@ static void read_includes(struct loader *loader)
         slash[slash == folder ? 1 : 0] = '\0';
     size_t before = loader->tree_count;
     int error = path_glob(folder, pattern, read_include, loader);
+    if (error == 0 && loader->change != NULL && loader->change->text != NULL &&
+        !loader->change_read)
+        error = read_include(loader, loader->change->file);
     if (error < 0 && !loader->no_memory)
         config_error(&loader->faults, include->place, "include: %s", strerror(-error));
     else if (loader->tree_count == before && !path_is_pattern(pattern))

@@ -304,21 +304,20 @@ static bool read_documents(struct reader *reader)
     }
 }
 
-int config_tree_read(struct config_tree *tree, const char *path, struct config_faults *faults)
+static int name_file(struct config_file *file, const char *path)
+{
+    snprintf(file->name, sizeof file->name, "%s", path);
+    if (strlen(path) >= sizeof file->name)
+        return -ENAMETOOLONG;
+    return path_folder(path, file->folder, sizeof file->folder);
+}
+
+/* What is in the tree's file. */
+static int read_file(struct config_tree *tree, struct config_faults *faults)
 {
     struct config_file *file = &tree->file;
     struct reader reader = {.tree = tree, .faults = faults};
     struct config_place whole_file = {file, 0, 0};
-    snprintf(file->name, sizeof file->name, "%s", path);
-    int error = strlen(path) >= sizeof file->name ? -ENAMETOOLONG : 0;
-    if (error == 0)
-        error = path_folder(path, file->folder, sizeof file->folder);
-    if (error == 0)
-        error = file_read_handed(path, FILE_BYTES_MAX, &file->text, &file->bytes);
-    if (error < 0) {
-        config_error(faults, whole_file, "%s", file_error_text(error));
-        return error;
-    }
     /* Some editors put a byte order mark in front. libyaml would count it as a column. */
     if (file->bytes >= 3 && memcmp(file->text, "\xef\xbb\xbf", 3) == 0) {
         file->bytes -= 3;
@@ -337,6 +336,31 @@ int config_tree_read(struct config_tree *tree, const char *path, struct config_f
         return -ENOMEM;
     }
     return 0;
+}
+
+int config_tree_read(struct config_tree *tree, const char *path, struct config_faults *faults)
+{
+    struct config_file *file = &tree->file;
+    int error = name_file(file, path);
+    if (error == 0)
+        error = file_read_handed(path, FILE_BYTES_MAX, &file->text, &file->bytes);
+    if (error < 0)
+        config_error(faults, (struct config_place){file, 0, 0}, "%s", file_error_text(error));
+    return error < 0 ? error : read_file(tree, faults);
+}
+
+int config_tree_take(struct config_tree *tree, const char *path, uint8_t *text, size_t bytes,
+                     struct config_faults *faults)
+{
+    struct config_file *file = &tree->file;
+    file->text = text;
+    file->bytes = bytes;
+    int error = name_file(file, path);
+    if (error == 0 && bytes > FILE_BYTES_MAX)
+        error = -EFBIG;
+    if (error < 0)
+        config_error(faults, (struct config_place){file, 0, 0}, "%s", file_error_text(error));
+    return error < 0 ? error : read_file(tree, faults);
 }
 
 const char *config_node_name(const struct config_node *node)

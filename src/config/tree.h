@@ -33,6 +33,10 @@ struct config_tree {
  * be read at all (this is among the faults, too). config_tree_free in either case. */
 int config_tree_read(struct config_tree *tree, const char *path, struct config_faults *faults);
 
+/* The same of `text`, from malloc and the tree's from here on, that is to stand in `path`. */
+int config_tree_take(struct config_tree *tree, const char *path, uint8_t *text, size_t bytes,
+                     struct config_faults *faults);
+
 /* "a value", "a map" or "a list", for messages. */
 const char *config_node_name(const struct config_node *node);
 

@@ -228,3 +228,76 @@ json_t *control_ask(const char *runtime, const json_t *request, uint64_t timeout
         wait_until_gone(runtime, timeout_ms);
     return reply;
 }
+
+int control_talk_begin(struct control_talk *talk, const char *runtime, const json_t *request,
+                       char *error, size_t error_bytes)
+{
+    *talk = (struct control_talk){.handed = DESCRIPTOR_NONE};
+    talk->connection = connect_to(runtime);
+    if (talk->connection < 0) {
+        tell_unreachable(runtime, talk->connection, error, error_bytes);
+        return talk->connection;
+    }
+    char *line = json_dumps(request, JSON_COMPACT);
+    int status = line != NULL ? send_line(talk->connection, line) : -ENOMEM;
+    free(line);
+    if (status == 0 || status == -EPIPE)
+        return 0;
+    snprintf(error, error_bytes, "the manager in %s does not answer: %s", runtime,
+             strerror(-status));
+    return status;
+}
+
+/* Takes the first line out of what came; NULL: there is no whole one. */
+static json_t *take_line(struct text *came, int *status)
+{
+    json_error_t fault;
+    char *end = came->bytes > 0 ? memchr(came->at, '\n', came->bytes) : NULL;
+    if (end == NULL)
+        return NULL;
+    json_t *line = json_loadb(came->at, (size_t)(end - came->at), 0, &fault);
+    size_t left = came->bytes - (size_t)(end - came->at) - 1;
+    memmove(came->at, end + 1, left);
+    came->bytes = left;
+    *status = json_is_object(line) ? 0 : -EBADMSG;
+    if (*status == 0)
+        return line;
+    json_decref(line);
+    return NULL;
+}
+
+int control_talk_next(struct control_talk *talk, uint64_t timeout_ms, json_t **line)
+{
+    static const size_t piece = 16384;
+    uint64_t end_ns = clock_monotonic_ns() + timeout_ms * NS_PER_MS;
+    for (;;) {
+        int status = -ETIMEDOUT;
+        *line = take_line(&talk->came, &status);
+        uint64_t now_ns = clock_monotonic_ns();
+        if (*line != NULL || status == -EBADMSG)
+            return status;
+        status = local_wait(talk->connection, now_ns < end_ns ? (end_ns - now_ns) / NS_PER_MS : 0);
+        if (status < 0)
+            return status;
+        if (talk->came.bytes > CONTROL_REPLY_BYTES_MAX || !text_make_room(&talk->came, piece))
+            return -ENOMEM;
+        descriptor_t handed = DESCRIPTOR_NONE;
+        long got = local_read_handed(talk->connection, talk->came.at + talk->came.bytes, piece,
+                                     &handed);
+        if (handed >= 0) {
+            descriptor_close(talk->handed);
+            talk->handed = handed;
+        }
+        if (got <= 0)
+            return got == 0 || got == -ECONNRESET ? -EPIPE : (int)got;
+        talk->came.bytes += (size_t)got;
+    }
+}
+
+void control_talk_end(struct control_talk *talk)
+{
+    descriptor_close(talk->connection);
+    descriptor_close(talk->handed);
+    text_free(&talk->came);
+    talk->connection = talk->handed = DESCRIPTOR_NONE;
+}

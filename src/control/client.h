@@ -10,7 +10,9 @@
 
 #include <jansson.h>
 
+#include "base/text.h"
 #include "control/protocol.h"
+#include "os/descriptor.h"
 
 /* The number of the process that says it manages `runtime`; 0 if none does. */
 long control_process(const char *runtime);
@@ -32,5 +34,20 @@ int control_managed_again(const char *runtime);
  */
 json_t *control_ask(const char *runtime, const json_t *request, uint64_t timeout_ms,
                     bool until_gone, char *error, size_t error_bytes);
+
+/* Asking for what is answered in several lines, which may come with a descriptor. */
+struct control_talk {
+    descriptor_t connection;
+    descriptor_t handed; /* the newest; DESCRIPTOR_NONE: none came. Whoever takes it puts that */
+    struct text came;
+};
+/* Asks. 0, or a negative errno with a message for people. control_talk_end in any case. */
+int control_talk_begin(struct control_talk *talk, const char *runtime, const json_t *request,
+                       char *error, size_t error_bytes);
+/* The next line, waited for at most `timeout_ms`. 0 and a new object; -ETIMEDOUT: none yet; -EPIPE:
+ * no more will come; or another negative errno. */
+int control_talk_next(struct control_talk *talk, uint64_t timeout_ms, json_t **line);
+/* */
+void control_talk_end(struct control_talk *talk);
 
 #endif

@@ -17,14 +17,17 @@
 #include "os/storage.h"
 
 #define ACCEPT_PAUSE_NS NS_PER_S
+#define FIRST_BYTES     4096u
 
 struct client {
     struct control *control;
     struct client *next, **link_from;
     struct loop_watch watch;
     struct loop_timer patience;
-    char request[CONTROL_REQUEST_BYTES_MAX];
-    size_t request_bytes;
+    char first[FIRST_BYTES]; /* of a request; all of most */
+    char *request;           /* `first`, or from malloc */
+    size_t request_bytes, request_room;
+    uint64_t ticket; /* of one that is kept; else 0 */
     json_t *held; /* the reply that waits for control_release, or NULL */
     char *reply;  /* from malloc; NULL while the request is not complete */
     size_t reply_bytes, sent_bytes;
@@ -39,6 +42,9 @@ struct control {
     struct control_calls calls;
     struct client *first;
     uint32_t client_count;
+    struct client *asking; /* that `answer` is called for */
+    uint64_t tickets;      /* given out so far */
+    size_t large_bytes;    /* of all requests that have outgrown `first` */
 };
 
 json_t *control_refusal(int exit_code, const char *format, ...)
@@ -61,9 +67,21 @@ static void listen_on(void *context)
         loop_arm(control->loop, &control->pause, clock_monotonic_ns() + ACCEPT_PAUSE_NS);
 }
 
+static void free_request(struct client *client)
+{
+    if (client->request == client->first)
+        return;
+    client->control->large_bytes -= client->request_room;
+    free(client->request);
+    client->request = client->first;
+    client->request_room = sizeof client->first;
+}
+
 static void drop_client(struct client *client)
 {
     struct control *control = client->control;
+    uint64_t gone = client->reply == NULL ? client->ticket : 0;
+    free_request(client);
     loop_unwatch(control->loop, &client->watch);
     loop_disarm(&client->patience);
     descriptor_close(client->watch.descriptor);
@@ -76,6 +94,8 @@ static void drop_client(struct client *client)
     free(client);
     if (control->pause.link_from) /* its descriptor is free for another */
         listen_on(control);
+    if (gone != 0 && control->calls.gone != NULL)
+        control->calls.gone(control->calls.context, gone);
 }
 
 static void restart_timeout(struct client *client)
@@ -119,6 +139,14 @@ static bool set_reply(struct client *client, const json_t *reply)
     return true;
 }
 
+/* From now on only its going away matters; it may have closed its sending side already. */
+static void watch_end(struct client *client)
+{
+    loop_disarm(&client->patience);
+    if (loop_watch(client->control->loop, &client->watch, 0) < 0)
+        drop_client(client);
+}
+
 /* The request is complete: it ends at `line_end`. */
 static void answer_client(struct client *client, size_t line_bytes)
 {
@@ -127,12 +155,20 @@ static void answer_client(struct client *client, size_t line_bytes)
     bool hold = false;
     json_t *reply;
     json_t *request = json_loadb(client->request, line_bytes, JSON_REJECT_DUPLICATES, &fault);
+    free_request(client);
+    control->asking = client;
     if (json_is_object(request))
         reply = control->calls.answer(control->calls.context, request, &hold);
     else
         reply = control_refusal(2, "the request is no JSON object%s%s", request ? "" : ": ",
                                 request ? "" : fault.text);
     json_decref(request);
+    control->asking = NULL;
+    if (client->ticket != 0 && reply == NULL) {
+        watch_end(client);
+        return;
+    }
+    client->ticket = 0;
     bool made = reply && set_reply(client, reply);
     if (!made || !hold)
         json_decref(reply);
@@ -144,17 +180,47 @@ static void answer_client(struct client *client, size_t line_bytes)
         begin_reply(client);
         return;
     }
-    /* From now on only its going away matters; it may have closed its sending side already. */
     client->held = reply;
-    loop_disarm(&client->patience);
-    if (loop_watch(control->loop, &client->watch, 0) < 0)
-        drop_client(client);
+    watch_end(client);
+}
+
+/* Makes room for more of the request; false: the client is on its way out. */
+static bool grow_request(struct client *client)
+{
+    struct control *control = client->control;
+    size_t room = 2 * client->request_room;
+    if (client->request_room == CONTROL_REQUEST_BYTES_MAX) {
+        drop_client(client); /* no request is as long as this */
+        return false;
+    }
+    if (room > CONTROL_REQUEST_BYTES_MAX)
+        room = CONTROL_REQUEST_BYTES_MAX;
+    char *more = control->large_bytes + room <= CONTROL_LARGE_BYTES_MAX ? malloc(room) : NULL;
+    if (more == NULL) {
+        json_t *busy = control_refusal(1, "busy: too much is asked of the manager at once; try "
+                                          "again");
+        if (busy != NULL && set_reply(client, busy))
+            begin_reply(client);
+        else
+            drop_client(client);
+        json_decref(busy);
+        return false;
+    }
+    memcpy(more, client->request, client->request_bytes);
+    free_request(client);
+    client->request = more;
+    client->request_room = room;
+    control->large_bytes += room;
+    return true;
 }
 
 static void read_request(struct client *client)
 {
-    long got = local_read(client->watch.descriptor, client->request + client->request_bytes,
-                          sizeof client->request - client->request_bytes);
+    if (client->request_bytes == client->request_room && !grow_request(client))
+        return;
+    char *at = client->request + client->request_bytes;
+    long got =
+        local_read(client->watch.descriptor, at, client->request_room - client->request_bytes);
     if (got == -EAGAIN)
         return;
     if (got <= 0) {
@@ -162,10 +228,10 @@ static void read_request(struct client *client)
         return;
     }
     client->request_bytes += (size_t)got;
-    const char *line_end = memchr(client->request, '\n', client->request_bytes);
+    const char *line_end = memchr(at, '\n', (size_t)got);
     if (line_end)
         answer_client(client, (size_t)(line_end - client->request));
-    else if (client->request_bytes == sizeof client->request)
+    else if (client->request_bytes == CONTROL_REQUEST_BYTES_MAX)
         drop_client(client); /* no request is as long as this */
 }
 
@@ -173,10 +239,10 @@ static void client_ready(void *context, unsigned events)
 {
     struct client *client = context;
     (void)events;
-    if (!client->reply)
-        read_request(client);
-    else if (client->held)
+    if (client->held || (client->ticket != 0 && !client->reply))
         drop_client(client); /* it is watched for nothing but its end */
+    else if (!client->reply)
+        read_request(client);
     else
         send_reply(client);
 }
@@ -218,6 +284,8 @@ static int accept_client(struct control *control)
         return 0;
     }
     client->control = control;
+    client->request = client->first;
+    client->request_room = sizeof client->first;
     client->watch =
         (struct loop_watch){.descriptor = descriptor, .ready = client_ready, .context = client};
     client->patience = (struct loop_timer){.due = patience_over, .context = client};
@@ -298,6 +366,50 @@ int control_mend(struct control *control)
     return 1;
 }
 
+uint64_t control_keep(struct control *control)
+{
+    control->asking->ticket = ++control->tickets;
+    return control->asking->ticket;
+}
+
+/* A line that a descriptor goes with, at once or not at all. */
+static bool hand(struct client *client, const json_t *line, descriptor_t handed)
+{
+    char *text = json_dumps(line, JSON_COMPACT);
+    size_t bytes = text != NULL ? strlen(text) : 0;
+    long took = -ENOMEM;
+    if (text != NULL) {
+        text[bytes] = '\n';
+        took = handed >= 0 ? local_hand(client->watch.descriptor, text, bytes + 1, handed)
+                           : local_write(client->watch.descriptor, text, bytes + 1);
+    }
+    free(text);
+    return took == (long)bytes + 1;
+}
+
+void control_tell(struct control *control, uint64_t ticket, const json_t *line,
+                  descriptor_t handed, bool last)
+{
+    struct client *client = control->first;
+    while (client != NULL && (client->ticket != ticket || client->reply != NULL))
+        client = client->next;
+    if (client == NULL)
+        return;
+    if (handed >= 0 || !last) {
+        bool told = hand(client, line, handed);
+        if (last)
+            client->ticket = 0;
+        if (!told || last)
+            drop_client(client);
+        return;
+    }
+    client->ticket = 0;
+    if (set_reply(client, line))
+        begin_reply(client);
+    else
+        drop_client(client);
+}
+
 void control_release(struct control *control, const json_t *instead)
 {
     for (struct client *client = control->first, *following; client; client = following) {
@@ -320,6 +432,10 @@ void control_turn_away(struct control *control, const json_t *refusal)
         following = client->next;
         if (client->reply && !client->held)
             continue; /* it is being answered */
+        uint64_t gone = client->ticket;
+        client->ticket = 0;
+        if (gone != 0 && control->calls.gone != NULL)
+            control->calls.gone(control->calls.context, gone);
         if (!set_reply(client, refusal))
             drop_client(client);
         else

@@ -6,6 +6,7 @@
 #define FLOTILLA_CONTROL_SERVER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <jansson.h>
 
@@ -13,6 +14,7 @@
 #include "os/loop.h"
 
 #define CONTROL_CLIENTS_MAX           64u
+#define CONTROL_LARGE_BYTES_MAX       (16u << 20) /* of all requests beyond their first 4 KiB */
 #define CONTROL_TIMEOUT_MS            10000u
 #define CONTROL_OUT_OF_DESCRIPTORS_MS 60000u
 
@@ -28,6 +30,8 @@ struct control_calls {
      * has gone. */
     void (*out_of_descriptors)(void *context, int error);
     void *context;
+    /* A client that was kept has gone before it was told the last. NULL: none is ever kept. */
+    void (*gone)(void *context, uint64_t ticket);
 };
 
 /* Listens in the folder `runtime` and answers in the loop's callbacks. 0 or a negative errno. */
@@ -36,6 +40,13 @@ int control_open(struct control **control, struct loop *loop, const char *runtim
 /* Makes the socket again if somebody has removed it, or put something else in its place. 1 if it
  * did, 0 if it is there, or a negative errno. */
 int control_mend(struct control *control);
+/* For `answer`, which then returns NULL: this client is told later, by control_tell with the number
+ * that is returned, never 0. */
+uint64_t control_keep(struct control *control);
+/* Tells a client that was kept, in a line, which `handed` goes with (DESCRIPTOR_NONE: none; such a
+ * line is short). With `last` the connection ends. Nothing happens if it has gone. */
+void control_tell(struct control *control, uint64_t ticket, const json_t *line,
+                  descriptor_t handed, bool last);
 /* Sends the replies that were held; with `instead` not NULL, that in place of each. */
 void control_release(struct control *control, const json_t *instead);
 /* Sends what the clients take at once, closes all, removes the socket. */

@@ -26,6 +26,7 @@ static const struct {
     {406, "Not Acceptable"},
     {409, "Conflict"},
     {411, "Length Required"},
+    {412, "Precondition Failed"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},
     {415, "Unsupported Media Type"},
@@ -34,6 +35,7 @@ static const struct {
     {426, "Upgrade Required"},
     {500, "Internal Server Error"},
     {503, "Service Unavailable"},
+    {507, "Insufficient Storage"},
 };
 
 const char *reply_title(unsigned status)
@@ -55,6 +57,18 @@ void reply_json(struct reply *reply, unsigned status, json_t *value)
     free(text);
 }
 
+void reply_problem_at(struct reply *reply, unsigned status, const json_t *errors,
+                      const char *detail)
+{
+    json_t *problem =
+        json_pack("{s:s, s:s, s:i, s:o}", "type", "about:blank", "title", reply_title(status),
+                  "status", (int)status, "detail", json_of_text(detail));
+    if (errors != NULL)
+        json_object_set(problem, "errors", (json_t *)(uintptr_t)errors);
+    reply_json(reply, status, problem);
+    reply->type = "application/problem+json";
+}
+
 void reply_problem(struct reply *reply, unsigned status, const char *detail, ...)
 {
     char text[1200];
@@ -62,10 +76,10 @@ void reply_problem(struct reply *reply, unsigned status, const char *detail, ...
     va_start(arguments, detail);
     vsnprintf(text, sizeof(text), detail, arguments);
     va_end(arguments);
-    reply_json(reply, status,
-               json_pack("{s:s, s:s, s:i, s:o}", "type", "about:blank", "title",
-                         reply_title(status), "status", (int)status, "detail", json_of_text(text)));
-    reply->type = "application/problem+json";
+    size_t bytes = strlen(text);
+    if (bytes > 0 && text[bytes - 1] == '\n') /* of what a program has said */
+        text[bytes - 1] = '\0';
+    reply_problem_at(reply, status, NULL, text);
 }
 
 json_t *ask_manager(const struct gateway *gateway, json_t *request, struct reply *reply)

@@ -22,6 +22,7 @@ struct gateway {
     char runtime[CHANNEL_PATH_BYTES_MAX];   /* of the manager that is asked */
     char directory[CHANNEL_PATH_BYTES_MAX]; /* of the recordings */
     struct access access;
+    bool read_only; /* nothing is changed by asking here */
 };
 
 #define REQUEST_FIELD_BYTES 256u
@@ -41,6 +42,7 @@ struct request {
     char range[REQUEST_FIELD_BYTES], if_range[REQUEST_FIELD_BYTES];
     char if_none_match[REQUEST_FIELD_BYTES], accept[REQUEST_FIELD_BYTES];
     char accept_encoding[REQUEST_FIELD_BYTES];
+    char if_match[REQUEST_FIELD_BYTES]; /* "?" where it is too long: nothing matches that */
     struct text body;
 };
 
@@ -52,6 +54,7 @@ struct reply {
     descriptor_t file;
     uint64_t first, bytes;
     char etag[64], content_range[80], disposition[200]; /* "": none */
+    char location[120];                                 /* the same */
     const char *allow;                                  /* of 405 and OPTIONS: methods; else NULL */
     /* NULL: as of any answer. */
     const char *policy;   /* of its content's security */
@@ -64,6 +67,9 @@ void reply_json(struct reply *reply, unsigned status, json_t *value);
 /* Answers with a problem (RFC 9457): `detail` is for people. */
 void reply_problem(struct reply *reply, unsigned status, const char *detail, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same, with `errors`: a list (RFC 9457, 3) of pointer and detail, borrowed; NULL: none. */
+void reply_problem_at(struct reply *reply, unsigned status, const json_t *errors,
+                      const char *detail);
 /* "Not Found" ... */
 const char *reply_title(unsigned status);
 

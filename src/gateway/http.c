@@ -162,11 +162,13 @@ static void add_fields(struct MHD_Response *response, const struct exchange *exc
     add(response, "Vary", "Origin, Authorization, Accept, Accept-Encoding");
     add(response, "Access-Control-Allow-Origin", exchange->origin);
     if (exchange->origin[0] != '\0')
-        add(response, "Access-Control-Expose-Headers", "ETag, Content-Range, Content-Disposition");
+        add(response, "Access-Control-Expose-Headers", "ETag, Content-Range, Content-Disposition, "
+                                                               "Location");
     add(response, "ETag", reply->etag);
     add(response, "Content-Range", reply->content_range);
     add(response, "Content-Disposition", reply->disposition);
     add(response, "Allow", reply->allow);
+    add(response, "Location", reply->location);
     if (exchange->route != NULL && exchange->route->answer == rest_file)
         add(response, "Accept-Ranges", "bytes");
     if (reply->status == 401)
@@ -180,7 +182,8 @@ static void add_fields(struct MHD_Response *response, const struct exchange *exc
     }
     if (exchange->origin[0] != '\0' && reply->allow != NULL && reply->status == 204) {
         add(response, "Access-Control-Allow-Methods", reply->allow);
-        add(response, "Access-Control-Allow-Headers", "Authorization, Content-Type, Range");
+        add(response, "Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match, "
+                                                              "Range");
         add(response, "Access-Control-Max-Age", "600");
     }
 }
@@ -300,6 +303,8 @@ static enum MHD_Result read_field(void *context, enum MHD_ValueKind kind, const 
         keep(fields->request->if_range, value);
     } else if (word_is(name, name_bytes, "if-none-match")) {
         keep(fields->request->if_none_match, value);
+    } else if (word_is(name, name_bytes, "if-match")) {
+        keep(fields->request->if_match, strlen(value) < REQUEST_FIELD_BYTES ? value : "?");
     } else if (word_is(name, name_bytes, "accept")) {
         keep(fields->request->accept, value);
     } else if (word_is(name, name_bytes, "accept-encoding")) {
@@ -441,6 +446,10 @@ static bool find_route(struct exchange *exchange, const struct fields *fields, c
         return false;
     }
     reply->allow = NULL;
+    if (exchange->route->changes && exchange->http->gateway->read_only) {
+        reply_problem(reply, 403, "this gateway is read-only: nothing is changed from here");
+        return false;
+    }
     bool body = fields->length != NULL && strspn(fields->length, "0") != strlen(fields->length);
     if (body && exchange->route->body_bytes_max == 0) {
         reply_problem(reply, 400, "%.20s has no body", method);

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #define JOBS_MAX     64u
-#define JOBS_THREADS 4u
+#define JOBS_THREADS 8u
 
 struct jobs; /* opaque */
 

@@ -71,6 +71,10 @@ static const struct setting flags[] = {
      offsetof(struct serving, token_file),
      {.kind = VALUE_PATH, .low = 1, .high = CHANNEL_PATH_BYTES_MAX - 1},
      "file with the token that every request must carry"},
+    {"read-only",
+     offsetof(struct serving, gateway.read_only),
+     {.kind = VALUE_BOOLEAN},
+     "whether nothing can be changed through it"},
 };
 
 /* ---- being told ---- */
@@ -150,6 +154,7 @@ static int read_configuration(struct serving *serving, const char *given)
     memcpy(serving->gateway.directory, config->directory, sizeof(config->directory));
     memcpy(serving->token_file, config->gateway_token_file, sizeof(config->gateway_token_file));
     access->listen = config->gateway;
+    serving->gateway.read_only = config->gateway_read_only;
     if (!split(access->hosts, &access->host_count, config->gateway_hosts) ||
         !split(access->origins, &access->origin_count, config->gateway_origins)) {
         log_line("%s: at most %u allowed_hosts, and origins", path, ACCESS_NAMES_MAX);

@@ -44,6 +44,9 @@ static void add_path_parameter(json_t *parameters, const char *path)
     json_t *schema =
         strcmp(name, "port") == 0
             ? json_pack("{s:s, s:i, s:i}", "type", "integer", "minimum", 1, "maximum", 65535)
+        : strcmp(name, "pin") == 0
+            ? json_pack("{s:s, s:s}", "type", "string", "pattern",
+                        "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
         : strcmp(name, "name") == 0
             ? json_pack("{s:s, s:s}", "type", "string", "pattern", "^[a-z0-9][a-z0-9_.-]{0,63}$")
             : json_pack("{s:s, s:s}", "type", "string", "pattern", "^[a-z0-9][a-zA-Z0-9_.-]*avro$");
@@ -69,7 +72,8 @@ static json_t *responses_of(const struct route *route)
     static const char problem[] = "{\"$ref\": \"#/components/schemas/Problem\"}";
     static const unsigned any[] = {400, 401, 403, 411, 413, 414, 415, 421};
     json_t *responses = json_object();
-    add_response(responses, 200, "OK", route->type, route->schema);
+    add_response(responses, route->creates ? 201 : 200, route->creates ? "Created" : "OK",
+                 route->type, route->schema);
     if (route->answer == rest_file) {
         add_response(responses, 206, "The range that was asked for", route->type, route->schema);
         json_object_set_new(responses, "304", json_pack("{s:s}", "description", "It is as it was"));
@@ -102,10 +106,21 @@ static json_t *operation_of(const struct route *route)
     }
     json_t *operation = json_pack("{s:s, s:o, s:o}", "summary", route->summary, "parameters",
                                   parameters, "responses", responses_of(route));
-    if (route->answer == rest_validate)
+    if (route->body != NULL) {
+        json_t *schema =
+            route->body_schema != NULL ? json_loads(route->body_schema, 0, NULL) : json_object();
+        CHECK(schema != NULL);
         json_object_set_new(operation, "requestBody",
-                            json_pack("{s:b, s:s, s:{s:{s:{}}}}", "required", 1, "description",
-                                      "The Avro schema", "content", "application/json", "schema"));
+                            json_pack("{s:b, s:s, s:{s:{s:o}}}", "required", 1, "description",
+                                      route->body, "content", "application/json", "schema",
+                                      schema));
+    }
+    if (route->answer == rest_change || route->answer == rest_remove)
+        json_array_append_new(json_object_get(operation, "parameters"),
+                              json_pack("{s:s, s:s, s:b, s:s, s:{s:s}}", "name", "If-Match", "in",
+                                        "header", "required", 0, "description",
+                                        "the etag of the configuration that was looked at",
+                                        "schema", "type", "string"));
     return operation;
 }
 
@@ -121,7 +136,11 @@ void rest_openapi(const struct request *request, struct reply *reply)
             path = json_object();
             json_object_set_new(paths, routes[i].path, path);
         }
-        json_object_set_new(path, strcmp(routes[i].method, "GET") == 0 ? "get" : "post",
+        json_object_set_new(path,
+                            strcmp(routes[i].method, "GET") == 0      ? "get"
+                            : strcmp(routes[i].method, "POST") == 0   ? "post"
+                            : strcmp(routes[i].method, "PUT") == 0    ? "put"
+                                                                      : "delete",
                             operation_of(&routes[i]));
     }
     json_t *problem = json_loads(

@@ -70,6 +70,7 @@ void rest_health(const struct request *request, struct reply *reply)
         json_object_set_new(answer, "title", json_string(reply_title(503)));
         json_decref(problem);
     }
+    json_object_set_new(answer, "read_only", json_boolean(request->gateway->read_only));
     reply_json(reply, status != NULL ? 200 : 503, answer);
     json_decref(status);
     text_free(&refusal.body);

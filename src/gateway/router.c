@@ -84,11 +84,22 @@ static const struct parameter ports_parameters[] = {
      .help = "last port to look at; at most 4096 in all"},
 };
 
+static const struct parameter pins_parameters[] = {
+    {.name = "channel", .kind = PARAMETER_TEXT, .help = "only of this channel"},
+};
+
 /* ---- routes ---- */
 
+#define BODY_MAX (2u << 20)
 #define OBJECT   "{\"type\": \"object\"}"
 #define JSON     "application/json"
 #define REPLY(a) "{\"type\": \"object\", \"required\": [" a "]}"
+
+#define CHANGED REPLY("\"name\", \"file\"")
+#define CHANNEL_BODY                                                                               \
+    "\"configuration\": {\"type\": \"object\", \"properties\": {\"listen\": {\"type\": "           \
+    "\"string\"}, \"schema\": {\"type\": \"string\"}}}, "                                          \
+    "\"schema\": {\"type\": [\"string\", \"object\"]}}}"
 
 #define WITH(list) .parameters = list, .parameter_count = ARRAY_COUNT(list)
 
@@ -111,10 +122,37 @@ const struct route routes[] = {
      .schema = REPLY("\"name\", \"state\", \"configuration\""), .errors = {503, 404, 409}},
     {"GET", "/api/v1/channels/{name}/schema", rest_schema, .summary = "Its Avro schema, verbatim",
      .type = JSON, .schema = "{}", .errors = {503, 404, 409}},
+    {"POST", "/api/v1/channels", rest_add, .body_bytes_max = BODY_MAX, .changes = true,
+     .creates = true,
+     .summary = "Adds a channel, in a file of its own among the included ones; all is checked "
+                "before, and the manager takes it over",
+     .type = JSON, .schema = CHANGED,
+     .body = "Its name, its keys as in fleet.yaml, and its schema, unless those have the path",
+     .body_schema = "{\"type\": \"object\", \"required\": [\"name\", \"configuration\"], "
+                    "\"properties\": {\"name\": {\"type\": \"string\"}, " CHANNEL_BODY,
+     .errors = {503, 409, 500}},
+    {"PUT", "/api/v1/channels/{name}", rest_change, .body_bytes_max = BODY_MAX, .changes = true,
+     .summary = "Replaces all keys of a channel; with If-Match only if nobody has changed it",
+     .type = JSON, .schema = CHANGED, .body = "Its keys, and perhaps its schema",
+     .body_schema = "{\"type\": \"object\", \"required\": [\"configuration\"], "
+                    "\"properties\": {" CHANNEL_BODY,
+     .errors = {503, 404, 409, 412, 500}},
+    {"DELETE", "/api/v1/channels/{name}", rest_remove, .changes = true,
+     .summary = "Removes a channel; its recordings stay", .type = JSON, .schema = CHANGED,
+     .errors = {503, 404, 409, 412, 500}},
+    {"GET", "/api/v1/channels/{name}/configuration", rest_channel_configuration,
+     .summary = "A channel's keys as they are written, and whether they can be changed here",
+     .type = JSON, .schema = REPLY("\"name\", \"editable\", \"etag\", \"configuration\""),
+     .errors = {503, 404, 409, 500}},
+    {"GET", "/api/v1/configuration", rest_configuration,
+     .summary = "Whether channels can be added, and all keys that one can have", .type = JSON,
+     .schema = REPLY("\"writable\", \"keys\""), .errors = {503, 409, 500}},
     {"POST", "/api/v1/channels/{name}/validate-schema", rest_validate, .body_bytes_max = 1u << 20,
+     .body = "The Avro schema",
      .summary = "Judges an Avro schema as one for this channel; changes nothing", .type = JSON,
      .schema = REPLY("\"valid\", \"errors\", \"warnings\", \"same\""), .errors = {503, 404, 409}},
     {"POST", "/api/v1/channels/{name}/restart", rest_restart, .body_bytes_max = 64u << 10,
+     .changes = true,
      .summary = "Replaces the channel's relay; nothing is lost", .type = JSON,
      .schema = REPLY("\"restarted\""), .errors = {503, 404, 409}},
     {"GET", "/api/v1/channels/{name}/files", rest_files, WITH(files_parameters),
@@ -126,6 +164,25 @@ const struct route routes[] = {
     {"GET", "/api/v1/files/{id}", rest_file,
      .summary = "A recording, whole or a range of its bytes", .type = "application/avro",
      .schema = "", .errors = {404, 416, 500}},
+    {"GET", "/api/v1/doctor", rest_doctor,
+     .summary = "Whether this machine can do what the configuration asks, as flotilla doctor",
+     .type = JSON, .schema = REPLY("\"findings\""), .errors = {503, 409, 500}},
+    {"GET", "/api/v1/pins", rest_pins, WITH(pins_parameters),
+     .summary = "Spans of time that retention leaves alone, the newest first", .type = JSON,
+     .schema = REPLY("\"pins\""), .errors = {404, 500}},
+    {"POST", "/api/v1/pins", rest_pin, .body_bytes_max = 128u << 10, .changes = true,
+     .creates = true, .summary = "Keeps a span of time from retention", .type = JSON,
+     .schema = REPLY("\"pins\""),
+     .body = "A name, the span, and the channels (all if they are left out)",
+     .body_schema =
+         "{\"type\": \"object\", \"required\": [\"name\", \"from\"], \"properties\": {\"name\": "
+         "{\"type\": \"string\"}, \"from\": {\"type\": \"string\"}, \"to\": {\"type\": "
+         "\"string\"}, \"channels\": {\"type\": \"array\", \"items\": {\"type\": "
+         "\"string\"}}}}",
+     .errors = {503, 409, 500}},
+    {"DELETE", "/api/v1/pins/{pin}", rest_unpin, WITH(pins_parameters), .changes = true,
+     .summary = "Lets retention have again what the pins of that name kept from it", .type = JSON,
+     .schema = REPLY("\"unpinned\""), .errors = {503, 404, 409, 500}},
     {"GET", "/api/v1/ports/available", rest_ports_available, WITH(ports_parameters),
      .summary = "Which ports nobody on this computer takes datagrams at", .type = JSON,
      .schema = REPLY("\"start\", \"end\", \"available\""), .errors = {500}},
@@ -159,23 +216,54 @@ bool router_is_path(const char *path, struct request *request)
     return true;
 }
 
+/* What a path is for, by the methods of its routes. */
+static const char *write_allow(const char *path)
+{
+    enum { GET = 1, POST = 2, PUT = 4, DELETE = 8 };
+    static const struct {
+        unsigned methods;
+        const char *text;
+    } all[] = {{GET, "GET, HEAD, OPTIONS"},
+               {POST, "POST, OPTIONS"},
+               {DELETE, "DELETE, OPTIONS"},
+               {GET | POST, "GET, HEAD, POST, OPTIONS"},
+               {GET | PUT | DELETE, "GET, HEAD, PUT, DELETE, OPTIONS"}};
+    unsigned methods = 0;
+    size_t k = 0;
+    for (size_t i = 0; i < route_count; i++)
+        if (strcmp(routes[i].path, path) == 0)
+            methods |= strcmp(routes[i].method, "GET") == 0    ? GET
+                       : strcmp(routes[i].method, "POST") == 0 ? POST
+                       : strcmp(routes[i].method, "PUT") == 0  ? PUT
+                                                               : DELETE;
+    while (k < ARRAY_COUNT(all) && all[k].methods != methods)
+        k++;
+    CHECK(k < ARRAY_COUNT(all));
+    return all[k].text;
+}
+
 unsigned router_find(struct request *request, const char *method, const struct route **route,
                      const char **allow)
 {
-    unsigned status = 404;
+    const char *path = NULL;
     if (strcmp(method, "HEAD") == 0)
         method = "GET";
     /* A part that is spelt out comes before one that stands for any. */
-    for (size_t i = 0; i < route_count && status != 0; i++) {
-        if (!router_is_path(routes[i].path, request))
-            continue;
-        *route = &routes[i];
-        *allow = strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
-        status = strcmp(routes[i].method, method) == 0 ? 0 : 405;
-        if (strchr(routes[i].path, '{') == NULL)
-            break;
-    }
-    return status;
+    for (size_t i = 0; i < route_count; i++)
+        if ((path == NULL || strchr(routes[i].path, '{') == NULL) &&
+            router_is_path(routes[i].path, request))
+            path = routes[i].path;
+    if (path == NULL)
+        return 404;
+    router_is_path(path, request); /* whose name it is */
+    *allow = write_allow(path);
+    for (size_t i = 0; i < route_count; i++)
+        if (strcmp(routes[i].path, path) == 0) {
+            *route = &routes[i];
+            if (strcmp(routes[i].method, method) == 0)
+                return 0;
+        }
+    return 405;
 }
 
 static bool read_value(const struct parameter *parameter, struct request_value *value)

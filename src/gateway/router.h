@@ -6,7 +6,7 @@
 
 #include "gateway/exchange.h"
 
-#define ROUTE_ERRORS_MAX 4u
+#define ROUTE_ERRORS_MAX 6u
 
 enum parameter_kind {
     PARAMETER_TIME,   /* as base/timestamp.h has it */
@@ -25,16 +25,20 @@ struct parameter {
 };
 
 struct route {
-    const char *method; /* "GET" (HEAD too), "POST" */
+    const char *method; /* "GET" (HEAD too), "POST", "PUT", "DELETE" */
     const char *path;   /* "/api/v1/channels/{name}"; one part may stand for any */
     void (*answer)(const struct request *request, struct reply *reply);
     const struct parameter *parameters;
     size_t parameter_count;
     size_t body_bytes_max; /* 0: it takes no body */
+    bool changes;          /* refused where the gateway is read-only */
     /* For the document. */
     const char *summary;               /* NULL: it is not in it, for it is the page's alone */
     const char *type;                  /* of what is answered with 200 */
     const char *schema;                /* of that, as JSON; "": it is no JSON */
+    const char *body;                  /* what the body is; NULL: it has none */
+    const char *body_schema;           /* as JSON; NULL: any */
+    bool creates;                      /* it is 201 */
     unsigned errors[ROUTE_ERRORS_MAX]; /* beside those that any request may meet; 0 at their end */
 };
 
@@ -68,6 +72,17 @@ void rest_port(const struct request *request, struct reply *reply);
 /* rest_files.c */
 void rest_files(const struct request *request, struct reply *reply);
 void rest_file(const struct request *request, struct reply *reply);
+/* rest_channels.c */
+void rest_configuration(const struct request *request, struct reply *reply);
+void rest_channel_configuration(const struct request *request, struct reply *reply);
+void rest_add(const struct request *request, struct reply *reply);
+void rest_change(const struct request *request, struct reply *reply);
+void rest_remove(const struct request *request, struct reply *reply);
+/* rest_pins.c */
+void rest_doctor(const struct request *request, struct reply *reply);
+void rest_pins(const struct request *request, struct reply *reply);
+void rest_pin(const struct request *request, struct reply *reply);
+void rest_unpin(const struct request *request, struct reply *reply);
 /* rest_samples.c */
 void rest_samples(const struct request *request, struct reply *reply);
 /* metrics.c */

@@ -254,7 +254,12 @@ static int open_parts(struct manager *manager)
                          &(struct control_calls){.answer = manager_answer,
                                                  .complete = manager_complete,
                                                  .out_of_descriptors = out_of_descriptors,
-                                                 .context = manager});
+                                                 .context = manager,
+                                                 .gone = manager_client_gone});
+    manager->errands = (struct errands){.loop = manager->loop,
+                                        .control = manager->control,
+                                        .program = manager->self,
+                                        .path = manager->path};
     if (error < 0)
         log_line("cannot open the control socket in %s: %s", manager->config->runtime,
                  strerror(-error));
@@ -319,6 +324,7 @@ static void close_parts(struct manager *manager)
         last = report_end(manager->fleet);
     fleet_close(manager->fleet);
     services_close(&manager->services);
+    errands_close(&manager->errands);
     retention_stop(manager->retention);
     /* The socket's clients learn of the end only now that all else is done. */
     if (manager->control)

@@ -11,6 +11,7 @@
 
 #include "config/config.h"
 #include "control/server.h"
+#include "manager/errand.h"
 #include "manager/fleet.h"
 #include "manager/retention.h"
 #include "manager/runtime.h"
@@ -39,6 +40,7 @@ struct manager {
     struct control *control;
     struct retention *retention;
     struct services services;
+    struct errands errands;
     struct supervisor supervisor;
     struct loop_timer readiness; /* armed while requests wait for what they have started */
     uint64_t readiness_end_ns;
@@ -73,6 +75,7 @@ void manager_look_for_readiness(void *context);
 /* control_calls: `answer` and `complete`. */
 json_t *manager_answer(void *context, const json_t *request, bool *hold);
 void manager_complete(void *context, json_t *reply);
+void manager_client_gone(void *context, uint64_t ticket);
 
 /* ---- upgrade.c ---- */
 

@@ -169,6 +169,8 @@ json_t *manager_answer(void *context, const json_t *request, bool *hold)
     }
     if (manager->stopping)
         return control_refusal(EXIT_CODE_FAILED, "the manager is stopping");
+    if (errand_is(verb))
+        return errand_begin(&manager->errands, manager->config, request);
     if (strcmp(verb, "reload") == 0)
         reply = manager_reload(manager);
     else if (strcmp(verb, "restart") == 0)
@@ -190,6 +192,12 @@ static void note_failures(json_t *reply, const struct fleet *fleet, const char *
         json_object_set_new(reply, "failed", json_array());
     json_array_append_new(json_object_get(reply, "failed"),
                           json_pack("{s:s, s:o}", "channel", name, "reason", json_of_text(reason)));
+}
+
+void manager_client_gone(void *context, uint64_t ticket)
+{
+    struct manager *manager = context;
+    errand_client_gone(&manager->errands, ticket);
 }
 
 /* What has become of the relays that a request has started. */

@@ -98,6 +98,8 @@ static size_t gateway_words(struct text *text, const struct config *config)
         add_word(text, &count, "token-file", config->gateway_token_file);
     add_each(text, &count, "host", config->gateway_hosts);
     add_each(text, &count, "origin", config->gateway_origins);
+    if (config->gateway_read_only)
+        add_word(text, &count, "read-only", "true");
     return count;
 }
 

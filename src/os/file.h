@@ -37,6 +37,8 @@ descriptor_t file_open_any(const char *path, bool *once);
 /* Reads what comes next, up to `bytes`, and waits until anything does. Returns how many, 0 at the
  * end, -EINTR if a signal came first, or another negative errno. */
 long file_read_next(descriptor_t descriptor, uint8_t *into, size_t bytes);
+/* Writes at its begin. 0 or a negative errno. */
+int file_write_at(descriptor_t descriptor, struct span bytes);
 /* The size of an open file, or a negative errno. */
 int64_t file_bytes(descriptor_t descriptor);
 /* From now on a write past the limit of file sizes (RLIMIT_FSIZE) fails with EFBIG, here and in
@@ -44,6 +46,10 @@ int64_t file_bytes(descriptor_t descriptor);
 void file_limit_is_error(void);
 /* Writes a small file as a whole: under another name, synced, renamed over `path`. */
 int file_write_whole(const char *path, struct span bytes);
+/* The same, meanwhile as `beside`, with the permissions (and, where that is allowed, the owner) of
+ * the file `like`; and the folder, open as `folder`, is synced. */
+int file_put(descriptor_t folder, const char *path, const char *beside, const char *like,
+             struct span bytes);
 /* The same without a sync, as `beside`: for what says nothing any more after a power cut. With
  * `only_try`, finds out whether that would do, and leaves all as it was. */
 int file_replace(const char *path, const char *beside, struct span bytes, bool only_try);

@@ -51,5 +51,8 @@ int folder_list(descriptor_t folder, int (*each)(void *context, const char *name
  * place, until the descriptor is closed. A descriptor,
  * -EWOULDBLOCK if somebody holds it, or another negative errno. */
 descriptor_t folder_lock(descriptor_t folder, const char *name);
+/* Holds the folder itself in the same way, by no file, until it is closed. 0, -EWOULDBLOCK, or
+ * another negative errno. */
+int folder_hold(descriptor_t folder);
 
 #endif

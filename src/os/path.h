@@ -30,6 +30,8 @@ int path_glob(const char *folder, const char *pattern, int (*each)(void *context
               void *context);
 /* Whether path_glob would take any character of `pattern` for more than itself. */
 bool path_is_pattern(const char *pattern);
+/* Whether path_glob would find a file of that name by a pattern for names alone ("*.yaml"). */
+bool path_fits(const char *pattern, const char *name);
 
 /* Where a fleet keeps sockets and state if nothing is said: the system's folder for root, else the
  * user's own. 0, -ENOENT if the user has none ($XDG_RUNTIME_DIR is not set), or -ENAMETOOLONG. */

@@ -45,6 +45,14 @@ int process_spawn(struct process *process, const char *path, char *const *argv,
                   const struct process_descriptor *descriptors, uint32_t descriptor_count,
                   descriptor_t group);
 
+/* Where a child's standard input, output and error lead; DESCRIPTOR_NONE: as above. */
+struct process_streams {
+    descriptor_t input, output, error;
+};
+/* The same, with those. */
+int process_spawn_with(struct process *process, const char *path, char *const *argv,
+                       const struct process_streams *streams);
+
 /* Takes the end of a child of ours that has ended; it is none afterwards. 0, -EAGAIN if it still
  * runs, or another negative errno. */
 int process_reap(struct process *process, struct process_end *end);
@@ -70,6 +78,8 @@ int process_hangup(const struct process *process);
 /* Ends it as if it had crashed (SIGABRT), so that it can note what it was at. As above. */
 int process_abort(const struct process *process);
 
+/* Has it get no more memory (as addresses) than so much; what cannot be done is left. */
+void process_limit_memory(const struct process *process, uint64_t bytes);
 /* Waits for its end, at most `timeout_ms`. 0, or -ETIMEDOUT. */
 int process_wait(const struct process *process, uint64_t timeout_ms);
 

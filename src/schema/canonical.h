@@ -22,7 +22,7 @@ int schema_canonical(const struct schema_file *file, char **text, size_t *bytes)
  * or -ENOMEM or -EFBIG as above. */
 int schema_fingerprint(const struct schema_file *file, uint64_t *fingerprint);
 
-/* CRC-64-AVRO over any bytes. For tests. */
+/* CRC-64-AVRO over any bytes. */
 uint64_t canonical_crc64(struct span bytes);
 
 #endif

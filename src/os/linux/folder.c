@@ -91,3 +91,8 @@ descriptor_t folder_lock(descriptor_t folder, const char *name)
     }
     return descriptor;
 }
+
+int folder_hold(descriptor_t folder)
+{
+    return flock(folder, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}

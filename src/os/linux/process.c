@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,6 +74,7 @@ struct child_plan {
     const struct process_descriptor *descriptors;
     uint32_t descriptor_count;
     int group;           /* to be in; -1: in ours */
+    struct process_streams streams;
     volatile int failed; /* set by the child: the errno that kept it from running the program */
 };
 
@@ -111,6 +113,10 @@ static _Noreturn void child_run(struct child_plan *plan)
     if (null < 0)
         close(0), close(1);
     else if (dup2(null, 0) < 0 || dup2(null, 1) < 0)
+        child_fail(plan);
+    if ((plan->streams.input >= 0 && dup2(plan->streams.input, 0) < 0) ||
+        (plan->streams.output >= 0 && dup2(plan->streams.output, 1) < 0) ||
+        (plan->streams.error >= 0 && dup2(plan->streams.error, 2) < 0))
         child_fail(plan);
     /* A session of its own: Ctrl-C in the manager's terminal is the manager's to act on. */
     if (setsid() < 0)
@@ -166,9 +172,9 @@ static __attribute__((noinline)) pid_t begin_child(struct child_plan *plan)
     return id < 0 ? -errno : id;
 }
 
-int process_spawn(struct process *process, const char *path, char *const *argv,
-                  const struct process_descriptor *descriptors, uint32_t descriptor_count,
-                  descriptor_t group)
+static int spawn(struct process *process, const char *path, char *const *argv,
+                 const struct process_descriptor *descriptors, uint32_t descriptor_count,
+                 descriptor_t group, const struct process_streams *streams)
 {
     CHECK(descriptor_count <= PROCESS_DESCRIPTORS_MAX);
     process->id = 0;
@@ -196,7 +202,8 @@ int process_spawn(struct process *process, const char *path, char *const *argv,
                               .listen_pid = listen_pid + strlen(listen_pid),
                               .descriptors = descriptors,
                               .descriptor_count = descriptor_count,
-                              .group = group};
+                              .group = group,
+                              .streams = *streams};
     pid_t id = begin_child(&plan);
     if (id < 0)
         return id;
@@ -212,6 +219,28 @@ int process_spawn(struct process *process, const char *path, char *const *argv,
     process->id = id;
     process->descriptor = descriptor;
     return 0;
+}
+
+static const struct process_streams usual = {DESCRIPTOR_NONE, DESCRIPTOR_NONE, DESCRIPTOR_NONE};
+
+int process_spawn(struct process *process, const char *path, char *const *argv,
+                  const struct process_descriptor *descriptors, uint32_t descriptor_count,
+                  descriptor_t group)
+{
+    return spawn(process, path, argv, descriptors, descriptor_count, group, &usual);
+}
+
+int process_spawn_with(struct process *process, const char *path, char *const *argv,
+                       const struct process_streams *streams)
+{
+    return spawn(process, path, argv, NULL, 0, DESCRIPTOR_NONE, streams);
+}
+
+void process_limit_memory(const struct process *process, uint64_t bytes)
+{
+    struct rlimit limit = {(rlim_t)bytes, (rlim_t)bytes};
+    if (bytes == (rlim_t)bytes)
+        prlimit((pid_t)process->id, RLIMIT_AS, &limit, NULL);
 }
 
 int process_reap(struct process *process, struct process_end *end)

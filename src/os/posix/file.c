@@ -151,6 +151,18 @@ long file_read_next(descriptor_t descriptor, uint8_t *into, size_t bytes)
     return got < 0 ? -errno : (long)got;
 }
 
+int file_write_at(descriptor_t descriptor, struct span bytes)
+{
+    for (size_t done = 0; done < bytes.bytes;) {
+        ssize_t written =
+            pwrite(descriptor, bytes.at + done, bytes.bytes - done, (off_t)done);
+        if (written < 0 && errno != EINTR)
+            return -errno;
+        done += written > 0 ? (size_t)written : 0;
+    }
+    return 0;
+}
+
 int64_t file_bytes(int descriptor)
 {
     off_t end = lseek(descriptor, 0, SEEK_END); /* of a disk, too */
@@ -224,6 +236,25 @@ static int write_whole(const char *path, struct span bytes, mode_t mode)
     if (status == 0 && fsync(descriptor) < 0)
         status = -errno;
     return put_in_place(descriptor, status, temporary, path);
+}
+
+int file_put(descriptor_t folder, const char *path, const char *beside, const char *like,
+             struct span bytes)
+{
+    struct stat about;
+    if (stat(like, &about) < 0)
+        return -errno;
+    int descriptor = create(beside, 0600);
+    if (descriptor < 0)
+        return descriptor;
+    int status = write_all(descriptor, bytes);
+    /* Another's file stays ours where we may not give it away. */
+    if (status == 0 && fchown(descriptor, about.st_uid, about.st_gid) < 0 && errno != EPERM)
+        status = -errno;
+    if (status == 0 && (fchmod(descriptor, about.st_mode & 0777) < 0 || fsync(descriptor) < 0))
+        status = -errno;
+    status = put_in_place(descriptor, status, beside, path);
+    return status == 0 ? folder_sync(folder) : status;
 }
 
 int file_write_whole(const char *path, struct span bytes)

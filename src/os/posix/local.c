@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -62,6 +63,62 @@ long local_write(descriptor_t descriptor, const void *from, size_t bytes)
         took = send(descriptor, from, bytes, MSG_NOSIGNAL);
     while (took < 0 && errno == EINTR);
     return took < 0 ? -errno : took;
+}
+
+union control_room { /* for one descriptor beside the bytes */
+    struct cmsghdr head;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+long local_hand(descriptor_t descriptor, const void *from, size_t bytes, descriptor_t handed)
+{
+    union control_room room = {.bytes = {0}};
+    struct iovec part = {(void *)(uintptr_t)from, bytes};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = room.bytes,
+                             .msg_controllen = sizeof room.bytes};
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(head), &handed, sizeof(int));
+    ssize_t took;
+    do
+        took = sendmsg(descriptor, &message, MSG_NOSIGNAL);
+    while (took < 0 && errno == EINTR);
+    return took < 0 ? -errno : took;
+}
+
+long local_read_handed(descriptor_t descriptor, void *into, size_t bytes, descriptor_t *handed)
+{
+    union control_room room;
+    struct iovec part = {into, bytes};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = room.bytes,
+                             .msg_controllen = sizeof room.bytes};
+    ssize_t got;
+    do
+        got = recvmsg(descriptor, &message, 0);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return -errno;
+    for (struct cmsghdr *head = CMSG_FIRSTHDR(&message); head != NULL;
+         head = CMSG_NXTHDR(&message, head)) {
+        if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+            continue;
+        memcpy(handed, CMSG_DATA(head), sizeof(int));
+        fcntl(*handed, F_SETFD, FD_CLOEXEC);
+    }
+    return got;
+}
+
+bool local_is_over(descriptor_t descriptor)
+{
+    char byte;
+    ssize_t got = recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
 int local_wait(descriptor_t descriptor, uint64_t timeout_ms)

@@ -5,6 +5,7 @@
 #include "os/path.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <glob.h>
 #include <limits.h>
 #include <stdio.h>
@@ -96,6 +97,11 @@ int path_glob(const char *folder, const char *pattern, int (*each)(void *context
 bool path_is_pattern(const char *pattern)
 {
     return strpbrk(pattern, "*?[") != NULL;
+}
+
+bool path_fits(const char *pattern, const char *name)
+{
+    return fnmatch(pattern, name, FNM_PERIOD) == 0;
 }
 
 int path_runtime(char *path, size_t path_bytes)
