@@ -18,6 +18,7 @@
 #                         WHY='...' renews it
 #   make install PREFIX=  default /usr/local; DESTDIR is honoured
 #   make deb              a Debian package of it, in build/
+#   make dist             a release in build/: the sources and the built page, which needs no npm
 #   make clean
 
 PREFIX ?= /usr/local
@@ -36,7 +37,7 @@ units = $(DESTDIR)$(PREFIX)/lib/systemd/system
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
 .PHONY: all demo quick test test-long test-offload soak unit-programs test-programs fuzz \
-    fuzz-programs bench bench-programs budget setup install deb clean
+    fuzz-programs bench bench-programs budget setup install deb dist clean
 
 # Quiet while all goes well; a failure shows everything that was said.
 configure = test -f $(1)/build.ninja || $(3) meson setup $(1) $(2) >build/log || \
@@ -184,6 +185,11 @@ deb:
 	@tests/setup deb
 	@$(MAKE) --no-print-directory all
 	@MAKE=$(MAKE) packaging/deb
+
+dist:
+	@tests/setup build
+	@web/build
+	@packaging/dist
 
 clean:
 	rm -rf build

@@ -3,10 +3,14 @@
 token; a relay or the gateway killed; pages of others refused; keyboard, screen reader, phone."""
 import gzip
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 from harness import signals
-from harness.fleet import ROOT
+from harness.builds import make
+from harness.fleet import LONG, ROOT
 from harness.gateway import GATEWAY, GatewayFleet
 
 pytestmark = pytest.mark.skipif(not GATEWAY.exists(), reason="built without libmicrohttpd")
@@ -50,3 +54,49 @@ def test_098_files(fleet):
     assert fleet.ask("/assets/main-OTHER.js").status == 404
     assert fleet.ask("/").headers["Content-Type"].startswith("text/plain")
     assert fleet.ask("/", "POST", Accept="text/html").status == 405
+
+
+def without_npm(folder):
+    """A PATH with every program but node's."""
+    folder.mkdir()
+    for part in ["/usr/bin", *os.environ["PATH"].split(":")]:
+        for program in Path(part).glob("*"):
+            there = folder / program.name
+            if program.name not in ("node", "nodejs", "npm", "npx") and not there.is_symlink():
+                there.symlink_to(program)
+    return {**os.environ, "PATH": str(folder)}
+
+
+def say(*words, **kw):
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, **kw)
+    assert done.returncode == 0, (words, done.stdout[-3000:], done.stderr[-3000:])
+    return done.stdout + done.stderr
+
+
+@pytest.mark.xdist_group("package")  # build/dist is one folder
+def test_098_release_and_builds_without_npm(tmp_path):
+    """A release has the page and needs no npm; a tree without npm builds a gateway without one, and
+    says so."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("a release is made from a git tree")
+    archive = make("dist").splitlines()[-1]
+    say("tar", "-xzf", ROOT / archive, "-C", tmp_path)
+    (tree,) = tmp_path.glob("flotilla-*")
+    env = without_npm(tmp_path / "bin")
+    assert say("web/build", cwd=tree, env=env) == ""
+    made = tree / "build/web/page_files.c"
+    assert made.read_text() == (ROOT / "build/web/page_files.c").read_text()
+    if LONG:
+        say("make", cwd=tree, env=env)
+    say("meson", "setup", "build/one", "-Dpart=programs", "-Doptimization=0", "-Ddebug=false",
+        cwd=tree, env=env)
+    say("ninja", "-j2", "-C", "build/one", "flotilla-gateway", cwd=tree, env=env)
+    (index,) = (tree / "web/built").glob("index.html")
+    assert index.read_bytes() in (tree / "build/one/flotilla-gateway").read_bytes()
+
+    before = made.stat().st_mtime_ns
+    assert say("web/build", cwd=tree, env=env) == "" and made.stat().st_mtime_ns == before
+    (tree / "web/src/words.ts").open("a").write("// another\n")
+    told = say("web/build", cwd=tree, env=env)
+    assert "gets no page: npm is not there" in told
+    assert made.read_bytes() == (tree / "src/gateway/page_none.c").read_bytes()

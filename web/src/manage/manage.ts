@@ -3,6 +3,9 @@
 import { h, setAttribute } from "../dom";
 import type { Fleet } from "../fleet";
 import { ChannelsTab } from "./channels";
+import { DoctorTab } from "./doctor";
+import { PinsTab } from "./pins";
+import { RecordingsTab } from "./recordings";
 
 export interface ManageOptions {
   fleet: Fleet;
@@ -36,6 +39,9 @@ export class Manage {
   constructor(private options: ManageOptions) {
     this.tabs = {
       channels: { label: "Channels", tab: new ChannelsTab(options, this) },
+      recordings: { label: "Recordings", tab: new RecordingsTab(options, this) },
+      pins: { label: "Pins", tab: new PinsTab(options) },
+      doctor: { label: "Doctor", tab: new DoctorTab(options) },
     };
     const nav = h("nav", { class: "tabs", "aria-label": "Manage" });
     for (const [name, { label }] of Object.entries(this.tabs)) {
