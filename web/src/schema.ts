@@ -56,7 +56,7 @@ class Reader {
         type.type === "error") {
       const name = fullName(type, space);
       this.named.set(name, type);
-      return { type, space: name.includes(".") ? name.slice(0, name.lastIndexOf(".")) : "", or: "" };
+      return { type, space: name.slice(0, Math.max(0, name.lastIndexOf("."))), or: "" };
     }
     if (typeof type.type === "string" && this.named.has(type.type))
       return this.resolve(type.type, space);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The fleet at a glance: how many are how, what comes in, what was lost, and what is wrong in words.
+// The fleet at a glance: how many are well, what comes in, what was lost, what is wrong in words.
 import { h, keyed, setText } from "./dom";
 import type { Fleet } from "./fleet";
 import type { Channel, Live } from "./live";

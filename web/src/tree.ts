@@ -264,8 +264,8 @@ export class Tree {
     setText(part("unit"), field.unit && field.unit !== "1" ? field.unit : "");
     setText(part("doc"), field.doc ?? "");
     setText(part("aside"), field.charted && !field.symbols ? "" : field.type);
-    element.title = [field.path, field.type + (field.unit ? `, ${field.unit}` : ""), field.doc ?? "",
-      field.symbols ? field.symbols.join(", ") : ""].filter((text) => text).join("\n");
+    element.title = [field.path, field.type + (field.unit ? `, ${field.unit}` : ""),
+      field.doc ?? "", field.symbols?.join(", ") ?? ""].filter((text) => text).join("\n");
     setAttribute(element, "draggable", field.charted ? "true" : null);
     setAttribute(element, "aria-checked", field.charted ? String(shown) : null);
     setAttribute(element, "aria-label", [field.name, field.unit ?? "", field.doc ?? "", field.type]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The recordings of a channel, newest first: span, size, what is missing; to be saved, or looked at.
+// The recordings of a channel, newest first: span, size, what is missing; to save or look at.
 import { h, icon, setText } from "../dom";
 import { download, json } from "../rest";
 import { bytes, count, duration, time } from "../words";
