@@ -11,7 +11,8 @@ import { health, losses, lossWords, rate } from "./words";
 export const SIGNAL_TYPE = "application/x-flotilla-signal";
 
 const ITEMS_UNKNOWN = 8; // of an array that nothing has come of yet
-const ITEMS_MAX = 4096;
+const ITEMS_PROBED = 32; // and if there are so many, as many as may be looked at:
+const ITEMS_MAX = 1000;
 const LOOK_MS = 1500; // to see how many items an array has
 const SPARE_ROWS = 6;
 
@@ -292,24 +293,23 @@ export class Tree {
   }
 
   /** Looks at one datum for how many items the array has. */
-  private findLength(key: string, channel: string, field: Field): void {
-    const first = field.item!(0);
-    const leaf = first.children[0] ?? first;
+  private findLength(key: string, channel: string, field: Field, probe = ITEMS_PROBED): void {
+    const leaf = (item: Field): string =>
+      item.children[0] ? leaf(item.children[0]) : item.item ? leaf(item.item(0)) : item.path;
+    const fields = Array.from({ length: probe }, (_, index) => leaf(field.item!(index)));
     const end = () => {
       clearTimeout(timer);
       look.close();
     };
     const look = this.options.live.subscribe(
-      { channel, fields: [leaf.path], binNs: 1000000000n, backNs: 0n, latest: true }, {
+      { channel, fields, binNs: 1000000000n, backNs: 0n, latest: true }, {
         onLatest: (_at, values) => {
-          const array = field.path.split(".").reduce<unknown>(
-            (value, name) => value && typeof value === "object"
-              ? (value as Record<string, unknown>)[name] : undefined, values);
-          if (Array.isArray(array) && array.length > 0) {
-            this.lengths.set(key, Math.min(array.length, ITEMS_MAX));
-            this.update();
-          }
+          const there = fields.filter((path) => values[path] !== undefined && values[path] !== null);
           end();
+          if (there.length === probe && probe < ITEMS_MAX)
+            this.findLength(key, channel, field, ITEMS_MAX);
+          else if (there.length > 0) this.lengths.set(key, there.length);
+          this.update();
         },
         onError: end,
         onEnded: end,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .fleet import ROOT
+from .fleet import ROOT, wait_until
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = ROOT / "build/node/node_modules/axe-core/axe.min.js"
@@ -26,7 +26,10 @@ def chromium():
     from playwright.sync_api import sync_playwright
     with sync_playwright() as playwright:
         flags = [f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1, MAP * ~NOTFOUND, "
-                 "EXCLUDE localhost", "--disable-background-networking", "--disable-gpu"]
+                 "EXCLUDE localhost, EXCLUDE 127.0.0.1",
+                 "--disable-background-networking", "--disable-gpu",
+                 # Chromium's own guard of local addresses, which others do not have.
+                 "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests"]
         browser = playwright.chromium.launch(
             executable_path=PROGRAM, chromium_sandbox=os.geteuid() != 0, args=flags)
         yield browser
@@ -81,6 +84,12 @@ def tabs(chromium):
     made = Tabs(chromium)
     yield made
     made.close()
+
+
+def until(page, expression, arg=None):
+    """Waits until an expression of JavaScript is true, and returns it. (Playwright's own
+    wait_for_function has the page evaluate text, which its policy forbids.)"""
+    return wait_until(lambda: page.evaluate(expression, arg), what=f"{expression} {arg or ''}")
 
 
 def accessibility(page, **context):
