@@ -13,7 +13,7 @@ export const SIGNAL_TYPE = "application/x-flotilla-signal";
 const ITEMS_UNKNOWN = 8; // of an array that nothing has come of yet
 const ITEMS_PROBED = 32; // and if there are so many, as many as may be looked at:
 const ITEMS_MAX = 1000;
-const LOOK_MS = 1500; // to see how many items an array has
+const LOOK_MS = 2500; // to see how many items an array has
 const SPARE_ROWS = 6;
 
 interface Row {
@@ -292,7 +292,7 @@ export class Tree {
     this.draw();
   }
 
-  /** Looks at one datum for how many items the array has. */
+  /** Looks for a moment at how many items the array has. */
   private findLength(key: string, channel: string, field: Field, probe = ITEMS_PROBED): void {
     const leaf = (item: Field): string =>
       item.children[0] ? leaf(item.children[0]) : item.item ? leaf(item.item(0)) : item.path;
@@ -305,11 +305,13 @@ export class Tree {
       { channel, fields, binNs: 1000000000n, backNs: 0n, latest: true }, {
         onLatest: (_at, values) => {
           const there = fields.filter((path) => values[path] !== undefined && values[path] !== null);
-          end();
-          if (there.length === probe && probe < ITEMS_MAX)
+          if (there.length === probe && probe < ITEMS_MAX) {
+            end();
             this.findLength(key, channel, field, ITEMS_MAX);
-          else if (there.length > 0) this.lengths.set(key, there.length);
-          this.update();
+          } else if (there.length > (this.lengths.get(key) ?? 0)) {
+            this.lengths.set(key, there.length);
+            this.update();
+          }
         },
         onError: end,
         onEnded: end,
