@@ -304,7 +304,7 @@ export class Tree {
     const look = this.options.live.subscribe(
       { channel, fields, binNs: 1000000000n, backNs: 0n, latest: true }, {
         onLatest: (_at, values) => {
-          const there = fields.filter((path) => values[path] !== undefined && values[path] !== null);
+          const there = fields.filter((path) => (values[path] ?? null) !== null);
           if (there.length === probe && probe < ITEMS_MAX) {
             end();
             this.findLength(key, channel, field, ITEMS_MAX);
