@@ -63,15 +63,30 @@ int calendar_to_ns(const struct calendar *calendar, uint64_t *ns)
     return 0;
 }
 
+static char *write_parts(char text[CALENDAR_TEXT_BYTES], const struct calendar *at, int digits)
+{
+    char parts[16] = ".";
+    snprintf(parts + 1, sizeof parts - 1, "%09u", (unsigned)at->nanosecond % 1000000000);
+    snprintf(text, CALENDAR_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u%.*sZ",
+             (unsigned)at->year % 10000, (unsigned)at->month % 100, (unsigned)at->day % 100,
+             (unsigned)at->hour % 100, (unsigned)at->minute % 100, (unsigned)at->second % 100,
+             digits > 0 ? digits + 1 : 0, parts);
+    return text;
+}
+
 char *calendar_write(char text[CALENDAR_TEXT_BYTES], uint64_t ns, int digits)
 {
     struct calendar at;
-    char parts[16] = ".";
     calendar_from_ns(ns, &at);
-    snprintf(parts + 1, sizeof parts - 1, "%09u", (unsigned)at.nanosecond % 1000000000);
-    snprintf(text, CALENDAR_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u%.*sZ",
-             (unsigned)at.year % 10000, (unsigned)at.month % 100, (unsigned)at.day % 100,
-             (unsigned)at.hour % 100, (unsigned)at.minute % 100, (unsigned)at.second % 100,
-             digits > 0 ? digits + 1 : 0, parts);
-    return text;
+    return write_parts(text, &at, digits);
+}
+
+char *calendar_write_signed(char text[CALENDAR_TEXT_BYTES], int64_t ns, int digits)
+{
+    /* 400 years later the calendar is the same. */
+    const uint64_t era_ns = ERA_DAYS * SECONDS_PER_DAY * NS_PER_SECOND;
+    struct calendar at;
+    calendar_from_ns(ns < 0 ? (uint64_t)ns + era_ns : (uint64_t)ns, &at);
+    at.year -= ns < 0 ? 400 : 0;
+    return write_parts(text, &at, digits);
 }

@@ -21,5 +21,7 @@ int calendar_to_ns(const struct calendar *calendar, uint64_t *ns);
 /* "2026-01-01T00:00:00Z", or with as many `digits` of the second's parts (0 to 9), cut, not
  * rounded. Returns `text`. */
 char *calendar_write(char text[CALENDAR_TEXT_BYTES], uint64_t ns, int digits);
+/* The same of an instant before or after 1970 (1677 to 2262). */
+char *calendar_write_signed(char text[CALENDAR_TEXT_BYTES], int64_t ns, int digits);
 
 #endif

@@ -13,6 +13,7 @@
 #include "avro/block.h"
 #include "base/calendar.h"
 #include "base/check.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "channel/pin.h"
 #include "cli/recording.h"
@@ -21,6 +22,7 @@
 #include "command/options.h"
 #include "os/clock.h"
 #include "os/folder.h"
+#include "os/path.h"
 #include "os/storage.h"
 
 const char verb_info_help[] =
@@ -348,48 +350,73 @@ static int find_files(const struct info *info, const struct catalog *catalog,
     return *hits == NULL ? -ENOMEM : 0;
 }
 
-struct pinned {
+/* The pins of a folder, and the folders in it that may be channels'. */
+struct pins {
     const struct info *info;
     const char *path;
+    char **channels; /* names, from malloc */
+    size_t channel_count, room;
 };
 
-static int print_pin(void *context, const char *name)
+static int note_channel(void *context, const char *name)
 {
-    const struct pinned *pinned = context;
-    struct pin pin;
-    char from[CALENDAR_TEXT_BYTES], to[CALENDAR_TEXT_BYTES];
-    if (!pin_read(&pin, name) ||
-        !pin_covers(&pin, pinned->info->span.from_ns, pinned->info->span.to_ns))
+    struct pins *pins = context;
+    if (!channel_name_is_valid(name))
         return 0;
-    calendar_write(from, pin.from_ns, 6);
-    calendar_write(to, pin.to_ns, 6);
-    if (pinned->info->json)
-        recording_print_json(json_pack("{s:o,s:s,s:s,s:s}", "folder",
-                                       recording_string_json(pinned->path), "pin",
-                                       pin.name, "from", from, "to", to));
-    else
-        printf("%s: pinned as %s: %s to %s\n", pinned->path, pin.name, from, to);
+    char **grown = room_grow(pins->channels, &pins->room, pins->channel_count + 1, sizeof(*grown));
+    if (grown == NULL)
+        return -ENOMEM;
+    pins->channels = grown;
+    grown[pins->channel_count] = text_copy(name);
+    pins->channel_count += grown[pins->channel_count] != NULL;
     return 0;
 }
 
-/* The pins of the folders that the files are in. */
-static void print_all_pins(const struct info *info, const struct catalog *catalog)
+static int print_pin(void *context, const char *name)
 {
-    char folder[CHANNEL_PATH_BYTES_MAX + CHANNEL_NAME_BYTES_MAX + 2] = "";
-    for (size_t i = 0; i < catalog->count; i++) {
-        const char *path = catalog->files[i].path, *end = strrchr(path, '/');
-        int bytes = end == NULL ? 0 : (int)(end - path);
-        if (bytes == 0 || bytes >= (int)sizeof(folder) ||
-            (strlen(folder) == (size_t)bytes && memcmp(folder, path, (size_t)bytes) == 0))
-            continue;
-        snprintf(folder, sizeof(folder), "%.*s", bytes, path);
-        struct pinned pinned = {.info = info, .path = folder};
-        descriptor_t open = folder_open(folder);
-        if (open < 0)
-            continue;
-        folder_list(open, print_pin, &pinned);
-        descriptor_close(open);
+    const struct pins *pins = context;
+    struct pin pin;
+    char from[CALENDAR_TEXT_BYTES], to[CALENDAR_TEXT_BYTES];
+    if (!pin_read(&pin, name) ||
+        !pin_covers(&pin, pins->info->span.from_ns, pins->info->span.to_ns))
+        return 0;
+    calendar_write(from, pin.from_ns, 6);
+    calendar_write(to, pin.to_ns, 6);
+    if (pins->info->json)
+        recording_print_json(json_pack("{s:o,s:s,s:s,s:s}", "folder",
+                                       recording_string_json(pins->path), "pin", pin.name, "from",
+                                       from, "to", to));
+    else
+        printf("%s: pinned as %s: %s to %s\n", pins->path, pin.name, from, to);
+    return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Of a folder that was named, and with `channels_too` of those in it; also where nothing is
+ * recorded. */
+static void print_pins(const struct info *info, const char *path, bool channels_too)
+{
+    struct pins pins = {.info = info, .path = path};
+    char below[CHANNEL_PATH_BYTES_MAX + CHANNEL_NAME_BYTES_MAX + 2];
+    descriptor_t folder = folder_open_there(path);
+    if (folder < 0)
+        return; /* a file; what cannot be opened was told */
+    folder_list(folder, print_pin, &pins);
+    if (channels_too)
+        folder_list(folder, note_channel, &pins);
+    descriptor_close(folder);
+    if (pins.channel_count > 0)
+        qsort(pins.channels, pins.channel_count, sizeof(*pins.channels), by_text);
+    for (size_t i = 0; i < pins.channel_count; i++) {
+        if (path_join(path, pins.channels[i], below, sizeof(below)) == 0)
+            print_pins(info, below, false);
+        free(pins.channels[i]);
     }
+    free(pins.channels);
 }
 
 int verb_info(int argc, char **argv)
@@ -424,8 +451,8 @@ int verb_info(int argc, char **argv)
     }
     if (info.brief && !info.json && info.sum.files > 0)
         print_sum(&info.sum);
-    if (info.brief)
-        print_all_pins(&info, &catalog);
+    for (int i = 0; i < files && info.brief; i++)
+        print_pins(&info, argv[i + 1], true);
     free(hits);
     catalog_free(&catalog);
     if (status < 0)

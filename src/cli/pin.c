@@ -42,7 +42,8 @@ const char verb_pin_help[] =
     "  -c FILE     the configuration\n"
     "  --json      one JSON object a channel and line\n"
     "\n"
-    "Exit: 0; 1 if it cannot be pinned; 2 usage; 78 bad configuration.\n";
+    "Exit: 0; 1 if it cannot be pinned in each of them: then it is in none; 2 usage; 78 bad\n"
+    "configuration.\n";
 
 const char verb_unpin_help[] =
     "usage: flotilla unpin NAME [CHANNEL|FOLDER...] [-c FILE] [--json]\n"
@@ -74,19 +75,34 @@ static void free_places(struct places *places)
     free(places->names);
 }
 
-static const char *channel_name(const struct config *config, size_t index)
+static bool is_folder(const char *path)
 {
-    return config->channels[index].settings.name;
+    struct storage_entry entry;
+    return storage_look_at(path, &entry) == 0 && entry.folder;
 }
 
-/* Whether the configuration has the channel; tells where not. */
-static bool is_channel(const char *verb, const struct config *config, const char *name)
+/* Adds the folder of a channel, which may have recorded before its configuration was changed. */
+static void add_channel(struct places *places, const char *name)
 {
-    for (size_t i = 0; i < config->channel_count; i++)
-        if (strcmp(channel_name(config, i), name) == 0)
-            return true;
-    fprintf(stderr, "flotilla %s: there is no channel \"%s\"\n", verb, name);
-    return false;
+    snprintf(places->paths[places->count], sizeof(places->paths[0]), "%s/%s",
+             places->config->directory, name);
+    places->names[places->count++] = name;
+}
+
+/* All of the fleet that have a folder: the others have nothing to keep. */
+static void add_all(struct places *places, bool tell)
+{
+    for (uint32_t i = 0; i < places->config->channel_count; i++) {
+        const struct channel_settings *settings = &places->config->channels[i].settings;
+        add_channel(places, settings->name);
+        const char *folder = places->paths[places->count - 1];
+        if (is_folder(folder))
+            continue;
+        places->count--;
+        if (tell && settings->directory[0] != '\0')
+            fprintf(stderr, "%s: note: there is no %s yet: it is left out\n", settings->name,
+                    folder);
+    }
 }
 
 static int find_places(struct places *places, const char *verb, const char *given, int count,
@@ -104,25 +120,20 @@ static int find_places(struct places *places, const char *verb, const char *give
         fprintf(stderr, "flotilla %s: out of memory\n", verb);
         return EXIT_FAILED;
     }
-    for (size_t i = 0; i < total; i++) {
-        const char *name = count > 0 ? words[i] : channel_name(places->config, i);
-        places->names[i] = name;
-        if (strchr(name, '/') != NULL)
-            snprintf(places->paths[i], sizeof(places->paths[i]), "%s", name);
-        else if (is_channel(verb, places->config, name))
-            snprintf(places->paths[i], sizeof(places->paths[i]), "%s/%s",
-                     places->config->directory, name);
-        else
+    if (count == 0)
+        add_all(places, strcmp(verb, "pin") == 0);
+    for (int i = 0; i < count; i++) {
+        if (strchr(words[i], '/') != NULL) {
+            snprintf(places->paths[places->count], sizeof(places->paths[0]), "%s", words[i]);
+            places->names[places->count++] = words[i];
+        } else if (config_channel(places->config, words[i]) != NULL) {
+            add_channel(places, words[i]);
+        } else {
+            fprintf(stderr, "flotilla %s: there is no channel \"%s\"\n", verb, words[i]);
             return EXIT_FAILED;
-        places->count = i + 1;
+        }
     }
     return EXIT_OK;
-}
-
-static bool is_folder(const char *path)
-{
-    struct storage_entry entry;
-    return storage_look_at(path, &entry) == 0 && entry.folder;
 }
 
 /* What is there of the span by now. */
@@ -144,22 +155,41 @@ static int measure(const char *folder, const struct pin *pin, size_t *files, uin
     return status;
 }
 
-static int pin_one(const char *folder, const char *name, const struct pin *pin, bool json)
+/* Makes a pin in every folder, or, where one cannot be made, in none: takes back those that it has
+ * made. Tells which. */
+static int make_pins(const struct places *places, const struct pin *pin)
 {
     char file[PIN_FILE_NAME_BYTES], path[CHANNEL_PATH_BYTES_MAX + 2 * PIN_FILE_NAME_BYTES];
+    bool *made = calloc(places->count + 1, sizeof(*made));
+    int status = made == NULL ? -ENOMEM : 0;
+    size_t i = 0;
+    pin_write(file, pin);
+    for (; status == 0 && i < places->count; i++) {
+        struct storage_entry before;
+        snprintf(path, sizeof(path), "%s/%s", places->paths[i], file);
+        made[i] = storage_look_at(path, &before) < 0; /* else it is so already */
+        status = is_folder(places->paths[i]) ? file_write_whole(path, (struct span){NULL, 0})
+                                             : -ENOENT;
+    }
+    if (status < 0)
+        fprintf(stderr, "flotilla pin: %s: cannot make a pin in %s: %s%s\n",
+                places->names[i > 0 ? i - 1 : 0], places->paths[i > 0 ? i - 1 : 0],
+                strerror(-status), places->count > 1 ? "; nothing is pinned" : "");
+    while (status < 0 && i-- > 0) {
+        snprintf(path, sizeof(path), "%s/%s", places->paths[i], file);
+        if (made[i])
+            remove(path);
+    }
+    free(made);
+    return status < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+/* Says what the pin keeps by now. */
+static void tell_pin(const char *folder, const char *name, const struct pin *pin, bool json)
+{
     char from[CALENDAR_TEXT_BYTES], to[CALENDAR_TEXT_BYTES], size[UNITS_TEXT_BYTES];
     size_t files;
     uint64_t bytes;
-    int status = is_folder(folder) ? 0 : -ENOENT;
-    if (status == 0) {
-        snprintf(path, sizeof(path), "%s/%s", folder, pin_write(file, pin));
-        status = file_write_whole(path, (struct span){NULL, 0});
-    }
-    if (status < 0) {
-        fprintf(stderr, "flotilla pin: %s: cannot make a pin in %s: %s\n", name, folder,
-                strerror(-status));
-        return EXIT_FAILED;
-    }
     if (measure(folder, pin, &files, &bytes) < 0)
         files = 0, bytes = 0;
     calendar_write(from, pin->from_ns, 6);
@@ -171,7 +201,6 @@ static int pin_one(const char *folder, const char *name, const struct pin *pin, 
     else
         printf("%s: %s keeps %s to %s: %zu recordings, %s\n", name, pin->name, from, to, files,
                units_write_bytes(size, bytes));
-    return EXIT_OK;
 }
 
 int verb_pin(int argc, char **argv)
@@ -198,10 +227,14 @@ int verb_pin(int argc, char **argv)
         return verb_usage(argv[0], "the span ends before it begins");
     snprintf(pin.name, sizeof(pin.name), "%s", name);
     int code = find_places(&places, argv[0], config, words, argv + 1);
-    for (size_t i = 0; code != EXIT_CONFIG && i < places.count; i++) {
-        int one = pin_one(places.paths[i], places.names[i], &pin, json);
-        code = one == EXIT_OK ? code : one;
+    if (code == EXIT_OK && places.count == 0) {
+        fprintf(stderr, "flotilla pin: no channel has recorded anything\n");
+        code = EXIT_FAILED;
     }
+    if (code == EXIT_OK)
+        code = make_pins(&places, &pin);
+    for (size_t i = 0; code == EXIT_OK && i < places.count; i++)
+        tell_pin(places.paths[i], places.names[i], &pin, json);
     free_places(&places);
     return code;
 }

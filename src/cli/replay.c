@@ -83,7 +83,6 @@ struct replay {
     struct schema_file *opaque;
     struct lane *lanes[LANES_MAX];
     uint32_t lane_count;
-    struct replay_extent extent;
     struct latency spacing, late;
 };
 
@@ -168,17 +167,6 @@ static struct lane *lane_of(struct replay *replay, const char *channel)
     return lane;
 }
 
-static void widen(struct replay_extent *extent, const struct catalog_file *file)
-{
-    struct catalog_look look;
-    if (catalog_look(file, &look) == -ENOENT || !look.ours || look.empty)
-        return;
-    if (extent->first_ns == 0 || look.first_ns < extent->first_ns)
-        extent->first_ns = look.first_ns;
-    if (look.last_ns > extent->last_ns)
-        extent->last_ns = look.last_ns;
-}
-
 /* Deals the files out to lanes. */
 static int make_lanes(struct replay *replay)
 {
@@ -202,12 +190,7 @@ static int make_lanes(struct replay *replay)
         }
         lane->catalog.files = files;
         files[lane->catalog.count++] = *file;
-        widen(&replay->extent, file);
     }
-    if (replay->extent.first_ns < replay->play.span.from_ns)
-        replay->extent.first_ns = replay->play.span.from_ns;
-    if (replay->extent.last_ns > replay->play.span.to_ns)
-        replay->extent.last_ns = replay->play.span.to_ns;
     return EXIT_OK;
 }
 
@@ -373,7 +356,7 @@ static void report(const struct replay *replay, const struct replay_result *resu
 static int play(struct replay *replay)
 {
     struct replay_target **targets = calloc(replay->lane_count + 1u, sizeof(*targets));
-    struct replay_reader *reader = replay_reader_open(admit, replay);
+    struct replay_reader *reader = replay_reader_open(&replay->play.span, admit, replay);
     struct replay_result result = {0};
     bool made = targets != NULL && reader != NULL;
     for (uint32_t i = 0; made && i < replay->lane_count; i++) {
@@ -384,8 +367,7 @@ static int play(struct replay *replay)
     uint64_t begun = clock_monotonic_ns();
     int status = -ENOMEM, code = EXIT_OK;
     if (made)
-        status = replay_play(reader, targets, replay->lane_count, &replay->play, &replay->extent,
-                             &result);
+        status = replay_play(reader, targets, replay->lane_count, &replay->play, &result);
     if (status < 0) {
         fprintf(stderr, "flotilla replay: %s\n", strerror(-status));
         code = EXIT_FAILED;
@@ -411,7 +393,7 @@ static int read_options(struct replay *replay, int argc, char **argv)
         {.name = "to", .kind = OPTION_PLACE_OR_TIME, .into = &to},
         {.name = "interface", .kind = OPTION_TEXT, .into = &replay->interface},
         {.name = "ttl", .kind = OPTION_COUNT, .into = &replay->ttl},
-        {.name = "speed", .kind = OPTION_RATE, .into = &replay->speed},
+        {.name = "speed", .kind = OPTION_FACTOR, .into = &replay->speed},
         {.name = "max", .kind = OPTION_FLAG, .into = &replay->play.max},
         {.name = "step", .kind = OPTION_FLAG, .into = &replay->play.step},
         {.name = "loop", .kind = OPTION_FLAG, .into = &replay->play.loop},

@@ -37,7 +37,7 @@ struct player {
     struct head *heads;
     uint32_t count, together;
     const struct replay_options *options;
-    const struct replay_extent *extent;
+    struct replay_extent extent;
     struct replay_result *result;
     double speed;
     bool paused, ended;
@@ -114,12 +114,11 @@ static void flush(struct player *player)
     player->together = 0;
 }
 
-/* Goes on with what came in from `from_ns` on. 0 or a negative errno. */
+/* Goes on with what is played from `from_ns` on; 0: from the begin. 0 or a negative errno. */
 static int seek(struct player *player, uint64_t from_ns)
 {
-    struct time_span span = {from_ns, player->options->span.to_ns};
     flush(player);
-    int status = replay_reader_start(player->reader, &span);
+    int status = replay_reader_start(player->reader, from_ns);
     for (uint32_t i = 0; i < player->count && status == 0; i++)
         load(player, i);
     player->told_gap_ns = 0;
@@ -131,7 +130,7 @@ static int seek(struct player *player, uint64_t from_ns)
 static void show_bar(struct player *player)
 {
     uint64_t now = clock_monotonic_ns(), at = position(player);
-    const struct replay_extent *extent = player->extent;
+    const struct replay_extent *extent = &player->extent;
     char text[CALENDAR_TEXT_BYTES], cells[BAR_CELLS + 1];
     if (!player->bar || now - player->bar_ns < BAR_NS)
         return;
@@ -155,7 +154,7 @@ static void show_bar(struct player *player)
 
 static int press(struct player *player, int key)
 {
-    uint64_t at = position(player), first = player->extent->first_ns;
+    uint64_t at = position(player), first = player->extent.first_ns;
     double speed = player->speed;
     player->bar_ns = 0;
     switch (key) {
@@ -249,7 +248,10 @@ static int wait_until(struct player *player, uint64_t due)
         }
         return 0;
     }
-    clock_sleep_until(player->options->exact ? due - AWAKE_NS : due);
+    if (player->options->exact)
+        due -= AWAKE_NS;
+    /* A signal that came just now does not end a sleep that begins. */
+    clock_sleep_until(due > now + LOOK_NS ? now + LOOK_NS : due);
     return 0;
 }
 
@@ -316,7 +318,7 @@ static int step(struct player *player, uint32_t source)
 static int play(struct player *player)
 {
     uint64_t begun = 0;
-    int status = seek(player, player->options->span.from_ns);
+    int status = seek(player, 0);
     while (status == 0 && !player->ended && !interrupt_seen() &&
            player->result->datums < player->options->count) {
         uint32_t source = choose(player);
@@ -330,15 +332,14 @@ static int play(struct player *player)
         begun = player->result->datums;
         player->result->loops++;
         player->anew = true;
-        status = seek(player, player->options->span.from_ns);
+        status = seek(player, 0);
     }
     flush(player);
     return status == -EINTR ? 0 : status;
 }
 
 int replay_play(struct replay_reader *reader, struct replay_target *const *targets, uint32_t count,
-                const struct replay_options *options, const struct replay_extent *extent,
-                struct replay_result *result)
+                const struct replay_options *options, struct replay_result *result)
 {
     uint32_t columns;
     struct player player = {.reader = reader,
@@ -346,7 +347,7 @@ int replay_play(struct replay_reader *reader, struct replay_target *const *targe
                             .heads = calloc(count, sizeof(struct head)),
                             .count = count,
                             .options = options,
-                            .extent = extent,
+                            .extent = replay_reader_extent(reader),
                             .result = result,
                             .speed = options->speed,
                             .anew = true};

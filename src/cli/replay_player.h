@@ -20,11 +20,6 @@ struct replay_options {
     struct time_span span;
 };
 
-/* What a recording spans, for the bar; 0 where it is not known. */
-struct replay_extent {
-    uint64_t first_ns, last_ns;
-};
-
 struct replay_result {
     uint64_t datums, loops;
     uint64_t played_ns; /* of recorded time, gaps that were passed over left out */
@@ -34,7 +29,6 @@ struct replay_result {
 /* Plays until the end, a signal or the key q: `targets[i]` is for source i of the reader, which is
  * started here. 0 or a negative errno. */
 int replay_play(struct replay_reader *reader, struct replay_target *const *targets, uint32_t count,
-                const struct replay_options *options, const struct replay_extent *extent,
-                struct replay_result *result);
+                const struct replay_options *options, struct replay_result *result);
 
 #endif

@@ -18,11 +18,20 @@
 #define STACK_BYTES (1u << 20)
 #define ASTRAY_NS   NS_PER_S /* a time field is not believed that far from arrivals, or back */
 
+/* What is known of a file before it is read. */
+struct outline {
+    uint64_t first_ns, last_ns; /* arrival, of its first and its last block; 0: not known */
+    uint64_t shift_ns;          /* how much later it is played: clocks were set back before it */
+};
+
 struct source {
     const struct catalog *catalog;
+    struct outline *outlines; /* of the catalog's files */
+    /* The files that the history is of: some of the catalog's, from number `begin` on. */
+    struct catalog part;
+    size_t begin;
     struct history *history;
     struct row_clock clock;
-    size_t file; /* at hand */
     /* The row that the next block begins with, taken already. */
     struct replay_block held;
     uint64_t held_arrival_ns;
@@ -140,8 +149,9 @@ static void begin_file(struct replay_reader *reader, struct source *source, size
     const struct scan *scan = history_scan(source->history);
     uint32_t number = (uint32_t)(source - reader->sources);
     const char *path = source->catalog->files[file].path;
-    source->file = file;
     source->anchored = false;
+    if (source->shift_ns < source->outlines[file].shift_ns)
+        source->shift_ns = source->outlines[file].shift_ns;
     source->admitted =
         scan_header(scan)->ours && reader->admit(reader->context, number, scan_schema(scan), path);
     if (!scan_header(scan)->ours)
@@ -155,22 +165,42 @@ static void begin_file(struct replay_reader *reader, struct source *source, size
     history_next_file(source->history);
 }
 
+/* Opens the history of the files from `begin` up to `end`. */
+static int open_part(struct replay_reader *reader, struct source *source, size_t begin, size_t end,
+                     uint64_t from_ns)
+{
+    struct time_span span = reader->span;
+    if (from_ns > span.from_ns)
+        span.from_ns = from_ns;
+    history_close(source->history);
+    source->history = NULL;
+    source->begin = begin;
+    source->part = (struct catalog){.files = source->catalog->files + begin, .count = end - begin};
+    return history_open(&source->history, &source->part, &span, ROWS_SKIP);
+}
+
 /* Takes the next row into `row`. 1, 0 at the end, or a negative errno. */
 static int take_row(struct replay_reader *reader, struct source *source, struct rows_event *row)
 {
     for (;;) {
         int status = history_next(source->history, row);
+        size_t end = source->begin + source->part.count;
+        if (status == 0 && row->kind == ROWS_END && end < source->catalog->count) {
+            status = open_part(reader, source, end, source->catalog->count, 0);
+            if (status == 0)
+                continue;
+        }
         if (status < 0 || row->kind == ROWS_END)
             return status;
         if (row->kind == ROWS_FILE) {
-            begin_file(reader, source, row->at.file);
+            begin_file(reader, source, source->begin + row->at.file);
             status =
                 source->admitted ? row_clock_set(&source->clock, history_scan(source->history)) : 0;
             if (status < 0)
                 return status;
         }
         if (row->kind == ROWS_FAULT && row->status != -ENODATA) {
-            fprintf(stderr, "%s: %s\n", source->catalog->files[row->at.file].path, row->what);
+            fprintf(stderr, "%s: %s\n", source->part.files[row->at.file].path, row->what);
             atomic_fetch_add(&reader->faults, 1);
         }
         if (row->kind == ROWS_DATUM)
@@ -299,14 +329,38 @@ uint64_t replay_reader_left_out(const struct replay_reader *reader)
 
 /* ---- from first to last ---- */
 
-struct replay_reader *replay_reader_open(replay_admit *admit, void *context)
+struct replay_reader *replay_reader_open(const struct time_span *span, replay_admit *admit,
+                                         void *context)
 {
     struct replay_reader *reader = calloc(1, sizeof(*reader));
     if (reader == NULL)
         return NULL;
+    reader->span = *span;
     reader->admit = admit;
     reader->context = context;
     return reader;
+}
+
+/* Looks at the files, and finds out by how much later each of them is played. */
+static void outline(const struct replay_reader *reader, struct source *source)
+{
+    uint64_t shift_ns = 0, end_ns = 0;
+    for (size_t i = 0; i < source->catalog->count; i++) {
+        struct outline *file = &source->outlines[i];
+        struct catalog_look look;
+        int status = catalog_look(&source->catalog->files[i], &look);
+        if (status == -ENOENT || !look.ours || look.empty || look.first_ns >= reader->span.to_ns ||
+            look.last_ns < reader->span.from_ns)
+            continue;
+        file->first_ns =
+            look.first_ns > reader->span.from_ns ? look.first_ns : reader->span.from_ns;
+        file->last_ns = look.last_ns < reader->span.to_ns ? look.last_ns : reader->span.to_ns;
+        if (file->first_ns + shift_ns + ASTRAY_NS < end_ns)
+            shift_ns = end_ns - file->first_ns;
+        file->shift_ns = shift_ns;
+        if (file->last_ns + shift_ns > end_ns)
+            end_ns = file->last_ns + shift_ns;
+    }
 }
 
 bool replay_reader_add(struct replay_reader *reader, const struct catalog *catalog)
@@ -317,8 +371,30 @@ bool replay_reader_add(struct replay_reader *reader, const struct catalog *catal
         return false;
     reader->sources = sources;
     memset(&sources[reader->count], 0, sizeof(*sources));
-    sources[reader->count++].catalog = catalog;
+    sources[reader->count].catalog = catalog;
+    sources[reader->count].outlines = calloc(catalog->count + 1, sizeof(struct outline));
+    if (sources[reader->count].outlines == NULL)
+        return false;
+    outline(reader, &sources[reader->count++]);
     return true;
+}
+
+struct replay_extent replay_reader_extent(const struct replay_reader *reader)
+{
+    struct replay_extent extent = {0};
+    for (uint32_t i = 0; i < reader->count; i++)
+        for (size_t file = 0; file < reader->sources[i].catalog->count; file++) {
+            const struct outline *known = &reader->sources[i].outlines[file];
+            uint64_t first_ns = known->first_ns + known->shift_ns;
+            uint64_t last_ns = known->last_ns + known->shift_ns;
+            if (known->last_ns == 0)
+                continue;
+            if (extent.first_ns == 0 || first_ns < extent.first_ns)
+                extent.first_ns = first_ns;
+            if (last_ns > extent.last_ns)
+                extent.last_ns = last_ns;
+        }
+    return extent;
 }
 
 static void stop(struct replay_reader *reader)
@@ -339,13 +415,25 @@ static void stop(struct replay_reader *reader)
     }
 }
 
-int replay_reader_start(struct replay_reader *reader, const struct time_span *span)
+/* Opens the source where what is played at `from_ns` stands: in the last file that begins before
+ * that, and the whole of those behind it. */
+static int open_at(struct replay_reader *reader, struct source *source, uint64_t from_ns)
+{
+    size_t count = source->catalog->count, at = count;
+    for (size_t i = 0; i < count; i++)
+        if (source->outlines[i].last_ns > 0 &&
+            source->outlines[i].first_ns + source->outlines[i].shift_ns <= from_ns)
+            at = i;
+    return at == count ? open_part(reader, source, 0, count, 0)
+                       : open_part(reader, source, at, at + 1,
+                                   from_ns - source->outlines[at].shift_ns);
+}
+
+int replay_reader_start(struct replay_reader *reader, uint64_t from_ns)
 {
     stop(reader);
-    reader->span = *span;
     for (uint32_t i = 0; i < reader->count; i++) {
-        struct source *source = &reader->sources[i];
-        int status = history_open(&source->history, source->catalog, span, ROWS_SKIP);
+        int status = open_at(reader, &reader->sources[i], from_ns);
         if (status < 0)
             return status;
     }
@@ -367,6 +455,7 @@ void replay_reader_close(struct replay_reader *reader)
     for (uint32_t i = 0; i < reader->count; i++) {
         struct source *source = &reader->sources[i];
         row_clock_free(&source->clock);
+        free(source->outlines);
         free_block(&source->held);
         for (uint32_t block = 0; block < REPLAY_BLOCKS; block++)
             free_block(&source->ring[block]);

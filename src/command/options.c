@@ -15,15 +15,15 @@
 #include "command/usage.h"
 #include "os/clock.h"
 
-static int read_rate(const char *text, double *hertz)
+/* A plain number, without a unit. */
+static int read_factor(const char *text, double *factor)
 {
     char *end;
     double plain = strtod(text, &end);
-    if (end != text && *end == '\0' && isfinite(plain) && plain >= 0) {
-        *hertz = plain;
-        return 0;
-    }
-    return units_read_rate(text, hertz);
+    if (end == text || *end != '\0' || !isfinite(plain) || plain < 0)
+        return -1;
+    *factor = plain;
+    return 0;
 }
 
 static int tell_level(const struct option_rule *rule, const char *verb, const char *value)
@@ -53,8 +53,12 @@ static int take_value(const struct option_rule *rule, const char *verb, char *va
             wanted = rule->low > 0 ? "a whole number from 1" : "a whole number";
         break;
     case OPTION_RATE:
-        if (read_rate(value, rule->into) < 0)
+        if (read_factor(value, rule->into) < 0 && units_read_rate(value, rule->into) < 0)
             wanted = "a rate (100, 100Hz, 1kHz)";
+        break;
+    case OPTION_FACTOR:
+        if (read_factor(value, rule->into) < 0)
+            wanted = "a number (2, 0.5)";
         break;
     case OPTION_DURATION:
         if (units_read_duration(value, rule->into) < 0)

@@ -15,6 +15,7 @@ enum option_kind {
     OPTION_LEVEL,         /* into: uint64_t, 1; "--name=N": N, from 1 to `high` */
     OPTION_COUNT,         /* into: uint64_t; from `low` on */
     OPTION_RATE,          /* into: double, Hz; "100", "100Hz", "1kHz", 0 */
+    OPTION_FACTOR,        /* into: double, at least 0; "2", "0.5" */
     OPTION_DURATION,      /* into: uint64_t, ms */
     OPTION_TIME,          /* into: uint64_t, ns since 1970; as base/timestamp.h has it */
     OPTION_PLACE_OR_TIME, /* into: struct option_place_or_time; what is no time is a place */

@@ -20,7 +20,7 @@ struct csv {
     enum export_clock clock;
     struct text lines, cell;
     char stamp[CALENDAR_TEXT_BYTES]; /* the time that was written last; "" for none */
-    uint64_t stamp_second;
+    int64_t stamp_second;
 };
 
 static int begin(void **file, struct made *made, const struct export_options *options, char *error,
@@ -97,11 +97,15 @@ static int begin_table(void *file, const struct export_table *table, void **stat
 #define FRACTION_DIGITS 9
 
 /* A time as RFC 3339. Of one in the same second as the last only the fraction is made anew. */
-static void add_stamp(struct csv *csv, uint64_t ns)
+static void add_stamp(struct csv *csv, int64_t ns)
 {
-    uint64_t second = ns / NS_PER_S, fraction = ns % NS_PER_S;
+    int64_t second = ns / NS_PER_S, fraction = ns % NS_PER_S;
+    if (fraction < 0) {
+        second--;
+        fraction += NS_PER_S;
+    }
     if (csv->stamp[0] == '\0' || second != csv->stamp_second)
-        calendar_write(csv->stamp, ns, FRACTION_DIGITS);
+        calendar_write_signed(csv->stamp, ns, FRACTION_DIGITS);
     csv->stamp_second = second;
     for (int i = FRACTION_DIGITS - 1; i >= 0; i--, fraction /= 10)
         csv->stamp[FRACTION_OFFSET + i] = (char)('0' + fraction % 10);
@@ -111,15 +115,14 @@ static void add_stamp(struct csv *csv, uint64_t ns)
 static void add_time(struct csv *csv, int64_t ns)
 {
     char digits[DIGITS_BYTES_MAX];
-    if (csv->clock == EXPORT_CLOCK_TEXT && ns >= 0) {
-        add_stamp(csv, (uint64_t)ns);
+    if (csv->clock == EXPORT_CLOCK_TEXT) {
+        add_stamp(csv, ns);
         return;
     }
     if (csv->clock == EXPORT_CLOCK_NS) {
         text_put(&csv->lines, digits, digits_integer(digits, ns));
         return;
     }
-    /* Seconds; also before 1970, which the calendar does not know. */
     uint64_t size = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
     text_add(&csv->lines, "%s%" PRIu64 ".%09" PRIu64, ns < 0 ? "-" : "", size / NS_PER_S,
              size % NS_PER_S);

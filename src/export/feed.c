@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Rows with their time. A row whose time field is null or no number has the time of the row
- * before, the first one its arrival. */
+ * Rows with their time. A row whose time field is null, no number or out of range has the time of
+ * the row before in its table, the first one its arrival. */
 #include "export/feed.h"
 
 #include <errno.h>
@@ -264,32 +264,37 @@ static int64_t clamped(uint64_t ns)
     return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
 }
 
-/* The time of the row at hand. 0, or -ERANGE with a message. */
-static int take_time(struct feed *feed, struct feed_row *row)
+/* Which datum is the first whose time is beyond what can be said. */
+static void tell_far(const struct feed *feed)
+{
+    char what[512];
+    snprintf(what, sizeof(what),
+             "block at %" PRIu64 ", datum %" PRIu64 ": its time (field \"%s\") is beyond the years "
+             "1678 to 2262",
+             feed->at.block, feed->at.index + 1, feed->table->time_path);
+    report_clean(what);
+    tell(feed->report, feed->catalog->files[feed->at.file].path, what);
+}
+
+/* The time of the row at hand. */
+static void take_time(struct feed *feed, struct feed_row *row)
 {
     const struct table_reading *reading = &feed->reading;
     row->time_ns = clamped(row->arrival_ns);
     if (reading->time == EXPORT_COLUMN_NONE)
-        return 0;
+        return;
     const struct column_value *value = &reading->values[reading->time];
     bool known = value->present && (reading->unit_ns != 0 || isfinite(value->real));
-    if (!known) {
-        feed->report->timeless++;
-        if (feed->table->seen > 1)
-            row->time_ns = feed->last_ns;
-        return 0;
-    }
-    bool fits = reading->unit_ns != 0
-                    ? scale(value->integer, reading->unit_ns, &row->time_ns)
-                    : scale_real(value->real, reading->real_unit_ns, &row->time_ns);
+    bool fits = known && (reading->unit_ns != 0
+                              ? scale(value->integer, reading->unit_ns, &row->time_ns)
+                              : scale_real(value->real, reading->real_unit_ns, &row->time_ns));
     if (fits)
-        return 0;
-    snprintf(feed->error, sizeof(feed->error),
-             "the time of a datum (field \"%s\") is beyond the years 1678 to 2262; with --time "
-             "arrival it is a field like any other",
-             feed->table->time_path);
-    report_clean(feed->error);
-    return -ERANGE;
+        return;
+    if (!known)
+        feed->report->timeless++;
+    else if (feed->report->far++ == 0)
+        tell_far(feed);
+    row->time_ns = feed->table->seen > 1 ? feed->table->seen_ns : clamped(row->arrival_ns);
 }
 
 /* Numbers that the channel's sequence passes over. */
@@ -322,9 +327,9 @@ static int take_row(struct feed *feed, struct span datum, uint64_t arrival_ns, s
     }
     if (feed->decimate == 0)
         see_sequence(feed->table, &feed->reading);
-    int status = take_time(feed, row);
-    feed->last_ns = row->time_ns;
-    return status;
+    take_time(feed, row);
+    feed->table->seen_ns = row->time_ns;
+    return 0;
 }
 
 /* What the window has to give: a row, or the event that ended it. False: nothing. */

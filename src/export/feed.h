@@ -11,7 +11,8 @@
 struct feed_report {
     bool damaged;      /* something is lost: told */
     bool beyond;       /* something is over a limit of this program, or in an unknown codec */
-    uint64_t timeless; /* rows whose time was null or no number: they have the row's before */
+    uint64_t timeless; /* rows whose time was null or no number: they have the row's before ... */
+    uint64_t far;      /* ... as do those whose time was beyond what 64 bits of nanoseconds say */
     void (*before_line)(void *context); /* called before a line is printed; NULL: nothing is */
     void *context;
 };
@@ -24,7 +25,6 @@ struct feed {
     struct table *table; /* of the file at hand; NULL: it is left out */
     struct table_reading reading;
     struct row_position at;
-    int64_t last_ns;   /* time of the row before */
     uint64_t decimate; /* datums of a window, of which the minima and maxima go out; 0: all do */
     struct feed_window *window; /* NULL: none yet */
     char error[512];

@@ -219,9 +219,14 @@ static int sum_up(struct run *run)
                 "flotilla export: note: %" PRIu64 " datums say no time; they have that of the one "
                 "before\n",
                 run->report.timeless);
-    return run->report.damaged || atomic_load(&run->lossy) ? EXIT_LOSS
-           : run->report.beyond                            ? EXIT_BEYOND
-                                                           : EXIT_OK;
+    if (run->report.far > 0)
+        fprintf(stderr,
+                "flotilla export: %" PRIu64 " datums say a time beyond the years 1678 to 2262; "
+                "they have that of the one before: with --time arrival what they say stands in a "
+                "column of its own\n",
+                run->report.far);
+    bool loss = run->report.damaged || run->report.far > 0 || atomic_load(&run->lossy);
+    return loss ? EXIT_LOSS : run->report.beyond ? EXIT_BEYOND : EXIT_OK;
 }
 
 static int export_into(struct run *run, struct made *made)

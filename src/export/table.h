@@ -63,6 +63,7 @@ struct table {
     uint64_t seen;    /* datums, of which --every takes some */
     int64_t sequence; /* the last one */
     int64_t last_ns;  /* time of the row that went out last */
+    int64_t seen_ns;  /* of the datum that was seen last */
     bool sequence_known, ended;
 };
 

@@ -3,6 +3,7 @@
  * is finished; then it is synced and takes the place of what stood under its name. What a killed
  * process leaves is nothing, or, where the file system knows no files without a name, a file
  * ".NAME.unfinished-PID", which the next one of that name removes.
+ * A symbolic link stays: what it leads to is made, as by who opens it to write.
  * Or standard output, which takes bytes in order only.
  * Sources: open(2) on O_TMPFILE, linkat(2), rename(2), fsync(2). */
 #ifndef FLOTILLA_OS_MADE_H

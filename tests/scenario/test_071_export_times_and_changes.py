@@ -87,13 +87,15 @@ def test_071_times_that_are_none(flotilla, tmp_path):
     assert dict(xarray.open_dataset(out).sizes) == {"row": 2}
     # Beyond what nanoseconds can count.
     far = record(("at", logical("timestamp-millis")))
-    write(path, far, [{"at": 2**60}], time="at")
-    out.unlink()
-    said = flotilla("export", path, "-o", out, check=1).stderr
-    assert "beyond the years 1678 to 2262" in said and not out.exists()
+    write(path, far, [{"at": 2**60}, {"at": 5}, {"at": -2**60}, {"at": 6}], time="at")
+    said = flotilla("export", path, "-o", out, check=3).stderr
+    assert 'datum 1: its time (field "at") is beyond the years 1678 to 2262' in said
+    assert "2 datums say a time beyond" in said and "--time arrival" in said
+    with h5py.File(out) as file:
+        assert file["time"][:].tolist() == [START, 5 * 10**6, 5 * 10**6, 6 * 10**6]
     flotilla("export", path, "-o", out, "--time", "arrival", check=0)
     with h5py.File(out) as file:
-        assert file["at"][:].tolist() == [2**60]
+        assert file["at"][:].tolist() == [2**60, 5, -2**60, 6]
     # Null, now and then.
     holes = record(("at", ["null", logical("timestamp-nanos")]))
     values = [avro.Branch(0, None), avro.Branch(1, 7), avro.Branch(0, None), avro.Branch(1, 9)]
@@ -103,6 +105,20 @@ def test_071_times_that_are_none(flotilla, tmp_path):
     with h5py.File(out) as file:
         assert file["time"][:].tolist() == [START, 7, 7, 9]
         assert file["at_valid"][:].tolist() == [0, 1, 0, 1]
+
+
+def test_071_no_time_of_another_channel(flotilla, tmp_path):
+    """Files of two channels in turn: a datum without a time has that of its own channel's last."""
+    holes = record(("at", ["null", logical("timestamp-nanos")]))
+    none, at = avro.Branch(0, None), lambda ns: avro.Branch(1, ns)
+    for name, files in (("a", ([at(5)], [none, at(6)])), ("b", ([at(70)], [at(80)]))):
+        channel(tmp_path, name, *((holes, [{"at": value} for value in values], {"time": "at"})
+                                  for values in files))
+    paths = [tmp_path / name / f"{name}-{STAMP}-{number:06}.avro"
+             for number in (1, 2) for name in "ab"]
+    flotilla("export", *paths, "-o", tmp_path / "both.h5", check=0)
+    with h5py.File(tmp_path / "both.h5") as file:
+        assert file["a/time"][:].tolist() == [5, 5, 6]
 
 
 def test_071_schemas_that_change(flotilla, tmp_path):

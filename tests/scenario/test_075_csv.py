@@ -3,16 +3,18 @@
 value, whatever its type."""
 import csv
 import datetime
+import errno
 import io
 import json
 import math
+import os
 import signal
 import subprocess
 
 import fastavro
 import polars
 import pytest
-from harness import avro, exports
+from harness import avro, exports, hdf5
 from harness.exports import same, same_json
 from harness.fleet import FLOTILLA
 
@@ -105,6 +107,52 @@ def test_075_to_the_letter(flotilla, one, clock, heading, time):
     done = flotilla("export", "one.avro", "-o", "-", "--format", "csv", *clock, cwd=one, check=0,
                     text=False)
     assert done.stdout.decode() == heading + HEADING + time + CELLS
+
+
+def test_075_times_before_1970(flotilla, tmp_path, rng):
+    """As any other; also the least and the greatest that 64 bits say."""
+    schema = avro.Schema({"type": "record", "name": "R", "fields": [
+        {"name": "t", "type": {"type": "long", "logicalType": "timestamp-nanos"}},
+        {"name": "x", "type": "int"}]})
+    times = [-1, -10**9, -10**9 - 1, 0, 1, -2**63, 2**63 - 1, 10**9 - 1,
+             -86400 * 10**9, 951782400 * 10**9, -2203891200 * 10**9,  # a leap day and none
+             *(rng.randrange(-2**63, 2**63) for _ in range(300))]
+    hdf5.write(tmp_path / "t.avro", schema, [{"t": time, "x": 0} for time in times], time="t")
+    flotilla("export", "t.avro", "-o", "t.csv", cwd=tmp_path, check=0)
+    lines = (tmp_path / "t.csv").read_text().split("\n")[1:-1]
+    assert [line.split(",")[0] for line in lines] == [stamp(time) for time in times]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["there", "dangling"])
+def test_075_a_link_stays(flotilla, one, there):
+    """What it leads to is replaced, in one step, as cp and h5py write there."""
+    (one / "to").mkdir()
+    target, link, other = one / "to/target.csv", one / "link.csv", one / "to/other.csv"
+    link.symlink_to("to/other.csv")
+    other.symlink_to(target)
+    if there:
+        target.write_text("before")
+        held = open(target)
+    flotilla("export", "one.avro", "-o", "link.csv", cwd=one, check=0)
+    assert link.is_symlink() and other.is_symlink() and not target.is_symlink()
+    assert target.read_text().startswith("time,")
+    if there:  # whoever reads the old one has it whole
+        assert held.read() == "before"
+        held.close()
+    link.unlink()
+    link.symlink_to("link.csv")
+    done = flotilla("export", "one.avro", "-o", "link.csv", cwd=one, check=1)
+    assert os.strerror(errno.ELOOP) in done.stderr
+
+
+def test_075_what_stands_for_standard_output(one):
+    """A link to it is written through, and stays."""
+    out, link = one / "out.csv", one / "stdout"
+    link.symlink_to("/dev/stdout")
+    with open(out, "w") as file:
+        subprocess.run([FLOTILLA, "export", "one.avro", "-o", "stdout", "--format", "csv"],
+                       cwd=one, stdout=file, check=True)
+    assert out.read_text().startswith("time,") and link.is_symlink()
 
 
 def test_075_no_time_and_a_single_column(flotilla, tmp_path):

@@ -238,50 +238,94 @@ def test_087_a_step_without_an_input_ends(away, tmp_path, closed):
     assert done.returncode == 0 and "0 datums of 1 channel" in done.stderr, done
 
 
+class Keyboard:
+    """A replay at a terminal of its own."""
+
+    def __init__(self, *words):
+        self.master, self.slave = pty.openpty()
+        self.before = self.settings()
+        self.seen = bytearray()
+        self.run = subprocess.Popen([FLOTILLA, "replay", *words, "--json"], stdin=self.slave,
+                                    stdout=subprocess.PIPE, stderr=self.slave,
+                                    start_new_session=True,
+                                    preexec_fn=lambda: take_terminal(self.slave))
+
+    def settings(self):
+        return subprocess.run(["stty", "-g"], stdin=self.slave, capture_output=True,
+                              text=True).stdout
+
+    def press(self, keys):
+        os.write(self.master, keys)
+
+    def shown(self, what):
+        def look():
+            os.set_blocking(self.master, False)
+            try:
+                self.seen.extend(os.read(self.master, 65536))
+            except BlockingIOError:
+                pass
+            return what in bytes(self.seen)
+        wait_until(look, what=what)
+        self.seen.clear()
+
+    def end(self):
+        """What it says; the terminal is as it was."""
+        out, _ = self.run.communicate(timeout=30)
+        assert self.run.returncode == 0 and self.settings() == self.before
+        os.close(self.master)
+        os.close(self.slave)
+        return json.loads(out)
+
+
+def test_087_the_keyboard_over_clocks_that_were_set_back(away, tmp_path):
+    """What is sought is where it stands as it is played, not what a clock said."""
+    fleet, to = away
+    for number, start in enumerate((START, START - 3600 * SECOND, START - 3560 * SECOND)):
+        rows(name_of(tmp_path, number + 1), [(start + n * SECOND, [0]) for n in range(100)],
+             first=number * 100)
+    sink = fleet.sink(to)
+    keyboard = Keyboard(tmp_path, "--to", to, "--interface", "lo")
+    keyboard.shown(b"x1, ")
+    keyboard.press(b" ")
+    keyboard.shown(b"paused")
+    for keys, clock in ((b"\x1b[C" * 15, b"00:02:3"), (b"\x1b[D" * 7, b"00:01:2"),
+                        (b"\x1b[C" * 15, b"00:03:5")):
+        keyboard.press(keys)
+        keyboard.shown(clock)
+        keyboard.press(b".")
+        keyboard.shown(clock)
+    keyboard.press(b"q")
+    count = keyboard.end()["datums"]
+    numbers = [n for _, n in map(take_row, taken(sink, count))]
+    there, back, on = numbers[-3:]
+    # Two files begin at the moment that the one before ends at.
+    assert 150 <= there <= 155 and 80 <= back <= 85 and 231 <= on <= 237, numbers
+
+
 def test_087_the_keyboard(away, tmp_path):
     """Stop, one datum, ten seconds on, faster, the end; the terminal is left as it was."""
     fleet, to = away
     rows(name_of(tmp_path, 1), [(START, [n * SECOND for n in range(3600)])])
     sink = fleet.sink(to)
-    master, slave = pty.openpty()
-    before = subprocess.run(["stty", "-g"], stdin=slave, capture_output=True, text=True).stdout
-    run = subprocess.Popen([FLOTILLA, "replay", tmp_path, "--to", to, "--interface", "lo",
-                            "--json"], stdin=slave, stdout=subprocess.PIPE, stderr=slave,
-                           start_new_session=True, preexec_fn=lambda: take_terminal(slave))
-    seen = bytearray()
-
-    def shown(what):
-        def look():
-            os.set_blocking(master, False)
-            try:
-                seen.extend(os.read(master, 65536))
-            except BlockingIOError:
-                pass
-            return what in bytes(seen)
-        wait_until(look, what=what)
-        seen.clear()
+    keyboard = Keyboard(tmp_path, "--to", to, "--interface", "lo")
+    shown = keyboard.shown
     shown(b"x1, ")
-    os.write(master, b" ")
+    keyboard.press(b" ")
     shown(b"paused")
-    os.write(master, b"...")  # three more
-    os.write(master, b"\x1b[C" * 6)  # a minute on
+    keyboard.press(b"...")  # three more
+    keyboard.press(b"\x1b[C" * 6)  # a minute on
     shown(b"00:01:0")
-    os.write(master, b"+" * 8)
-    os.write(master, b" ")
+    keyboard.press(b"+" * 8)
+    keyboard.press(b" ")
     shown(b"x256")
     shown(b"00:0")
-    os.write(master, b"\x1b[D")
-    os.write(master, b"q")
-    out, _ = run.communicate(timeout=30)
-    said = json.loads(out)
-    assert run.returncode == 0 and 4 < said["datums"] < 3600
-    assert subprocess.run(["stty", "-g"], stdin=slave, capture_output=True,
-                          text=True).stdout == before
+    keyboard.press(b"\x1b[D")
+    keyboard.press(b"q")
+    said = keyboard.end()
+    assert 4 < said["datums"] < 3600
     numbers = [n for _, n in map(take_row, taken(sink, said["datums"]))]
     assert numbers[:2] == [0, 1] and max(numbers) > 60
     assert not set(range(20, 50)) & set(numbers)  # passed over
-    os.close(master)
-    os.close(slave)
 
 
 def take_terminal(slave):
@@ -370,6 +414,7 @@ def test_087_a_channel_that_receives_is_left_alone(tmp_path):
     (["a.avro", "--interface", "lo"], "--interface and --ttl are for --to"),
     (["a.avro", "--max", "--step"], "one of --speed, --max and --step"),
     (["a.avro", "--speed", "0"], "--speed is from"),
+    (["a.avro", "--speed", "100Hz"], '--speed needs a number (2, 0.5), not "100Hz"'),
     (["a.avro", "--skip-gaps", "0"], "--skip-gaps is from"),
     (["a.avro", "--speed", "9e9"], "--speed is from"),
     (["a.avro", "--ttl", "999", "--to", "1.2.3.4:5"], "--ttl is at most 255"),

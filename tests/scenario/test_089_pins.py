@@ -100,17 +100,24 @@ def test_089_what_is_wrong_is_told(flotilla, fleet, tmp_path):
             (["pin", "c", "--from", "-1h", "--name", "n" * 65], 2, "which name?"),
             (["pin", "c", "--from", "-1h", "--to", "-2h", "--name", "x"], 2, "ends before"),
             (["pin", "nobody", "--from", "-1h", "--name", "x"], 1, 'no channel "nobody"'),
+            (["pin", "c", "nobody", "--from", "-1h", "--name", "x"], 1, 'no channel "nobody"'),
+            (["pin", "c", tmp_path / "gone", "d", "--from", "-1h", "--name", "x"], 1,
+             "No such file or directory; nothing is pinned"),
             (["pin", tmp_path / "gone", "--from", "-1h", "--name", "x"], 1, "No such file"),
             (["unpin"], 2, "which NAME?"),
             (["unpin", "x"], 1, 'no pin "x" in any of the channels'),
             (["unpin", "x", "d"], 1, 'no pin "x" in d')):
         done = flotilla(*words, "-c", fleet.file)
         assert done.returncode == code and says in done.stderr, (words, done)
+    assert not list(fleet.folder.glob("recordings/*/*.pin"))
     none = flotilla("pin", "c", "--from", "-1h", "--name", "x", "-c", tmp_path / "none.yaml")
     assert none.returncode == 78 and none.stderr
     folder = tmp_path / "engine"  # of another machine: no fleet
     folder.mkdir()
     flotilla("pin", folder, "--from", "-1h", "--name", "x", cwd=tmp_path, check=0)
     assert [path.suffix for path in folder.iterdir()] == [".pin"]
+    for where in folder, tmp_path:  # also where nothing is recorded yet
+        said = flotilla("info", where, cwd=tmp_path)
+        assert f"{folder}: pinned as x: " in said.stdout and "no recordings" in said.stderr, said
     flotilla("unpin", "x", folder, cwd=tmp_path, check=0)
     assert not list(folder.iterdir())

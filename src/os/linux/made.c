@@ -18,7 +18,9 @@
 
 #include "os/folder.h"
 
-#define BESIDE "unfinished-"
+#define BESIDE         "unfinished-"
+#define PATH_BYTES_MAX 4096
+#define LINKS_MAX      40
 
 /* Splits `target` into the folder, opened, and the name. */
 static int open_folder(struct made *made, const char *target)
@@ -26,7 +28,7 @@ static int open_folder(struct made *made, const char *target)
     const char *slash = strrchr(target, '/');
     const char *name = slash != NULL ? slash + 1 : target;
     size_t bytes = slash == NULL ? 0 : slash == target ? 1 : (size_t)(slash - target);
-    char folder[4096];
+    char folder[PATH_BYTES_MAX];
     if (bytes >= sizeof(folder) || strlen(name) >= sizeof(made->name))
         return -ENAMETOOLONG;
     memcpy(folder, target, bytes);
@@ -36,6 +38,30 @@ static int open_folder(struct made *made, const char *target)
     memcpy(made->name, name, strlen(name) + 1);
     made->folder = open(bytes > 0 ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return made->folder < 0 ? -errno : 0;
+}
+
+/* Where the links lead that stand at `target`: to a path that need not be there. 1 for what is no
+ * file of a folder, as /dev/stdout. */
+static int follow_links(const char *target, char path[PATH_BYTES_MAX])
+{
+    char to[PATH_BYTES_MAX];
+    if (strlen(target) >= PATH_BYTES_MAX)
+        return -ENAMETOOLONG;
+    memcpy(path, target, strlen(target) + 1);
+    for (int links = 0; links < LINKS_MAX; links++) {
+        ssize_t bytes = readlink(path, to, sizeof(to) - 1);
+        if (bytes < 0)
+            return 0; /* no link, or nothing: what opens it says so */
+        if (strncmp(path, "/proc/", 6) == 0)
+            return 1;
+        to[bytes] = '\0';
+        char *slash = strrchr(path, '/');
+        size_t kept = to[0] == '/' || slash == NULL ? 0 : (size_t)(slash + 1 - path);
+        if (kept + (size_t)bytes >= PATH_BYTES_MAX)
+            return -ENAMETOOLONG;
+        memcpy(path + kept, to, (size_t)bytes + 1);
+    }
+    return -ELOOP;
 }
 
 static int take_away_left(void *context, const char *name)
@@ -90,20 +116,25 @@ static int open_file(struct made *made)
 int made_begin(struct made *made, const char *target)
 {
     struct stat about;
+    char path[PATH_BYTES_MAX];
     *made = (struct made){.descriptor = DESCRIPTOR_NONE, .folder = DESCRIPTOR_NONE};
     if (strcmp(target, "-") == 0) {
         made->once = true;
         made->descriptor = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
         return made->descriptor < 0 ? -errno : 0;
     }
-    if (stat(target, &about) == 0 && !S_ISREG(about.st_mode)) {
-        if (S_ISDIR(about.st_mode))
-            return -EISDIR;
+    int status = follow_links(target, path);
+    if (status < 0)
+        return status;
+    bool there = stat(target, &about) == 0;
+    if (there && S_ISDIR(about.st_mode))
+        return -EISDIR;
+    if (there && (status > 0 || !S_ISREG(about.st_mode))) {
         made->once = true;
-        made->descriptor = open(target, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+        made->descriptor = open(target, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_TRUNC);
         return made->descriptor < 0 ? -errno : 0;
     }
-    int status = open_folder(made, target);
+    status = open_folder(made, path);
     return status < 0 ? status : open_file(made);
 }
 
