@@ -2,14 +2,16 @@
 """093-gateway-access: every request is judged by its host, its page and its token; what could be
 read in two ways is refused; nobody keeps a connection for nothing; what the process may open."""
 import os
+import shutil
 import socket
 import subprocess
 import time
 
 import pytest
 from harness import signals
-from harness.fleet import LONG, flotilla, wait_until
+from harness.fleet import LONG, ROOT, flotilla, wait_until
 from harness.gateway import GATEWAY, GatewayFleet, ask, free_port, raw
+from harness.web_socket import echo_gateway
 
 pytestmark = pytest.mark.skipif(not GATEWAY.exists(), reason="built without libmicrohttpd")
 TOKEN = "correct-horse-battery-staple"
@@ -292,3 +294,74 @@ def test_093_sandbox(fleet):
     assert kept & ~(1 << 2) == 0
     if os.geteuid() == 0:
         assert int(about["CapBnd"], 16) == 0
+
+
+PROBE = ROOT / "build/units/sandbox_probe"
+# Of the attempts that the relay's sandbox is tried with (028): what must not work in the gateway's,
+# and what it goes on with.
+SHUT = ["read_passwd", "read_by_openat", "read_by_dots", "read_by_symlink", "read_own_executable",
+        "read_parent", "create_in_other", "write_others", "remove_others", "move_to_other",
+        "move_from_other", "link_others", "make_symlink", "make_folder", "make_fifo", "run_program",
+        "run_own_file", "keep_write_own", "keep_create_own", "keep_remove_own", "mount_over",
+        "change_root", "take_capabilities"]
+OPEN = ["keep_listing", "keep_reading", "udp_socket", "join_group", "start_thread", "keep_memory",
+        "unix_socket"]
+
+
+def needs_landlock():
+    if "no Landlock" in flotilla("doctor", "-c", ROOT / "examples/fleet.yaml").stdout:
+        pytest.skip("needs Landlock")
+
+
+def test_093_what_the_sandbox_lets_through(fleet, tmp_path):
+    """Each attempt in a process of its own behind the same call as the gateway's, and without it,
+    where it works, or the test would show nothing. The gateway itself cannot be had to try: it
+    opens no path that a client names."""
+    needs_landlock()
+    got = {}
+    for name in SHUT + OPEN:
+        for how in ("open", "read"):
+            own, other = tmp_path / f"{name}-{how}/own", tmp_path / f"{name}-{how}/other"
+            for place in (own, other):
+                place.mkdir(parents=True)
+                (place / "file").write_text("held")
+            (other / "victim").write_text("held")
+            (own / "link").symlink_to("/etc/passwd")
+            shutil.copy("/bin/true", own / "program")
+            pid = os.getpid()
+            done = subprocess.run([PROBE, how, name, own, other, str(pid), str(pid)], text=True,
+                                  capture_output=True, timeout=60)
+            assert done.returncode == 0, (name, how, done)
+            got[name, how] = done.stdout.strip() or "reached"  # another program ran in its place
+    for name in SHUT:
+        assert got[name, "read"].startswith("refused"), (name, got[name, "read"])
+    for name in OPEN:
+        assert (got[name, "open"], got[name, "read"]) == ("reached", "reached"), name
+    may_lack = {"mount_over"} | ({"change_root", "take_capabilities"} if os.geteuid() else set())
+    unreal = [name for name in SHUT if got[name, "open"] != "reached" and name not in may_lack]
+    assert not unreal, [(name, got[name, "open"]) for name in unreal]
+
+
+def test_093_the_gateway_is_in_it(fleet, tmp_path):
+    """All its threads, and by what it answers: a folder of recordings that leads to another within
+    is read, one that leads elsewhere is not, though who runs it may."""
+    needs_landlock()
+    fleet.source("engine", signals.samples(20)).finish()
+    fleet.settle({"engine": 20})
+    (recording,) = fleet.files("engine")
+    inside, outside = tmp_path / "recordings", tmp_path / "elsewhere"
+    ids = {}
+    for name, folder in (("inside", inside / "real"), ("outside", outside)):
+        folder.mkdir(parents=True)
+        ids[name] = "-".join([name, *recording.name.removesuffix(".part").split("-")[1:]])
+        shutil.copy(recording, folder / ids[name])
+        (inside / name).symlink_to(folder)
+        assert flotilla("cat", inside / name, check=0).stdout.count("\n") == 20
+    with echo_gateway(inside, program=GATEWAY) as (port, one):
+        assert ask(port, "/api/v1/files/" + ids["inside"]).status == 200
+        refused = ask(port, "/api/v1/files/" + ids["outside"])
+        assert refused.status == 500 and "Permission denied" in refused.json["detail"]
+        for task in os.listdir(f"/proc/{one.pid}/task"):
+            with open(f"/proc/{one.pid}/task/{task}/status", encoding="utf-8") as file:
+                about = dict(line.split(":", 1) for line in file.read().splitlines())
+            assert about["NoNewPrivs"].strip() == "1" and int(about["CapEff"], 16) & ~(1 << 2) == 0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""095-autobahn: every case of the Autobahn test suite for the protocol itself (1 to 7, 9, 10) ends as
-the suite expects it, none merely tolerated; in `make test` without those of large messages. And the
-driver can fail: a server that looks at nothing does not pass."""
+"""095-autobahn: every case of the Autobahn test suite for the protocol itself (1 to 7, 9, 10) ends
+as the suite expects it, none merely tolerated; in `make test` without most of large messages. And
+the driver can fail: a server that looks at nothing does not pass."""
 import base64
 import hashlib
 import re

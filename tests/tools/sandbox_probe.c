@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * A relay that has been taken over: shuts itself in with the relay's own sandbox, then tries to get
- * out. sandbox_probe open|enter|whole ATTEMPT FOLDER OTHER MANAGER RELAY: `open` without sandbox
- * (would it work here at all?), `enter` with its first half, `whole` with all of it. One attempt a
+ * out. sandbox_probe open|enter|whole|read ATTEMPT FOLDER OTHER MANAGER RELAY: `open` without
+ * sandbox (would it work here at all?), `enter` with its first half, `whole` with all of it, `read`
+ * with that of a process that only reads, as the gateway has it. One attempt a
  * process, as some end it. Prints "reached" or "refused ERRNO"; SIGSYS says the rest.
  * `list` prints the attempts; `measure` what the sandbox costs. Linux only. */
 #define _GNU_SOURCE
@@ -37,6 +38,7 @@
 #include "os/host.h"
 #include "os/memory.h"
 #include "os/sandbox.h"
+#include "os/sandbox_reader.h"
 #include "os/thread.h"
 
 /* What the relay holds, and what it is after. */
@@ -563,6 +565,25 @@ static int keep_listing(void)
     int status = folder_list(folder, name_heard, &names);
     return status < 0 ? status : names > 0 ? 0 : -ENOENT;
 }
+static int keep_reading(void)
+{
+    return opened(openat(AT_FDCWD, folder_path, O_RDONLY | O_DIRECTORY)) < 0
+               ? -errno
+               : opened(openat(folder, "file", O_RDONLY));
+}
+/* What a relay does in its folder and a reader may not. */
+static int keep_write_own(void)
+{
+    return opened(openat(folder, "file", O_RDWR));
+}
+static int keep_create_own(void)
+{
+    return opened(openat(folder, "new", O_RDWR | O_CREAT, 0640));
+}
+static int keep_remove_own(void)
+{
+    return FAIL(unlinkat(folder, "link", 0));
+}
 static int keep_relaying(void)
 {
     struct sockaddr_in self;
@@ -726,6 +747,10 @@ static const struct {
     ATTEMPT(call_by_32_bit),
     ATTEMPT(keep_recording),
     ATTEMPT(keep_listing),
+    ATTEMPT(keep_reading),
+    ATTEMPT(keep_write_own),
+    ATTEMPT(keep_create_own),
+    ATTEMPT(keep_remove_own),
     ATTEMPT(keep_relaying),
     ATTEMPT(keep_memory),
     ATTEMPT(keep_time_and_chance),
@@ -766,13 +791,17 @@ static void open_all(void)
     memcpy(mapped, &at, sizeof(at));
 }
 
+enum { READ = 3 }; /* as `half`: the sandbox of a reader */
+
 static void shut(int half)
 {
     static struct thread thread;
-    int lacks = half >= 1 ? sandbox_enter(folder) : 0;
+    int lacks = half == READ ? sandbox_only_read(&folder, 1)
+                : half >= 1  ? sandbox_enter(folder)
+                             : 0;
     if (thread_start(&thread, second_thread, NULL, 65536) < 0)
         die("no thread");
-    int more = half >= 2 ? sandbox_seal(&thread) : 0;
+    int more = half >= 2 && half != READ ? sandbox_seal(&thread) : 0;
     if (lacks != 0 || more != 0)
         fprintf(stderr, "sandbox_probe: lacks %d %d\n", lacks, more);
 }
@@ -853,7 +882,10 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IONBF, 0);
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     open_all();
-    shut(strcmp(argv[1], "open") == 0 ? 0 : strcmp(argv[1], "enter") == 0 ? 1 : 2);
+    shut(strcmp(argv[1], "open") == 0    ? 0
+         : strcmp(argv[1], "enter") == 0 ? 1
+         : strcmp(argv[1], "read") == 0  ? READ
+                                         : 2);
     for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++)
         if (strcmp(attempts[i].name, argv[2]) == 0) {
             int status = attempts[i].try();
