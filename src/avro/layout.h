@@ -16,6 +16,10 @@
 
 #include "base/span.h"
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "Flotilla reads and writes Avro's numbers as they lie in memory: little-endian machines only"
+#endif
+
 #define LAYOUT_MAGIC            0x594c4c46u /* "FLLY" */
 #define LAYOUT_VERSION          3u
 #define LAYOUT_NODES_MAX        65536u

@@ -247,6 +247,8 @@ int staging_map(struct staging *staging, descriptor_t descriptor)
     int64_t bytes = shared_memory_bytes(descriptor);
     if (bytes < 0)
         return (int)bytes;
+    if ((int64_t)(size_t)bytes != bytes)
+        return -EBADMSG;
     size_t least = staging_plan(STAGING_SLOTS_MIN).bytes;
     if ((size_t)bytes < least)
         return -EBADMSG;
@@ -306,7 +308,7 @@ int staging_reset(descriptor_t descriptor)
     int64_t bytes = shared_memory_bytes(descriptor);
     void *memory;
     int status = bytes < 0 ? (int)bytes
-                 : bytes < (int64_t)LEDGER_BYTES
+                 : bytes < (int64_t)LEDGER_BYTES || (int64_t)(size_t)bytes != bytes
                      ? -EBADMSG
                      : shared_memory_map(descriptor, (size_t)bytes, &memory);
     if (status < 0)

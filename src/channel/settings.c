@@ -130,7 +130,7 @@ const struct setting settings_table[SETTING_COUNT] = {
                      "hops that what is sent may make"},
     [SETTING_BUFFER] = {"buffer",
                         FLAG(buffer_bytes),
-                        {.kind = VALUE_BYTES, .low = 1u << 20, .high = 16ull << 30},
+                        {.kind = VALUE_BYTES, .low = 1u << 20, .high = SETTINGS_BUFFER_BYTES_MAX},
                         "limit of the memory that bridges a disk stall"},
     [SETTING_RECEIVE_QUEUE] =
         {"receive-queue",

@@ -17,6 +17,10 @@
 #define CHANNEL_NAME_BYTES_MAX 64
 #define CHANNEL_SOURCES_MAX    16
 #define CHANNEL_PATH_BYTES_MAX 1024
+/* Of `buffer`. It is mapped whole, by the relay and by the manager, so of a program of 32 bits it
+ * has at most a quarter of what that can address. */
+#define SETTINGS_BUFFER_BYTES_MAX                                                                  \
+    ((uint64_t)SIZE_MAX / 4 + 1 < 16ull << 30 ? (uint64_t)SIZE_MAX / 4 + 1 : 16ull << 30)
 
 enum on_invalid { ON_INVALID_QUARANTINE, ON_INVALID_DROP };
 enum offload { OFFLOAD_AUTO, OFFLOAD_OFF };

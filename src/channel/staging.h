@@ -30,6 +30,11 @@
 #include "channel/settings.h"
 #include "os/net.h"
 
+/* Elsewhere a library takes a lock for each, and one of this process alone: manager and relay would
+ * not see each other's. */
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
+               "this processor has no atomic operations of 64 bits, and Flotilla needs them");
+
 #define STAGING_BATCH_MESSAGES 32u
 #define STAGING_SLOTS_MIN      4u
 #define STAGING_SLOTS_MAX      65536u

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/units.h"
+#include "channel/memory.h"
 
 static int compare_names(const void *left, const void *right)
 {
@@ -168,9 +170,26 @@ static void check_sharing(struct loader *loader, const struct draft *a, const st
             }
 }
 
+/* The manager has the memory of every channel mapped: a program of 32 bits has no room for as many
+ * as one likes. Half of what it can address is left for that on every kernel. */
+static void check_room(struct loader *loader)
+{
+    char needed[UNITS_TEXT_BYTES], room[UNITS_TEXT_BYTES];
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < loader->draft_count; i++)
+        bytes += staging_bytes(&loader->drafts[i].values.settings);
+    if (bytes > SIZE_MAX / 2)
+        config_error(&loader->faults, place_of_file(loader->trees[0]),
+                     "channels: %zu with their buffers take %s, and a manager of 32 bits has room "
+                     "for %s; lower their `buffer`",
+                     loader->draft_count, units_write_bytes(needed, bytes),
+                     units_write_bytes(room, (uint64_t)SIZE_MAX / 2 + 1));
+}
+
 void check_clashes(struct loader *loader)
 {
     check_names(loader);
+    check_room(loader);
     for (size_t i = 0; i < loader->draft_count; i++) {
         struct output outputs[2];
         outputs_of(&loader->drafts[i], outputs);

@@ -83,17 +83,20 @@ static bool grow_to(void *memory, size_t *room, size_t count, size_t each)
     return true;
 }
 
-/* Room for `rows` values in all. */
-static bool reserve(struct batch_column *column, uint64_t rows)
+/* Room for `wanted` values in all; false as well where there are more than can be addressed. */
+static bool reserve(struct batch_column *column, uint64_t wanted)
 {
-    size_t room = column->rows_room;
-    if (rows <= room)
+    size_t room = (size_t)column->rows_room, width = column->column->width;
+    size_t most = SIZE_MAX / 4 / (width > sizeof(uint64_t) ? width : sizeof(uint64_t));
+    if (wanted <= room)
         return true;
-    rows = rows < room + room / 2 ? room + room / 2 : rows;
+    if (wanted > most)
+        return false;
+    size_t rows = wanted < room + room / 2 ? room + room / 2 : (size_t)wanted;
     rows = rows < 16 ? 16 : rows;
-    if (column->column->width > 0) {
+    if (width > 0) {
         size_t values_room = room;
-        if (!grow_to(&column->values, &values_room, rows, column->column->width))
+        if (!grow_to(&column->values, &values_room, rows, width))
             return false;
     }
     if (varies(column->column)) {
@@ -173,8 +176,7 @@ static bool pad(struct batch_column *column, uint64_t rows)
 {
     if (!reserve(column, rows))
         return false;
-    uint64_t more = rows - column->rows;
-    size_t width = column->column->width;
+    size_t more = (size_t)(rows - column->rows), width = column->column->width;
     if (more == 0)
         return true;
     if (width > 0)
@@ -317,7 +319,7 @@ static bool copy(struct batch *batch, struct batch_column *to, const struct expo
         return false;
     if (width > 0 && rows > 0)
         memcpy(to->values + to->rows * width, (const uint8_t *)from->values + first * width,
-               rows * width);
+               (size_t)rows * width);
     for (uint64_t i = first; i < end; i++, to->rows++) {
         bool there = from->valid == NULL || from->valid[i] != 0;
         if (to->valid != NULL)
@@ -327,7 +329,7 @@ static bool copy(struct batch *batch, struct batch_column *to, const struct expo
             continue;
         uint64_t begin = from->offsets[i], count = from->offsets[i + 1] - begin;
         if (column->items == NULL) {
-            if (!add_text(batch, to, (struct span){from->bytes + begin, count}))
+            if (!add_text(batch, to, (struct span){from->bytes + begin, (size_t)count}))
                 return false;
             continue;
         }

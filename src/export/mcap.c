@@ -401,7 +401,7 @@ static void put_metadata(struct mcap *mcap, struct text *index)
     const struct text *from = &mcap->metadata;
     uint64_t length;
     uint32_t name;
-    for (size_t at = 0; at < from->bytes; at += 9 + length) {
+    for (size_t at = 0; at < from->bytes; at += 9 + (size_t)length) {
         memcpy(&length, from->at + at + 1, 8);
         memcpy(&name, from->at + at + 9, 4);
         size_t record = record_begin(index, OP_METADATA_INDEX);
@@ -410,7 +410,7 @@ static void put_metadata(struct mcap *mcap, struct text *index)
         put(index, name, 4);
         text_add_bytes(index, from->at + at + 13, name);
         record_end(index, record);
-        text_add_bytes(&mcap->out, from->at + at, 9 + length);
+        text_add_bytes(&mcap->out, from->at + at, 9 + (size_t)length);
         mcap->metadata_count++;
     }
 }

@@ -130,7 +130,7 @@ static int copy_part(struct direct_file *file, struct direct_file *other, uint8_
                      uint64_t from, uint64_t to)
 {
     while (from < to) {
-        size_t bytes = to - from < SCAN_BYTES ? to - from : SCAN_BYTES;
+        size_t bytes = to - from < SCAN_BYTES ? (size_t)(to - from) : SCAN_BYTES;
         long got = direct_file_read(file, buffer, bytes, from);
         if (got <= 0)
             return got < 0 ? (int)got : -EIO;

@@ -96,7 +96,8 @@ static void shed_queue(struct stage *stage, const struct lane *lane)
         uint64_t first = *from % lane->queue_count, count = done - *from;
         bool round = count > lane->queue_count - first;
         count = round ? lane->queue_count - first : count;
-        size_t begin = queue + first * entry_bytes, end = begin + count * entry_bytes;
+        size_t begin = queue + (size_t)first * entry_bytes;
+        size_t end = begin + (size_t)count * entry_bytes;
         begin = (begin + page - 1) / page * page;
         end = end / page * page;
         if (begin < end)

@@ -142,7 +142,7 @@ static enum reject read_bytes(struct printer *printer, uint64_t bytes, struct sp
 {
     if (bytes > (uint64_t)(printer->end - printer->at))
         return REJECT_TRUNCATED;
-    *value = (struct span){printer->at, bytes};
+    *value = (struct span){printer->at, (size_t)bytes};
     printer->at += bytes;
     return REJECT_NONE;
 }

@@ -15,6 +15,13 @@
 
 #include "base/check.h"
 
+/* Where `long` has 32 bits the C library makes the newer call, whose times have 64. */
+#ifdef SYS_ppoll_time64
+#define SYS_PPOLL SYS_ppoll_time64
+#else
+#define SYS_PPOLL SYS_ppoll
+#endif
+
 static const struct {
     const char *name;
     uint16_t number;
@@ -23,7 +30,7 @@ static const struct {
 } needed[] = {
     {"recvmmsg", SYS_recvmmsg, false, false},
     {"sendmmsg", SYS_sendmmsg, false, false},
-    {"ppoll", SYS_ppoll, false, false},
+    {"ppoll", SYS_PPOLL, false, false},
     {"pwritev", SYS_pwritev, false, false},
     {"ftruncate", SYS_ftruncate, false, false},
     {"getrandom", SYS_getrandom, false, false},
@@ -39,22 +46,21 @@ static const struct {
 
 int calls_refused(bool manager, char text[CALLS_TEXT_BYTES])
 {
-    const struct timespec no_wait = {0, 0};
+    const int64_t no_wait[2] = {0, 0}; /* of whichever size the kernel takes it */
     for (size_t i = 0; i < ARRAY_COUNT(needed); i++) {
         if (needed[i].manager && !manager)
             continue;
-        bool polls = needed[i].number == SYS_ppoll;
+        bool polls = needed[i].number == SYS_PPOLL;
         bool names = needed[i].number == SYS_memfd_create || needed[i].number == SYS_getrandom ||
                      needed[i].number == SYS_clone3;
-        long status = polls   ? syscall(SYS_ppoll, NULL, 0, &no_wait, NULL, 0)
+        long status = polls   ? syscall(SYS_PPOLL, NULL, 0, no_wait, NULL, 0)
                       : names ? syscall(needed[i].number, NULL, 0, 0)
                               : syscall(needed[i].number, -1, NULL, 0, 0, NULL, 0);
         int error = status < 0 ? errno : 0;
         if (error != EPERM && (error != ENOSYS || needed[i].or_absent))
             continue;
-        snprintf(text, CALLS_TEXT_BYTES,
-                 "the system refuses %s(2), which is needed: %s; %s", needed[i].name,
-                 strerror(error),
+        snprintf(text, CALLS_TEXT_BYTES, "the system refuses %s(2), which is needed: %s; %s",
+                 needed[i].name, strerror(error),
                  error == EPERM ? "allow it in the container's seccomp profile (Docker's knows it "
                                   "from 20.10.10 on; --security-opt seccomp=unconfined)"
                                 : "this kernel or container runtime is too old: Linux 5.4 is "

@@ -17,40 +17,24 @@
 
 #include "base/check.h"
 #include "os/folder.h"
+#include "os/linux/statx.h"
 #include "os/memory.h"
 
 enum { ALIGNMENT_MIN = 4096, ALIGNMENT_MAX = 65536, PARTS_MAX = 16 };
-
-/* statx(2) as of Linux 6.1; older C libraries do not know the last fields. */
-struct statx_answer {
-    uint32_t mask, blksize;
-    uint64_t attributes;
-    uint32_t nlink, uid, gid;
-    uint16_t mode, spare0;
-    uint64_t ino, size, blocks, attributes_mask;
-    uint64_t times[8];
-    uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
-    uint64_t mnt_id;
-    uint32_t dio_mem_align, dio_offset_align;
-    uint64_t spare[12];
-};
-_Static_assert(sizeof(struct statx_answer) == 256, "as the kernel has it");
-#define STATX_DIOALIGN_BIT 0x2000u
-#define AT_EMPTY_PATH_BIT  0x1000
 
 /* The alignment the file system asks for, at least a page; 0 where it says it has no direct I/O. */
 static uint32_t direct_alignment(descriptor_t descriptor)
 {
     struct statx_answer answer;
     memset(&answer, 0, sizeof(answer));
-    long status =
-        syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH_BIT, STATX_DIOALIGN_BIT, &answer);
-    if (status < 0 || !(answer.mask & STATX_DIOALIGN_BIT))
+    if (statx_ask(descriptor, STATX_ANSWER_DIRECT, &answer) < 0 ||
+        !(answer.mask & STATX_ANSWER_DIRECT))
         return ALIGNMENT_MIN;
-    if (answer.dio_offset_align == 0 || answer.dio_offset_align > ALIGNMENT_MAX)
+    uint32_t alignment = answer.direct_offset_alignment;
+    if (alignment == 0 || alignment > ALIGNMENT_MAX)
         return 0;
-    uint32_t alignment = answer.dio_offset_align > answer.dio_mem_align ? answer.dio_offset_align
-                                                                        : answer.dio_mem_align;
+    if (alignment < answer.direct_memory_alignment)
+        alignment = answer.direct_memory_alignment;
     return alignment < ALIGNMENT_MIN ? ALIGNMENT_MIN : alignment;
 }
 

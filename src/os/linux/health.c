@@ -28,6 +28,7 @@
 
 #include "base/units.h"
 #include "os/linux/rtnetlink.h"
+#include "os/linux/statx.h"
 
 #define MAX_HARDWARE_BYTES 32
 
@@ -677,13 +678,13 @@ int health_filesystem(descriptor_t folder, struct health_filesystem *filesystem)
     static const char *const remote[] = {"nfs",  "nfs4", "cifs",  "smb3",       "9p",
                                          "ceph", "afs",  "ncpfs", "fuse.sshfs", NULL};
     struct statvfs room;
-    struct statx about;
+    struct statx_answer about;
     char line[4096];
     *filesystem = (struct health_filesystem){.type = "unknown"};
     if (fstatvfs(folder, &room) < 0)
         return -errno;
     filesystem->read_only = (room.f_flag & ST_RDONLY) != 0;
-    if (statx(folder, "", AT_EMPTY_PATH, STATX_MNT_ID, &about) < 0)
+    if (statx_ask(folder, STATX_ANSWER_MOUNT, &about) < 0)
         return -errno;
     FILE *file = fopen("/proc/self/mountinfo", "re");
     if (file == NULL)
@@ -691,7 +692,7 @@ int health_filesystem(descriptor_t folder, struct health_filesystem *filesystem)
     while (fgets(line, sizeof(line), file) != NULL) {
         unsigned long long id;
         if (sscanf(line, "%llu %*u %*s %*s %511s", &id, filesystem->mount) != 2 ||
-            id != about.stx_mnt_id)
+            id != about.mount)
             continue;
         const char *behind = strstr(line, " - ");
         if (behind != NULL)

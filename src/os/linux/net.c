@@ -901,7 +901,11 @@ uint64_t net_drain(descriptor_t descriptor)
     uint64_t datagrams = 0, end_ns = clock_monotonic_ns() + NS_PER_S;
     _Alignas(struct cmsghdr) char control[CONTROL_BYTES];
     while (clock_monotonic_ns() < end_ns) {
-        struct msghdr header = {.msg_control = control, .msg_controllen = sizeof(control)};
+        struct iovec nothing = {control, 0}; /* without any, some emulators take nothing */
+        struct msghdr header = {.msg_iov = &nothing,
+                                .msg_iovlen = 1,
+                                .msg_control = control,
+                                .msg_controllen = sizeof(control)};
         ssize_t bytes = recvmsg(descriptor, &header, MSG_DONTWAIT | MSG_TRUNC);
         if (bytes < 0 && errno == EINTR)
             continue;

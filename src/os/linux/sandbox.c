@@ -122,6 +122,10 @@ int sandbox_enter(descriptor_t folder)
 #define ARCHITECTURE 0xc000003eu /* AUDIT_ARCH_X86_64 */
 #elif defined(__aarch64__)
 #define ARCHITECTURE 0xc00000b7u /* AUDIT_ARCH_AARCH64 */
+#elif defined(__arm__)
+#define ARCHITECTURE 0x40000028u /* AUDIT_ARCH_ARM */
+#elif defined(__riscv) && __riscv_xlen == 64
+#define ARCHITECTURE 0xc00000f3u /* AUDIT_ARCH_RISCV64 */
 #else
 #define ARCHITECTURE 0u /* no list has been made for it */
 #endif
@@ -150,13 +154,23 @@ struct call_rule {
 };
 
 /* In the order of how often they come: the kernel remembers what is allowed whatever the arguments
- * are (Linux 5.11), older ones walk down the list. */
+ * are (Linux 5.11), older ones walk down the list.
+ *
+ * One list for all machines, of the calls that a machine has. Where `long` has 32 bits, musl makes
+ * calls of other names for what has times, offsets, files or users in it: they stand beside those
+ * that it makes elsewhere. Their older forms (clock_gettime32 and the like) it makes before Linux
+ * 5.1 alone, which we do not run on. */
 static const struct call_rule call_rules[] = {
     /* the network */
     {SYS_recvmmsg, CALL_ALLOW, 0, 0},
     {SYS_sendmmsg, CALL_ALLOW, 0, 0},
     {SYS_ppoll, CALL_ALLOW, 0, 0},
     {SYS_futex, CALL_ALLOW, 0, 0},
+#ifdef SYS_ppoll_time64
+    {SYS_ppoll_time64, CALL_ALLOW, 0, 0},
+    {SYS_futex_time64, CALL_ALLOW, 0, 0},
+    {SYS_clock_gettime64, CALL_ALLOW, 0, 0},
+#endif
     {SYS_sendmsg, CALL_ALLOW, 0, 0},
     {SYS_sendto, CALL_IF_NULL, 4, 0}, /* send(2) on what is connected */
     {SYS_getsockopt, CALL_ALLOW, 0, 0},
@@ -186,10 +200,15 @@ static const struct call_rule call_rules[] = {
     {SYS_ftruncate, CALL_ALLOW, 0, 0},
     {SYS_fsync, CALL_ALLOW, 0, 0},
     {SYS_renameat2, CALL_ALLOW, 0, 0},
-    {SYS_linkat, CALL_IF, 4, 0},      /* where renameat2 cannot keep from replacing */
+    {SYS_linkat, CALL_IF, 4, 0}, /* where renameat2 cannot keep from replacing */
+#ifdef SYS_renameat
     {SYS_renameat, CALL_ALLOW, 0, 0}, /* and where there are no links */
+#endif
     {SYS_unlinkat, CALL_IF, 2, 0},
     {SYS_utimensat, CALL_IF_NULL, 1, 0}, /* futimens(2): of an open file alone */
+#ifdef SYS_utimensat_time64
+    {SYS_utimensat_time64, CALL_IF_NULL, 1, 0},
+#endif
     {SYS_getdents64, CALL_ALLOW, 0, 0},
     {SYS_lseek, CALL_ALLOW, 0, 0},
     {SYS_statx, CALL_ALLOW, 0, 0},
@@ -198,8 +217,22 @@ static const struct call_rule call_rules[] = {
     {SYS_fcntl, CALL_IF, 1, F_GETFD},
     {SYS_fcntl, CALL_IF, 1, F_SETFD},
     {SYS_fcntl, CALL_IF, 1, F_GETFL}, /* none that has signals sent */
-    /* whether a folder that is gone could be opened again; neither opens anything */
+#ifdef SYS_fcntl64
+    {SYS_fcntl64, CALL_IF, 1, F_GETFD},
+    {SYS_fcntl64, CALL_IF, 1, F_SETFD},
+    {SYS_fcntl64, CALL_IF, 1, F_GETFL},
+    {SYS_fstat64, CALL_ALLOW, 0, 0},
+    {SYS_ftruncate64, CALL_ALLOW, 0, 0},
+    {SYS__llseek, CALL_ALLOW, 0, 0},
+    {SYS_fstatfs64, CALL_ALLOW, 0, 0},
+    {SYS_statfs64, CALL_ALLOW, 0, 0},
+    {SYS_fstatat64, CALL_ALLOW, 0, 0},
+    {SYS_geteuid32, CALL_ALLOW, 0, 0},
+#endif
+/* whether a folder that is gone could be opened again; neither opens anything */
+#ifdef SYS_newfstatat
     {SYS_newfstatat, CALL_ALLOW, 0, 0},
+#endif
     {SYS_faccessat, CALL_ALLOW, 0, 0},
     {SYS_geteuid, CALL_ALLOW, 0, 0},
 #ifdef SYS_stat
@@ -207,17 +240,26 @@ static const struct call_rule call_rules[] = {
     {SYS_lstat, CALL_ALLOW, 0, 0},
     {SYS_access, CALL_ALLOW, 0, 0},
 #endif
-    /* memory that is never run */
+/* memory that is never run */
+#ifdef SYS_mmap
     {SYS_mmap, CALL_END_AT, 2, PROT_EXEC},
+#endif
+#ifdef SYS_mmap2
+    {SYS_mmap2, CALL_END_AT, 2, PROT_EXEC},
+#endif
     {SYS_mprotect, CALL_END_AT, 2, PROT_EXEC},
     {SYS_munmap, CALL_ALLOW, 0, 0},
     {SYS_mremap, CALL_ALLOW, 0, 0},
     {SYS_brk, CALL_ALLOW, 0, 0},
-    /* time, chance, threads */
+/* time, chance, threads */
+#ifdef SYS_clock_gettime64
+    {SYS_clock_nanosleep_time64, CALL_ALLOW, 0, 0},
+#else
     {SYS_clock_gettime, CALL_ALLOW, 0, 0},
     {SYS_clock_nanosleep, CALL_ALLOW, 0, 0},
-    {SYS_nanosleep, CALL_ALLOW, 0, 0},
     {SYS_gettimeofday, CALL_ALLOW, 0, 0},
+#endif
+    {SYS_nanosleep, CALL_ALLOW, 0, 0},
     {SYS_getrandom, CALL_ALLOW, 0, 0},
     {SYS_restart_syscall, CALL_ALLOW, 0, 0},
     {SYS_sched_yield, CALL_ALLOW, 0, 0},
@@ -226,6 +268,9 @@ static const struct call_rule call_rules[] = {
     {SYS_rt_sigaction, CALL_ALLOW, 0, 0},
     {SYS_rt_sigprocmask, CALL_ALLOW, 0, 0},
     {SYS_rt_sigreturn, CALL_ALLOW, 0, 0},
+#ifdef SYS_sigreturn
+    {SYS_sigreturn, CALL_ALLOW, 0, 0}, /* of a handler that is told nothing but the number */
+#endif
     {SYS_sigaltstack, CALL_ALLOW, 0, 0},
     {SYS_set_robust_list, CALL_ALLOW, 0, 0},
     {SYS_exit, CALL_ALLOW, 0, 0},
@@ -275,6 +320,15 @@ static const struct call_rule call_rules[] = {
     {SYS_setresuid, CALL_END, 0, 0},
     {SYS_setresgid, CALL_END, 0, 0},
     {SYS_setgroups, CALL_END, 0, 0},
+#ifdef SYS_setuid32
+    {SYS_setuid32, CALL_END, 0, 0},
+    {SYS_setgid32, CALL_END, 0, 0},
+    {SYS_setreuid32, CALL_END, 0, 0},
+    {SYS_setregid32, CALL_END, 0, 0},
+    {SYS_setresuid32, CALL_END, 0, 0},
+    {SYS_setresgid32, CALL_END, 0, 0},
+    {SYS_setgroups32, CALL_END, 0, 0},
+#endif
     {SYS_capset, CALL_END, 0, 0},
     {SYS_personality, CALL_END, 0, 0},
     {SYS_add_key, CALL_END, 0, 0},
@@ -435,7 +489,7 @@ struct sandbox_lack_text sandbox_explain(enum sandbox_lack lack)
         return (struct sandbox_lack_text){
             .what = "this kernel has no seccomp filter",
             .harm = "make every system call",
-            .fix = "boot a kernel with CONFIG_SECCOMP_FILTER=y on x86-64 or aarch64"};
+            .fix = "boot a kernel with CONFIG_SECCOMP_FILTER=y (x86-64, aarch64, arm, riscv64)"};
     case SANDBOX_OVERRIDE:
         return (struct sandbox_lack_text){
             .what = "the folder belongs to somebody else, so that CAP_DAC_OVERRIDE is kept",

@@ -7,11 +7,25 @@
 #include <limits.h>
 #include <sched.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { FUTEX_WAIT_PRIVATE = 128, FUTEX_WAKE_PRIVATE = 129 }; /* <linux/futex.h> */
+
+/* A time as the kernel takes it, whatever the C library's is: where `long` has 32 bits, the call of
+ * old takes two of these and would read a time of 64 bits as another one. */
+#ifdef SYS_futex_time64
+#define SYS_FUTEX SYS_futex_time64
+struct kernel_time {
+    int64_t seconds, nanoseconds;
+};
+#else
+#define SYS_FUTEX SYS_futex
+struct kernel_time {
+    long seconds, nanoseconds;
+};
+#endif
 
 /* By the system's own calls: musl has none of these in a thread's terms. Giving up priority is
  * everybody's right. */
@@ -43,13 +57,13 @@ unsigned thread_processors(void)
 void wake_signal(struct wake *wake)
 {
     atomic_fetch_add_explicit(&wake->word, 1, memory_order_release);
-    syscall(SYS_futex, &wake->word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    syscall(SYS_FUTEX, &wake->word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 void wake_wait(struct wake *wake, uint32_t seen, int64_t timeout_ns)
 {
-    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000),
-                               .tv_nsec = (long)(timeout_ns % 1000000000)};
-    syscall(SYS_futex, &wake->word, FUTEX_WAIT_PRIVATE, seen, timeout_ns < 0 ? NULL : &timeout,
+    struct kernel_time timeout = {.seconds = timeout_ns / 1000000000,
+                                  .nanoseconds = timeout_ns % 1000000000};
+    syscall(SYS_FUTEX, &wake->word, FUTEX_WAIT_PRIVATE, seen, timeout_ns < 0 ? NULL : &timeout,
             NULL, 0);
 }

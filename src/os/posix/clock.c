@@ -5,6 +5,8 @@
 
 #include <time.h>
 
+_Static_assert(sizeof(time_t) == 8, "times end in 2038: build with _TIME_BITS=64");
+
 static uint64_t clock_read_ns(clockid_t clock)
 {
     struct timespec now;
