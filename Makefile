@@ -19,6 +19,7 @@
 #   make install PREFIX=  default /usr/local; DESTDIR is honoured
 #   make deb              a Debian package of it, in build/
 #   make dist             a release in build/: the sources and the built page, which needs no npm
+#   make cross TARGET=    for another machine, in build/cross/TARGET: aarch64, armv7, armv6, riscv64
 #   make clean
 
 PREFIX ?= /usr/local
@@ -30,6 +31,7 @@ WHY ?=
 WORKERS ?= 6
 SECONDS ?= 3600
 SEED ?=
+TARGET ?=
 PYTEST_FLAGS ?=
 comma := ,
 share = $(DESTDIR)$(PREFIX)/share
@@ -37,7 +39,7 @@ units = $(DESTDIR)$(PREFIX)/lib/systemd/system
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
 .PHONY: all demo quick test test-long test-offload soak unit-programs test-programs fuzz \
-    fuzz-programs bench bench-programs budget setup install deb dist clean
+    fuzz-programs bench bench-programs budget setup install deb dist cross clean
 
 # Quiet while all goes well; a failure shows everything that was said.
 configure = test -f $(1)/build.ninja || $(3) meson setup $(1) $(2) >build/log || \
@@ -190,6 +192,12 @@ dist:
 	@tests/setup build
 	@web/build
 	@packaging/dist
+
+# Static, with all that they link from its sources; see packaging/cross/build.
+cross:
+	@packaging/cross/build --known $(TARGET)
+	@tests/setup cross
+	@packaging/cross/build $(TARGET)
 
 clean:
 	rm -rf build
