@@ -57,7 +57,7 @@ export function createBoard(element: HTMLElement, options: BoardOptions): Board 
 
 const DRAW_MS = 7; // of a frame
 const READOUT_MS = 500;
-const BAR_MS = 250;
+const BAR_MS = 500;
 
 export class StripBoard implements Board, ChartHost {
   readonly timeline: Timeline;
@@ -704,7 +704,7 @@ export class StripBoard implements Board, ChartHost {
     let oldest: Chart | null = null;
     for (const chart of this.charts)
       if (!oldest || chart.readoutMs < oldest.readoutMs) oldest = chart;
-    if (oldest && nowMs - oldest.readoutMs >= READOUT_MS) oldest.readouts(nowMs);
+    if (oldest && nowMs - oldest.readoutMs >= this.readoutMs()) oldest.readouts(nowMs);
     if (nowMs - this.barMs >= BAR_MS) {
       this.barMs = nowMs;
       this.bar.update();
@@ -714,6 +714,11 @@ export class StripBoard implements Board, ChartHost {
       this.lastUsed?.refreshTable();
       this.replan();
     }
+  }
+
+  // Words cost more than curves where there are many.
+  private readoutMs(): number {
+    return this.charts.length > 8 ? 2 * READOUT_MS : READOUT_MS;
   }
 
   /** Words are to be written anew, soon. */
@@ -745,7 +750,7 @@ export class StripBoard implements Board, ChartHost {
     if (!this.visible || document.hidden) return;
     if (left > 0) return this.wake();
     let wait = this.charts.some((chart) => chart.readoutMs === -Infinity) ? 0 : BAR_MS;
-    wait = Math.min(wait, READOUT_MS / Math.max(1, this.charts.length));
+    wait = Math.min(wait, this.readoutMs() / Math.max(1, this.charts.length));
     if (!this.timeline.still)
       for (const chart of this.charts) {
         const at = this.timeline.edge() / chart.pixel + chart.phase;

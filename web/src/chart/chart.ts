@@ -44,6 +44,8 @@ export interface ChartHost {
   pointer(chart: Chart, at: number | null): void; // the pointer is at this moment
 }
 
+const RANGES_MS = 500;
+
 interface AxisState {
   auto: AutoRange;
   fixed: Range | null;
@@ -65,6 +67,7 @@ export class Chart {
   private dirty = -Infinity;
   private drawnBase = NaN;
   private drawnMs = 0;
+  private rangedMs = -Infinity;
   readoutMs = -Infinity;
   private shownSpan: Span = { from: 0, to: 1 };
   private readonly title = h("h3", { class: "chart-title" });
@@ -271,6 +274,7 @@ export class Chart {
   /** Something changed from this moment on. */
   touch(from: number): void {
     if (from < this.dirty) this.dirty = from;
+    if (from === -Infinity) this.rangedMs = -Infinity;
   }
 
   get pixels(): number {
@@ -325,27 +329,48 @@ export class Chart {
     this.fit();
   }
 
+  // Of all that is visible twice a second, else only of what is new: as long as that is within the
+  // ranges, they stay.
   private updateRanges(span: Span, nowMs: number, settle: boolean): void {
-    const wanted = new Map<string, [number, number]>();
-    for (const signal of this.signals) {
-      const info = this.host.info(signal);
-      if (kindOf(info) === "text") continue;
-      const key = axisKey(signal, info);
-      let [lo, hi] = extent(this.host.view(signal.channel), signal.field, span.from, span.to);
-      const symbols = symbolsOf(info);
-      if (symbols) [lo, hi] = [0, Math.max(1, symbols.length - 1)];
-      const before = wanted.get(key);
-      wanted.set(key, before ? [least(before[0], lo), most(before[1], hi)] : [lo, hi]);
+    const states = this.axes!.axes.map((axis) => this.axisState(axis.key));
+    if (!settle && nowMs - this.rangedMs < RANGES_MS) {
+      const end = (this.drawnBase + this.pixels - 3) * this.pixel;
+      const fresh = this.extents({
+        from: Math.max(span.from, Math.min(this.dirty, end)),
+        to: span.to,
+      });
+      const within = this.axes!.axes.every((axis, i) => {
+        const range = states[i]!.fixed ?? states[i]!.auto.range;
+        const [lo, hi] = fresh.get(axis.key) ?? [NaN, NaN];
+        return axis.symbols || (range && !(lo < range.min) && !(hi > range.max));
+      });
+      if (within) return;
     }
-    for (const axis of this.axes!.axes) {
-      const state = this.axisState(axis.key);
+    this.rangedMs = nowMs;
+    const wanted = this.extents(span);
+    this.axes!.axes.forEach((axis, i) => {
+      const state = states[i]!;
       const [lo, hi] = wanted.get(axis.key) ?? [NaN, NaN];
-      if (axis.symbols) state.auto.range = { min: -0.4, max: hi + 0.4 };
+      if (axis.symbols) state.auto.range = { min: -0.4, max: axis.symbols.length - 0.6 };
       else state.auto.update(lo, hi, nowMs, settle);
       const range = state.fixed ?? state.auto.range ?? { min: 0, max: 1 };
       axis.min = range.min;
       axis.max = range.max;
+    });
+  }
+
+  /** Of each axis: the lowest and highest that is there in a span. */
+  private extents(span: Span): Map<string, [number, number]> {
+    const found = new Map<string, [number, number]>();
+    for (const signal of this.signals) {
+      const info = this.host.info(signal);
+      if (kindOf(info) === "text") continue;
+      const key = axisKey(signal, info);
+      const [lo, hi] = extent(this.host.view(signal.channel), signal.field, span.from, span.to);
+      const before = found.get(key);
+      found.set(key, before ? [least(before[0], lo), most(before[1], hi)] : [lo, hi]);
     }
+    return found;
   }
 
   private traces(): Trace[] {

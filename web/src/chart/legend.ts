@@ -3,7 +3,7 @@
 // at A and B and their difference, statistics of what is visible; and a menu for each.
 
 import type { FieldInfo } from "../live";
-import { h, icon, keyed, setAttribute, setText } from "../dom";
+import { h, icon, setAttribute } from "../dom";
 import { COLOURS, DASHES, DASH_NAMES } from "./palette";
 import type { Held, Statistics } from "./pieces";
 import { number } from "./scale";
@@ -39,11 +39,84 @@ function swatch(): SVGSVGElement {
   return svg;
 }
 
+/** A row as it stands, so that nothing is asked of the page to know what has changed. */
+class Row {
+  readonly element = h("tr");
+  private readonly line: SVGElement;
+  private readonly name = h("span", { class: "chart-name" });
+  private readonly button: HTMLButtonElement;
+  private cells: HTMLElement[] = [];
+  private texts: string[] = [];
+  private described = "";
+  row: LegendRow;
+
+  constructor(row: LegendRow, use: LegendUse) {
+    this.row = row;
+    const mark = swatch();
+    this.line = mark.firstElementChild as SVGElement;
+    this.button = h(
+      "button",
+      {
+        type: "button",
+        class: "chart-signal",
+        "aria-haspopup": "dialog",
+        onclick: () => use.menu(this.row.signal, this.button),
+      },
+      mark,
+      this.name,
+    );
+    this.element.append(h("th", { scope: "row" }, this.button));
+  }
+
+  update(row: LegendRow, marks: boolean, stats: boolean): void {
+    this.row = row;
+    this.describe(row);
+    const words = wordsOf(row, marks, stats);
+    while (this.cells.length > words.length) this.cells.pop()!.parentElement!.remove();
+    while (this.cells.length < words.length) {
+      const cell = h("span");
+      this.cells.push(cell);
+      this.element.append(h("td", { class: "tabular" }, cell));
+    }
+    words.forEach((text, i) => {
+      if (this.texts[i] !== text) this.cells[i]!.textContent = text;
+    });
+    this.texts = words;
+  }
+
+  private describe(row: LegendRow): void {
+    const title = [`${row.signal.channel}: ${row.signal.field}`, row.info?.doc, row.info?.type];
+    const described = `${row.name}\n${row.colour}\n${row.dash}\n${title.join("\n")}`;
+    if (described === this.described) return;
+    this.described = described;
+    const dashes = DASHES[row.dash]!.map((n) => n / 1.5).join(" ");
+    setAttribute(this.line, "stroke", row.colour);
+    setAttribute(this.line, "stroke-dasharray", dashes || null);
+    this.name.textContent = row.name;
+    this.button.title = title.filter(Boolean).join("\n");
+  }
+}
+
+function wordsOf(row: LegendRow, marks: boolean, stats: boolean): string[] {
+  const unit = row.info?.unit ?? "";
+  const words = [unit && kindOf(row.info) === "number" ? `${row.value} ${unit}` : row.value];
+  if (marks)
+    words.push(heldText(row.a, row.info), heldText(row.b, row.info), difference(row.a, row.b));
+  const s = row.statistics;
+  if (stats && s) {
+    words.push(number(s.min, 6), number(s.max, 6), number(s.mean, 6));
+    words.push(`${s.count} ${s.bins ? "bins" : "datums"}`);
+  }
+  return words;
+}
+
 export class Legend {
   readonly element: HTMLTableElement;
   private readonly head = h("tr");
   private readonly body = h("tbody");
   private columns = "";
+  private names = "";
+  private rows: Row[] = [];
 
   constructor(private readonly use: LegendUse) {
     this.element = h("table", { class: "chart-legend" }, h("thead", {}, this.head), this.body);
@@ -51,13 +124,13 @@ export class Legend {
 
   update(rows: LegendRow[], cursor: boolean, marks: boolean, stats: boolean): void {
     this.setHead(cursor, marks, stats);
-    keyed(
-      this.body,
-      rows,
-      (row) => `${row.signal.channel}:${row.signal.field}`,
-      (row) => this.make(row),
-      (element, row) => this.fill(element, row, marks, stats),
-    );
+    const names = rows.map((row) => `${row.signal.channel}:${row.signal.field}`).join("|");
+    if (names !== this.names) {
+      this.names = names;
+      this.rows = rows.map((row) => new Row(row, this.use));
+      this.body.replaceChildren(...this.rows.map((row) => row.element));
+    }
+    rows.forEach((row, i) => this.rows[i]!.update(row, marks, stats));
   }
 
   private setHead(cursor: boolean, marks: boolean, stats: boolean): void {
@@ -69,62 +142,6 @@ export class Legend {
     this.columns = columns;
     this.head.replaceChildren(...names.map((name) => h("th", { scope: "col" }, name)));
     this.element.classList.toggle("wide", names.length > 2);
-  }
-
-  private make(row: LegendRow): HTMLTableRowElement {
-    const button = h(
-      "button",
-      {
-        type: "button",
-        class: "chart-signal",
-        "aria-haspopup": "dialog",
-        onclick: () => this.use.menu(row.signal, button),
-      },
-      swatch(),
-      h("span", { class: "chart-name" }),
-    );
-    return h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, button),
-      h("td", { class: "tabular chart-value" }),
-    );
-  }
-
-  private fill(element: HTMLTableRowElement, row: LegendRow, marks: boolean, stats: boolean): void {
-    const button = element.cells[0]!.firstElementChild as HTMLElement;
-    const line = button.firstElementChild!.firstElementChild!;
-    setAttribute(line, "stroke", row.colour);
-    setAttribute(line, "stroke-dasharray", DASHES[row.dash]!.map((n) => n / 1.5).join(" ") || null);
-    setText(button.lastElementChild!, row.name);
-    const unit = row.info?.unit ?? "";
-    setAttribute(
-      button,
-      "title",
-      [`${row.signal.channel}: ${row.signal.field}`, row.info?.doc, row.info?.type]
-        .filter(Boolean)
-        .join("\n"),
-    );
-    const words = [unit && kindOf(row.info) === "number" ? `${row.value} ${unit}` : row.value];
-    if (marks)
-      words.push(heldText(row.a, row.info), heldText(row.b, row.info), difference(row.a, row.b));
-    const s = row.statistics;
-    if (stats && s)
-      words.push(
-        number(s.min, 6),
-        number(s.max, 6),
-        number(s.mean, 6),
-        `${s.count} ${s.bins ? "bins" : "datums"}`,
-      );
-    while (element.cells.length > words.length + 1) element.deleteCell(-1);
-    while (element.cells.length < words.length + 1) element.append(h("td", { class: "tabular" }));
-    words.forEach((text, i) => setText(element.cells[i + 1]!, text));
-    if (stats && s)
-      setAttribute(
-        element.cells[element.cells.length - 2]!,
-        "title",
-        s.bins ? "of the middles of the bins" : "of the datums",
-      );
   }
 }
 

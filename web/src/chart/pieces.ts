@@ -221,37 +221,51 @@ export function extent(
   from: number,
   to: number,
 ): [number, number] {
-  let least = NaN;
-  let most = NaN;
+  let least = Infinity;
+  let most = -Infinity;
   for (const piece of view.pieces) {
     const column = piece.fields.indexOf(field);
     if (column < 0) continue;
-    const source = piece.source;
-    const begin = Math.max(from, piece.from);
-    const end = Math.min(to, piece.to);
-    if (source instanceof SampleRing) {
-      const values = source.values[column]!;
-      for (let i = lowerBound(source.times, source.length, begin); i < source.length; i++) {
-        if (source.times[i]! >= end) break;
-        const value = values[i]!;
-        if (value === value && !(least <= value)) least = value;
-        if (value === value && !(most >= value)) most = value;
-      }
-      continue;
-    }
-    const lo = source.lo[column]!;
-    const hi = source.hi[column]!;
-    const last = Math.min(source.end, Math.ceil(end / source.width - 0.5));
-    for (
-      let bin = Math.max(source.first, Math.ceil(begin / source.width - 0.5));
-      bin < last;
-      bin++
-    ) {
-      const slot = source.slot(bin);
-      if (lo[slot] !== lo[slot]) continue;
-      if (!(least <= lo[slot]!)) least = lo[slot]!;
-      if (!(most >= hi[slot]!)) most = hi[slot]!;
-    }
+    const [lo, hi] =
+      piece.source instanceof SampleRing
+        ? samplesExtent(piece.source, column, Math.max(from, piece.from), Math.min(to, piece.to))
+        : binsExtent(piece.source, column, Math.max(from, piece.from), Math.min(to, piece.to));
+    if (lo < least) least = lo;
+    if (hi > most) most = hi;
+  }
+  return least <= most ? [least, most] : [NaN, NaN];
+}
+
+function samplesExtent(ring: SampleRing, column: number, from: number, to: number): Extent {
+  let least = Infinity;
+  let most = -Infinity;
+  const values = ring.values[column]!;
+  const end = lowerBound(ring.times, ring.length, to);
+  for (let i = lowerBound(ring.times, ring.length, from); i < end; i++) {
+    const value = values[i]!;
+    if (value < least) least = value;
+    if (value > most) most = value;
   }
   return [least, most];
 }
+
+// The bins of a span are one run in the ring, or two.
+function binsExtent(ring: BinRing, column: number, from: number, to: number): Extent {
+  let least = Infinity;
+  let most = -Infinity;
+  const lo = ring.lo[column]!;
+  const hi = ring.hi[column]!;
+  const end = Math.min(ring.end, Math.ceil(to / ring.width - 0.5));
+  for (let bin = Math.max(ring.first, Math.ceil(from / ring.width - 0.5)); bin < end;) {
+    const begin = ring.slot(bin);
+    const count = Math.min(end - bin, ring.capacity - begin);
+    for (let slot = begin; slot < begin + count; slot++) {
+      if (lo[slot]! < least) least = lo[slot]!;
+      if (hi[slot]! > most) most = hi[slot]!;
+    }
+    bin += count;
+  }
+  return [least, most];
+}
+
+type Extent = [number, number];
