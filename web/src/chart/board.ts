@@ -311,7 +311,9 @@ export class StripBoard implements Board, ChartHost {
   plan(): void {
     clearTimeout(this.planTimer);
     const pixel = this.livePixel();
-    const fields = this.visible ? this.fieldsOf() : new Map<string, string[]>();
+    // Out of sight there is nothing to draw, but what is frozen, or waited for, is kept.
+    const needed = this.visible || this.timeline.still || this.trigger;
+    const fields = needed ? this.fieldsOf() : new Map<string, string[]>();
     for (const [channel, entry] of this.entries)
       if (!fields.has(channel)) {
         entry.close();

@@ -15,7 +15,7 @@ import { AutoRange, niceRange, type Range } from "./scale";
 import { axisKey, heldText, kindOf, latestText, symbolsOf, type Shown } from "./signal";
 import { bindStage } from "./stage";
 import type { Span, Timeline } from "./timeline";
-import { duration } from "./time";
+import { clock, duration } from "./time";
 import { ValueTable } from "./table";
 
 export interface ChartHost {
@@ -96,6 +96,7 @@ export class Chart {
           view: host.view(signal.channel),
         })),
       span: () => this.shownSpan,
+      missing: () => this.missing(this.shownSpan),
     });
     const tools = h(
       "div",
@@ -416,18 +417,13 @@ export class Chart {
     const { timeline, ink } = this.host;
     const gaps = this.missing(span);
     const lost = gaps.reduce((sum, gap) => sum + (gap.count ?? 0), 0);
-    setText(this.loss, lost > 0 ? `${lost} lost in view` : "");
-    setAttribute(
-      this.loss,
-      "title",
-      gaps
-        .slice(0, 12)
-        .map(
-          (gap) =>
-            `${duration(gap.to - gap.from)}: ${gap.reason}${gap.count ? ` (${gap.count})` : ""}`,
-        )
-        .join("\n"),
-    );
+    const wide = gaps.some((gap) => gap.to - gap.from > 3 * this.pixel);
+    setText(this.loss, lost > 0 ? `${lost} lost in view` : wide ? "gap in view" : "");
+    const words = gaps.slice(0, 12).map((gap) => {
+      const count = gap.count ? ` (${gap.count})` : "";
+      return `${clock(gap.from, 3)}, ${duration(gap.to - gap.from)}: ${gap.reason}${count}`;
+    });
+    setAttribute(this.loss, "title", words.join("\n"));
     const limits: Overlay["limits"] = [];
     for (const signal of this.signals) {
       const axis = this.axes!.axes.findIndex(
@@ -528,7 +524,8 @@ export class Chart {
 
   /** The values at the cursor, as a sentence. */
   spoken(at: number): string {
-    const values = this.signals.map((signal) => {
+    const drawn = this.signals.filter((signal) => kindOf(this.host.info(signal)) !== "text");
+    const values = drawn.map((signal) => {
       const info = this.host.info(signal);
       const held = heldAt(this.host.view(signal.channel), signal.field, at);
       const unit = held && info?.unit ? ` ${info.unit}` : "";

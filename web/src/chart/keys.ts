@@ -34,7 +34,7 @@ export function boardKeys(board: StripBoard, event: KeyboardEvent): boolean {
       break;
     case "ArrowLeft":
     case "ArrowRight":
-      if (onButton) return false;
+      if (target?.closest("select, input, [role=radio]")) return false;
       moveCursor(board, (event.key === "ArrowLeft" ? -1 : 1) * (event.shiftKey ? 10 : 1));
       break;
     case "Home":

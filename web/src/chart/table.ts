@@ -5,6 +5,7 @@
 
 import { h } from "../dom";
 import type { FieldInfo } from "../live";
+import type { Missing } from "./gaps";
 import { moments, type ChannelView } from "./pieces";
 import { exactText, type Shown } from "./signal";
 import { rfc3339, toNs } from "./time";
@@ -12,9 +13,10 @@ import type { Span } from "./timeline";
 
 const ROWS = 100;
 
-interface TableUse {
+export interface TableUse {
   signals(): { signal: Shown; info: FieldInfo | null; view: ChannelView }[];
   span(): Span;
+  missing(): Missing[];
 }
 
 export class ValueTable {
@@ -87,7 +89,7 @@ export class ValueTable {
     const span = this.use.span();
     const signals = this.use.signals();
     const start = this.starts[this.at]!;
-    const rows = new Map<string, { at: number; cells: string[] }>();
+    const rows = new Map<string, TableRow>();
     let all = true;
     signals.forEach(({ signal, info, view }, column) => {
       const found = moments(view, signal.field, start, span.to, ROWS + 1);
@@ -95,38 +97,54 @@ export class ValueTable {
       for (const { at, lo, hi } of found.values) {
         const time = rfc3339(toNs(at));
         let row = rows.get(time);
-        if (!row) rows.set(time, (row = { at, cells: signals.map(() => "") }));
+        if (!row) rows.set(time, (row = { at, cells: signals.map(() => ""), span: 0 }));
         row.cells[column] = exactText({ lo, hi, at }, info);
       }
     });
-    const sorted = [...rows.entries()].sort((a, b) => a[1].at - b[1].at);
+    const sorted = [...rows.values()].sort((a, b) => a.at - b.at);
     const last = all && sorted.length <= ROWS;
     this.starts.length = this.at + 1;
-    if (!last && sorted.length > ROWS) this.starts.push(sorted[ROWS]![1].at - 5e-10);
+    if (!last && sorted.length > ROWS) this.starts.push(sorted[ROWS]!.at - 5e-10);
+    const page = sorted.slice(0, ROWS);
+    const end = last ? span.to : page[page.length - 1]!.at;
+    for (const gap of this.use.missing())
+      if (gap.from < end && gap.to >= start) page.push(this.gapRow(gap, signals.length));
+    page.sort((a, b) => a.at - b.at);
     const names = signals.map(
       ({ signal, info }) =>
         `${signal.channel}: ${signal.field}${info?.unit ? ` [${info.unit}]` : ""}`,
     );
-    const page = sorted.slice(0, ROWS).map(([time, row]) => [time, ...row.cells]);
     this.write(names, page, last, span);
   }
 
-  private write(names: string[], rows: string[][], last: boolean, span: Span): void {
+  private gapRow(gap: Missing, columns: number): TableRow {
+    const count = gap.count === null ? "" : `, ${gap.count} lost`;
+    const words = `gap until ${rfc3339(toNs(gap.to))}: ${gap.reason}${count}`;
+    return { at: gap.from, cells: [words], span: columns };
+  }
+
+  private write(names: string[], rows: TableRow[], last: boolean, span: Span): void {
     this.caption.textContent =
       `Visible values from ${rfc3339(toNs(span.from))} to ${rfc3339(toNs(span.to))}` +
-      `, ${rows.length} rows` +
-      (last ? "" : ", more follow");
+      `, ${rows.length} rows${last ? "" : ", more follow"}`;
     this.head.replaceChildren(...["Time", ...names].map((name) => h("th", { scope: "col" }, name)));
     this.body.replaceChildren(
       ...rows.map((row) =>
         h(
           "tr",
-          {},
-          ...row.map((cell, i) => (i === 0 ? h("th", { scope: "row" }, cell) : h("td", {}, cell))),
+          row.span > 0 ? { class: "gap" } : {},
+          h("th", { scope: "row" }, rfc3339(toNs(row.at))),
+          ...row.cells.map((cell) => h("td", row.span > 0 ? { colspan: row.span } : {}, cell)),
         ),
       ),
     );
     this.more.disabled = last;
     this.less.disabled = this.at === 0;
   }
+}
+
+interface TableRow {
+  at: number;
+  cells: string[];
+  span: number; // of a gap: over so many columns
 }

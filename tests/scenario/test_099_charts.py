@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: MIT
+"""099-charts: the charts of the page in a real browser, fed live: what they show is what was sent,
+read off as a user reads it (words, the table, the address, files that were saved). Pause, look
+back, single datums, cursor, marks, statistics, a trigger, selections, gaps, a reload, a gateway
+that was away."""
+import math
+import os
+import re
+import signal
+import time
+from datetime import datetime, timezone
+
+import pytest
+from harness.browser import until
+from harness.fleet import wait_until
+from harness.gateway import GATEWAY, GatewayFleet
+from harness.rig import KEYS, SYMBOLS, Rig
+
+pytestmark = pytest.mark.skipif(not GATEWAY.exists(), reason="built without libmicrohttpd")
+WAIT = 60
+
+
+def ns(text):
+    """Of RFC 3339 in UTC with up to nine digits of a second."""
+    whole, _, digits = text.removesuffix("Z").partition(".")
+    at = datetime.fromisoformat(whole).replace(tzinfo=timezone.utc)
+    return int(at.timestamp()) * 10**9 + int(digits.ljust(9, "0"))
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with GatewayFleet({"rig": KEYS}) as made:
+        if made.ask("/", Accept="text/html").headers["Content-Type"][:9] != "text/html":
+            pytest.skip("built without npm: no page")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def rig(fleet):
+    with Rig(fleet.address("rig")) as made:
+        wait_until(lambda: len(made.rows) > 50, what="the source sends")
+        yield made
+
+
+class Charts:
+    """The page as who looks at it has it."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def chart(self, number=0):
+        return self.page.locator(".chart").nth(number)
+
+    def signals(self, number=0):
+        """{name: the words behind it}, of a chart's legend."""
+        return {row[0]: row[1:] for row in self.chart(number).locator("tbody tr").evaluate_all(
+            "rows => rows.filter(r => r.closest('.chart-legend'))"
+            ".map(r => [...r.cells].map(c => c.textContent))")}
+
+    def badge(self, number=0):
+        return self.chart(number).locator(".chart-badge").first.text_content()
+
+    def loss(self, number=0):
+        return self.chart(number).locator(".chart-badge.bad").text_content()
+
+    def view(self):
+        return dict(re.findall(r"([a-z]+)=([^&]*)", self.page.evaluate("location.hash")))
+
+    def span(self):
+        """Of a view that stands still, in ns."""
+        until(self.page, "location.hash.includes('from=')")
+        self.settle()
+        view = self.view()
+        return ns(view["from"]), ns(view["to"])
+
+    def settle(self):
+        """The address follows within a quarter of a second; history is there."""
+        self.page.wait_for_timeout(400)
+        until(self.page, "!document.querySelector('.chart-busy.on')")
+
+    def table(self, number=0):
+        """Rows of the table of what is visible: [time in ns, cells], all pages, and gaps."""
+        table = self.chart(number).locator(".chart-table")
+        rows, gaps = [], []
+        if "visually-hidden" in table.get_attribute("class"):
+            self.chart(number).get_by_role("button", name="Values as a table").click()
+        else:
+            table.get_by_role("button", name="Values of now").click()
+        while True:
+            for kind, cells in table.locator("tbody tr").evaluate_all(
+                    "rows => rows.map(r => [r.className, [...r.cells].map(c => c.textContent)])"):
+                (gaps if kind == "gap" else rows).append((ns(cells[0]), cells[1:]))
+            later = table.get_by_role("button", name="Later")
+            if later.is_disabled():
+                return rows, gaps
+            later.click()
+
+    def press(self, *keys):
+        for key in keys:
+            self.page.keyboard.press(key)
+
+
+@pytest.fixture
+def charts(fleet, rig, tabs):
+    page = tabs(fleet.port, "#c=rig:speed,rig:pressure&c=rig:gear,rig:on,rig:note&window=10s")
+    made = Charts(page)
+    wait_until(lambda: "km/h" in made.signals().get("speed", [""])[0], what="values")
+    return made
+
+
+def same(cell, row, field):
+    """Whether a cell of the table is the value that was sent, to the last digit."""
+    if field == "gear":
+        return cell == SYMBOLS[row[field]]
+    if field == "on":
+        return cell == str(row[field]).lower()
+    return float(cell) == row[field]
+
+
+def frozen(charts, rig, seconds=0.5):
+    """Paused, and so close to the newest that there are single datums; its span and rows sent."""
+    wait_until(lambda: len(rig.rows) > 300, what="some seconds")
+    charts.press("Space")
+    charts.press("End", "ArrowLeft", *["+"] * 3)
+    wait_until(lambda: charts.badge() == "every datum", what="single datums")
+    start, end = charts.span()
+    wait_until(lambda: len(charts.table()[0]) == len(rig.within(start, end)), what="all of them")
+    return start, end, rig.within(start, end)
+
+
+def test_099_live(charts, rig):
+    """Signals appear and scroll; the newest values are those that were sent."""
+    first = charts.page.locator(".chart-stage").first.screenshot()
+    wait_until(lambda: charts.page.locator(".chart-stage").first.screenshot() != first,
+               what="it moves")
+    sent = {round(row["speed"], 3) for row in rig.rows}
+    shown = charts.signals()["speed"][0].split()
+    assert shown[1] == "km/h" and round(float(shown[0]), 3) in sent
+    texts = charts.signals(1)
+    assert texts["gear"][0] in SYMBOLS and texts["on"][0] in ("true", "false")
+    assert texts["note"][0] in {row["note"] for row in rig.rows}
+    assert charts.badge().startswith("min–max of ")
+    assert "from=" not in charts.page.evaluate("location.hash")
+
+
+def assert_bins(rows, rig, start, end, width):
+    """Each row of bins is the minimum and maximum of what was sent in it; none is missing."""
+    seen = {}
+    for at, cells in rows:
+        low, _, high = cells[0].partition(" … ")
+        seen[at - width // 2] = (float(low), float(high or low))
+    wanted = {}
+    for row in rig.within(start, end):
+        low, high = wanted.get(row["time"] // width * width, (math.inf, -math.inf))
+        wanted[row["time"] // width * width] = (min(low, row["speed"]), max(high, row["speed"]))
+    inner = [at for at in wanted if at >= start and at + width <= end]
+    assert len(inner) > 100
+    assert {at: seen.get(at) for at in inner} == {at: wanted[at] for at in inner}
+
+
+def test_099_pause_and_datums(charts, rig):
+    """Paused, nothing moves and nothing is lost: bins are of what was sent; closer, every datum."""
+    charts.press("Space")
+    start, end = charts.span()
+    assert end - start == pytest.approx(10e9, rel=1e-6)
+    wait_until(lambda: charts.badge() != "", what="what is shown is said")
+    told = re.fullmatch(r"min–max of (\d+) ms", charts.badge())
+    rows, _ = charts.table()
+    if told:
+        assert_bins(rows, rig, start, end, int(told[1]) * 10**6)
+    charts.press("l")
+    start, end, sent = frozen(charts, rig)
+    for number, fields in ((0, ("speed", "pressure")), (1, ("gear", "on"))):
+        rows, gaps = charts.table(number)
+        assert len(sent) > 50
+        for at, (words,) in gaps:  # the source's own pauses, on a machine that is busy
+            until_ns = ns(words.split()[2].rstrip(":"))
+            assert "nothing came" in words and rig.within(at + 1, until_ns) == []
+        assert [at for at, _ in rows] == [row["time"] for row in sent]
+        for (_, cells), row in zip(rows, sent):
+            assert all(same(cell, row, field) for cell, field in zip(cells, fields)), (cells, row)
+    time.sleep(0.5)
+    assert charts.span() == (start, end)
+    charts.press("l")
+    wait_until(lambda: "from=" not in charts.page.evaluate("location.hash"), what="live again")
+
+
+def test_099_look_back(charts, rig):
+    """Dragged into the past, or by keys; to what was before the page was opened; and back."""
+    box = charts.page.locator(".chart-over").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    charts.page.mouse.move(x, y)
+    charts.page.mouse.down()
+    charts.page.mouse.move(x + box["width"] / 4, y, steps=5)
+    charts.page.mouse.up()
+    start, end = charts.span()
+    assert end < time.time_ns() - 2 * 10**9
+    charts.press("PageUp")
+    earlier = charts.span()
+    assert earlier[0] == pytest.approx(start - 0.8 * (end - start), abs=10**7)
+    rows, _ = charts.table()
+    sent = rig.within(*earlier)
+    assert bool(rows) == bool(sent)
+    charts.page.get_by_role("button", name="Live", exact=True).click()
+    wait_until(lambda: "from=" not in charts.page.evaluate("location.hash"), what="live again")
+
+
+def numbers(words):
+    return [float(one.replace("−", "-").replace("≈ ", "")) for one in words]
+
+
+def test_099_cursor_marks_statistics(charts, rig):
+    """The cursor by keys says the values that held, aloud, too; A, B and what is between them;
+    statistics, of datums."""
+    start, end, sent = frozen(charts, rig)
+    spoken = charts.page.locator("body > .visually-hidden[aria-live=polite]")
+    said = {}
+    charts.page.locator(".chart-stage").first.focus()
+    for key, name in (("Home", "a"), ("End", "b")):
+        charts.press(key, *["Shift+ArrowRight" if name == "a" else "Shift+ArrowLeft"] * 12)
+        charts.page.wait_for_timeout(300)  # each is said a little later: the last one counts
+        said[name] = spoken.text_content()
+        charts.press(name)
+    charts.settle()
+    view = charts.view()
+    marks = {name: ns(view[name]) for name in "ab"}
+    held = {name: max((row for row in sent if row["time"] <= at), key=lambda row: row["time"])
+            for name, at in marks.items()}
+    for name, row in held.items():
+        told = re.fullmatch(r"\d\d:\d\d:\d\d\.\d+: speed (\S+) km/h, pressure (\S+) bar", said[name])
+        assert numbers(told.groups()) == pytest.approx([row["speed"], row["pressure"]], abs=1e-3)
+    _, at_a, at_b, between = charts.signals()["speed"]
+    assert numbers([at_a, at_b, between]) == pytest.approx(
+        [held["a"]["speed"], held["b"]["speed"], held["b"]["speed"] - held["a"]["speed"]],
+        abs=1e-3)
+    far = (marks["b"] - marks["a"]) / 1e6
+    told = charts.page.locator(".board-marks").text_content()
+    assert float(re.search(r"B − A ([\d.]+) ms", told)[1]) == pytest.approx(far, rel=1e-3)
+
+    charts.press("Escape", "i")
+    until(charts.page, "document.querySelector('.chart-legend.wide') !== null")
+    wait_until(lambda: len(charts.signals()["speed"]) == 5, what="statistics")
+    _, low, high, mean, count = charts.signals()["speed"]
+    values = [row["speed"] for row in sent]
+    assert numbers([low, high, mean]) == pytest.approx(
+        [min(values), max(values), sum(values) / len(values)], abs=1e-3)
+    assert count == f"{len(values)} datums"
+
+
+def test_099_trigger(charts, rig):
+    """A level that is risen through freezes the window with that moment in its middle."""
+    charts.page.get_by_role("button", name="Trigger").click()
+    form = charts.page.locator("dialog form")
+    form.get_by_label("Signal").select_option(label="rig: pressure")
+    form.get_by_label("Level").fill("50")
+    form.get_by_role("button", name="Arm").click()
+    charts.page.get_by_role("button", name="Armed: pressure rising 50").wait_for()
+    time.sleep(0.5)
+    assert "from=" not in charts.page.evaluate("location.hash")
+    try:
+        rig.level = 100.0
+        start, end = charts.span()
+        first = next(row for row in rig.rows if row["pressure"] >= 50)
+    finally:
+        rig.level = 0.0
+    assert (start + end) / 2 == pytest.approx(first["time"], abs=3e7)
+    assert charts.page.locator(".board-span").text_content().startswith("trigger")
+
+
+def painted(page, at):
+    """At a moment of the first chart: whether its signals, and what is over them, have anything
+    in the middle half of the height."""
+    return page.evaluate("""([share]) => {
+        const chart = document.querySelector('.chart'), over = chart.querySelector('.u-over');
+        const [under, above] = ['.u-under canvas', '.u-wrap > canvas'].map(
+            which => chart.querySelector(which));
+        const column = (canvas, x, y, height) =>
+            [...canvas.getContext('2d').getImageData(x, y, 1, height).data];
+        const x = Math.round(share * under.width), h = under.height;
+        const signals = column(under, x, Math.round(h / 8), Math.round(h * 3 / 4));
+        const paper = signals.slice(0, 4).join();
+        const scale = above.width / above.clientWidth;
+        const shade = column(above, Math.round(over.offsetLeft * scale) + x,
+            Math.round(over.offsetTop * scale + h / 4), Math.round(h / 2));
+        const plain = Array.from({length: signals.length / 4}, (_, i) =>
+            signals.slice(4 * i, 4 * i + 4).join() === paper).every(Boolean);
+        return [!plain, shade.filter((_, i) => i % 4 === 3).every(alpha => alpha > 0)];
+    }""", [at])
+
+
+def test_099_gaps(charts, rig):
+    """A source that stopped leaves a gap, shaded, without a line across it; datums that are missing
+    by their number are counted."""
+    wait_until(lambda: len(rig.rows) > 200, what="something before the gap")
+    rig.quiet(True)
+    quiet = rig.rows[-1]["time"]
+    wait_until(lambda: time.time_ns() - quiet > 2_000_000_000)
+    rig.quiet(False)
+    count = len(rig.rows)
+    wait_until(lambda: len(rig.rows) > count + 100, what="it goes on")
+    rig.skip = 7
+    wait_until(lambda: charts.loss() == "7 lost in view", what="what is lost is counted")
+    after = next(row["time"] for row in rig.rows if row["time"] > quiet)
+    charts.press("Space")
+    start, end = charts.span()
+    _, gaps = charts.table()
+    longest = max(gaps, key=lambda gap: ns(gap[1][0].split()[2].rstrip(":")) - gap[0])
+    assert longest[0] == pytest.approx(quiet, abs=5e7)
+    assert ns(longest[1][0].split()[2].rstrip(":")) == pytest.approx(after, abs=5e7)
+    assert any("7 lost" in words for _, (words,) in gaps)
+
+    def share(at):
+        return (at - start) / (end - start)
+    for part in (0.3, 0.5, 0.7):
+        assert painted(charts.page, share(quiet + part * (after - quiet))) == [False, True]
+    for at, way in ((quiet, -1), (after, 1)):  # a line of the grid may stand at one of them
+        assert [True, False] in [painted(charts.page, share(at + way * (2e8 + 3e7 * part)))
+                                 for part in range(5)]
+
+
+def newest_rows(charts, rig):
+    """Paused: whether everything of the last seconds but the newest is there, as bins or datums."""
+    charts.press("Space")
+    start, end = charts.span()
+    rows, gaps = charts.table()
+    wide = 0
+    if told := re.fullmatch(r"min–max of (\d+) ms", charts.badge()):
+        wide = int(told[1]) * 10**6
+    there = {(at - wide // 2) // wide if wide else at for at, _ in rows}
+    wanted = {row["time"] // wide if wide else row["time"]
+              for row in rig.within(start + max(wide, 10**7), end - 10**9)}
+    charts.press("l")
+    return wanted - there, gaps
+
+
+def test_099_reload_and_gateway_killed(charts, rig, fleet, tabs):
+    """What was before a reload is there after it; so is what came while the gateway was away."""
+    wait_until(lambda: len(rig.rows) > 600, what="some seconds")
+    charts.page.reload()
+    wait_until(lambda: "km/h" in charts.signals().get("speed", [""])[0], what="values")
+    wait_until(lambda: newest_rows(charts, rig)[0] == set(), what="all is there after a reload")
+
+    tabs.expect("WebSocket|ERR_CONNECTION_REFUSED")
+    first = fleet.service()["pid"]
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: fleet.service()["pid"] not in (None, first) and fleet.serves())
+    count = len(rig.rows)
+    wait_until(lambda: len(rig.rows) > count + 150, what="some time more")
+    wait_until(lambda: newest_rows(charts, rig)[0] == set(), what="it is filled in")
