@@ -4,9 +4,9 @@
 
 #include <stddef.h>
 
+#include "gateway/foxglove.h"
 #include "gateway/live.h"
 
 const struct dialect *const dialects[] = {
-    &live_dialect,
-    NULL,
+    &live_dialect, &foxglove_live, &foxglove_live_at_root, &foxglove_recordings, NULL,
 };

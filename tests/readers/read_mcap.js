@@ -1,27 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Prints the messages of MCAP files, by their index, with the libraries that Foxglove and
-// Lichtblick read with: a line each, [topic, time, [values ...]]. A number is written as an integer
-// where it is one, else as the bits of its double, so that nothing is lost on the way.
+// Lichtblick read with: a line each, [topic, time, [values ...]], those as plain.js has them.
 const fs = require("fs");
 const { McapIndexedReader } = require("@mcap/core");
 const { parse } = require("@foxglove/rosmsg");
 const { MessageReader } = require("@foxglove/rosmsg2-serialization");
-
-function number(value) {
-  if (typeof value === "bigint") return value.toString();
-  if (Number.isSafeInteger(value) && !Object.is(value, -0)) return value.toString();
-  if (Number.isNaN(value)) return "nan";
-  const bits = Buffer.alloc(8);
-  bits.writeDoubleBE(value);
-  return bits.toString("hex");
-}
-
-function plain(value) {
-  if (typeof value === "number" || typeof value === "bigint") return number(value);
-  if (typeof value !== "object") return value;
-  if (Array.isArray(value) || ArrayBuffer.isView(value)) return Array.from(value, plain);
-  return Object.values(value).map(plain);
-}
+const { plain } = require("./plain.js");
 
 async function print(path) {
   const data = fs.readFileSync(path);
