@@ -51,6 +51,11 @@ export function icon(name: keyof typeof PATHS): SVGSVGElement {
   return svg;
 }
 
+/** A label and what it is of, on one line. */
+export function pair(id: string, label: string, input: HTMLElement): HTMLElement {
+  return h("span", { class: "pair" }, h("label", { for: id }, label), input);
+}
+
 /** Sets text only where it is another: what has not changed is not drawn again. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;

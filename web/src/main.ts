@@ -104,7 +104,7 @@ function toggle(signal: Signal, where: "last" | "new"): void {
 const tree = new Tree({ fleet, live, toggle, isShown: (signal) => shown.has(signalKey(signal)) });
 const summary = new Summary(fleet, live);
 const sidebar = h("aside", { class: "sidebar", id: "sidebar", "aria-label": "Fleet and signals" },
-  summary.element, tree.element);
+  h("h2", { class: "visually-hidden" }, "Fleet"), summary.element, tree.element);
 const livePage = h("div", { class: "page live" }, sidebar, boardElement);
 const manage = new Manage({
   fleet,
@@ -127,7 +127,7 @@ const signalsButton = h("button", {
 const header = h("header", { class: "bar" },
   h("button", { class: "skip", type: "button", onclick: () =>
     (page === "live" ? boardElement : manage.element).focus() }, "Skip to the content"),
-  h("span", { class: "brand" }, icon("logo"), h("span", {}, "Flotilla")),
+  h("h1", { class: "brand" }, icon("logo"), h("span", {}, "Flotilla")),
   h("nav", { "aria-label": "Pages" }, links.live, links.manage),
   signalsButton,
   h("span", { class: "spring" }),

@@ -226,7 +226,7 @@ export class Tree {
       h("span", { class: "name" }),
       h("span", { class: "unit" }),
       h("span", { class: "doc" }),
-      h("span", { class: "aside tabular" }),
+      h("span", { class: "aside tabular" }), h("span", { class: "visually-hidden more" }),
       h("span", { class: "mark", "aria-hidden": "true" }, icon("plus"), icon("check")));
     element.dataset.key = row.key;
     element.style.setProperty("--level", String(row.level - 1));
@@ -250,8 +250,7 @@ export class Tree {
       part("aside").classList.toggle("lost", lost.total > 0);
       element.title = [word + (reason ? `: ${reason}` : ""), lossWords(lost)]
         .filter((text) => text).join("\n");
-      setAttribute(element, "aria-label", `${row.channel}, ${word}, ${rate(row.of.rate)} a second` +
-        (lost.total > 0 ? `, ${lossWords(lost)}` : ""));
+      setText(part("more"), mood === "bad" || mood === "warn" ? reason : word);
       return;
     }
     if (!field) {
@@ -269,8 +268,7 @@ export class Tree {
       field.doc ?? "", field.symbols?.join(", ") ?? ""].filter((text) => text).join("\n");
     setAttribute(element, "draggable", field.charted ? "true" : null);
     setAttribute(element, "aria-checked", field.charted ? String(shown) : null);
-    setAttribute(element, "aria-label", [field.name, field.unit ?? "", field.doc ?? "", field.type]
-      .filter((text) => text).join(", "));
+    setText(part("more"), field.charted && !field.symbols ? field.type : "");
     element.classList.toggle("charted", field.charted);
     element.classList.toggle("shown", shown);
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Pins: spans that retention does not touch.
-import { h, icon, setText } from "../dom";
+import { h, icon, pair, setText } from "../dom";
 import { json, send } from "../rest";
 import { count, bytes, duration, time } from "../words";
 import type { ManageOptions, Tab } from "./manage";
@@ -31,10 +31,8 @@ export class PinsTab implements Tab {
     event.preventDefault();
     void this.pin();
   } },
-    h("label", { for: "pin-name" }, "Pin as"), this.name,
-    h("label", { for: "pin-from" }, "from"), this.from,
-    h("label", { for: "pin-to" }, "to"), this.to,
-    h("label", { for: "pin-channel" }, "of"), this.channel,
+    pair("pin-name", "Pin as", this.name), pair("pin-from", "from", this.from),
+    pair("pin-to", "to", this.to), pair("pin-channel", "of", this.channel),
     h("button", { class: "button primary", type: "submit" }, icon("pin"), "Pin"));
   readonly element = h("section", { "aria-label": "Pins" }, this.form,
     h("p", { class: "hint" }, "What is pinned is kept, whatever the retention. Times as " +

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The recordings of a channel, newest first: span, size, what is missing; to save or look at.
-import { h, icon, setText } from "../dom";
+import { h, icon, pair, setText } from "../dom";
 import { download, json } from "../rest";
 import { bytes, count, duration, time } from "../words";
 import type { Manage, ManageOptions, Tab } from "./manage";
@@ -43,9 +43,8 @@ export class RecordingsTab implements Tab {
     onclick: () => void this.load(true) }, "More");
   readonly element = h("section", { "aria-label": "Recordings" },
     h("div", { class: "tools" },
-      h("label", { for: "recordings-channel" }, "Channel"), this.select,
-      h("label", { for: "recordings-from" }, "From"), this.from,
-      h("label", { for: "recordings-to" }, "to"), this.to,
+      pair("recordings-channel", "Channel", this.select),
+      pair("recordings-from", "From", this.from), pair("recordings-to", "to", this.to),
       h("button", { class: "button quiet", type: "button", onclick: () => void this.load() },
         icon("again"), "Again")),
     h("div", { class: "table-frame" }, h("table", { class: "table recordings" },
