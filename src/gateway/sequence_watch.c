@@ -18,8 +18,17 @@ static int64_t add_single(struct sequence_watch *watch, int64_t number)
         return skipped > INT64_MAX ? INT64_MAX : (int64_t)skipped;
     }
     if (distance > WINDOW) {
-        watch->newest = number;
-        watch->missing = 0;
+        /* One that is as late as nothing is, or, if others follow it, a source begun anew. */
+        bool anew = watch->doubtful && number > watch->other &&
+                    (uint64_t)number - (uint64_t)watch->other <= WINDOW;
+        if (anew) {
+            watch->newest = watch->other;
+            watch->missing = 0;
+            watch->doubtful = false;
+            return add_single(watch, number);
+        }
+        watch->doubtful = true;
+        watch->other = number;
         return 0;
     }
     uint64_t mark = distance == 0 ? 0 : UINT64_C(1) << (distance - 1);

@@ -13,6 +13,8 @@ struct sequence_watch {
     bool known;
     int64_t newest;
     uint64_t missing; /* factor 1: bit d - 1, the number d below the newest has not come */
+    bool doubtful;    /* `other` came, far behind the newest */
+    int64_t other;
     int64_t owed;     /* else: what a window had too much, or with a minus too little */
 };
 
