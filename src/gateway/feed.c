@@ -307,12 +307,12 @@ static void settle(void *context)
 {
     struct feeds *feeds = context;
     feeds_enter(feeds);
+    for (struct feed_fleet *fleet = feeds->fleets; fleet != NULL; fleet = fleet->next)
+        tell_fleet(fleet);
     for (struct inlet *inlet = feeds->inlets; inlet != NULL; inlet = inlet->next)
         move_viewers(inlet);
     for (struct inlet *inlet = feeds->inlets; inlet != NULL; inlet = inlet->next)
         settle_inlet(inlet);
-    for (struct feed_fleet *fleet = feeds->fleets; fleet != NULL; fleet = fleet->next)
-        tell_fleet(fleet);
     feeds_leave(feeds);
 }
 
@@ -320,8 +320,10 @@ static void flush(void *context)
 {
     struct feeds *feeds = context;
     feeds_enter(feeds);
-    for (struct inlet *inlet = feeds->inlets; inlet != NULL; inlet = inlet->next)
+    for (struct inlet *inlet = feeds->inlets; inlet != NULL; inlet = inlet->next) {
+        inlet_look_for_drops(inlet);
         inlet_flush_gaps(inlet, false);
+    }
     loop_arm(hub_loop(feeds->hub), &feeds->flush, clock_monotonic_ns() + FLUSH_NS);
     feeds_leave(feeds);
 }

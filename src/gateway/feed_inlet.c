@@ -120,15 +120,28 @@ static void take_datagram(struct inlet *inlet, const struct net_message *message
     }
 }
 
+/* What its socket has dropped so far; what was queued before is told of less. */
+static void note_dropped(struct inlet *inlet, uint32_t dropped, uint64_t at_ns)
+{
+    uint32_t more = dropped - inlet->dropped;
+    if (more == 0 || more > INT32_MAX)
+        return;
+    inlet->dropped = dropped;
+    inlet_note_gap(inlet, GAP_OVERRUN, inlet->last_ns > 0 ? inlet->last_ns : at_ns, at_ns, more,
+                   "");
+}
+
+void inlet_look_for_drops(struct inlet *inlet)
+{
+    if (inlet->descriptor != DESCRIPTOR_NONE)
+        note_dropped(inlet, net_dropped(inlet->descriptor), clock_realtime_ns());
+}
+
 static void take_message(struct inlet *inlet, const struct net_message *message)
 {
     uint64_t at_ns = message->arrival_ns > 0 ? message->arrival_ns : clock_realtime_ns();
-    if (message->dropped_known && message->dropped != inlet->dropped) {
-        uint32_t more = message->dropped - inlet->dropped;
-        inlet->dropped = message->dropped;
-        inlet_note_gap(inlet, GAP_OVERRUN, inlet->last_ns > 0 ? inlet->last_ns : at_ns, at_ns, more,
-                       "");
-    }
+    if (message->dropped_known)
+        note_dropped(inlet, message->dropped, at_ns);
     size_t offset = 0;
     uint32_t count = net_message_count(message);
     for (uint32_t i = 0; i < count; i++) {

@@ -98,6 +98,8 @@ int inlet_join(struct inlet *inlet, char *error, size_t error_bytes);
 void inlet_leave(struct inlet *inlet);
 /* The tick: reads those that rest. */
 void feeds_read_resting(void *context);
+/* What the socket dropped shows in what comes behind it, if anything does: else here. */
+void inlet_look_for_drops(struct inlet *inlet);
 /* Once a second: whether the interface is another. */
 bool inlet_lost_interface(const struct inlet *inlet);
 

@@ -84,6 +84,8 @@ static const json_t *status_of(const char *channel)
 double live_status_number(const char *channel, const char *key)
 {
     const json_t *value = json_object_get(status_of(channel), key);
+    if (json_is_boolean(value))
+        return json_is_true(value);
     return json_is_number(value) ? json_number_value(value) : -1;
 }
 

@@ -86,7 +86,7 @@ void live_send_ended(struct client *client, uint32_t id, const char *reason);
 bool live_has_room(const struct client *client);
 /* Has the tick come, when all that waits is sent. */
 void live_wake(struct client *client);
-/* What the newest status says of a channel, a number of it; -1: nothing. */
+/* What the newest status says of a channel: a number, or 0 or 1 for false and true; -1: nothing. */
 double live_status_number(const char *channel, const char *key);
 /* Realtime; when that status came. */
 uint64_t live_status_ns(void);

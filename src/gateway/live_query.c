@@ -143,7 +143,8 @@ static void end_back(struct query *query)
 static bool has_met_now(const struct query *query)
 {
     const struct past_told *told = past_told(query->past);
-    if (told->state == PAST_REFUSED || !told->recorded || query->since_ns == 0 ||
+    bool recorded = told->recorded || live_status_number(query->sub->channel, "recording") != 0;
+    if (told->state == PAST_REFUSED || !recorded || query->since_ns == 0 ||
         told->reached_ns >= query->since_ns || clock_monotonic_ns() > query->end_ns)
         return true;
     uint64_t settled_ns = live_status_ns();

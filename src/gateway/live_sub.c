@@ -253,6 +253,8 @@ static void tell_subscribed(struct sub *sub, const struct feed_subject *subject)
 /* Nothing more comes: it is taken away when no feed is in the middle of telling. */
 static void end_soon(struct sub *sub)
 {
+    sub->client->sub_count--;
+    sub->client->field_count -= sub->field_count;
     sub->ends = true;
     sub->begun = false;
     feed_close(sub->feed);
@@ -356,8 +358,8 @@ void sub_end(struct sub *sub)
     while (*link != sub)
         link = &(*link)->next;
     *link = sub->next;
-    client->sub_count--;
-    client->field_count -= sub->field_count;
+    client->sub_count -= !sub->ends;
+    client->field_count -= sub->ends ? 0 : sub->field_count;
     if (sub->back != NULL)
         query_end(sub->back);
     feed_close(sub->feed);

@@ -78,8 +78,10 @@ static const char *find_column(struct pick *pick, const struct columns *columns)
         for (uint32_t i = 0; i < columns->count && found == NULL; i++) {
             const struct column *column = &columns->list[i];
             bytes = strlen(column->path);
-            bool through = column->items != NULL && strncmp(pick->path, column->path, bytes) == 0 &&
+            bool through = strncmp(pick->path, column->path, bytes) == 0 &&
                            strncmp(pick->path + bytes, "[]", 2) == 0;
+            if (through && column->items == NULL)
+                return "is no array";
             if (!through && strcmp(pick->path, column->path) != 0)
                 continue;
             found = column;

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/text.h"
 #include "gateway/live_words.h"
 
 static struct live_request request;
@@ -61,7 +62,8 @@ static void test_taken(void **state)
 }
 
 #define SUBSCRIBE "{'op':'subscribe','id':3,'channel':'e','fields':['x'],'bin_ns':"
-#define HISTORY   "{'op':'history','id':3,'channel':'e','fields':['x'],'from':'1','to':'2','points':"
+#define HISTORY   "{'op':'history','id':3,'channel':'e','fields':['x'],'from':'1','to':'2'," POINTS
+#define POINTS    "'points':"
 
 static void test_refused(void **state)
 {
@@ -125,29 +127,33 @@ static void test_refused(void **state)
                    "nested");
 }
 
+/* A message with so many fields; `more` stands behind them. */
+static const char *with_fields(const char *front, int count, const char *more)
+{
+    static struct text text;
+    text_clear(&text);
+    text_add_string(&text, front);
+    for (int i = 0; i < count; i++)
+        text_add_string(&text, i == 0 ? "'x'" : ",'x'");
+    text_add_string(&text, more);
+    return text.at;
+}
+
 /* As deep and as many as a message of 64 KiB can have. */
 static void test_large(void **state)
 {
-    static char text[70000];
-    size_t at;
+    static const char front[] = "{'op':'subscribe','id':3,'channel':'e','bin_ns':'0','fields':[";
+    static char deep[65537];
     (void)state;
-    memset(text, '[', 65536);
-    text[65536] = '\0';
-    assert_refused(text, 0, "nested");
-    at = (size_t)sprintf(text, "{'op':'subscribe','id':3,'channel':'e','bin_ns':'0','fields':['x'");
-    for (int i = 0; i < 1023; i++)
-        at += (size_t)sprintf(text + at, ",'x'");
-    strcpy(text + at, "]}");
-    assert_true(reads(text));
+    memset(deep, '[', 65536);
+    assert_refused(deep, 0, "nested");
+    assert_true(reads(with_fields(front, 1024, "]}")));
     assert_int_equal(request.field_count, 1024);
-    strcpy(text + at, ",'x']}");
-    assert_refused(text, 3, "fields:");
-    at = (size_t)sprintf(text, "{'op':'history','id':3,'channel':'e','from':'0','to':'9','points':"
-                               "40000,'fields':['x'");
-    for (int i = 0; i < 60; i++)
-        at += (size_t)sprintf(text + at, ",'x'");
-    strcpy(text + at, "]}");
-    assert_refused(text, 3, "points times fields");
+    assert_refused(with_fields(front, 1025, "]}"), 3, "fields:");
+    assert_refused(with_fields("{'op':'history','id':3,'channel':'e','from':'0','to':'9',"
+                               "'points':40000,'fields':[",
+                               60, "]}"),
+                   3, "points times fields");
 }
 
 static void test_width(void **state)
