@@ -169,31 +169,31 @@ static bool give_up_samples(struct past *past)
     return true;
 }
 
-static bool is_wanted(const struct past *past, int64_t at_ns)
+static bool is_in_span(const struct past *past, int64_t at_ns)
+{
+    return at_ns >= past->request.from_ns && at_ns < past->request.to_ns;
+}
+
+/* Bins that the span's ends cut are whole, so that they are the same in any span. */
+static bool is_in_bins(const struct past *past, int64_t at_ns)
 {
     int64_t from_ns = past->request.from_ns, to_ns = past->request.to_ns;
-    if (past->request.since_arrival)
-        return true;
-    if (past->single || past->told.width_ns == 0)
-        return at_ns >= from_ns && at_ns < to_ns;
-    /* Bins that the span's ends cut are whole, so that they are the same in any span. */
     int64_t width = (int64_t)past->told.width_ns;
     int64_t before = from_ns % width, behind = to_ns % width;
     from_ns -= before < 0 ? before + width : before;
     to_ns += behind == 0 ? 0 : behind < 0 ? -behind : width - behind;
-    return at_ns >= from_ns && at_ns < to_ns;
+    return past->request.since_arrival || (at_ns >= from_ns && at_ns < to_ns);
 }
 
 static bool add_row(struct past *past, int64_t at_ns, const double *values)
 {
     uint32_t fields = past->request.name_count;
-    if (past->single && at_ns >= past->request.from_ns && at_ns < past->request.to_ns &&
-        past->sample_count == past->request.points && !give_up_samples(past))
+    bool inside = is_in_span(past, at_ns);
+    if (past->single && inside && past->sample_count == past->request.points &&
+        !give_up_samples(past))
         return false;
-    if (!is_wanted(past, at_ns))
-        return true;
-    if (!past->single)
-        return add_to_bins(past, at_ns, values);
+    if (!past->single || !inside) /* beside the span: for bins, if it comes to that */
+        return !is_in_bins(past, at_ns) || add_to_bins(past, at_ns, values);
     past->times[past->sample_count] = at_ns;
     memcpy(past->samples + (size_t)past->sample_count++ * fields, values, fields * sizeof(double));
     return true;
@@ -299,19 +299,50 @@ static uint64_t arrival_of(int64_t own_ns, int64_t shift_ns)
     return at_ns > 0 ? (uint64_t)at_ns : 0;
 }
 
-/* When what says `own_ns` came in, about. Goes by what came in then, until that says so. */
+static bool is_near(int64_t one, int64_t other)
+{
+    int64_t apart = one > other ? one - other : other - one;
+    return apart < (int64_t)PAST_MARGIN_NS / 2;
+}
+
+/* Goes by what came in then, until that says so itself. Where nothing came in any more, nothing
+ * says otherwise. */
+static bool settle_shift(struct past *past, const struct catalog *catalog, int64_t own_ns,
+                         int64_t *shift_ns, bool of_end)
+{
+    for (unsigned i = 0; i < PROBES_MAX; i++) {
+        int64_t before = *shift_ns;
+        if (!probe(past, catalog, arrival_of(own_ns, before), shift_ns))
+            return of_end;
+        if (is_near(*shift_ns, before))
+            return true;
+    }
+    return false;
+}
+
+/* When the last block that there is came in; 0: there is none. */
+static uint64_t find_end(const struct catalog *catalog)
+{
+    struct catalog_look look;
+    for (size_t i = catalog->count; i > 0; i--)
+        if (catalog_look(&catalog->files[i - 1], &look) == 0 && look.ours && !look.empty)
+            return look.last_ns;
+    return 0;
+}
+
+/* When what says `own_ns` came in, about: as if the two clocks were one, by how they are at the
+ * end, or at the begin. */
 static uint64_t find_arrival(struct past *past, const struct catalog *catalog, int64_t own_ns)
 {
-    int64_t shift_ns = 0, found_ns;
-    for (unsigned i = 0; i < PROBES_MAX; i++) {
-        if (!probe(past, catalog, arrival_of(own_ns, shift_ns), &found_ns) &&
-            !(i == 0 && probe(past, catalog, 1, &found_ns)))
-            break;
-        int64_t change = found_ns - shift_ns;
-        shift_ns = found_ns;
-        if (change < (int64_t)PAST_MARGIN_NS / 2 && change > -(int64_t)PAST_MARGIN_NS / 2)
-            break;
-    }
+    int64_t shift_ns = 0;
+    if (settle_shift(past, catalog, own_ns, &shift_ns, false))
+        return arrival_of(own_ns, shift_ns);
+    if (probe(past, catalog, find_end(catalog), &shift_ns) &&
+        settle_shift(past, catalog, own_ns, &shift_ns, true))
+        return arrival_of(own_ns, shift_ns);
+    if (!probe(past, catalog, 1, &shift_ns))
+        return arrival_of(own_ns, 0);
+    settle_shift(past, catalog, own_ns, &shift_ns, false);
     return arrival_of(own_ns, shift_ns);
 }
 

@@ -162,7 +162,8 @@ def test_096_history_of_odd_clocks(fleet):
                            start, end)
         assert bins.keys() == wanted.keys()
         for number, (low, high) in wanted.items():
-            assert abs(bins[number][0][0] - low[0]) <= 50 and abs(bins[number][1][0] - high[0]) <= 50
+            assert abs(bins[number][0][0] - low[0]) <= 50
+            assert abs(bins[number][1][0] - high[0]) <= 50
         nothing = live.ask(3, "nobody", ["x"], 0, 10**18)
         assert nothing.of("history_end")[0]["level"] == 0 and not nothing.messages
         wrong = live.ask(4, "stepped", ["x", "y"], int(own[0]), int(own[-1]))
