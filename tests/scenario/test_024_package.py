@@ -131,6 +131,18 @@ def test_024_export_is_a_package_of_its_own(package, tmp_path):
     assert "hdf5" in say(flotilla, "export", "--help", env={"PATH": "/nowhere"}).stdout
 
 
+def test_024_gateway_beside_it(package, tmp_path):
+    """As export, a package of its own with what it links."""
+    found = list(package.parent.glob("flotilla-gateway_*.deb"))
+    if not found:
+        pytest.skip("built without libmicrohttpd and wslay")
+    fields = say("dpkg-deb", "-f", found[0]).stdout
+    assert "Depends: flotilla (= " in fields and "libmicrohttpd" in fields
+    assert "libwslay" in fields
+    say("dpkg-deb", "-x", found[0], tmp_path / "own")
+    assert "by HTTP" in say(tmp_path / "own/usr/bin/flotilla-gateway", "--help").stdout
+
+
 def test_024_the_same_twice(package):
     first = package.read_bytes()
     make("deb")
