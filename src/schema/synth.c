@@ -81,16 +81,51 @@ static double elapsed_s(const struct synth *synth)
     return (double)(int64_t)(synth->now_ns - synth->first_ns) / 1e9;
 }
 
-/* A sine, or for one place in four a saw-tooth, of 0.05 to 3.2 Hz. */
+/* A number from -1 to 1 that only hangs on these two. */
+static double chance_of(uint64_t place, uint64_t number)
+{
+    return (double)(mix(place, number) >> 11) * 0x1p-52 - 1;
+}
+
+static double wave(double turns)
+{
+    return sin(turns * 6.283185307179586);
+}
+
+/* From level to level, each held for a while, as what is steered does. */
+static double steps(uint64_t place, double turns)
+{
+    double since = turns - floor(turns);
+    uint64_t step = (uint64_t)(int64_t)floor(turns);
+    double before = chance_of(place, step - 1), level = chance_of(place, step);
+    return level + (before - level) * exp(-12 * since);
+}
+
+/* Slow waves, ramps or steps, with quicker and smaller waves on them, a little noise, and now and
+ * then a spike of 20 ms: periods in seconds, whatever the rate. */
 static double signal_of(const struct synth *synth, uint64_t place, double amplitude)
 {
-    double frequency = 0.05 * (double)(1u << (place % 7)) * (1 + (double)(place >> 40 & 15) / 64);
-    double phase = (double)(place >> 8 & 1023) / 1024;
-    double turns = elapsed_s(synth) * frequency + phase;
-    double size = amplitude * (1 + (double)(place >> 20 & 7)) / 8;
-    if ((place >> 30 & 3) == 0)
-        return size * (2 * (turns - floor(turns)) - 1);
-    return size * sin(turns * 6.283185307179586);
+    double seconds = elapsed_s(synth);
+    double frequency = 0.02 * (double)(1u << (place % 4)) * (1 + (double)(place >> 40 & 15) / 32);
+    double turns = seconds * frequency + (double)(place >> 8 & 1023) / 1024;
+    double size = amplitude * (1 + (double)(place >> 20 & 7)) / 8, value;
+    switch (place >> 30 & 3) {
+    case 0:
+        value = 1.6 * (turns - floor(turns)) - 0.8;
+        break;
+    case 1:
+        value = 0.8 * steps(place, turns);
+        break;
+    default:
+        value = 0.65 * wave(turns) + 0.15 * wave(turns * 5.3);
+    }
+    value += 0.03 * wave(seconds * (0.7 + (double)(place >> 44 & 7) / 4));
+    value += 0.015 * chance_of(place, synth->number);
+    double spike = 20 + 10 * chance_of(place, (uint64_t)(int64_t)floor(seconds / 40));
+    double beside = seconds - 40 * floor(seconds / 40) - spike;
+    if (beside >= 0 && beside < 0.02)
+        value += (place >> 34 & 1) != 0 ? 0.5 : -0.5;
+    return size * value;
 }
 
 static bool is_logical(const struct schema *type, const char *name)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Makes up datums for a schema: smooth signals for its numbers, a rising time and sequence, short
+ * Makes up datums for a schema: signals for its numbers, a rising time and sequence, short
  * texts, now and then a null. The same seed and instants give the same bytes.
  * Relies on the schema tree and its layout. Every datum passes datum_check. */
 #ifndef FLOTILLA_SCHEMA_SYNTH_H
