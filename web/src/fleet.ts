@@ -50,7 +50,7 @@ export class Fleet {
   /** The fields of a channel; null while they are not known: onChange tells when they are. */
   schema(name: string): Known | null {
     const known = this.schemas.get(name);
-    if (!known && !this.asked.has(name)) {
+    if (!this.asked.has(name)) {
       this.asked.add(name);
       this.waiting.push(name);
       this.next();
@@ -63,10 +63,9 @@ export class Fleet {
     return known ? findField(known.fields, path) : null;
   }
 
-  /** Its schema may have become another. */
+  /** Its schema may have become another: it is read again, the old one stands until then. */
   forget(name: string): void {
     this.asked.delete(name);
-    this.schemas.delete(name);
   }
 
   private changed(): void {
@@ -85,7 +84,11 @@ export class Fleet {
         this.pids.set(channel.name, channel.pid);
       }
       const names = new Set(channels.map((channel) => channel.name));
-      for (const name of [...this.schemas.keys()]) if (!names.has(name)) this.forget(name);
+      for (const name of [...this.schemas.keys()])
+        if (!names.has(name)) {
+          this.forget(name);
+          this.schemas.delete(name);
+        }
     }
     this.changed();
   }
@@ -125,7 +128,8 @@ export class Fleet {
       const response = await rest(`api/v1/channels/${encodeURIComponent(name)}/schema`);
       this.schemas.set(name, { ...readSchema(await response.text()), error: "" });
     } catch (error) {
-      this.schemas.set(name, { fields: [], doc: null, error: (error as Error).message });
+      if (!this.schemas.get(name)?.fields.length)
+        this.schemas.set(name, { fields: [], doc: null, error: (error as Error).message });
       setTimeout(() => this.forget(name), 5000);
     }
   }

@@ -156,7 +156,9 @@ board = createBoard(boardElement, {
   client: live, rest, fieldInfo, announce, download,
   notify: (text, kind) => notify(notices, text, kind),
   onChange: () => {
-    shown = new Set(board?.shown().map(signalKey));
+    const signals = board?.shown() ?? [];
+    shown = new Set(signals.map(signalKey));
+    if (signals[0]) tree.open(signals[0].channel, true);
     tree.update();
     writeAddress(false);
   },
@@ -194,7 +196,9 @@ function writeAddress(push: boolean): void {
 }
 
 function readAddress(): void {
+  const before = token();
   takeToken();
+  if (token() !== before) live.retry();
   if (location.hash === written) return;
   written = location.hash;
   const params = new URLSearchParams(location.hash.slice(1));
@@ -307,7 +311,7 @@ function showStatus(): void {
 
 live.onStatus(async (now) => {
   showStatus();
-  if (now.state === "refused" && !dialogIsOpen()) {
+  if (now.state === "refused") {
     await askToken(token() !== "");
     live.retry();
   }

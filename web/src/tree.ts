@@ -87,8 +87,10 @@ export class Tree {
     });
   }
 
-  /** Opens a channel, so that what a new page shows is not only names. */
-  open(channel: string): void {
+  /** Opens a channel, so that what a new page shows is not only names. `atFirst`: only if nothing
+   * has been opened yet. */
+  open(channel: string, atFirst = false): void {
+    if (atFirst && this.opened.size > 0) return;
     this.opened.add(channel);
     this.update();
   }

@@ -12,6 +12,7 @@ const APART = new Set(["name", "state", "reason", "configuration", "rejected", "
 
 function words(key: string, value: unknown): string {
   if (value === null) return "not counted here";
+  if (key === "pid") return String(value);
   if (TIMES.has(key)) return time(value);
   if (key === "receive_budget_seconds") return duration(Number(value));
   if (typeof value === "boolean") return value ? "yes" : "no";
@@ -44,7 +45,8 @@ export async function openDetails(options: ManageOptions, manage: Manage, name: 
     return;
   }
   const { word, mood, reason } = health(channel);
-  const counters = Object.entries(channel).filter(([key]) => !APART.has(key))
+  const counters = Object.entries(channel)
+    .filter(([key, value]) => !APART.has(key) && !(value === 0 && key.startsWith("send_errors_")))
     .map(([key, value]): [string, string] => [key, words(key, value)]);
   const latency = Object.entries(channel.latency ?? {})
     .map(([key, value]): [string, string] =>

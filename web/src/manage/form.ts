@@ -68,6 +68,15 @@ function put(configuration: Record<string, unknown>, path: string, value: unknow
   at[last] = value;
 }
 
+/** One of some words, or none: then it is the default. */
+function choose(words: string[], now: string, usual: string): HTMLSelectElement {
+  const select = h("select", {}, h("option", { value: "" }, usual ? `(${usual})` : ""),
+    ...[...new Set([...words, ...(now ? [now] : [])])].map((word) =>
+      h("option", { value: word }, word)));
+  select.value = now;
+  return select;
+}
+
 /** A label, its input, what it takes, and room for what is wrong with it. */
 class Entry {
   private static ids = 0;
@@ -95,7 +104,7 @@ class Entry {
 
 class Form {
   private entries = new Map<string, Entry>(); // by pointer
-  private inputs = new Map<string, HTMLInputElement>(); // by key
+  private inputs = new Map<string, HTMLInputElement | HTMLSelectElement>(); // by key
   private whole = h("div", { class: "problem", role: "alert" });
   private schemaText = h("textarea", { rows: 7, spellcheck: "false", autocomplete: "off" });
   private dialog!: HTMLDialogElement;
@@ -131,21 +140,25 @@ class Form {
       h("div", { class: "buttons" },
         h("button", { class: "button", type: "button", onclick: () => this.dialog.close() },
           "Cancel"), save));
-    const told = this.written ? `${this.written.file}, line ${this.written.line}`
-      : `a file of its own, as include: ${this.fleetwide.include ?? ""} finds it`;
+    const told = this.written
+      ? ["It is written to ", h("code", {}, `${this.written.file}, line ${this.written.line}`), "."]
+      : ["It gets a file of its own among ", h("code", {}, this.fleetwide.include ?? ""), "."];
     this.dialog = openDialog(this.channel ? `Change ${this.channel}` : "Register a channel", "wide",
-      h("p", {}, "It is written to ", h("code", {}, told), "."), form);
+      h("p", {}, ...told), form);
     (this.name ?? form.querySelector("input"))?.focus();
   }
 
   private entry(key: Key): Node {
     const value = this.written ? valueAt(this.written.configuration, key.key) : undefined;
-    const input = h("input", {
-      autocomplete: "off", spellcheck: "false", value: shownText(value),
-      placeholder: key.default ?? "",
-    });
-    const entry = new Entry(key.key, input, [key.help, key.takes].filter((text) => text).join(": "),
-      key.required);
+    const text = shownText(value), choices = key.takes.split("|");
+    const input = choices.length > 1 && choices.every((one) => /^[a-z0-9_-]+$/.test(one))
+      ? choose(choices, text, key.default ?? "")
+      : h("input", {
+        autocomplete: "off", spellcheck: "false", value: text, placeholder: key.default ?? "",
+      });
+    const hint = input instanceof HTMLSelectElement ? key.help
+      : [key.help, key.takes].filter((one) => one).join(": ");
+    const entry = new Entry(key.key, input, hint, key.required);
     this.inputs.set(key.key, input);
     this.entries.set(`/configuration/${key.key.replace(/\./g, "/")}`, entry);
     return entry.element;
