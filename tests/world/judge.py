@@ -62,6 +62,7 @@ class Judge:
         self.datums = {name: Seen() for name in self.channels}
         self.rejects = {name: Seen() for name in self.channels}
         self.reads = {}  # what was read already, by device, inode and name
+        self.missed = {}  # what the last look did not find, and when that was
         self.kept, self.overstay, self.removed = {}, {}, 0
         self.twice = dict.fromkeys(self.channels, 0)
         self.files = self.catted = self.left_open = 0
@@ -93,10 +94,14 @@ class Judge:
             if key not in self.reads:
                 self.reads[key] = True
                 self.read(key, path)
-        for key in [key for key in self.reads if key not in found]:
+        # A folder that is moved while one walks is in neither place: gone is what two looks miss.
+        now, before = time.time(), self.missed
+        self.missed = {key: before.get(key, now) for key in self.reads if key not in found}
+        for key in [key for key in self.missed if key in before]:
             del self.reads[key]  # its number may be another file's from now on
             if key in self.kept:
-                self.gone(self.kept.pop(key))
+                self.gone(self.kept.pop(key), self.missed[key])
+            del self.missed[key]
         self.look_at_age()
 
     def look_at_age(self):
@@ -113,9 +118,9 @@ class Judge:
                 kept.told = True
                 self.wrong("not removed by age", file=str(kept.path), over_s=round(over_s))
 
-    def gone(self, kept):
+    def gone(self, kept, at):
         self.removed += 1
-        age_s = time.time() - kept.newest_us / 1e6
+        age_s = at - kept.newest_us / 1e6
         if age_s < plan.RETAIN_S:
             self.wrong("removed too young", file=str(kept.path), age_s=round(age_s, 1))
 
