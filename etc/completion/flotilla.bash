@@ -65,7 +65,7 @@ _flotilla()
     recover) options='-o --output --schema --json' ;;
     export)
         options='-c --config -o --output --format --fields --from --to --every --decimate --time
-            --time-unit --time-as --gzip'
+            --time-unit --time-as --gzip --span-by --idle'
         ;;
     pin) options='-c --config --from --to --name --json' ;;
     unpin) options='-c --config --json' ;;
@@ -86,8 +86,9 @@ _flotilla()
     schema,-o | schema,--output) _flotilla_files '*.layout' "$current" ;;
     recover,-o | recover,--output) _flotilla_files '*.avro' "$current" ;;
     export,-o | export,--output) _flotilla_files '*.h5|*.mf4|*.mcap|*.csv' "$current" ;;
-    export,--format) _flotilla_words 'hdf5 mdf4 mcap csv' "$current" ;;
+    export,--format) _flotilla_words 'hdf5 mdf4 mcap csv avro' "$current" ;;
     export,--time-unit) _flotilla_words 's ms us ns' "$current" ;;
+    export,--span-by) _flotilla_words 'time arrival' "$current" ;;
     export,--time-as) _flotilla_words 'text s ns' "$current" ;;
     *,--interface) _flotilla_words "$(cd /sys/class/net 2>/dev/null && echo *)" "$current" ;;
     send,--rate | send,--count | send,--batch | send,--seed | send,--to) ;;

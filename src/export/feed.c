@@ -13,6 +13,7 @@
 #include "archive/peaks.h"
 #include "archive/source.h"
 #include "base/check.h"
+#include "export/own.h"
 #include "schema/report.h"
 
 #define ORIGIN_LINES_MAX 200u /* of a list in a file's provenance */
@@ -191,6 +192,7 @@ void feed_close(struct feed *feed)
     free_window(feed->window);
     feed->window = NULL;
     table_reading_free(&feed->reading);
+    row_clock_free(&feed->clock);
     history_close(feed->history);
     feed->history = NULL;
 }
@@ -370,6 +372,22 @@ static int take_event(struct feed *feed, const struct rows_event *event, struct 
     }
 }
 
+/* The next event of those that are of the span. */
+static int next_event(struct feed *feed, struct rows_event *event)
+{
+    const struct time_span *own = feed->tables->choice.own;
+    for (;;) {
+        int status = history_next(feed->history, event);
+        if (status < 0 || own == NULL)
+            return status;
+        if (event->kind == ROWS_FILE)
+            return row_clock_set(&feed->clock, history_scan(feed->history));
+        if (event->kind != ROWS_DATUM ||
+            own_has(&feed->clock, own, event->datum, history_at(feed->history)))
+            return 0;
+    }
+}
+
 int feed_next(struct feed *feed, struct feed_row *row)
 {
     struct rows_event event;
@@ -379,7 +397,7 @@ int feed_next(struct feed *feed, struct feed_row *row)
             if (event.kind == ROWS_DATUM)
                 return status;
         } else {
-            status = history_next(feed->history, &event);
+            status = next_event(feed, &event);
             feed->at = status == 0 ? event.at : feed->at;
             status = status == 0 ? take_into_window(feed, &event) : status;
             if (status < 0)

@@ -25,6 +25,7 @@ struct feed {
     struct table *table; /* of the file at hand; NULL: it is left out */
     struct table_reading reading;
     struct row_position at;
+    struct row_clock clock; /* of the file at hand */
     uint64_t decimate; /* datums of a window, of which the minima and maxima go out; 0: all do */
     struct feed_window *window; /* NULL: none yet */
     char error[512];

@@ -97,6 +97,9 @@ struct export_table {
     uint32_t rows_max; /* of a batch: less than EXPORT_BATCH_ROWS_MAX where rows are wide */
     /* With EXPORT_DATUMS: the datums' schema, one for all of the table. Else NULL. */
     const struct schema_file *schema;
+    /* Dotted paths of the fields that are the time and the sequence, as the first file says; NULL:
+     * there is none. */
+    const char *time_path, *sequence_path;
 };
 
 /* The values of a column in a batch. Where a row has none (`valid` says so) its value is zero, its
@@ -195,6 +198,6 @@ struct export_format {
 
 /* Each in a file of its own, in the order of --help (export/formats.c). */
 extern const struct export_format format_hdf5; /* hdf5.c, or hdf5_left_out.c */
-extern const struct export_format format_mdf4, format_mcap, format_csv;
+extern const struct export_format format_mdf4, format_mcap, format_csv, format_avro;
 
 #endif

@@ -11,6 +11,7 @@ static const struct export_format *const formats[] = {
     &format_mdf4,
     &format_mcap,
     &format_csv,
+    &format_avro,
 };
 
 const struct export_format *formats_at(size_t index)

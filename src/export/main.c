@@ -19,11 +19,13 @@
 #include "export/run.h"
 #include "os/descriptor.h"
 #include "os/file.h"
+#include "os/idle.h"
+#include "os/made.h"
 
 static const char help_head[] =
     "usage: flotilla export CHANNEL|FILE|FOLDER... -o FILE [--format NAME] [--fields PATH,...]\n"
-    "                       [--from T] [--to T] [--every N] [--time FIELD] [--time-unit UNIT]\n"
-    "                       [--time-as text|s|ns] [--gzip[=N]]\n"
+    "                       [--from T] [--to T] [--span-by time] [--every N] [--time FIELD]\n"
+    "                       [--time-unit UNIT] [--time-as text|s|ns] [--gzip[=N]] [--idle]\n"
     "\n"
     "Writes recordings as columns, one table a channel, for the programs that people analyse data\n"
     "with. Reads what 'flotilla cat' reads: finished, open, damaged, of other programs.\n"
@@ -43,6 +45,7 @@ static const char help_head[] =
     "  --from T            leave out what came in before T ...\n"
     "  --to T              ... and what came in at T or later\n"
     "                      (T: " TIMESTAMP_FORMS ")\n"
+    "  --span-by time      --from and --to are of the channels' own time, where they have one\n"
     "  --every N           of each channel only every Nth datum; or\n"
     "  --every 10ms        all channels as one table, a row each 10 ms with what each had last\n"
     "  --decimate min-max:N  of each N datums two: the least of every number, and the greatest\n"
@@ -54,6 +57,7 @@ static const char help_head[] =
     "  --gzip[=N]          compressed, where the format knows that: from 1, fast and the default, "
     "to\n"
     "                      12\n"
+    "  --idle              gives way to everything else, on the processor and the disk\n"
     "\n"
     "Formats:\n";
 
@@ -79,8 +83,9 @@ static void print_help(void)
 struct words {
     struct fields fields;
     const char *config, *output, *format, *time, *time_unit, *time_as;
-    const char *every, *decimate;
+    const char *every, *decimate, *span_by;
     uint64_t gzip;
+    bool idle;
 };
 
 static int choose_format(struct export_task *task, const struct words *words)
@@ -159,7 +164,11 @@ static int check_words(struct export_task *task, const struct words *words)
         if (++clock == ARRAY_COUNT(clocks))
             return verb_usage("export", "--time-as is text, s or ns, not \"%s\"", words->time_as);
     task->options.clock = (enum export_clock)clock;
-    if (strcmp(words->output, "-") == 0 && !task->format->pipe)
+    if (words->span_by != NULL && strcmp(words->span_by, "time") != 0 &&
+        strcmp(words->span_by, "arrival") != 0)
+        return verb_usage("export", "--span-by is time or arrival, not \"%s\"", words->span_by);
+    task->by_own = words->span_by != NULL && strcmp(words->span_by, "time") == 0;
+    if (strcmp(words->output, "-") == 0 && !task->format->pipe && !made_is_there())
         return verb_usage("export", "%s is not written from front to back: -o needs a file",
                           task->format->name);
     if (words->gzip > 0 && !task->format->gzip)
@@ -213,6 +222,8 @@ static int run(int argc, char **argv)
         {.name = "from", .kind = OPTION_TIME, .into = &task.span.from_ns},
         {.name = "to", .kind = OPTION_TIME, .into = &task.span.to_ns},
         {.name = "decimate", .kind = OPTION_TEXT, .into = &words.decimate},
+        {.name = "span-by", .kind = OPTION_TEXT, .into = &words.span_by},
+        {.name = "idle", .kind = OPTION_FLAG, .into = &words.idle},
         {.name = "every", .kind = OPTION_TEXT, .into = &words.every},
         {.name = "time", .kind = OPTION_TEXT, .into = &words.time},
         {.name = "time-unit", .kind = OPTION_TEXT, .into = &words.time_unit},
@@ -234,6 +245,8 @@ static int run(int argc, char **argv)
     if (code == EXIT_OK)
         code = inputs_check_span("export", &task.span);
     task.options.command = command != NULL ? command : "";
+    if (words.idle)
+        idle_work(); /* as far as the system lets us */
     if (code == EXIT_OK)
         code = export(&task, &words, files, argv + 1);
     fields_free(&words.fields);

@@ -12,6 +12,7 @@
 #include "command/usage.h"
 #include "export/feed.h"
 #include "export/grid.h"
+#include "export/own.h"
 #include "export/progress.h"
 #include "export/writing.h"
 #include "os/folder.h"
@@ -283,8 +284,22 @@ static bool is_source(const struct export_task *task)
     return false;
 }
 
+/* A span of the channels' own time: where to look for it, and what to leave out. */
+static void take_own(struct export_task *task)
+{
+    bool all = task->span.from_ns == 0 && task->span.to_ns == UINT64_MAX;
+    if (!task->by_own || all)
+        return;
+    task->own = task->span;
+    own_widen(&task->catalog, &task->own, &task->span);
+    if (task->span.from_ns == 0 && task->span.to_ns == UINT64_MAX)
+        task->span.to_ns--; /* of all there is, nobody asks when it came in */
+    task->choice.own = &task->own;
+}
+
 int export_run(struct export_task *task)
 {
+    take_own(task);
     struct run run = {.task = task, .tables = {.choice = task->choice}};
     struct made made;
     char error[512];

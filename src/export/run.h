@@ -11,6 +11,8 @@
 struct export_task {
     struct catalog catalog; /* what is exported; freed by its maker */
     struct time_span span;
+    struct time_span own; /* with choice.own, which points here: the span that was asked for */
+    bool by_own;          /* the span is of the channels' own time */
     struct table_choice choice;
     const struct export_format *format;
     struct export_options options;

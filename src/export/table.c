@@ -228,6 +228,7 @@ static void free_table(struct table *table)
     free(table->schemas);
     free((void *)(uintptr_t)table->time_path);
     free((void *)(uintptr_t)table->of_format.channel);
+    free((void *)(uintptr_t)table->of_format.sequence_path);
     text_free(&table->files);
     text_free(&table->losses);
     free(table->name);
@@ -243,12 +244,32 @@ void tables_free(struct tables *tables)
     *tables = (struct tables){.choice = tables->choice};
 }
 
+/* The channel's sequence, if the file names one that is there. */
+static void find_sequence(char *path, size_t path_bytes, const struct scan *scan)
+{
+    char why[256];
+    const struct columns *columns = NULL;
+    struct span name = scan_header(scan)->sequence;
+    path[0] = '\0';
+    if (name.bytes == 0 || name.bytes >= path_bytes)
+        return;
+    memcpy(path, name.at, name.bytes);
+    path[name.bytes] = '\0';
+    const char *field = path;
+    if (columns_select(scan_schema(scan), &field, 1, &columns, why, sizeof(why)) < 0 ||
+        columns->count != 1 ||
+        (columns->list[0].type->kind != LAYOUT_INT && columns->list[0].type->kind != LAYOUT_LONG))
+        path[0] = '\0';
+    columns_free(columns);
+}
+
 /* What a file would make of a table of its own. */
 struct candidate {
     struct schema_file *schema; /* its own copy */
     struct export_columns columns;
     struct time_found time;
     bool has_arrival;
+    char sequence[COLUMN_PATH_BYTES_MAX]; /* "": none */
     char *key;
 };
 
@@ -269,6 +290,7 @@ static int make_candidate(struct candidate *made, const struct tables *tables,
     int status = find_time(&made->time, choice, scan, error, error_bytes);
     if (status < 0)
         return status;
+    find_sequence(made->sequence, sizeof(made->sequence), scan);
     const char **fields = NULL;
     size_t count;
     char note[512] = "";
@@ -358,6 +380,9 @@ static int add_table(struct tables *tables, const struct catalog_file *file,
     of_format->schema = tables->choice.rows == EXPORT_DATUMS ? table->schemas[0] : NULL;
     if (of_format->time == EXPORT_TIME_FIELD)
         table->time_path = text_copy(candidate->time.path);
+    of_format->time_path = table->time_path;
+    if (candidate->sequence[0] != '\0')
+        of_format->sequence_path = text_copy(candidate->sequence);
     if (table->name == NULL || of_format->channel == NULL ||
         (of_format->time == EXPORT_TIME_FIELD && table->time_path == NULL)) {
         free_table(table);
@@ -465,25 +490,6 @@ static int select_columns(struct table_reading *reading, const struct table_choi
             columns_select(reading->schema, fields, count, &reading->columns, error, error_bytes);
     free(fields);
     return status;
-}
-
-/* The channel's sequence, if the file names one that is there. */
-static void find_sequence(char *path, size_t path_bytes, const struct scan *scan)
-{
-    char why[256];
-    const struct columns *columns = NULL;
-    struct span name = scan_header(scan)->sequence;
-    path[0] = '\0';
-    if (name.bytes == 0 || name.bytes >= path_bytes)
-        return;
-    memcpy(path, name.at, name.bytes);
-    path[name.bytes] = '\0';
-    const char *field = path;
-    if (columns_select(scan_schema(scan), &field, 1, &columns, why, sizeof(why)) < 0 ||
-        columns->count != 1 ||
-        (columns->list[0].type->kind != LAYOUT_INT && columns->list[0].type->kind != LAYOUT_LONG))
-        path[0] = '\0';
-    columns_free(columns);
 }
 
 int table_reading_begin(struct table_reading *reading, const struct tables *tables,

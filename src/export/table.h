@@ -10,6 +10,7 @@
 
 #include "archive/catalog.h"
 #include "archive/scan.h"
+#include "archive/search.h"
 #include "base/text.h"
 #include "export/format.h"
 #include "schema/columns.h"
@@ -27,6 +28,7 @@ struct table_choice {
     const char *time;      /* the field that says the time, "arrival", or NULL: as the files say */
     uint64_t time_unit_ns; /* of that field where the schema does not say; 0: not given */
     enum export_rows rows; /* EXPORT_DATUMS: another schema is another table */
+    const struct time_span *own; /* of the channels' own time (export/own.h); NULL: all rows */
 };
 
 /* How the datums of one file are read, and where their values go. */

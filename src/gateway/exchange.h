@@ -44,7 +44,10 @@ struct request {
     char accept_encoding[REQUEST_FIELD_BYTES];
     char if_match[REQUEST_FIELD_BYTES]; /* "?" where it is too long: nothing matches that */
     struct text body;
+    descriptor_t client; /* its connection, to be looked at alone: is anybody there */
 };
+
+struct stream;
 
 struct reply {
     unsigned status;  /* of HTTP; 0: none was made */
@@ -53,6 +56,7 @@ struct reply {
     /* Where it is not DESCRIPTOR_NONE, so many bytes of this file instead of the body. */
     descriptor_t file;
     uint64_t first, bytes;
+    struct stream *stream; /* or what comes out of it (gateway/stream.h); NULL: nothing does */
     char etag[64], content_range[80], disposition[200]; /* "": none */
     char location[120];                                 /* the same */
     const char *allow;                                  /* of 405 and OPTIONS: methods; else NULL */

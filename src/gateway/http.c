@@ -21,6 +21,7 @@
 #include "gateway/jobs.h"
 #include "gateway/page.h"
 #include "gateway/router.h"
+#include "gateway/stream.h"
 #include "gateway/upgrade.h"
 #include "os/bell.h"
 #include "os/clock.h"
@@ -224,6 +225,11 @@ static enum MHD_Result send_reply(struct exchange *exchange)
         response = MHD_create_response_from_fd_at_offset64(reply->bytes, reply->file, reply->first);
         if (response != NULL)
             reply->file = DESCRIPTOR_NONE;
+    } else if (reply->stream != NULL) {
+        response = stream_answer(reply->stream, exchange->connection, exchange->http->loop,
+                                 exchange->http->bell);
+        if (response != NULL)
+            reply->stream = NULL;
     } else {
         response = MHD_create_response_from_buffer(reply->body.bytes, reply->body.at,
                                                    MHD_RESPMEM_MUST_FREE);
@@ -492,6 +498,9 @@ static void *begin(void *context, const char *raw, struct MHD_Connection *connec
     exchange->http = context;
     exchange->connection = connection;
     exchange->request.gateway = exchange->http->gateway;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    exchange->request.client = info != NULL ? info->connect_fd : DESCRIPTOR_NONE;
     exchange->reply.file = DESCRIPTOR_NONE;
     exchange->target_status = target_read(&exchange->request.target, raw);
     return exchange;
@@ -507,6 +516,7 @@ static void end(void *context, struct MHD_Connection *connection, void **made,
     if (exchange == NULL)
         return;
     descriptor_close(exchange->reply.file);
+    stream_free(exchange->reply.stream);
     text_free(&exchange->request.body);
     text_free(&exchange->reply.body);
     free(exchange);

@@ -85,6 +85,11 @@ static json_t *responses_of(const struct route *route)
     if (other != NULL)
         json_object_set_new(json_object_get(json_object_get(responses, "200"), "content"), other,
                             json_pack("{s:{s:s}}", "schema", "type", "string"));
+    static const char *const files[] = {"text/csv", "application/x-hdf5", "application/x-mf4",
+                                        "application/x-mcap"};
+    for (size_t i = 0; i < ARRAY_COUNT(files) && route->answer == rest_export; i++)
+        json_object_set_new(json_object_get(json_object_get(responses, "200"), "content"), files[i],
+                            json_pack("{s:{s:s}}", "schema", "type", "string"));
     for (size_t i = 0; i < ARRAY_COUNT(any); i++)
         add_response(responses, any[i], reply_title(any[i]), "application/problem+json", problem);
     for (size_t i = 0; i < ROUTE_ERRORS_MAX && route->errors[i] != 0; i++)

@@ -84,6 +84,44 @@ static const struct parameter ports_parameters[] = {
      .help = "last port to look at; at most 4096 in all"},
 };
 
+static const char *const export_formats[] = {"csv", "h5", "mf4", "mcap", "avro", NULL};
+static const char *const clocks[] = {"own", "arrival", NULL};
+
+/* In the order of enum export_value of rest_export.c. */
+static const struct parameter export_parameters[] = {
+    {.name = "format",
+     .kind = PARAMETER_CHOICE,
+     .choices = export_formats,
+     .required = true,
+     .help = "csv and avro hold one channel; csv, mcap and avro are sent while they are made"},
+    {.name = "channels",
+     .kind = PARAMETER_TEXT,
+     .required = true,
+     .help = "names of channels, joined by commas"},
+    {.name = "fields",
+     .kind = PARAMETER_TEXT,
+     .help = "dotted paths of fields, joined by commas; all if it is not said"},
+    FROM,
+    TO,
+    {.name = "clock",
+     .kind = PARAMETER_CHOICE,
+     .choices = clocks,
+     .help = "whether the span is of the channels' own time, where they have one, or of arrival; "
+             "own if it is not said"},
+    {.name = "every",
+     .kind = PARAMETER_TEXT,
+     .help = "only each so many-th datum (10), or all channels as one table, a row each so often "
+             "(10ms)"},
+    {.name = "decimate",
+     .kind = PARAMETER_TEXT,
+     .help = "min-max:N: of each N datums the minima and the maxima"},
+    {.name = "gzip",
+     .kind = PARAMETER_COUNT,
+     .low = 1,
+     .high = 12,
+     .help = "compressed, where the format knows that"},
+};
+
 static const struct parameter pins_parameters[] = {
     {.name = "channel", .kind = PARAMETER_TEXT, .help = "only of this channel"},
 };
@@ -183,6 +221,9 @@ const struct route routes[] = {
     {"DELETE", "/api/v1/pins/{pin}", rest_unpin, WITH(pins_parameters), .changes = true,
      .summary = "Lets retention have again what the pins of that name kept from it", .type = JSON,
      .schema = REPLY("\"unpinned\""), .errors = {503, 404, 409, 500}},
+    {"GET", "/api/v1/export", rest_export, WITH(export_parameters),
+     .summary = "Recordings as a file for other programs: the rows of a span",
+     .type = "application/avro", .schema = "", .errors = {503, 404, 500, 507}},
     {"GET", "/api/v1/ports/available", rest_ports_available, WITH(ports_parameters),
      .summary = "Which ports nobody on this computer takes datagrams at", .type = JSON,
      .schema = REPLY("\"start\", \"end\", \"available\""), .errors = {500}},

@@ -78,6 +78,8 @@ void rest_channel_configuration(const struct request *request, struct reply *rep
 void rest_add(const struct request *request, struct reply *reply);
 void rest_change(const struct request *request, struct reply *reply);
 void rest_remove(const struct request *request, struct reply *reply);
+/* rest_export.c */
+void rest_export(const struct request *request, struct reply *reply);
 /* rest_pins.c */
 void rest_doctor(const struct request *request, struct reply *reply);
 void rest_pins(const struct request *request, struct reply *reply);

@@ -14,7 +14,7 @@
 
 #define TARGET_BYTES_MAX   2048u
 #define TARGET_PARTS_MAX   8u
-#define TARGET_QUERIES_MAX 8u
+#define TARGET_QUERIES_MAX 10u
 
 struct target {
     char text[2 * TARGET_BYTES_MAX];     /* what the words below point into */

@@ -20,6 +20,7 @@ struct made {
     descriptor_t descriptor; /* open for reading and writing; -1: closed */
     descriptor_t folder;     /* that it is to stand in */
     bool once;               /* standard output: bytes go out in order, and no more */
+    bool there;              /* standard output that is an empty file, open for both ways */
     char name[256];          /* in the folder: what it is to be named */
     char beside[300];        /* the name it has meanwhile; "": none */
     uint64_t bytes;          /* written with made_write */
@@ -29,6 +30,9 @@ struct made {
  * something that is no file stands there). made_discard in any case where made_finish is not
  * reached. */
 int made_begin(struct made *made, const char *target);
+/* Whether standard output is a file, empty and open for reading and writing: then what goes there
+ * can be written in any order, and is seen as it is written. */
+bool made_is_there(void);
 /* Writes at the end of what was written so far. 0 or a negative errno. */
 int made_write(struct made *made, struct span bytes);
 /* Writes over what was written. 0, or a negative errno; -ESPIPE on standard output. */

@@ -113,13 +113,22 @@ static int open_file(struct made *made)
     return open_beside(made);
 }
 
+bool made_is_there(void)
+{
+    struct stat about;
+    int flags = fcntl(STDOUT_FILENO, F_GETFL);
+    return flags >= 0 && (flags & O_ACCMODE) == O_RDWR && (flags & O_APPEND) == 0 &&
+           fstat(STDOUT_FILENO, &about) == 0 && S_ISREG(about.st_mode) && about.st_size == 0;
+}
+
 int made_begin(struct made *made, const char *target)
 {
     struct stat about;
     char path[PATH_BYTES_MAX];
     *made = (struct made){.descriptor = DESCRIPTOR_NONE, .folder = DESCRIPTOR_NONE};
     if (strcmp(target, "-") == 0) {
-        made->once = true;
+        made->there = made_is_there();
+        made->once = !made->there;
         made->descriptor = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
         return made->descriptor < 0 ? -errno : 0;
     }
@@ -199,7 +208,7 @@ static int link_file(struct made *made)
 
 int made_finish(struct made *made)
 {
-    if (made->once)
+    if (made->once || made->there)
         return 0;
     if (fsync(made->descriptor) < 0)
         return -errno;
