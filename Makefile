@@ -39,7 +39,7 @@ units = $(DESTDIR)$(PREFIX)/lib/systemd/system
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
 .PHONY: all demo quick test test-long test-offload soak unit-programs test-programs fuzz \
-    fuzz-programs bench bench-programs budget setup install deb dist cross clean
+    machine-programs fuzz-programs bench bench-programs budget setup install deb dist cross clean
 
 # Quiet while all goes well; a failure shows everything that was said.
 configure = test -f $(1)/build.ninja || $(3) meson setup $(1) $(2) >build/log || \
@@ -99,6 +99,14 @@ test-programs: unit-programs
 	@install -C -m 755 build/programs/flotilla-stepped build/stepped/flotilla
 	@install -C -m 755 build/relay/flotilla-relay-stepped build/stepped/flotilla-relay
 
+# What the tests emulate of other machines; where a source of it cannot be had, they are skipped.
+machine-programs: all
+	@[ -e build/cross/zig/.installed ] || exit 0; \
+	    machine() { packaging/cross/build "$$@" || [ $$? = 77 ]; }; set -e; \
+	    machine aarch64 relay; machine armv7 relay; machine armv7 units; \
+	    [ -z "$(LONG)" ] || for one in aarch64 armv6 riscv64; do \
+	        machine $$one relay units; done
+
 # The rules of the house, the units, a little of the simulation, the first dozen scenarios.
 quick: setup
 	@$(MAKE) --no-print-directory unit-programs
@@ -108,6 +116,7 @@ quick: setup
 
 test test-long: setup
 	@$(MAKE) --no-print-directory test-programs
+	@$(MAKE) --no-print-directory machine-programs $(if $(filter test-long,$@),LONG=1)
 	@$(if $(filter test-long,$@),FLOTILLA_TEST_LONG=1) $(pytest) tests
 
 test-offload: setup

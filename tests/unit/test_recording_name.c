@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The names of recordings: what is written is read back the same, for random parts; what is not
  * one of ours, down to a letter, is refused; calendar dates against the system's own. */
+#define _POSIX_C_SOURCE 200809L /* gmtime_r */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

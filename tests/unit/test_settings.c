@@ -230,7 +230,7 @@ static void test_refused(void **state)
          "--algorithm: unknown value \"median\"; one of: downsample, average, min-max, rms"},
         {{"--buffer", "64"},
          "--buffer: \"64\" is not a size with its unit, such as 512KiB, 64MiB or 1GiB"},
-        {{"--buffer", "1KiB"}, "--buffer: 1KiB is out of range: 1MiB to 16GiB"},
+        {{"--receive-queue", "1KiB"}, "--receive-queue: 1KiB is out of range: 4KiB to 1GiB"},
         {{"--sync", "1"},
          "--sync: \"1\" is not a duration with its unit, such as 100ms, 10s, 5min, 1h or 7d"},
         {{"--sync", "0"}, "--sync: 0 is out of range: 1ms to 1h"},

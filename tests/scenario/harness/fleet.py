@@ -5,7 +5,8 @@
 All traffic stays on the loopback interface. The folder is below /var/tmp (a disk, where /tmp may
 be memory) unless FLOTILLA_TEST_FOLDER names another. FLOTILLA_TEST_OFFLOAD decides for all channels
 that do not say it themselves: "auto" as in the release, "off", or "refused": a build whose every
-segmented message is refused when it is sent, although the probe found that it works."""
+segmented message is refused when it is sent, although the probe found that it works.
+FLOTILLA_TEST_MACHINE has the programs of another machine run (harness/emulated.py)."""
 import ctypes
 import json
 import os
@@ -25,6 +26,9 @@ from .seeds import LONG  # noqa: F401, as of the fleet
 ROOT = Path(__file__).resolve().parents[3]
 OFFLOAD = os.environ.get("FLOTILLA_TEST_OFFLOAD") or "auto"
 BUILD = {"auto": ROOT / "build", "off": ROOT / "build", "refused": ROOT / "build/refused"}[OFFLOAD]
+EMULATED = os.environ.get("FLOTILLA_TEST_MACHINE")
+if EMULATED:
+    BUILD = ROOT / "build/emulated" / EMULATED
 FLOTILLA = BUILD / "flotilla"
 RELAY = BUILD / "flotilla-relay"
 SOURCE = ROOT / "build/units/udp_source"
@@ -175,11 +179,14 @@ class Fleet:
     A channel's keys are those of fleet.yaml, but `schema` may be the schema itself (written to a
     file), `listen` may be left out, and `listen`, `full` and `decimated.to` may be True for a free
     group. `storage` and `top` add to the file; `inside` are words in front of every command that
-    touches the network; `prefix` is a folder with other builds of the programs. Everything is
+    touches the network; `prefix` is a folder with other builds of the programs. With `unicast`,
+    as where programs are emulated, that join no groups and choose no interfaces, a free group is a
+    free port of this machine, and no interface is named. Everything is
     stopped and checked on the way out; with laws=False the final check is left to the test."""
 
     def __init__(self, channels, *, storage=None, top=None, laws=True, folder=None, run=True,
-                 addresses=None, inside=(), prefix=None):
+                 addresses=None, inside=(), prefix=None, unicast=bool(EMULATED)):
+        self.unicast = unicast
         self.addresses = addresses or Addresses()
         self.folder = Path(folder) if folder else new_folder()
         self._own_folder = folder is None
@@ -210,12 +217,14 @@ class Fleet:
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps(getattr(schema, "json", schema)))
             keys["schema"] = f"schemas/{name}.avsc"
+        free = self.addresses.unicast if self.unicast else self.addresses.group
         for key in ("listen", "full"):
             if keys.get(key) is True or (key == "listen" and key not in keys):
-                keys[key] = self.addresses.group()
+                keys[key] = free()
         if "decimated" in keys and keys["decimated"].get("to", True) is True:
-            keys["decimated"] = {**keys["decimated"], "to": self.addresses.group()}
-        keys.setdefault("interface", "lo")
+            keys["decimated"] = {**keys["decimated"], "to": free()}
+        if not self.unicast:
+            keys.setdefault("interface", "lo")
         if QUEUE:
             keys.setdefault("receive_queue", QUEUE)
         if OFFLOAD == "off":
