@@ -32,6 +32,7 @@ export interface Overlay {
 
 export class Axes {
   readonly plot: uPlot;
+  private readonly gutters: number;
   private from = 0;
   private to = 1;
   overlay: Overlay = { gaps: [], limits: [], marks: [], selection: null, words: "" };
@@ -44,6 +45,7 @@ export class Axes {
     right: number,
     size: { width: number; height: number },
   ) {
+    this.gutters = left + right;
     const lefts = Math.ceil(axes.length / 2);
     const pad = (want: number, have: number): number => Math.max(0, want - have) * GUTTER;
     const options: uPlot.Options = {
@@ -75,8 +77,14 @@ export class Axes {
     this.plot.over.classList.add("chart-over");
   }
 
+  /** Of the plot alone, in CSS pixels, as uPlot will lay it out. */
+  private get room(): { width: number; height: number } {
+    const axes = this.gutters * GUTTER;
+    return { width: this.plot.width - axes - EDGE, height: this.plot.height - TOP - BOTTOM };
+  }
+
   private timeAxis(): uPlot.Axis {
-    const labels = (): number => Math.max(2, Math.floor(this.plot.over.clientWidth / 96));
+    const labels = (): number => Math.max(2, Math.floor(this.room.width / 96));
     const step = (from: number, to: number): number => timeStep(to - from, labels());
     return {
       scale: "x",
@@ -111,7 +119,8 @@ export class Axes {
     return {
       ...common,
       splits: (u, __, min, max) => {
-        const room = Math.max(1, Math.floor(u.over.clientHeight / 14));
+        // Of what uPlot has laid out nothing is known yet when it asks for the first time.
+        const room = Math.max(1, Math.floor((u.height - TOP - BOTTOM) / 14));
         const each = Math.max(1, Math.ceil((max - min) / room));
         const splits: number[] = [];
         for (let k = Math.max(0, Math.ceil(min)); k <= max && k < symbols.length; k += each)
@@ -253,15 +262,17 @@ export class Axes {
     width: number,
     scale: number,
   ): void {
-    const text = gap.count ? `${gap.reason}: ${gap.count}` : gap.reason;
-    const length = ctx.measureText(text).width;
+    const texts = gap.count ? [`${gap.reason}: ${gap.count}`, `${gap.count} lost`] : [gap.reason];
+    const room = (text: string): number => ctx.measureText(text).width + 10 * scale;
+    const level = texts.find((text) => room(text) < width);
+    const upright = texts.find((text) => room(text) + 16 * scale < box.height);
     ctx.textAlign = "center";
-    if (length + 8 * scale < width) ctx.fillText(text, x, box.top + 18 * scale);
-    else if (width > 16 * scale && length + 24 * scale < box.height) {
+    if (level) ctx.fillText(level, x, box.top + 18 * scale);
+    else if (width > 16 * scale && upright) {
       ctx.save();
       ctx.translate(x + 4 * scale, box.top + box.height / 2);
       ctx.rotate(-Math.PI / 2);
-      ctx.fillText(text, 0, 0);
+      ctx.fillText(upright, 0, 0);
       ctx.restore();
     }
   }
@@ -283,8 +294,15 @@ export class Axes {
     ctx.lineTo(box.left + box.width, y);
     ctx.stroke();
     ctx.setLineDash([]);
+    const width = ctx.measureText(limit.text).width;
+    const right = box.left + box.width - 4 * scale;
+    ctx.globalAlpha = 0.8;
+    ctx.fillStyle = this.ink.surface;
+    ctx.fillRect(right - width - 3 * scale, y - 15 * scale, width + 6 * scale, 14 * scale);
+    ctx.globalAlpha = 1;
+    ctx.fillStyle = limit.colour;
     ctx.textAlign = "right";
-    ctx.fillText(limit.text, box.left + box.width - 4 * scale, y - 4 * scale);
+    ctx.fillText(limit.text, right, y - 4 * scale);
   }
 
   private drawMark(

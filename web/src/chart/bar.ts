@@ -75,7 +75,7 @@ export class Bar {
     this.select = button("Select", "A drag selects a span (S; Shift and drag)", () =>
       board.toggle("selecting"),
     );
-    this.stats = button("Statistics", "Lowest, highest, mean, count of what is visible (I)", () =>
+    this.stats = button("Stats", "Lowest, highest, mean, count of what is visible (I)", () =>
       board.toggle("stats"),
     );
     this.trigger = button("Trigger", "Freeze a window when a signal crosses a level", (event) =>
@@ -165,7 +165,8 @@ export class Bar {
           "button",
           {
             type: "button",
-            class: "button quiet",
+            class: "button quiet square",
+            "aria-label": "An empty chart",
             title: "An empty chart",
             onclick: () => {
               board.newChart();
@@ -173,7 +174,6 @@ export class Bar {
             },
           },
           icon("plus"),
-          "Chart",
         ),
       ),
     );

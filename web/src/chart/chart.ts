@@ -82,6 +82,8 @@ export class Chart {
   private readonly flag = h("div", { class: "chart-flag tabular", "aria-hidden": "true" });
   private readonly legend: Legend;
   private readonly table: ValueTable;
+  private flagLength = 0;
+  private flagHalf = 0;
   private built = "";
   private sized: ResizeObserver;
   private gone = false;
@@ -543,9 +545,16 @@ export class Chart {
     const shows = left !== null && left >= 0 && left <= this.axes.plot.over.clientWidth;
     this.flag.classList.toggle("on", shows);
     if (!shows) return;
-    setText(this.flag, cursorTime(cursor!, this.pixel));
+    const time = cursorTime(cursor!, this.pixel);
+    setText(this.flag, time);
+    if (time.length !== this.flagLength) {
+      this.flagLength = time.length;
+      this.flagHalf = this.flag.offsetWidth / 2; // laid out only where its length has changed
+    }
+    const half = this.flagHalf;
     const x = Math.round(left + this.axes.plot.over.offsetLeft);
-    this.flag.style.transform = `translateX(${x}px) translateX(-50%)`;
+    const within = Math.max(half, Math.min(this.axes.plot.width - half, x));
+    this.flag.style.transform = `translateX(${within}px) translateX(-50%)`;
   }
 
   /** The table of what is visible, for who reads. Of one chart only, and while it moves only now

@@ -52,7 +52,8 @@ class Pen {
     return y < -height ? -height : y > 2 * height ? 2 * height : y;
   }
 
-  to(x: number, at: number, yLo: number, yHi: number): void {
+  /** `at`: the moment, or the first and the last of a column. */
+  to(x: number, at: number, yLo: number, yHi: number, until = at): void {
     const { view, steps } = this.trace;
     if (!Number.isNaN(this.x) && parted(this.at, at, view.usual, view.gaps)) this.lift();
     const context = this.context;
@@ -81,7 +82,7 @@ class Pen {
       this.y = yLo;
     }
     this.x = x;
-    this.at = at;
+    this.at = until;
     this.lo = yLo;
     this.hi = yHi;
   }
@@ -165,23 +166,30 @@ function drawBins(
   let column = NaN;
   let lo = NaN;
   let hi = NaN;
+  let at = NaN; // of the column's first bin, and of its last
+  let until = NaN;
+  const draw = (): void => {
+    if (lo === lo) pen.to(column + 0.5, at, pen.y_of(lo), pen.y_of(hi), until);
+  };
   let slot = ring.slot(first);
   for (let bin = first; bin < end; bin++, slot = slot + 1 === ring.capacity ? 0 : slot + 1) {
     const least = los[slot]!;
     if (least !== least) continue;
-    const x = Math.floor(((bin + 0.5) * width) / pixel - base);
+    const middle = (bin + 0.5) * width;
+    const x = Math.floor(middle / pixel - base);
     if (x !== column) {
-      if (lo === lo)
-        pen.to(column + 0.5, (base + column + 0.5) * pixel, pen.y_of(lo), pen.y_of(hi));
+      draw();
       column = x;
+      at = until = middle;
       lo = least;
       hi = his[slot]!;
       continue;
     }
+    until = middle;
     if (least < lo) lo = least;
     if (his[slot]! > hi) hi = his[slot]!;
   }
-  if (lo === lo) pen.to(column + 0.5, (base + column + 0.5) * pixel, pen.y_of(lo), pen.y_of(hi));
+  draw();
 }
 
 // A bin is wider than a pixel: its bar stands in its middle.

@@ -47,7 +47,7 @@ export class GapList {
  * `gaps` are in order of their beginnings, and hardly overlap. */
 export function parted(a: number, b: number, usual: number, gaps: readonly Missing[]): boolean {
   const span = b - a;
-  if (usual > 0 && span > 3 * usual) return true;
+  if (usual > 0 && span > 3.001 * usual) return true;
   let low = 0;
   let high = gaps.length;
   while (low < high) {

@@ -86,11 +86,11 @@ class Row {
 
   private describe(row: LegendRow): void {
     const title = [`${row.signal.channel}: ${row.signal.field}`, row.info?.doc, row.info?.type];
-    const described = `${row.name}\n${row.colour}\n${row.dash}\n${title.join("\n")}`;
+    const described = [kindOf(row.info), row.name, row.colour, row.dash, ...title].join("\n");
     if (described === this.described) return;
     this.described = described;
     const dashes = DASHES[row.dash]!.map((n) => n / 1.5).join(" ");
-    setAttribute(this.line, "stroke", row.colour);
+    setAttribute(this.line, "stroke", kindOf(row.info) === "text" ? "none" : row.colour);
     setAttribute(this.line, "stroke-dasharray", dashes || null);
     this.name.textContent = row.name;
     this.button.title = title.filter(Boolean).join("\n");

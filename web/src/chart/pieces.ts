@@ -150,7 +150,7 @@ export function silences(view: ChannelView, from: number, to: number, until: num
   if (!(view.usual > 0)) return found;
   let last = NaN;
   const pass = (at: number): void => {
-    if (at - last > 3 * view.usual && at > from)
+    if (at - last > 3.001 * view.usual && at > from)
       found.push({
         from: last,
         to: at,

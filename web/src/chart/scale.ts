@@ -75,7 +75,9 @@ export function number(value: number, digits = 5): string {
   if (Number.isInteger(value) && size < 1e15) return minus(String(value));
   if (size >= 1e7 || size < 1e-4)
     return minus(value.toExponential(digits - 1).replace(/\.?0+e/, "e"));
-  return minus(value.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size)))));
+  return minus(
+    value.toFixed(Math.max(0, Math.min(digits - 1, digits - 1 - Math.floor(Math.log10(size))))),
+  );
 }
 
 function minus(text: string): string {
