@@ -23,7 +23,9 @@ export function niceRange(lo: number, hi: number): Range {
   if (!Number.isFinite(step) || step === 0) return { min: lo - 1, max: hi + 1 };
   const min = Math.floor((middle - half) / step) * step;
   const max = Math.ceil((middle + half) / step) * step;
-  return { min: lo >= 0 && min < 0 ? 0 : min, max: hi <= 0 && max > 0 ? 0 : max };
+  if (lo >= 0 && min < 0 && hi > 0) return { min: 0, max };
+  if (hi <= 0 && max > 0 && lo < 0) return { min, max: 0 };
+  return { min, max };
 }
 
 /** Follows what is visible: grows at once, and shrinks only when it has been too wide for a while,
@@ -75,9 +77,9 @@ export function number(value: number, digits = 5): string {
   if (Number.isInteger(value) && size < 1e15) return minus(String(value));
   if (size >= 1e7 || size < 1e-4)
     return minus(value.toExponential(digits - 1).replace(/\.?0+e/, "e"));
-  return minus(
-    value.toFixed(Math.max(0, Math.min(digits - 1, digits - 1 - Math.floor(Math.log10(size))))),
-  );
+  // Below 1 the number of decimals stays, so that what changes all the time does not jump.
+  const decimals = digits - 1 - Math.floor(Math.log10(size));
+  return minus(value.toFixed(Math.max(0, size < 0.01 ? decimals : Math.min(digits - 1, decimals))));
 }
 
 function minus(text: string): string {
