@@ -54,7 +54,8 @@ test("a ring holds what a map would, the newest of it", () => {
     at += draw() < 0.02 ? Math.floor(draw() * 200) : Math.floor(draw() * 4);
     const start = at - Math.floor(draw() * 30);
     const rows = 1 + Math.floor(draw() * 20);
-    const lo = [0, 1].map(() => Float64Array.from({ length: rows }, () => draw() < 0.3 ? NaN : draw()));
+    const some = (): number => (draw() < 0.3 ? NaN : draw());
+    const lo = [0, 1].map(() => Float64Array.from({ length: rows }, some));
     const hi = lo.map((column) => column.map((value) => value + draw()));
     ring.mergeAt(start, rows, lo, hi);
     for (let row = 0; row < rows; row++) {
@@ -72,7 +73,8 @@ test("a ring holds what a map would, the newest of it", () => {
   for (let bin = ring.first; bin < ring.end; bin++)
     for (let f = 0; f < 2; f++) {
       const wanted = model.get(bin)?.[f] ?? [NaN, NaN];
-      assert.deepEqual([ring.lo[f]![ring.slot(bin)], ring.hi[f]![ring.slot(bin)]], wanted, `${bin}`);
+      const slot = ring.slot(bin);
+      assert.deepEqual([ring.lo[f]![slot], ring.hi[f]![slot]], wanted, `${bin}`);
       compared++;
     }
   assert.ok(compared >= 64);
@@ -179,7 +181,7 @@ test("labels of time", () => {
   assert.equal(timeStep(60, 7), 10);
   assert.equal(timeStep(0.5, 7), 0.1);
   assert.equal(timeStep(86400 * 3, 7), 43200);
-  const day = Number((1_000_000_000_000_000n - ORIGIN) / 1_000_000_000n) + 0; // any moment
+  const day = Number((1_000_000_000_000_000n - ORIGIN) / 1_000_000_000n); // any moment
   for (const step of [0.1, 1, 30, 3600, 86400]) {
     const ticks = timeTicks(day, day + step * 6, step);
     assert.ok(ticks.length >= 6 && ticks.length <= 7);
@@ -214,7 +216,8 @@ test("a view is an address and back; what is strange is ignored", () => {
   const text = writeView({
     charts: [{
       signals: [
-        { channel: "engine", field: "cylinders[0]", colour: 0, dash: null, axis: 0, low: null, high: null },
+        { channel: "engine", field: "cylinders[0]", colour: 0, dash: null, axis: 0, low: null,
+          high: null },
         { channel: "imu", field: "gyro.x", colour: 3, dash: 2, axis: 1, low: -1.5, high: 7000 },
       ],
       ranges: [{ key: "u1/min", min: -1, max: 9000 }],
@@ -240,7 +243,7 @@ test("the edge follows what comes, steadily", () => {
     now = 100 + ms / 1000;
     // Windows of half a second, 0.2 s late; from 10 s on, 0.5 s later still.
     const late = 0.2 + (ms > 10_000 ? 0.5 : 0);
-    if (ms % 496 < 16) timeline.noteNewest("a", now - late - (ms > 3000 ? 0 : 0), ms);
+    if (ms % 496 < 16) timeline.noteNewest("a", now - late, ms);
     timeline.step(ms);
     const edge = timeline.edge();
     if (ms > 2000) {
