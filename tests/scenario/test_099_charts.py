@@ -185,6 +185,21 @@ def test_099_pause_and_datums(charts, rig):
     wait_until(lambda: "from=" not in charts.page.evaluate("location.hash"), what="live again")
 
 
+def test_099_datums_live(charts, rig, fleet, tabs):
+    """A short window has single datums while it is live, out of the full stream, and those before
+    it was opened; pausing it takes none away."""
+    near = Charts(tabs(fleet.port, "#c=rig:speed,rig:gear&window=2s"))
+    wait_until(lambda: near.badge() == "every datum", what="single datums")
+    wait_until(lambda: len(rig.rows) > 300, what="some seconds")
+    assert "from=" not in near.page.evaluate("location.hash")
+    near.press("Space")
+    start, end = near.span()
+    wait_until(lambda: len(near.table()[0]) == len(rig.within(start, end)), what="all of them")
+    assert len(rig.within(start, end)) > 100
+    for (at, cells), row in zip(near.table()[0], rig.within(start, end)):
+        assert at == row["time"] and same(cells[0], row, "speed") and same(cells[1], row, "gear")
+
+
 def test_099_look_back(charts, rig):
     """Dragged into the past, or by keys; to what was before the page was opened; and back."""
     box = charts.page.locator(".chart-over").first.bounding_box()

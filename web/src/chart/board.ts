@@ -109,8 +109,14 @@ export class StripBoard implements Board, ChartHost {
     this.sized = new ResizeObserver(() => this.arrange());
     this.sized.observe(this.grid);
     this.endings.push(
-      client.onChannels((channels) => this.rates.note(channels, performance.now())),
-      client.onStatus(() => this.wake()),
+      client.onChannels((channels) => {
+        this.rates.note(channels, performance.now());
+        this.replan();
+      }),
+      client.onStatus((status) => {
+        if (status.state === "open") this.askLook();
+        this.wake();
+      }),
     );
     this.bindDrop();
     const seen = (): void => this.wake();
@@ -507,7 +513,9 @@ export class StripBoard implements Board, ChartHost {
       peaks: exact,
       behind,
       trouble: feed?.trouble || this.look.error(channel),
-      loading: this.timeline.still ? this.look.loading(channel) : feed ? !feed.pastDone : true,
+      loading: this.timeline.still
+        ? this.look.loading(channel)
+        : !feed?.pastDone && !feed?.trouble && status.state === "open",
     };
   }
 
@@ -714,7 +722,6 @@ export class StripBoard implements Board, ChartHost {
     if (nowMs - this.slowMs > 5000 && !this.timeline.still) {
       this.slowMs = nowMs;
       this.lastUsed?.refreshTable();
-      this.replan();
     }
   }
 
@@ -731,7 +738,7 @@ export class StripBoard implements Board, ChartHost {
 
   // A channel has become so slow, or so fast, that datums or bins suit it better.
   private replan(): void {
-    if (!this.timeline.still) this.plan();
+    if (this.visible && !this.timeline.still) this.plan();
   }
 
   private checkTrigger(): void {
