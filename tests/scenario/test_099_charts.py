@@ -133,9 +133,9 @@ def test_099_live(charts, rig):
     first = charts.page.locator(".chart-stage").first.screenshot()
     wait_until(lambda: charts.page.locator(".chart-stage").first.screenshot() != first,
                what="it moves")
-    sent = {round(row["speed"], 3) for row in rig.rows}
     shown = charts.signals()["speed"][0].split()
-    assert shown[1] == "km/h" and round(float(shown[0]), 3) in sent
+    assert shown[1] == "km/h"
+    assert any(abs(row["speed"] - float(shown[0])) < 1e-3 for row in rig.rows)
     texts = charts.signals(1)
     assert texts["gear"][0] in SYMBOLS and texts["on"][0] in ("true", "false")
     assert texts["note"][0] in {row["note"] for row in rig.rows}
@@ -306,6 +306,7 @@ def painted(page, at):
 def test_099_gaps(charts, rig):
     """A source that stopped leaves a gap, shaded, without a line across it; datums that are missing
     by their number are counted."""
+    charts.page.get_by_label("Window", exact=True).select_option("30")  # it is to stay in view
     wait_until(lambda: len(rig.rows) > 200, what="something before the gap")
     rig.quiet(True)
     quiet = rig.rows[-1]["time"]
@@ -314,7 +315,8 @@ def test_099_gaps(charts, rig):
     count = len(rig.rows)
     wait_until(lambda: len(rig.rows) > count + 100, what="it goes on")
     rig.skip = 7
-    wait_until(lambda: charts.loss() == "7 lost in view", what="what is lost is counted")
+    wait_until(lambda: (told := re.match(r"(\d+) lost in view", charts.loss()))
+               and int(told[1]) >= 7, what="what is lost is counted")
     after = next(row["time"] for row in rig.rows if row["time"] > quiet)
     charts.press("Space")
     start, end = charts.span()
