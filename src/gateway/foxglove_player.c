@@ -199,7 +199,7 @@ static void tell_faults(struct player *player, const struct reader_batch *batch)
     player->faults += batch->faults;
     if (batch->faults > 0)
         foxglove_client_tell(player->client, FOXGLOVE_WARNING, "faults",
-                             "what cannot be read is left out, at %" PRIu64 " places: %s",
+                             "%" PRIu64 " places cannot be read, and are left out: %s",
                              player->faults, batch->fault);
     if (batch->left_out > 0)
         foxglove_client_tell(player->client, FOXGLOVE_WARNING, "too-long",
@@ -296,6 +296,7 @@ static void forget_batches(struct player *player)
     player->ready = false; /* and what is being read is thrown away when it comes */
     player->stale = true;
     player->read_ns = player->at_ns;
+    player->faults = 0;
 }
 
 static float speed_of(float wanted)

@@ -264,11 +264,12 @@ int reader_want(struct reader *reader, const bool *wanted, uint64_t from_ns, boo
     return status;
 }
 
-static void note_fault(struct reader_batch *batch, const char *what)
+static void note_fault(struct reader_batch *batch, const char *path, const char *what)
 {
-    const char *slash = strrchr(what, '/');
+    const char *slash = strrchr(path, '/');
     if (batch->faults++ == 0)
-        snprintf(batch->fault, sizeof(batch->fault), "%s", slash != NULL ? slash + 1 : what);
+        snprintf(batch->fault, sizeof(batch->fault), "%s: %s", slash != NULL ? slash + 1 : path,
+                 what);
 }
 
 /* A file begins: what its messages are. */
@@ -287,7 +288,7 @@ static int lane_begin_file(struct lane *lane, struct reader_batch *batch)
         status = form_of(&other, scan, lane->name, error, sizeof(error));
     if (status < 0) {
         topic_form_free(form);
-        note_fault(batch, error);
+        note_fault(batch, lane->name, error);
         history_next_file(lane->history);
         return status == -ENOMEM ? status : 0;
     }
@@ -311,7 +312,7 @@ static int lane_advance(struct lane *lane, struct reader_batch *batch)
         if (event.kind == ROWS_FILE)
             status = lane_begin_file(lane, batch);
         else if (event.kind == ROWS_FAULT)
-            note_fault(batch, event.what);
+            note_fault(batch, lane->catalog.files[event.at.file].path, event.what);
         else if (lane->form != NULL) {
             lane->waits = true;
             lane->datum = event.datum;

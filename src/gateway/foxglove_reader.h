@@ -46,7 +46,7 @@ struct reader_batch {
     uint64_t until_ns; /* all that came in before that is in this batch or those before it */
     uint64_t left_out; /* datums whose message is too long */
     uint64_t faults;   /* damage and files that cannot be read ... */
-    char fault[200];   /* ... one of them, for people */
+    char fault[300];   /* ... one of them, for people */
 };
 void reader_batch_clear(struct reader_batch *batch); /* keeps its memory */
 void reader_batch_free(struct reader_batch *batch);

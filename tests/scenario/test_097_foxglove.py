@@ -14,7 +14,7 @@ import pytest
 from harness import avro, columns, exports, signals
 from harness.fleet import ROOT, wait_until
 from harness.foxglove import ENDED, PAUSED, PLAYING, Foxglove
-from harness.gateway import GATEWAY, GatewayFleet
+from harness.gateway import GATEWAY, GatewayFleet, free_port
 from harness.ros2 import message_is, plain
 from harness.web_socket import BINARY, TEXT, Refused
 
@@ -107,6 +107,115 @@ def test_097_seek_pause_speed(recorded):
         tool.until(lambda: tool.states[-1][0] == ENDED, what="the end")
         assert [message.counter for _, message in tool.of("/engine")] == list(range(2000))
         assert [message.counter for _, message in tool.of("/other")] == list(range(5000, 7000))
+
+
+def test_097_a_slow_client_is_played_to_more_slowly():
+    """Nothing of a recording is left out, however slowly it is taken; one that goes in the middle
+    is no fault."""
+    with GatewayFleet({"engine": {"schema": signals.SCHEMA}}) as fleet:
+        count = 9000
+        fleet.source("engine", signals.samples(count, pad=900), rate=20_000).finish()
+        fleet.settle({"engine": count})
+        tools = [Foxglove(fleet.port, "/foxglove/recordings", raw=True, receive_bytes=4096)
+                 for _ in range(3)]
+        for tool in tools:
+            tool.until(lambda: tool.channels)
+            tool.subscribe()
+            tool.control(speed=100)
+        tools[1].until(lambda: len(tool.messages) > 100 or len(tools[1].messages) > 100)
+        tools[1].socket.close()
+        # The first has not been looked at until here; the third while it was.
+        for tool in (tools[2], tools[0]):
+            tool.until(lambda: tool.states and tool.states[-1][0] == ENDED, what="the end")
+            assert [counter_of(message) for _, _, message in tool.messages] == list(range(count))
+            assert not tool.statuses
+            tool.socket.close()
+        assert fleet.service()["restarts"] == 0
+
+
+def test_097_recordings_of_two_schemas_and_damage():
+    """Where the schema becomes another, so does the topic, whichever way it is played; what is
+    damaged is told and passed over."""
+    fields = [*signals.SCHEMA["fields"], {"name": "more", "type": "int"}]
+    with GatewayFleet({"one": {"schema": signals.SCHEMA, "time": "time"}}) as fleet:
+        fleet.source("one", signals.samples(2000), rate=20_000).finish()
+        fleet.settle({"one": 2000})
+        fleet.set("one", {**fleet.channels["one"], "schema": {**signals.SCHEMA, "fields": fields}})
+        fleet.write()
+        fleet.reload()
+        later = [datum + avro.long(7) for datum in signals.samples(2000, start=2000)]
+        fleet.source("one", later, rate=20_000).finish()
+        fleet.settle({"one": 4000})
+        first = fleet.files("one")[0]
+        data = bytearray(first.read_bytes())
+        data[len(data) // 2] ^= 0xff
+        first.write_bytes(data)
+        with Foxglove(fleet.port, "/foxglove/recordings") as tool:
+            tool.until(lambda: tool.channels)
+            assert "more" in tool.topic("/one")["schema"]
+            tool.subscribe()
+            # What is damaged is passed over before anything is shown, as it stands in front.
+            tool.control(speed=0.01)
+            tool.until(lambda: any("more" not in one["schema"] for one in tool.channels.values()),
+                       what="the older schema")
+            assert "more" in tool.gone[-1]["schema"]
+            tool.subscribe("/one")
+            tool.answer(tool.control(speed=100, seek=ns(tool.server["dataStartTime"])))
+            tool.messages.clear()
+            tool.until(lambda: tool.topic("/one") and "more" in tool.topic("/one")["schema"],
+                       what="the newer schema")
+            old = [message.counter for _, message in tool.of("/one")]
+            assert old == sorted(set(old)) and 0 < len(old) < 2000
+            tool.messages.clear()
+            tool.subscribe("/one")
+            tool.control(seek=ns(tool.server["dataEndTime"]) - 10**7, speed=0.1)
+            tool.until(lambda: tool.messages)
+            assert all(message.more == 7 for _, message in tool.of("/one"))
+            told = [one for one in tool.statuses if one.get("id") == "faults"]
+            assert told and "left out" in told[0]["message"] and ".avro" in told[0]["message"]
+
+
+def test_097_the_test_s_client_is_right():
+    """Against the server of Foxglove's own SDK: what this test reads and says, that reads and says
+    so too."""
+    foxglove = pytest.importorskip("foxglove")
+    from foxglove import websocket as sdk
+    asked = []
+
+    class Listener(sdk.ServerListener):
+        def on_playback_control_request(self, request):
+            asked.append((request.playback_command, request.playback_speed, request.seek_time,
+                          request.request_id))
+            return sdk.PlaybackState(status=sdk.PlaybackStatus.Paused, current_time=12345,
+                                     playback_speed=1.5, did_seek=True,
+                                     request_id=request.request_id)
+    port = free_port()
+    server = foxglove.start_server(host="127.0.0.1", port=port, server_listener=Listener(),
+                                   capabilities=[sdk.Capability.PlaybackControl,
+                                                 sdk.Capability.Time],
+                                   playback_time_range=(5 * S + 6, 7 * S + 8))
+    try:
+        channel = foxglove.Channel("/here", message_encoding="cdr", schema=foxglove.Schema(
+            name="a/msg/B", encoding="ros2msg", data=b"float64 x\n"))
+        with Foxglove(port, "/") as tool:
+            tool.until(lambda: tool.channels)
+            assert (ns(tool.server["dataStartTime"]), ns(tool.server["dataEndTime"])) == \
+                (5 * S + 6, 7 * S + 8)
+            assert set(tool.server["capabilities"]) == {"playbackControl", "time"}
+            tool.subscribe("/here")
+            request = tool.control(play=False, speed=0.5, seek=77)
+            assert tool.answer(request) == (PAUSED, 12345, 1.5, True, request)
+            assert asked == [(sdk.PlaybackCommand.Pause, 0.5, 77, request)]
+            request = tool.control(play=True, speed=2)
+            tool.answer(request)
+            assert asked[1] == (sdk.PlaybackCommand.Play, 2, None, request)
+            channel.log(b"\0\1\0\0" + struct.pack("<d", 0.1), log_time=99)
+            server.broadcast_time(88)
+            tool.until(lambda: tool.messages and tool.times)
+            ((topic, at, message),) = tool.messages
+            assert (topic, at, message.x, tool.times) == ("/here", 99, 0.1, [88])
+    finally:
+        server.stop()
 
 
 # ---- live ----
