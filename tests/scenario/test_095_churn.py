@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""095-churn: visitors of every kind that come, ask for odd things, change their minds and go, in the
-middle of a word or without one, while channels restart and are reloaded: under the sanitizers, which
-say of each of them whether anything was touched after it had gone."""
+"""095-churn: visitors of every kind that come, ask for odd things, change their minds and go, in
+the middle of a word or without one, while channels restart and are reloaded: under the sanitizers,
+which say of each of them whether anything was touched after it had gone."""
 import json
 import os
 import struct
