@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Iterator
 MAGIC = b"Obj\x01"
 SYNC_BYTES = 16
 DATUMS_AT = 127  # where the stored datums of a block of Flotilla's begin
+FRAME = bytes.fromhex("28b52ffd8040")  # how they begin where it was compacted by zstandard
 FRONT_BYTES = 160  # enough of a block to know its size and arrival
 
 
@@ -149,6 +150,9 @@ class Container:
     @staticmethod
     def _arrival(front: bytes, filler_at: int) -> int | None:
         """The 64 lowest of the free bits of the filler between a block's counts and its datums."""
+        if front[filler_at:filler_at + len(FRAME)] == FRAME:
+            at = filler_at + len(FRAME) + 4 + 3  # behind the size, in the first empty block
+            return int.from_bytes(front[at:at + 8 * 4:4], "little")
         filler = DATUMS_AT - filler_at
         if filler <= 0 or len(front) < DATUMS_AT:
             return None

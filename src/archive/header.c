@@ -182,7 +182,7 @@ enum header_kind header_read(struct scan_header *header, struct span bytes,
         return HEADER_CUT;
     /* Of a later form only what any reader sees is known. */
     header->packed =
-        header->ours && header->format.at != NULL && is_word(header->format, PACKED_FORMAT);
+        header->ours && header->format.at != NULL && packed_codec(header->format) != CODEC_UNKNOWN;
     if (header->format.at != NULL && !is_word(header->format, BLOCK_FORMAT) && !header->packed)
         header->ours = false;
     memcpy(header->sync, cursor.at, SCAN_SYNC_BYTES);
@@ -190,6 +190,6 @@ enum header_kind header_read(struct scan_header *header, struct span bytes,
     place->why = header->schema.at == NULL ? "it has no schema" : NULL;
     header->codec = codec_of(header->codec_name);
     if (header->ours && header->codec == CODEC_UNKNOWN)
-        header->codec = CODEC_DEFLATE;
+        header->codec = header->packed ? packed_codec(header->format) : CODEC_DEFLATE;
     return header->schema.at == NULL ? HEADER_BAD : HEADER_WHOLE;
 }

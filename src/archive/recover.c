@@ -22,7 +22,8 @@ struct output {
     uint8_t *key; /* what all its blocks have in common */
     size_t key_bytes;
     uint64_t offset, latest_ns;
-    bool disorder; /* arrival times went back */
+    bool disorder;   /* arrival times went back */
+    bool own_header; /* it was made here */
 };
 
 struct run {
@@ -108,6 +109,7 @@ static int put_own_header(struct run *run, struct output *output,
         return status;
     long bytes = block_write_header(run->image, room, header, output->sync, BLOCK_PAGE_BYTES);
     CHECK(bytes > 0);
+    output->own_header = true;
     return put(run, output, (struct span){run->image, (size_t)bytes});
 }
 
@@ -218,7 +220,9 @@ static uint16_t place_of(struct output *output, const struct scan_event *event)
     return event->place == 0 || output->disorder ? 0 : block_place(output->offset);
 }
 
-static int put_block(struct run *run, const struct scan_event *event)
+/* A header that was made here says that blocks are as a relay writes them; one that was sound is as
+ * it was, and so are the blocks. */
+static int put_block(struct run *run, const struct scan *scan, const struct scan_event *event)
 {
     struct output *output = run->at;
     struct span image = event->image;
@@ -226,27 +230,33 @@ static int put_block(struct run *run, const struct scan_event *event)
     bool marked = memcmp(marker, output->sync, SCAN_SYNC_BYTES) == 0;
     bool ours = event->ours && event->kind == SCAN_BLOCK;
     uint16_t place = ours ? place_of(output, event) : 0;
-    if (marked && (!ours || place == event->place))
+    bool packed = ours && event->packed, unpack = packed && output->own_header;
+    if (marked && !unpack && (!ours || place == event->place))
         return put(run, output, image);
-    int status = make_room(run, event->packed ? BLOCK_BYTES_MAX : image.bytes);
+    int status = make_room(run, packed ? BLOCK_BYTES_MAX : image.bytes);
     if (status < 0)
         return status;
-    if (ours && event->packed) {
-        long bytes = packed_write(run->image, event->data, event->count, event->arrival_ns,
-                                  output->sync, BLOCK_PAGE_BYTES, place);
-        return bytes < 0 ? (int)bytes : put(run, output, (struct span){run->image, (size_t)bytes});
-    }
-    if (ours) {
+    size_t bytes = image.bytes;
+    if (packed && !unpack) {
+        long written =
+            packed_write(run->image, scan_header(scan)->codec, event->data, event->count,
+                         event->arrival_ns, output->sync, BLOCK_PAGE_BYTES, place);
+        if (written < 0)
+            return (int)written;
+        bytes = (size_t)written;
+    } else if (ours) {
+        if (unpack && event->data.bytes > block_data_max(BLOCK_BYTES_MAX))
+            return -EFBIG;
         /* Aligned to its own size it becomes as large as it was. */
         block_append(run->image, 0, event->data);
-        size_t bytes = block_finish_at(run->image, event->data.bytes, event->count,
-                                       event->arrival_ns, output->sync, image.bytes, place);
-        CHECK(bytes == image.bytes);
+        bytes = block_finish_at(run->image, event->data.bytes, event->count, event->arrival_ns,
+                                output->sync, unpack ? BLOCK_PAGE_BYTES : image.bytes, place);
+        CHECK(unpack || bytes == image.bytes);
     } else {
         memcpy(run->image, image.at, image.bytes - SCAN_SYNC_BYTES);
         memcpy(run->image + image.bytes - SCAN_SYNC_BYTES, output->sync, SCAN_SYNC_BYTES);
     }
-    return put(run, output, (struct span){run->image, image.bytes});
+    return put(run, output, (struct span){run->image, bytes});
 }
 
 /* Writes what a fault has left of a block as one of its own. */
@@ -301,7 +311,7 @@ static int put_event(struct run *run, const struct scan *scan, struct scan_event
                  RECOVER_OUTPUTS_MAX);
         return 0;
     }
-    status = partial ? put_partial(run, scan, event) : put_block(run, event);
+    status = partial ? put_partial(run, scan, event) : put_block(run, scan, event);
     if (status == 0)
         count_in(run, event);
     return status;

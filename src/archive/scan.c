@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "archive/scan_parts.h"
+#include "archive/packed.h"
 #include "base/check.h"
 
 #define FRONT_WINDOW_BYTES  (2u * BLOCK_PAGE_BYTES)
@@ -152,10 +153,11 @@ static int recognize(struct scan *scan)
             header->fault = "the header names another format than that of the blocks";
         else if (header->image.bytes % BLOCK_PAGE_BYTES != 0)
             header->fault = "the header does not end on a page boundary";
-        else if (header->codec_name.at == NULL || !is_word(header->codec_name, "deflate"))
-            header->fault = "the header names another codec than deflate";
+        header->codec = header->packed ? packed_codec(header->format) : CODEC_DEFLATE;
+        if (header->fault == NULL && (header->codec_name.at == NULL ||
+                                      !is_word(header->codec_name, codec_name(header->codec))))
+            header->fault = "the header names another codec than that of the blocks";
         header->sound = header->fault == NULL;
-        header->codec = CODEC_DEFLATE;
     }
     return 0;
 }
@@ -707,7 +709,7 @@ bool scan_peek_arrival(const struct scan *scan, uint64_t *arrival_ns)
     if (scan->source.forward || !scan->header.ours ||
         scan->source.read(scan->source.context, front, sizeof(front), scan->at) !=
             (long)sizeof(front) ||
-        block_read_front((struct span){front, sizeof(front)}, &info) < 0)
+        packed_read_front((struct span){front, sizeof(front)}, &info) < 0)
         return false;
     *arrival_ns = info.arrival_ns;
     return true;

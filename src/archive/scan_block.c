@@ -216,7 +216,7 @@ static int judge_packed(struct scan *scan, struct verdict *verdict, struct span 
     struct scan_event *event = &verdict->event;
     const char *why;
     *packed = false;
-    int status = codec_unpack(scan->unpacker, CODEC_DEFLATE, stored, &event->data, &why);
+    int status = codec_unpack(scan->unpacker, scan->header.codec, stored, &event->data, &why);
     if (status == -ENOMEM)
         return status;
     *packed = status == 0 && packed_check(event->image, event->data, info) == 0;
@@ -244,7 +244,7 @@ static int judge_ours(struct scan *scan, struct verdict *verdict, struct span st
         event->arrival_ns = info.arrival_ns;
         event->place = info.place;
         event->ours = true;
-    } else if (block_read_front(event->image, &info) == 0) {
+    } else if (packed_read_front(event->image, &info) == 0) {
         event->arrival_ns = info.arrival_ns; /* for who looks at it all the same */
     }
     if (framed < 0 || !info.sound) {
@@ -440,7 +440,7 @@ int scan_judge_front(struct scan *scan, uint64_t offset, struct verdict *verdict
     if (status < 0 || !scan_read_front(scan, view, verdict, &size, &front))
         return status;
     event->bytes = front + (uint64_t)size + SCAN_SYNC_BYTES;
-    if (scan->header.ours && block_read_front(view, &info) == 0) {
+    if (scan->header.ours && packed_read_front(view, &info) == 0) {
         event->ours = true;
         event->arrival_ns = info.arrival_ns;
         event->place = info.place;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "archive/scan_parts.h"
+#include "archive/packed.h"
 #include "base/check.h"
 #include "base/find.h"
 
@@ -106,7 +107,7 @@ static int try_marker(struct scan *scan, uint64_t offset, bool *found, uint64_t 
     uint64_t end = offset + front + (uint64_t)size;
     if (end + SCAN_SYNC_BYTES > scan->source.bytes)
         return 0;
-    bool ours = block_read_front(view, &info) == 0;
+    bool ours = packed_read_front(view, &info) == 0, stored = block_read_front(view, &info) == 0;
     uint64_t from = offset < SCAN_SYNC_BYTES ? 0 : offset - SCAN_SYNC_BYTES;
     status = scan_look(scan, from, (size_t)(end + SCAN_SYNC_BYTES - from), &view);
     if (status < 0)
@@ -116,14 +117,14 @@ static int try_marker(struct scan *scan, uint64_t offset, bool *found, uint64_t 
         (!ours && (offset < SCAN_SYNC_BYTES || memcmp(view.at, marker, SCAN_SYNC_BYTES) != 0)))
         return 0;
     memcpy(header->sync, marker, SCAN_SYNC_BYTES);
-    header->ours = ours;
-    enum codec first = ours ? CODEC_DEFLATE : CODECS - 1;
+    header->ours = header->packed = ours;
+    enum codec first = !ours ? CODECS - 1 : stored ? CODEC_DEFLATE : CODEC_ZSTANDARD;
     for (enum codec codec = first; !*found && codec != CODEC_UNKNOWN; codec--) {
         header->codec = codec;
         status = scan_judge(scan, offset, &verdict);
         if (status < 0)
             return status;
-        *found = verdict.intact && (codec == CODEC_DEFLATE || !ours);
+        *found = verdict.intact && (codec == first || !ours);
     }
     *next = end + SCAN_SYNC_BYTES;
     return 0;

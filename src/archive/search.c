@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive/packed.h"
 #include "avro/block.h"
 #include "base/varint.h"
 #include "os/file.h"
@@ -79,7 +80,7 @@ static bool block_at(struct window *window, uint64_t offset, struct place *place
     const uint8_t *at =
         look(window, offset - BLOCK_SYNC_BYTES, BLOCK_SYNC_BYTES + BLOCK_DATA_OFFSET, status);
     if (at == NULL || memcmp(at, window->front->sync, BLOCK_SYNC_BYTES) != 0 ||
-        block_read_front((struct span){at + BLOCK_SYNC_BYTES, BLOCK_DATA_OFFSET}, &info) < 0 ||
+        packed_read_front((struct span){at + BLOCK_SYNC_BYTES, BLOCK_DATA_OFFSET}, &info) < 0 ||
         info.bytes % BLOCK_PAGE_BYTES != 0 || info.bytes > BLOCK_BYTES_MAX ||
         info.place != block_place(offset))
         return false;
@@ -191,7 +192,7 @@ int search_read_front(const struct scan_source *source, struct search_front *fro
         if (header > 0 && (size_t)header + BLOCK_DATA_OFFSET <= there.bytes) {
             take_header((struct span){bytes, (size_t)header}, front);
             front->empty =
-                block_read_front((struct span){bytes + header, BLOCK_DATA_OFFSET}, &info) < 0 ||
+                packed_read_front((struct span){bytes + header, BLOCK_DATA_OFFSET}, &info) < 0 ||
                 info.place != block_place((uint64_t)header);
             front->first_ns = front->empty ? 0 : info.arrival_ns;
             break;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive/packed.h"
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/varint.h"
@@ -63,17 +64,25 @@ static struct span text_span(const char *text)
     return (struct span){(const uint8_t *)text, strlen(text)};
 }
 
+/* What the header says of the blocks. */
+struct form {
+    const char *format;
+    enum codec codec;
+};
+
+static const struct form plain = {BLOCK_FORMAT, CODEC_DEFLATE};
+
 /* Everything up to the value of the padding. */
 static size_t put_entries(uint8_t *out, const struct writer_entry *entries, size_t entry_count,
-                          const char *format)
+                          const struct form *form)
 {
     static const char padding_key[] = "flotilla.padding";
     size_t at = put(out, 0, "Obj\x01", 4);
     at = put_long(out, at, (int64_t)entry_count + 4);
     for (size_t i = 0; i < entry_count; i++)
         at = put_entry(out, at, entries[i].key, entries[i].value);
-    at = put_entry(out, at, "avro.codec", text_span("deflate"));
-    at = put_entry(out, at, "flotilla.format", text_span(format));
+    at = put_entry(out, at, "avro.codec", text_span(codec_name(form->codec)));
+    at = put_entry(out, at, "flotilla.format", text_span(form->format));
     at = put_long(out, at, (int64_t)strlen(padding_key));
     return put(out, at, padding_key, strlen(padding_key));
 }
@@ -81,12 +90,12 @@ static size_t put_entries(uint8_t *out, const struct writer_entry *entries, size
 /* Writes a header of these entries and the format's own to `image` of `room` bytes, padded to a
  * multiple of `alignment`. Its size or -ENOSPC. */
 static long make_header(uint8_t *image, size_t room, const struct writer_entry *entries,
-                        size_t entry_count, const char *format,
+                        size_t entry_count, const struct form *form,
                         const uint8_t sync[BLOCK_SYNC_BYTES], size_t alignment)
 {
     static const char checksum_key[] = "flotilla.crc32c";
     enum { DIGITS = 8, DIGITS_BACK = DIGITS + 1 + BLOCK_SYNC_BYTES };
-    size_t before = put_entries(NULL, entries, entry_count, format), padding = 0;
+    size_t before = put_entries(NULL, entries, entry_count, form), padding = 0;
     size_t behind = put_entry(NULL, 0, checksum_key, text_span("........")) + 1 + BLOCK_SYNC_BYTES;
     size_t total = (before + 1 + behind + alignment - 1) / alignment * alignment;
     for (;; total += alignment) { /* its length takes part in it, and may not come out even */
@@ -99,7 +108,7 @@ static long make_header(uint8_t *image, size_t room, const struct writer_entry *
     }
     if (total > room)
         return -ENOSPC;
-    size_t at = put_entries(image, entries, entry_count, format);
+    size_t at = put_entries(image, entries, entry_count, form);
     at = put_long(image, at, (int64_t)padding);
     memset(image + at, ' ', padding);
     at = put_entry(image, at + padding, checksum_key, text_span("........"));
@@ -143,15 +152,15 @@ static int open_file(struct writer *writer, enum file_open how, bool direct)
 
 /* Writes the header by itself: it may be larger than the buffer. */
 static int write_header(struct writer *writer, const struct writer_entry *entries,
-                        size_t entry_count, const char *format)
+                        size_t entry_count, const struct form *form)
 {
     size_t alignment = writer->file.alignment;
-    size_t room = put_entries(NULL, entries, entry_count, format) + 3 * alignment;
+    size_t room = put_entries(NULL, entries, entry_count, form) + 3 * alignment;
     room = room / alignment * alignment;
     uint8_t *image = room > HEADER_BYTES_MAX ? NULL : private_memory_map(room);
     if (image == NULL)
         return -ENOMEM;
-    long bytes = make_header(image, room, entries, entry_count, format, writer->sync, alignment);
+    long bytes = make_header(image, room, entries, entry_count, form, writer->sync, alignment);
     int status = bytes < 0 ? (int)bytes : 0;
     struct span part = {image, bytes > 0 ? (size_t)bytes : 0};
     if (status == 0)
@@ -164,17 +173,17 @@ static int write_header(struct writer *writer, const struct writer_entry *entrie
 
 /* Makes the file and writes its header. */
 static int begin(struct writer *made, const struct writer_entry *entries, size_t entry_count,
-                 const char *format, bool direct)
+                 const struct form *form, bool direct)
 {
     int status = open_file(made, FILE_CREATE, direct);
     if (status < 0)
         return status;
-    status = write_header(made, entries, entry_count, format);
+    status = write_header(made, entries, entry_count, form);
     if (direct && status == -EINVAL) { /* taken at open, and refused by the first write */
         direct_file_close(&made->file);
         status = direct_file_open(&made->file, made->folder, made->part, FILE_EXISTING, false);
         if (status == 0)
-            status = write_header(made, entries, entry_count, format);
+            status = write_header(made, entries, entry_count, form);
     }
     if (status < 0)
         folder_remove(made->folder, made->part);
@@ -189,7 +198,7 @@ int writer_begin(struct writer **writer, descriptor_t folder, const char *name,
         return -ENOMEM;
     int status = host_random(made->sync, sizeof(made->sync));
     if (status == 0)
-        status = begin(made, entries, entry_count, BLOCK_FORMAT, direct);
+        status = begin(made, entries, entry_count, &plain, direct);
     if (status < 0) {
         writer_close(made);
         return status;
@@ -200,15 +209,16 @@ int writer_begin(struct writer **writer, descriptor_t folder, const char *name,
 
 int writer_begin_beside(struct writer **writer, descriptor_t folder, const char *name,
                         const char *beside, const struct writer_entry *entries, size_t entry_count,
-                        const char *format, const uint8_t sync[BLOCK_SYNC_BYTES], bool direct)
+                        enum codec codec, const uint8_t sync[BLOCK_SYNC_BYTES], bool direct)
 {
+    const struct form form = {packed_format(codec), codec};
     struct writer *made = make_writer(folder, name);
     if (made == NULL)
         return -ENOMEM;
     snprintf(made->part, sizeof(made->part), "%s", beside);
     memcpy(made->sync, sync, BLOCK_SYNC_BYTES);
     folder_remove(folder, beside);
-    int status = begin(made, entries, entry_count, format, direct);
+    int status = begin(made, entries, entry_count, &form, direct);
     if (status < 0) {
         writer_close(made);
         return status;

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "archive/codec.h"
 #include "avro/block.h"
 #include "base/span.h"
 #include "os/descriptor.h"
@@ -31,10 +32,11 @@ int writer_begin(struct writer **writer, descriptor_t folder, const char *name,
                  const struct writer_entry *entries, size_t entry_count, bool direct);
 
 /* The same for a file that is to take the place of `name` in one step: made as `beside`, which is
- * no recording's name and may be there from before, in format `format`, with the marker `sync`. */
+ * no recording's name and may be there from before, in the format of files that are compacted by
+ * `codec` (archive/packed.h), with the marker `sync`. */
 int writer_begin_beside(struct writer **writer, descriptor_t folder, const char *name,
                         const char *beside, const struct writer_entry *entries, size_t entry_count,
-                        const char *format, const uint8_t sync[BLOCK_SYNC_BYTES], bool direct);
+                        enum codec codec, const uint8_t sync[BLOCK_SYNC_BYTES], bool direct);
 
 /* Goes on with `name`.part at byte `end`, where its header or a block ends; cuts off what is
  * behind. 0; -EBADMSG if there is no header or no sync marker in front of `end`; or another

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "channel/overview.h"
 #include "channel/settings.h"
 
 #define CONFIG_FIELD_BYTES_MAX 256u
@@ -51,6 +52,7 @@ struct config {
     bool gateway_read_only;
     uint32_t overview_factor, overview_levels; /* factor 0: no overviews are kept */
     uint64_t compact_ms;                       /* 0: never */
+    enum compact_codec compact_codec;
     uint64_t overview_age_ms;                  /* 0: for ever */
     struct config_channel *channels;           /* in the order of the file, includes behind */
     uint32_t channel_count;

@@ -48,6 +48,8 @@ static const struct config_key retain_keys[] = {
      .help = "part of the file system to keep free; the oldest recordings are deleted"},
 };
 
+static const char *const codec_names[] = COMPACT_CODEC_NAMES;
+
 static const struct config_key storage_keys[] = {
     {.name = "directory",
      .kind = KEY_PATH,
@@ -71,6 +73,11 @@ static const struct config_key storage_keys[] = {
      .hide_zero = true,
      .offset = FLEET(compact_ms),
      .help = "finished recordings older than this are rewritten with real compression"},
+    {.name = "compact_codec",
+     .form = {.kind = VALUE_CHOICE, .choices = codec_names},
+     .hide_zero = true,
+     .offset = FLEET(compact_codec),
+     .help = "by what; not every reader of Avro files reads zstandard"},
     {.name = "retain",
      .kind = KEY_MAP,
      .keys = retain_keys,

@@ -43,6 +43,7 @@ static void add_word(struct text *text, size_t *count, const char *flag, const c
 static size_t overview_words(struct text *text, const struct config *config)
 {
     static const char *const direct[] = {"auto", "required", "off"};
+    static const char *const codecs[] = COMPACT_CODEC_NAMES;
     char number[UNITS_TEXT_BYTES];
     size_t count = 0;
     uint32_t channels = 0;
@@ -61,8 +62,10 @@ static size_t overview_words(struct text *text, const struct config *config)
     } else {
         add_word(text, &count, "overview", "false");
     }
-    if (config->compact_ms > 0)
+    if (config->compact_ms > 0) {
         add_word(text, &count, "compact", units_write_duration(number, config->compact_ms));
+        add_word(text, &count, "compact-codec", codecs[config->compact_codec]);
+    }
     add_word(text, &count, "sync", units_write_duration(number, config->sync_ms));
     add_word(text, &count, "direct-io", direct[config->direct_io]);
     for (uint32_t i = 0; i < config->channel_count; i++) {

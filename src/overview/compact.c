@@ -103,8 +103,8 @@ static int end_block(struct rewrite *rewrite)
     const uint8_t *sync = scan_header(rewrite->scan)->sync;
     size_t alignment = writer_alignment(rewrite->writer);
     uint16_t place = block_place(writer_bytes(rewrite->writer));
-    long bytes = packed_write(rewrite->image, data, rewrite->count, rewrite->arrival_ns, sync,
-                              alignment, place);
+    long bytes = packed_write(rewrite->image, rewrite->compactor->codec, data, rewrite->count,
+                              rewrite->arrival_ns, sync, alignment, place);
     if (bytes == -ENOSPC) {
         block_append(rewrite->image, 0, data);
         bytes = (long)block_finish_at(rewrite->image, data.bytes, rewrite->count,
@@ -269,7 +269,8 @@ static int do_file(struct rewrite *rewrite)
         status =
             writer_begin_beside(&rewrite->writer, compactor->descriptor, rewrite->name,
                                 rewrite->beside, rewrite->entries, rewrite->entry_count,
-                                PACKED_FORMAT, scan_header(rewrite->scan)->sync, compactor->direct);
+                                compactor->codec, scan_header(rewrite->scan)->sync,
+                                compactor->direct);
     if (status == 0)
         status = write_other(rewrite);
     if (status == 0 && writer_bytes(rewrite->writer) >= rewrite->file->bytes) {

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "archive/codec.h"
 #include "os/descriptor.h"
 #include "overview/state.h"
 
@@ -25,6 +26,7 @@ struct compactor {
     const char *folder, *channel; /* the caller's */
     descriptor_t descriptor;      /* of the folder */
     uint64_t age_ns;
+    enum codec codec; /* CODEC_DEFLATE or CODEC_ZSTANDARD */
     bool direct;
     void (*tell)(const char *channel, const char *what);
     uint64_t next;     /* number of the first file that was not looked at; */

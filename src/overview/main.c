@@ -46,12 +46,14 @@ struct overview_settings {
     uint32_t factor, levels;
     uint64_t age_ms, sync_ms, compact_ms;
     bool overview;
+    enum compact_codec compact_codec;
     enum direct_mode direct_io;
     const char **channels; /* words of the command line */
     uint32_t channel_count;
 };
 
 static const char *const direct_names[] = {"auto", "required", "off", NULL};
+static const char *const codec_words[] = COMPACT_CODEC_NAMES;
 static const struct value_form name_form = {.kind = VALUE_NAME};
 static const struct setting flags[] = {
     {"fleet",
@@ -90,6 +92,10 @@ static const struct setting flags[] = {
      offsetof(struct overview_settings, compact_ms),
      {.kind = VALUE_DURATION, .low = 1000, .high = 100ull * 366 * 86400000, .zero = "never"},
      "finished recordings older than this are rewritten with real compression"},
+    {"compact-codec",
+     offsetof(struct overview_settings, compact_codec),
+     {.kind = VALUE_CHOICE, .choices = codec_words},
+     "by what"},
     {"direct-io",
      offsetof(struct overview_settings, direct_io),
      {.kind = VALUE_CHOICE, .choices = direct_names},
@@ -196,6 +202,9 @@ static int open_builders(struct work *work)
                                         .channel = settings->channels[i],
                                         .descriptor = DESCRIPTOR_NONE,
                                         .age_ns = settings->compact_ms * NS_PER_MS,
+                                        .codec = settings->compact_codec == COMPACT_ZSTANDARD
+                                                     ? CODEC_ZSTANDARD
+                                                     : CODEC_DEFLATE,
                                         .direct = options.direct,
                                         .tell = tell};
         if (status == 0 && settings->compact_ms > 0 && compactor->folder != NULL)

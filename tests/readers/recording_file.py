@@ -6,6 +6,7 @@ import struct
 import zlib
 
 PAGE = 4096
+FRAME = bytes.fromhex("28b52ffd8040")  # of format 3
 SYNC = 16
 DATA = 132  # where a block's datums begin
 STORED = 65535  # datum bytes in one stored block
@@ -98,7 +99,8 @@ def read_header(data):
             size, at = take_long(data, at)
             metadata[key], at = bytes(data[at:at + size]), at + size
     sync, at = bytes(data[at:at + SYNC]), at + SYNC
-    if at % PAGE or metadata["avro.codec"] != b"deflate":
+    codec = b"zstandard" if metadata.get("flotilla.format") == b"3" else b"deflate"
+    if at % PAGE or metadata["avro.codec"] != codec:
         raise Bad("no header of Flotilla's")
     if list(metadata)[-1] != "flotilla.crc32c" or \
             metadata["flotilla.crc32c"] != header_crc(bytes(data[:at])):
@@ -167,11 +169,25 @@ def take_element(data, at):
     return at + 5, data[at] >> 8 - free, free
 
 
+def read_frame(data, at, block):
+    """The same of a block of format 3; `at` is behind its size."""
+    content, at = struct.unpack_from("<I", data, at + len(FRAME))[0], at + len(FRAME) + 4
+    trailer = b""
+    for _ in range(TRAILER_BITS // 8):
+        if data[at:at + 3] != b"\x02\0\0":
+            raise Bad(f"no empty RLE block at {at}")
+        trailer, at = trailer + data[at + 3:at + 4], at + 4
+    arrival, crc, place = struct.unpack("<QIH", trailer)
+    return block | {"arrival": arrival, "crc": crc, "place": place, "content": content}, at
+
+
 def read_front(data, at):
     """What the first 132 bytes of a block say."""
     begin, (count, at) = at, take_long(data, at)
     size, at = take_long(data, at)
     block = {"offset": begin, "count": count, "bytes": at - begin + size + SYNC}
+    if data[at:at + len(FRAME)] == FRAME:
+        return read_frame(data, at, block)[0]
     trailer = used = 0
     while at < begin + DATA - 5:
         at, bits, free = take_element(data, at)
@@ -184,12 +200,8 @@ def read_front(data, at):
     return block
 
 
-def read_block(data, begin, sync):
-    """The block at `begin`, all of it judged, with its datums' bytes as `data`."""
-    block = read_front(data, begin)
-    end = begin + block["bytes"] - SYNC
-    if data[end:end + SYNC] != sync:
-        raise Bad(f"no sync marker at {end}")
+def read_stored(data, begin, end):
+    """The datums' bytes of a block of format 1."""
     at, out = begin + DATA - 5, b""
     while True:
         size, check = struct.unpack_from("<HH", data, at + 1)
@@ -206,6 +218,43 @@ def read_block(data, begin, sync):
             raise Bad(f"a bit is set behind the datums, before {at}")
     if bytes(data[at + 1:end]) != EMPTY:
         raise Bad(f"no end of the datums at {at}")
+    return out
+
+
+def read_deflated(data, begin, end):
+    """The same of format 2."""
+    return zlib.decompress(data[begin + DATA - 5:end], -15)
+
+
+def read_compressed(data, begin, end):
+    """The same of format 3; needs a package for zstandard."""
+    import zstandard
+    at = take_long(data, take_long(data, begin)[1])[1]
+    block, rest = read_frame(data, at, {})
+    behind = False
+    while True:  # the datums' blocks, then such as hold nothing, the last one among them
+        header = int.from_bytes(data[rest:rest + 3], "little")
+        last, kind, size = header & 1, header >> 1 & 3, header >> 3
+        size, empty = 1 if kind == 1 else size, kind < 2 and size == 0
+        if (last and header != 1) or (behind and not empty) or any(data[rest + 3:rest + 3 + size]
+                                                                   if empty else b""):
+            raise Bad(f"no block as it is written at {rest}")
+        behind, rest = empty, rest + 3 + size
+        if last:
+            break
+    out = zstandard.decompress(bytes(data[at:end]))
+    if rest != end or len(out) != block["content"]:
+        raise Bad(f"no end of the datums at {rest}")
+    return out
+
+
+def read_block(data, begin, sync, form=b"1"):
+    """The block at `begin`, all of it judged, with its datums' bytes as `data`."""
+    block = read_front(data, begin)
+    end = begin + block["bytes"] - SYNC
+    if data[end:end + SYNC] != sync:
+        raise Bad(f"no sync marker at {end}")
+    out = {b"1": read_stored, b"2": read_deflated, b"3": read_compressed}[form](data, begin, end)
     if block_crc(out, block["arrival"], block["count"], block["place"]) != block["crc"]:
         raise Bad(f"the block at {begin} does not match its checksum")
     if block["place"] != place_of(begin):
@@ -218,7 +267,7 @@ def read(data):
     metadata, sync, at = read_header(data)
     blocks = []
     while at < len(data):
-        blocks.append(read_block(data, at, sync))
+        blocks.append(read_block(data, at, sync, metadata.get("flotilla.format", b"1")))
         at += blocks[-1]["bytes"]
     return metadata, sync, blocks
 

@@ -30,7 +30,7 @@ static struct writer *begin(descriptor_t folder)
     static const char schema[] = "\"long\"";
     const struct writer_entry entry = {"avro.schema", {(const uint8_t *)schema, sizeof schema - 1}};
     struct writer *writer;
-    assert_int_equal(writer_begin_beside(&writer, folder, NAME, BESIDE, &entry, 1, BLOCK_FORMAT,
+    assert_int_equal(writer_begin_beside(&writer, folder, NAME, BESIDE, &entry, 1, CODEC_DEFLATE,
                                          (const uint8_t[BLOCK_SYNC_BYTES]){1}, false),
                      0);
     writer_add(writer, (struct span){(const uint8_t *)"\x02", 1}, TIME);

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import fastavro
+import zstandard
 
 from . import avro
 
@@ -54,11 +55,12 @@ def read(path):
             raise ValueError(f"no sync marker at {at - 16}")
         if count <= 0:
             raise ValueError(f"a block of {count} datums at {begin}")
-        if metadata["avro.codec"] == b"deflate":
-            inflater = zlib.decompressobj(-15)
+        if metadata["avro.codec"] in (b"deflate", b"zstandard"):
+            inflater = (zlib.decompressobj(-15) if metadata["avro.codec"] == b"deflate" else
+                        zstandard.ZstdDecompressor().decompressobj())
             body = inflater.decompress(body)
             if not inflater.eof or inflater.unused_data:
-                raise ValueError(f"deflate data that does not end with its block at {begin}")
+                raise ValueError(f"packed data that does not end with its block at {begin}")
         blocks.append((count, body, begin, at))
     metadata["header_bytes"] = header
     return metadata, blocks

@@ -20,14 +20,20 @@ COMMANDS = {
     "libavro": [ROOT / "build/units/read_libavro"],
 }
 
+# Those that know zstandard. The distribution's package for it is not there; the venv's is.
+OF_ZSTANDARD = {
+    "python3-avro": [sys.executable, *COMMANDS["python3-avro"][1:]],
+    "fastavro": COMMANDS["fastavro"],
+}
 
-def run(reader, paths, timeout=900):
+
+def run(reader, paths, timeout=900, commands=COMMANDS):
     """{path: "COUNT\\tDIGEST" or "error\\t..."} of one reader."""
     environment = dict(os.environ, NODE_PATH=str(ROOT / "build/node/node_modules"))
     results = {}
     paths = [str(path) for path in paths]
     for begin in range(0, len(paths), 200):  # an argument list has its limits
-        done = subprocess.run([str(w) for w in COMMANDS[reader]] + paths[begin:begin + 200],
+        done = subprocess.run([str(w) for w in commands[reader]] + paths[begin:begin + 200],
                               capture_output=True, text=True, timeout=timeout, env=environment)
         for line in done.stdout.splitlines():
             path, _, rest = line.partition("\t")
