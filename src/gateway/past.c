@@ -544,7 +544,8 @@ static void begin_coarse(struct past *past)
     uint64_t length = past->span.to_ns - past->span.from_ns;
     uint64_t got =
         past->told.reached_ns > past->span.from_ns ? past->told.reached_ns - past->span.from_ns : 0;
-    if (past->is_coarse || past->request.since_arrival || (double)got > FAR * (double)length)
+    if (past->is_coarse || past->single || past->request.since_arrival ||
+        (double)got > FAR * (double)length)
         return;
     struct past_request request = past->request;
     request.width_ns = live_width((uint64_t)(request.to_ns - request.from_ns), MOMENTS);
