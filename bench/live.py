@@ -67,6 +67,7 @@ def look_live(session, rate):
             live.take(0.1)
         pid = fleet.service()["pid"]
         messages = sum(len(live.by_id[id].messages) for id in range(1, CHANNELS + 1))
+        received = sum(one["datagrams_received"] for one in fleet.status()["channels"])
         begun, before = time.monotonic(), cpu_of(pid)
         while time.monotonic() < begun + SECONDS:
             live.take(0.1)
@@ -76,10 +77,12 @@ def look_live(session, rate):
                    for gap in live.by_id[id].of("gap") if "missing" in gap["reason"])
         streams = {live.by_id[id].of("subscribed")[-1]["source"] for id in range(1, CHANNELS + 1)}
         memory = memory_of(pid)
+        received = sum(one["datagrams_received"] for one in fleet.status()["channels"]) - received
         for source in sources:
             source.stop()
     what = f"{CHANNELS} charts of {SIGNALS} signals at {rate:,} Hz"
-    note = f"{'+'.join(sorted(streams))} streams, {came / took:.0f} messages/s, {lost} missing"
+    note = (f"{'+'.join(sorted(streams))} streams, {received / took:,.0f} datums/s came, "
+            f"{came / took:.0f} messages/s went, {lost} missing")
     session.table.row("live", f"gateway's processor, {what}", 100 * cpu / took, "% of one",
                       aim=5 if rate == 100 else None, note=note, digits=2)
     session.table.row("live", "its memory then", memory, "MiB")

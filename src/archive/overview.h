@@ -58,8 +58,7 @@ int overview_open(struct overview **overview, const char *folder, const char *ch
                   const struct time_span *span, uint32_t points);
 /* From here on rows are not put together to points: each is a datum of the recordings, or of a
  * level its minima, or its maxima, and `at_ns` is when it came in itself. For who has points of his
- * own; two windows of a level in each, so that none stays empty, he gets with twice the `points`.
- */
+ * own. */
 void overview_as_it_stands(struct overview *overview);
 /* Takes the next event. 0; -EINTR once a signal has come (os/interrupt), or -ENOMEM. */
 int overview_next(struct overview *overview, struct overview_event *event);

@@ -375,8 +375,9 @@ static bool open_overview(struct past *past)
     if (past->request.since_arrival)
         length =
             clock_realtime_ns() > past->span.from_ns ? clock_realtime_ns() - past->span.from_ns : 1;
-    if (length / past->told.width_ns < OVERVIEW_POINTS_MAX / 2)
-        points = 2 * (length / past->told.width_ns) + 2;
+    /* A window's two rows stand at its begin and end: one in each bin leaves none empty. */
+    if (length / past->told.width_ns < OVERVIEW_POINTS_MAX - 1)
+        points = length / past->told.width_ns + 1;
     int status =
         overview_open(&past->overview, past->folder, past->channel, &past->span, (uint32_t)points);
     if (status == -ENOENT) {
