@@ -20,6 +20,10 @@ PLANTED = {
     "banned call": ("src/base/log.c", "\nint x(void) { return atoi(\"1\"); }\n", "is banned"),
     "system macro": ("src/base/log.c", "\n#ifdef __linux__\n#endif\n", "asks for a system"),
     "long line": ("src/base/log.c", "\n/* " + "x" * 100 + " */\n", "columns"),
+    "long line of the page": ("web/src/main.ts", "\n// " + "x" * 100 + "\n", "columns"),
+    "markup in the page": ("web/src/main.ts", "\nx.inner" + "HTML = y;\n", "has no place in"),
+    "style from elsewhere": ("web/src/styles.css", "\na { src: url(https://a); }\n",
+                             "has no place in"),
     "trailing blank": ("src/base/log.c", "\nint y; \n", "blanks at the end"),
     "long function": ("src/base/log.c", "\nint x(void)\n{\n" + "    ;\n" * 69 + "}\n",
                       "x(): 71 lines"),
@@ -79,6 +83,7 @@ def test_an_exception_that_is_not_needed_is_a_violation(before):
     ("src/base/planted.h", OPENING, "dead: nobody includes"),
     ("src/base/planted.c", "int x;\n", "must open with"),
     ("tests/planted.py", "x = 1\n", "has no SPDX line"),
+    ("web/src/planted.ts", "const x = 1;\n", "has no SPDX line"),
     pytest.param("planted/whole.avro", "x\n" * 500001, "1,000,002 bytes, more than 1,000,000",
                  id="large"),
 ])

@@ -78,12 +78,16 @@ BANNED = {
     "tmpnam": "use mkstemp",
     "usleep": "use os/clock.h",
 }
+# What would have the page take text for more than text, or load something.
+BANNED_IN_PAGE = re.compile(
+    r"\b(innerHTML|outerHTML|insertAdjacentHTML|setHTMLUnsafe|createContextualFragment|eval"
+    r"|document\.write|new Function|importScripts)\b|@import\b|url\(\s*['\"]?https?:")
 # What tells where somebody's machine keeps things.
 MACHINE_PATH = re.compile(r"/(?:home|root|work|Users)/\w")
 SYSTEM_MACRO = re.compile(
     r"#\s*(?:if|ifdef|ifndef|elif)\b.*\b(?:__linux__|__APPLE__|_WIN32|__FreeBSD__|__unix__)\b")
 TEXT_SUFFIXES = {".c", ".h", ".py", ".js", ".build", ".md", ".yaml", ".yml", ".txt", ".json",
-                 ".avsc", ".service", ".socket", ".ini", ""}
+                 ".avsc", ".service", ".socket", ".ini", ".ts", ".css", ""}
 LINE_MAX = 100
 FUNCTION_LINES_MAX = 70  # from brace to brace
 FILE_BYTES_MAX = 1000000  # a test makes what is larger, in a temporary folder
@@ -306,8 +310,12 @@ def check(root, planted=None):
         suffix = Path(name).suffix
         if suffix in (".c", ".h"):
             check_c(root / name, name, text, report)
-        elif suffix in (".py", ".js") and "SPDX-License-Identifier: MIT" not in text[:200]:
+        elif suffix in (".py", ".js", ".ts", ".css") and \
+                "SPDX-License-Identifier: MIT" not in text[:200]:
             report(1, "has no SPDX line")
+        if suffix in (".ts", ".css"):
+            for match in BANNED_IN_PAGE.finditer(text):
+                report(line_of(text, match.start()), f"{match.group()} has no place in the page")
         if suffix == ".c" and not re.search(
                 r"'(?:[\w./]*/)?" + re.escape(Path(name).stem) + r"(?:\.c)?'", build):
             report(1, "dead: meson.build does not name it")
