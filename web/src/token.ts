@@ -26,12 +26,12 @@ export function takeToken(): void {
   } catch {
     kept = "";
   }
-  const view = new URLSearchParams(location.hash.slice(1));
-  const given = view.get("token");
+  const view = location.hash.slice(1);
+  const given = new URLSearchParams(view).get("token");
   if (given === null) return;
   keep(given.trim());
-  view.delete("token");
-  history.replaceState(null, "", view.size ? `#${view}` : location.pathname + location.search);
+  const rest = view.split("&").filter((one) => !one.startsWith("token=")).join("&");
+  history.replaceState(null, "", rest ? `#${rest}` : location.pathname + location.search);
 }
 
 /** Asks for one. `wrong`: the one that there was is not taken. */
