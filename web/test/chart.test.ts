@@ -222,8 +222,8 @@ test("a view is an address and back; what is strange is ignored", () => {
       ],
       ranges: [{ key: "u1/min", min: -1, max: 9000 }],
     }],
-    length: 60, span: { from: at, to: at + 1.5 }, a: at, b: null, selection: { from: at, to: at + 1 },
-    columns: 2, stats: true, dashes: false,
+    length: 60, span: { from: at, to: at + 1.5 }, a: at, b: null,
+    selection: { from: at, to: at + 1 }, columns: 2, stats: true, dashes: false,
   }).toString();
   const view = readView(new URLSearchParams(text));
   assert.equal(writeView(view).toString(), text);
