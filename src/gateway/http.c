@@ -31,6 +31,7 @@
 #define HEADER_NS        (10 * NS_PER_S)
 #define BODY_NS          (30 * NS_PER_S)
 #define IDLE_S           30u
+#define BODIES_BYTES_MAX (32u << 20) /* of all that have not been answered */
 #define TICK_NS          (1 * NS_PER_S)
 #define FOLD_BYTES_MAX   HEADER_BYTES_MAX
 
@@ -43,7 +44,8 @@ struct exchange {
     const struct route *route;
     enum stage stage;
     int target_status; /* of target_read */
-    bool too_large;
+    size_t body_bytes;        /* of http's sum */
+    bool too_large, too_many; /* the body; all bodies together */
     char origin[REQUEST_FIELD_BYTES]; /* a foreign one that may read the answer; "" */
     const struct dialect *dialect;    /* of a request at the path of one; NULL */
     const char *subprotocol;          /* that is agreed on */
@@ -68,6 +70,7 @@ struct http {
     struct loop_watch watch, answered;
     descriptor_t bell; /* rung by a worker that is done */
     struct loop_timer due, tick;
+    size_t body_bytes; /* of all requests */
     struct visitor visitors[HTTP_CONNECTIONS_MAX];
 };
 
@@ -517,6 +520,7 @@ static void end(void *context, struct MHD_Connection *connection, void **made,
         return;
     descriptor_close(exchange->reply.file);
     stream_free(exchange->reply.stream);
+    exchange->http->body_bytes -= exchange->body_bytes;
     text_free(&exchange->request.body);
     text_free(&exchange->reply.body);
     free(exchange);
@@ -537,10 +541,16 @@ static void answer(void *job)
 
 static enum MHD_Result take_body(struct exchange *exchange, const char *bytes, size_t *count)
 {
-    if (exchange->request.body.bytes + *count > exchange->route->body_bytes_max)
+    struct http *http = exchange->http;
+    if (exchange->request.body.bytes + *count > exchange->route->body_bytes_max) {
         exchange->too_large = true;
-    else
+    } else if (http->body_bytes + *count > BODIES_BYTES_MAX) {
+        exchange->too_many = true;
+    } else {
         text_add_bytes(&exchange->request.body, bytes, *count);
+        http->body_bytes += *count;
+        exchange->body_bytes += *count;
+    }
     *count = 0;
     return MHD_YES;
 }
@@ -564,6 +574,10 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
             return take_body(exchange, bytes, count);
         if (exchange->too_large || exchange->request.body.failed) {
             reply_problem(&exchange->reply, 413, "the body is too large");
+            return send_reply(exchange);
+        }
+        if (exchange->too_many) {
+            reply_problem(&exchange->reply, 503, "too much is sent here at once; try again");
             return send_reply(exchange);
         }
         exchange->stage = STAGE_WORK;

@@ -30,13 +30,16 @@ static char *write_id(char text[RECORDING_NAME_BYTES], const struct recording_na
     return recording_name_write(text, &done);
 }
 
-static json_t *file_json(const struct catalog_file *file, const struct catalog_look *look)
+/* `lost_before`: files between this one and the one before it, by their numbers, that are not
+ * there. */
+static json_t *file_json(const struct catalog_file *file, const struct catalog_look *look,
+                         uint64_t lost_before)
 {
     char id[RECORDING_NAME_BYTES], first[CALENDAR_TEXT_BYTES], last[CALENDAR_TEXT_BYTES];
     return json_pack(
-        "{s:s, s:I, s:b, s:I, s:o, s:o}", "id", write_id(id, &file->name), "bytes",
+        "{s:s, s:I, s:b, s:I, s:I, s:o, s:o}", "id", write_id(id, &file->name), "bytes",
         (json_int_t)file->bytes, "open", file->name.stage == RECORDING_PART, "number",
-        (json_int_t)file->name.number, "first",
+        (json_int_t)file->name.number, "lost_before", (json_int_t)lost_before, "first",
         look->first_ns > 0 ? json_string(calendar_write(first, look->first_ns, 0)) : json_null(),
         "last",
         look->last_ns > 0 ? json_string(calendar_write(last, look->last_ns, 0)) : json_null());
@@ -65,6 +68,18 @@ static size_t first_behind(const struct catalog *catalog, const char *after)
     return i;
 }
 
+/* How many numbers there are between that file and the one before it. */
+static uint64_t lost_before(const struct catalog *catalog, size_t i)
+{
+    size_t before = i;
+    while (before > 0 && !catalog->files[--before].named)
+        ;
+    if (before == i || !catalog->files[before].named)
+        return 0;
+    uint64_t now = catalog->files[i].name.number, last = catalog->files[before].name.number;
+    return now > last + 1 ? now - last - 1 : 0;
+}
+
 void rest_files(const struct request *request, struct reply *reply)
 {
     char folder[PATH_BYTES];
@@ -91,7 +106,7 @@ void rest_files(const struct request *request, struct reply *reply)
         if (!catalog.files[i].named || catalog.files[i].name.stage == RECORDING_DAMAGED ||
             catalog_look(&catalog.files[i], &look) == -ENOENT || !is_wanted(request, &look))
             continue;
-        json_array_append_new(files, file_json(&catalog.files[i], &look));
+        json_array_append_new(files, file_json(&catalog.files[i], &look, lost_before(&catalog, i)));
         left--;
     }
     reply_json(reply, 200,

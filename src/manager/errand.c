@@ -453,6 +453,8 @@ static json_t *begin(struct errands *errands, enum errand_kind kind, const struc
         return refuse(status == -ENOSPC ? "full" : "failed", name,
                       status == -ENOSPC
                           ? "the disk of the recordings has too little room for a temporary file"
+                      : status == -ENOENT && kind == ERRAND_EXPORT
+                          ? "flotilla-export is not there; it is a package of its own"
                           : strerror(-status));
     }
     uint64_t now_ns = clock_monotonic_ns();

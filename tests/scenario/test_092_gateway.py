@@ -83,7 +83,7 @@ def test_092_schema(fleet):
 
 def test_092_files(fleet):
     files = fleet.ask("/api/v1/channels/engine/files").json["files"]
-    assert len(files) == 1 and files[0]["open"]
+    assert len(files) == 1 and files[0]["open"] and files[0]["lost_before"] == 0
     whole = fleet.ask("/api/v1/files/" + files[0]["id"])
     assert whole.status == 200 and len(whole.body) == files[0]["bytes"]
     got = [one["counter"] for one in fastavro.reader(io.BytesIO(whole.body))]

@@ -262,6 +262,18 @@ def test_101_while_it_is_recorded(fleet):
     assert len(from_avro(get(fleet, format="avro", channels="gps").body)) == 150
 
 
+def test_101_files_that_are_not_there(fleet):
+    files = fleet.ask("/api/v1/channels/big/files").json["files"]
+    assert len(files) > 4 and {one["lost_before"] for one in files} == {0}
+    folder = fleet.folder / "recordings/big"
+    for one in files[1:3]:
+        (folder / one["id"]).rename(folder / (one["id"] + ".away"))
+    left = fleet.ask("/api/v1/channels/big/files").json["files"]
+    assert [one["lost_before"] for one in left] == [0, 2] + [0] * (len(left) - 2)
+    for one in files[1:3]:
+        (folder / (one["id"] + ".away")).rename(folder / one["id"])
+
+
 # ---- pins and the doctor ----
 
 def send(fleet, path, method, body):
