@@ -82,19 +82,18 @@ unit-programs: all
 # to. Tests that run side by side build nothing themselves.
 test-programs: unit-programs
 	@$(call configure,build/sanitized,-Dpart=units -Db_sanitize=address$(comma)undefined)
-	@$(call configure,build/trap,-Dpart=trap,CC=musl-gcc)
 	@$(call compile,build/sanitized)
 	@$(call configure,build/next/relay,-Dpart=relay $(next),CC=musl-gcc)
 	@$(call configure,build/next/programs,-Dpart=programs -Doptimization=0 $(next))
 	@$(call compile,build/next/relay)
-	@$(call compile,build/next/programs)
-	@$(call compile,build/trap)
+	@$(call compile,build/next/programs flotilla)
 	@$(call compile,build/relay flotilla-relay-refused flotilla-relay-stepped \
-	    flotilla-relay-symbols)
+	    flotilla-relay-trap flotilla-relay-symbols)
 	@$(call compile,build/programs flotilla-stepped)
-	@mkdir -p build/refused build/stepped
+	@mkdir -p build/refused build/stepped build/trap
 	@install -C -m 755 build/flotilla build/flotilla-keeper build/refused/
 	@install -C -m 755 build/relay/flotilla-relay-refused build/refused/flotilla-relay
+	@install -C -m 755 build/relay/flotilla-relay-trap build/trap/flotilla-relay
 	@install -C -m 755 build/flotilla-keeper build/stepped/
 	@install -C -m 755 build/programs/flotilla-stepped build/stepped/flotilla
 	@install -C -m 755 build/relay/flotilla-relay-stepped build/stepped/flotilla-relay
@@ -114,8 +113,10 @@ quick: setup
 	    tests/test_simulation.py::test_twenty_million_steps \
 	    tests/scenario/test_00*.py tests/scenario/test_01[0-2]*.py
 
-test test-long: setup
-	@$(MAKE) --no-print-directory test-programs
+# What comes from elsewhere comes while the programs are built.
+test test-long:
+	@tests/setup test packages
+	@$(MAKE) --no-print-directory -j2 setup test-programs
 	@$(MAKE) --no-print-directory machine-programs $(if $(filter test-long,$@),LONG=1)
 	@$(if $(filter test-long,$@),FLOTILLA_TEST_LONG=1) $(pytest) tests
 

@@ -190,7 +190,7 @@ static bool finish_leftover(struct segment *segment, struct recording_name name)
     int status = direct_file_open(&file, segment->folder->descriptor, part, FILE_EXISTING, false);
     uint8_t *buffer = status < 0 ? NULL : private_memory_map(SCAN_BYTES);
     if (buffer == NULL) {
-        log_line("cannot look into %s: %s", part, strerror(status < 0 ? -status : ENOMEM));
+        log_line("cannot read %s: %s", part, strerror(status < 0 ? -status : ENOMEM));
         direct_file_close(&file);
         return status == -ENOENT;
     }
@@ -210,8 +210,7 @@ static bool finish_leftover(struct segment *segment, struct recording_name name)
             if (status == 0)
                 status = end_leftover(segment, &file, part, &name, (uint64_t)end);
         }
-        log_line("%s was left open and is damaged at byte %" PRId64
-                 ", with valid blocks behind: ended there, with %" PRIu64
+        log_line("%s was left open, damaged at byte %" PRId64 ": ended there, with %" PRIu64
                  " datums; the rest is kept in %s, for `flotilla recover`: %s",
                  part, end, datums, aside, status < 0 ? strerror(-status) : "done");
     } else if (datums == 0) {

@@ -131,7 +131,7 @@ static void finish_ending(struct segment *segment, bool again)
     else if (status == 0) /* else it may hold more than it should: no final name for that */
         status = folder_rename(segment->folder->descriptor, part, state->file_name);
     if (status < 0)
-        log_line("%s/%s cannot be ended: %s; the next relay does it when it starts",
+        log_line("%s/%s cannot be ended: %s; the next relay does it",
                  segment->settings->directory, part, strerror(-status));
 
     struct writer_state *next = lane_writer_begin(lane);

@@ -592,7 +592,6 @@ static uint64_t next_deadline(struct writer *writer, const struct lane_state *re
     return due;
 }
 
-
 static void do_what_is_due(struct writer *writer, uint64_t now_ns)
 {
     if (writer->retry_at_ns > now_ns)

@@ -31,9 +31,9 @@ def fleet():
         yield made
 
 
-def record(fleet, count, start):
-    fleet.source("c", signals.samples(count, start=start, pad=60), rate=40000).finish()
-    fleet.settle({"c": start + count})
+def record(fleet, count, start, channel="c"):
+    fleet.source(channel, signals.samples(count, start=start, pad=60), rate=40000).finish()
+    fleet.settle({channel: start + count})
 
 
 def listed(flotilla, fleet):
@@ -75,19 +75,28 @@ def test_089_pins_and_retention_by_age(flotilla, fleet, seed):
     begin = time.time()
     flotilla("pin", "--from", when(begin), "--to", when(begin + 3600), "--name", "hour", "-c",
              fleet.file, check=0)
-    record(fleet, 16000, 0)
+    assert flotilla("unpin", "hour", "d", "-c", fleet.file, check=0).stdout == (
+        "d: hour is pinned no more\n")
+    for channel in "cd":  # of the same age: those of the one go
+        record(fleet, 16000, 0, channel)
     before = fleet.files("c", part=False)
     assert len(before) >= 4
+    old = fleet.files("d", part=False)
     fleet.storage["retain"] = {"age": "1s"}
     fleet.write()
     fleet.reload()
-    time.sleep(3)
-    record(fleet, 4000, 16000)
-    time.sleep(3)
+    recorded = 16000
+
+    def gone():
+        nonlocal recorded
+        record(fleet, 4000, recorded, "d")  # retention looks when a recording begins
+        recorded += 4000
+        return not set(old) & set(fleet.files("d", part=False))
+    wait_until(gone, seconds=90, what="retention by age to remove what is not pinned", pause=0.5)
     assert set(before) <= set(fleet.files("c", part=False))
     assert flotilla("unpin", "hour", "-c", fleet.file, check=0).stdout == (
-        "c: hour is pinned no more\nd: hour is pinned no more\n")
-    record(fleet, 4000, 20000)
+        "c: hour is pinned no more\n")
+    record(fleet, 4000, 16000)
     wait_until(lambda: not set(before) & set(fleet.files("c", part=False)), seconds=90,
                what="retention by age to go on")
 

@@ -2,12 +2,12 @@
 """091-manual: what docs/analysis.md says is done, line by line, and the notebook of examples/ is
 run: both on recordings of the demo's fleet."""
 import glob
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import fastavro
@@ -41,11 +41,22 @@ def fleet(tmp_path_factory):
         assert demo.returncode == 0, said
 
 
+def rows_of(folder):
+    """How many datums there are in a channel's files by now."""
+    done = subprocess.run([FLOTILLA, "info", "--json", folder], capture_output=True, text=True)
+    return sum(json.loads(line).get("datums", 0) for line in done.stdout.splitlines())
+
+
 @pytest.fixture(scope="module")
 def recordings(fleet, tmp_path_factory):
     """A copy of what is recorded by a moment, as finished files: they hold still."""
     folder = tmp_path_factory.mktemp("copy")
-    time.sleep(3)
+
+    def recorded():
+        folders = [path for path in (fleet / "recordings").iterdir() if path.is_dir()]
+        return folders and all(rows_of(path) > (200 if path.name == "engine" else 0)
+                               for path in folders)
+    wait_until(recorded, seconds=60, what="each channel to have recorded something")
     for path in fleet.glob("recordings/*/*.avro*"):
         to = folder / path.relative_to(fleet).with_suffix("" if path.suffix == ".part" else
                                                           path.suffix)
