@@ -20,6 +20,7 @@
 #define BUFFERING_NS (300 * NS_PER_MS)
 #define SPEED_MIN    0.01f
 #define SPEED_MAX    100.0f
+#define PLAYERS_MAX  8u /* each may read READER_READ_MAX channels, which takes 1.5 MiB each */
 
 /* What another thread does. Nobody else touches it meanwhile. */
 struct job {
@@ -103,6 +104,8 @@ static void work(void *context)
 
 static void worked(void *context);
 
+static unsigned players; /* in the hub's thread */
+
 static void free_player(struct player *player)
 {
     if (player->client != NULL)
@@ -113,6 +116,7 @@ static void free_player(struct player *player)
     reader_batch_free(&player->batch);
     text_free(&player->out);
     free(player);
+    players--;
 }
 
 static void choose(struct player *player)
@@ -454,12 +458,18 @@ static void *opened(struct hub *hub, struct socket *socket)
     struct player *player = calloc(1, sizeof(*player));
     if (player == NULL)
         return NULL;
+    players++;
     player->hub = hub;
     player->socket = socket;
     player->state = FOXGLOVE_ENDED; /* until it is known what there is */
     player->timer = (struct loop_timer){.due = play, .context = player};
     player->job = (struct job){.lists = true, .directory = hub_gateway(hub)->directory};
-    if (foxglove_client_open(&player->client, socket, &client_use, player) == 0)
+    int status = foxglove_client_open(&player->client, socket, &client_use, player);
+    if (status == 0 && players > PLAYERS_MAX) {
+        socket_close(socket, 1013, "others play recordings: try again later");
+        return player;
+    }
+    if (status == 0)
         player->working = hub_work(hub, work, worked, player);
     if (player->working)
         return player;

@@ -13,7 +13,7 @@
 #include "gateway/foxglove_topic.h"
 
 #define READER_CHANNELS_MAX 256u
-#define READER_READ_MAX     64u /* at one time */
+#define READER_READ_MAX     32u /* at one time */
 #define READER_BATCH_BYTES  (512u << 10)
 
 /* A channel with recordings. */

@@ -109,6 +109,30 @@ def test_097_seek_pause_speed(recorded):
         assert [message.counter for _, message in tool.of("/other")] == list(range(5000, 7000))
 
 
+def test_097_so_many_may_play(recorded):
+    """One more than 8 is told to come later; when one has gone there is room again."""
+    tools = []
+
+    def another():
+        """Those of tests before this one may be going still."""
+        tool = Foxglove(recorded.port, "/foxglove/recordings")
+        if tool.take() and tool.server is not None:
+            tools.append(tool)
+            return True
+        tool.socket.close()
+        return False
+    try:
+        for _ in range(8):
+            wait_until(another, what="room")
+        with Foxglove(recorded.port, "/foxglove/recordings") as more:
+            assert more.closing()[1] == 1013
+        tools.pop().socket.close()
+        wait_until(another, what="room for another")
+    finally:
+        for tool in tools:
+            tool.socket.close()
+
+
 def test_097_a_slow_client_is_played_to_more_slowly():
     """Nothing of a recording is left out, however slowly it is taken; one that goes in the middle
     is no fault."""
