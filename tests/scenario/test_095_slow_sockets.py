@@ -96,7 +96,8 @@ def test_095_who_reads_nothing(gateway):
         wait_until(lambda: descriptors(pid) == open_before + STALLED)
         wait_until(lambda: resident(pid) - before > STALLED * QUEUE * 3 / 4, what="they stall")
         during = settled(pid)
-        assert during - before < STALLED * (QUEUE + (64 << 10)), (before, during)
+        # A queue, and what growing to it has left unused in between.
+        assert during - before < STALLED * QUEUE * 3 / 2, (before, during)
         wait_until(lambda: descriptors(pid) == open_before, seconds=90)
         assert time.monotonic() - began > 28
         wanted = 0
