@@ -71,7 +71,8 @@ struct client {
     struct loop_timer tick;
     struct sub *subs;
     struct query *queries;
-    uint32_t sub_count, field_count, query_count;
+    uint32_t sub_count, field_count;
+    uint32_t query_count; /* of its own */
     uint64_t status_sent; /* version of what was sent of the fleet */
 };
 

@@ -106,8 +106,9 @@ void query_end(struct query *query)
     while (*link != query)
         link = &(*link)->next;
     *link = query->next;
-    client->query_count--;
-    if (query->sub != NULL)
+    if (query->sub == NULL)
+        client->query_count--;
+    else
         query->sub->back = NULL;
     query->client = NULL;
     query->sub = NULL;
@@ -228,7 +229,6 @@ static struct query *add_query(struct client *client, const struct past_request 
     query->again = (struct loop_timer){.due = look_again, .context = query};
     query->next = client->queries;
     client->queries = query;
-    client->query_count++;
     query->began_ns = clock_realtime_ns();
     return query;
 }
@@ -263,15 +263,17 @@ void query_begin(struct client *client, struct live_request *request)
         live_send_error(client, request->id, "the id is that of a subscription");
         return;
     }
-    if (client->query_count >= LIVE_QUERIES_MAX + LIVE_SUBS_MAX) {
-        live_send_error(client, request->id, "too many questions at a time");
+    if (client->query_count >= LIVE_QUERIES_MAX) {
+        live_send_error(client, request->id, "a client has at most 32 questions at a time");
         return;
     }
     struct query *query = add_query(client, &wanted);
-    if (query == NULL)
+    if (query == NULL) {
         live_send_error(client, request->id, strerror(ENOMEM));
-    else
-        start_in_turn(query);
+        return;
+    }
+    client->query_count++;
+    start_in_turn(query);
 }
 
 void query_begin_back(struct sub *sub, uint64_t from_ns, uint64_t since_ns, bool announced)

@@ -15,7 +15,6 @@
 #define WIDTH_NS_MIN    UINT64_C(1000000)
 #define WIDTH_NS_MAX    UINT64_C(3600000000000)
 #define WIDTH_POWER_MAX UINT64_C(100000000000000000)
-#define TIME_NS_MAX     (INT64_C(1) << 61)
 
 struct reading {
     struct live_request *request;
@@ -104,7 +103,7 @@ static bool take_bin(struct reading *reading, const json_t *value)
 static bool take_back(struct reading *reading, const json_t *value)
 {
     int64_t number = 0;
-    if (!read_digits(value, false, &number) || number > TIME_NS_MAX)
+    if (!read_digits(value, false, &number) || number > LIVE_TIME_NS_MAX)
         return refuse(reading, "back_ns: nanoseconds, as a string of digits");
     reading->request->back_ns = (uint64_t)number;
     return true;
@@ -120,7 +119,7 @@ static bool take_latest(struct reading *reading, const json_t *value)
 
 static bool take_time(struct reading *reading, const json_t *value, const char *key, int64_t *into)
 {
-    if (!read_digits(value, true, into) || *into > TIME_NS_MAX || *into < -TIME_NS_MAX)
+    if (!read_digits(value, true, into) || *into > LIVE_TIME_NS_MAX || *into < -LIVE_TIME_NS_MAX)
         return refuse(reading, "%s: nanoseconds since 1970, as a string of digits", key);
     return true;
 }

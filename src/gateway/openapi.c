@@ -44,9 +44,8 @@ static void add_path_parameter(json_t *parameters, const char *path)
     json_t *schema =
         strcmp(name, "port") == 0
             ? json_pack("{s:s, s:i, s:i}", "type", "integer", "minimum", 1, "maximum", 65535)
-        : strcmp(name, "pin") == 0
-            ? json_pack("{s:s, s:s}", "type", "string", "pattern",
-                        "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+        : strcmp(name, "pin") == 0 ? json_pack("{s:s, s:s}", "type", "string", "pattern",
+                                               "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
         : strcmp(name, "name") == 0
             ? json_pack("{s:s, s:s}", "type", "string", "pattern", "^[a-z0-9][a-z0-9_.-]{0,63}$")
             : json_pack("{s:s, s:s}", "type", "string", "pattern", "^[a-z0-9][a-zA-Z0-9_.-]*avro$");
@@ -85,6 +84,11 @@ static json_t *responses_of(const struct route *route)
     if (other != NULL)
         json_object_set_new(json_object_get(json_object_get(responses, "200"), "content"), other,
                             json_pack("{s:{s:s}}", "schema", "type", "string"));
+    if (route->answer == rest_samples)
+        json_object_set_new(
+            json_object_get(json_object_get(responses, "200"), "content"),
+            "application/vnd.flotilla.columns",
+            json_pack("{s:{s:s, s:s}}", "schema", "type", "string", "format", "binary"));
     static const char *const files[] = {"text/csv", "application/x-hdf5", "application/x-mf4",
                                         "application/x-mcap"};
     for (size_t i = 0; i < ARRAY_COUNT(files) && route->answer == rest_export; i++)
@@ -142,10 +146,10 @@ void rest_openapi(const struct request *request, struct reply *reply)
             json_object_set_new(paths, routes[i].path, path);
         }
         json_object_set_new(path,
-                            strcmp(routes[i].method, "GET") == 0      ? "get"
-                            : strcmp(routes[i].method, "POST") == 0   ? "post"
-                            : strcmp(routes[i].method, "PUT") == 0    ? "put"
-                                                                      : "delete",
+                            strcmp(routes[i].method, "GET") == 0    ? "get"
+                            : strcmp(routes[i].method, "POST") == 0 ? "post"
+                            : strcmp(routes[i].method, "PUT") == 0  ? "put"
+                                                                    : "delete",
                             operation_of(&routes[i]));
     }
     json_t *problem = json_loads(

@@ -30,8 +30,8 @@
 #define MOMENT_ROWS   4096u
 #define FAR           0.3 /* of the span in the first slice: then no coarse answer */
 #define GAPS_MAX      100u
-#define CELLS_MAX     (1u << 18)
-#define SPREAD_ROWS   8192u
+#define SPREAD_ROWS   8192u /* or fewer, of so many fields that it would be more than ... */
+#define SPREAD_CELLS  (1u << 18)
 #define SPREAD_NS_MAX (2 * NS_PER_S)
 #define PATH_ROOM     4096
 
@@ -65,11 +65,11 @@ struct past {
     bool single;
     int64_t *times;
     double *samples;
-    uint32_t sample_count;
+    uint32_t sample_count, sample_room;
 
     /* Rows of which no more is known than when their block came in. */
     double *spread;
-    uint32_t spread_count;
+    uint32_t spread_count, spread_room;
     uint64_t spread_ns;
 };
 
@@ -185,6 +185,22 @@ static bool is_in_bins(const struct past *past, int64_t at_ns)
     return past->request.since_arrival || (at_ns >= from_ns && at_ns < to_ns);
 }
 
+static bool make_room_for_samples(struct past *past)
+{
+    uint32_t room = past->sample_room > 0 ? 2 * past->sample_room : 256;
+    int64_t *times = realloc(past->times, room * sizeof(*times));
+    if (times != NULL)
+        past->times = times;
+    double *samples =
+        realloc(past->samples, (size_t)room * past->request.name_count * sizeof(*samples));
+    if (samples != NULL)
+        past->samples = samples;
+    if (times == NULL || samples == NULL)
+        return refuse_memory(past);
+    past->sample_room = room;
+    return true;
+}
+
 static bool add_row(struct past *past, int64_t at_ns, const double *values)
 {
     uint32_t fields = past->request.name_count;
@@ -194,6 +210,8 @@ static bool add_row(struct past *past, int64_t at_ns, const double *values)
         return false;
     if (!past->single || !inside) /* beside the span: for bins, if it comes to that */
         return !is_in_bins(past, at_ns) || add_to_bins(past, at_ns, values);
+    if (past->sample_count == past->sample_room && !make_room_for_samples(past))
+        return false;
     past->times[past->sample_count] = at_ns;
     memcpy(past->samples + (size_t)past->sample_count++ * fields, values, fields * sizeof(double));
     return true;
@@ -224,7 +242,7 @@ static bool take_row(struct past *past, struct span datum, uint64_t at_ns)
     past->told.own = picks_have_time(past->picks);
     if (past->told.own)
         return add_row(past, time_ns, past->values);
-    if ((past->spread_count == SPREAD_ROWS || at_ns != past->spread_ns) &&
+    if ((past->spread_count == past->spread_room || at_ns != past->spread_ns) &&
         !empty_spread(past, at_ns))
         return false;
     past->spread_ns = at_ns;
@@ -407,14 +425,10 @@ static bool begin(struct past *past)
         return refuse_memory(past);
     if (past->columns == NULL)
         past->columns = malloc((size_t)(rows + 1) * (2 * (size_t)fields + 1) * sizeof(double));
+    past->spread_room = SPREAD_CELLS / fields < SPREAD_ROWS ? SPREAD_CELLS / fields : SPREAD_ROWS;
     if (past->spread == NULL)
-        past->spread = malloc((size_t)SPREAD_ROWS * fields * sizeof(double));
-    if (request->points > 0 && past->samples == NULL) {
-        past->times = malloc(request->points * sizeof(*past->times));
-        past->samples = malloc((size_t)request->points * fields * sizeof(double));
-    }
-    if (past->columns == NULL || past->spread == NULL ||
-        (request->points > 0 && (past->times == NULL || past->samples == NULL)))
+        past->spread = malloc((size_t)past->spread_room * fields * sizeof(double));
+    if (past->columns == NULL || past->spread == NULL)
         return refuse_memory(past);
     if (past->is_coarse) {
         past->stage = STAGE_MOMENTS;
@@ -545,7 +559,7 @@ static void begin_coarse(struct past *past)
     uint64_t length = past->span.to_ns - past->span.from_ns;
     uint64_t got =
         past->told.reached_ns > past->span.from_ns ? past->told.reached_ns - past->span.from_ns : 0;
-    if (past->is_coarse || past->single || past->request.since_arrival ||
+    if (past->is_coarse || past->single || past->request.only_fine || past->request.since_arrival ||
         (double)got > FAR * (double)length)
         return;
     struct past_request request = past->request;

@@ -32,6 +32,7 @@ struct past_request {
     bool since_arrival;
     uint64_t width_ns; /* of a bin ... */
     uint32_t points;   /* ... or, where it is 0, so many; single datums where there are no more */
+    bool only_fine;    /* no coarse answer comes first */
 };
 
 enum past_state {

@@ -11,6 +11,7 @@
 #include "archive/overview.h"
 #include "base/calendar.h"
 #include "channel/recording_name.h"
+#include "gateway/rest_columns.h"
 #include "gateway/router.h"
 #include "schema/columns.h"
 #include "schema/csv.h"
@@ -185,6 +186,14 @@ static bool wants_csv(const struct request *request)
                          : strncmp(request->accept, "text/csv", 8) == 0;
 }
 
+static bool wants_columns(const struct request *request)
+{
+    static const char type[] = "application/vnd.flotilla.columns";
+    const struct request_value *format = &request->values[SAMPLES_FORMAT];
+    return format->given ? strcmp(format->text, "columns") == 0
+                         : strncmp(request->accept, type, sizeof(type) - 1) == 0;
+}
+
 void rest_samples(const struct request *request, struct reply *reply)
 {
     const struct request_value *values = request->values;
@@ -199,6 +208,14 @@ void rest_samples(const struct request *request, struct reply *reply)
     }
     if (span.to_ns < span.from_ns) {
         reply_problem(reply, 400, "the span ends before it begins");
+        return;
+    }
+    if (wants_columns(request)) {
+        if (!values[SAMPLES_FIELDS].given || take_fields(&samples, values[SAMPLES_FIELDS].text))
+            rest_columns(request, reply, &span, samples.fields, samples.field_count,
+                         values[SAMPLES_POINTS].given ? (uint32_t)values[SAMPLES_POINTS].number
+                                                      : SAMPLES_POINTS_USUAL);
+        free(samples.names);
         return;
     }
     samples.faults = json_array();

@@ -17,7 +17,7 @@
 static const char *const states[] = {"starting",        "running",       "silent",
                                      "backoff",         "stopped",       "failed",
                                      "schema_mismatch", "not_recording", NULL};
-static const char *const formats[] = {"json", "csv", NULL};
+static const char *const formats[] = {"json", "csv", "columns", NULL};
 
 static const struct parameter channels_parameters[] = {
     {.name = "status",
@@ -65,7 +65,8 @@ static const struct parameter samples_parameters[] = {
     {.name = "format",
      .kind = PARAMETER_CHOICE,
      .choices = formats,
-     .help = "json if it is not said, and Accept does not ask for text/csv"},
+     .help = "json if it is not said, and Accept does not ask for text/csv or "
+             "application/vnd.flotilla.columns, the live socket's binary messages"},
 };
 
 /* In the order of enum ports_value of rest_ports.c. */

@@ -2,7 +2,6 @@
 """096-history: what was recorded, by the live socket: bins of any span against fastavro and numpy,
 raw and from levels, by own time and by arrival, with clocks that are hours apart or step; coarse
 first where the fine answer takes long; the newest question counts."""
-import io
 import json
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from harness import avro, levels, signals
 from harness.fleet import ROOT, new_folder
 from harness.gateway import GATEWAY, GatewayFleet
 from harness.levels import SECOND
-from harness.live import COARSE, FIRST, LAST, Live
+from harness.live import COARSE, FIRST, FRONT, LAST, Answer, Live, Message
 
 pytestmark = pytest.mark.skipif(not GATEWAY.exists(), reason="built without libmicrohttpd")
 MAKE = ROOT / "build/units/bench_history"
@@ -39,6 +38,10 @@ def read(folder, *fields):
                 rows.append((at, *(row[field] for field in fields)))
     times = numpy.array([row[0] for row in rows])
     return times, numpy.array([row[1:] for row in rows], float).T
+
+
+def stamp(ns):
+    return f"{ns // SECOND}.{ns % SECOND:09}"
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,35 @@ def test_096_history_raw_and_of_levels(fleet, long, rng):
         high = max(high[1] for _, high in whole.bins(int(
             whole.of("history_end")[0]["bin_ns"])).values())
         assert peaks and high == PEAK
+
+
+def test_096_columns_by_rest(fleet, long):
+    """The same messages as the socket's, each with its length in its front."""
+    _, _, times, _ = long
+    begin, end = int(times[1000]), int(times[60_000])
+    path = (f"/api/v1/channels/long/samples?from={stamp(begin)}&to={stamp(end)}"
+            f"&fields={','.join(FIELDS)}&points=500")
+    answer = fleet.ask(path, Accept="application/vnd.flotilla.columns")
+    assert (answer.status, answer.headers["Content-Type"]) == \
+        (200, "application/vnd.flotilla.columns")
+    assert fleet.ask(path + "&format=columns").body == answer.body
+    with Live(fleet.port) as live:
+        socket = live.ask(1, "long", FIELDS, begin, end, points=500)
+    width = int(socket.of("history_end")[0]["bin_ns"])
+    mine, at = Answer(), 0
+    while at < len(answer.body):
+        front = FRONT.unpack_from(answer.body, at)
+        length = FRONT.size + 8 * front[4] * front[2] * 2
+        mine.messages.append(Message(answer.body[at:at + length]))
+        at += length
+    assert at == len(answer.body) and mine.bins(width).keys() == socket.bins(width).keys()
+    for number, pair in mine.bins(width).items():
+        numpy.testing.assert_array_equal(pair, socket.bins(width)[number])
+    for wrong in ("&format=columns&fields=nothing", "&format=columns"):
+        assert fleet.ask(f"/api/v1/channels/long/samples?from={stamp(begin)}&to={stamp(end)}"
+                         + wrong).status == 400
+    assert fleet.ask("/api/v1/channels/nobody/samples?from=1&to=2&fields=x&format=columns"
+                     ).status == 404
 
 
 def test_096_history_of_odd_clocks(fleet):
