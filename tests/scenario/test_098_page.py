@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import fastavro
@@ -239,8 +239,9 @@ def test_098_killed_relay_and_gateway(fleet, tabs):
     def kill():
         while not stop.wait(0.01):
             pid = fleet.channel("engine")["pid"]
-            if pid:
-                os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it is gone meanwhile
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
     killer = threading.Thread(target=kill)
     killer.start()
     try:
