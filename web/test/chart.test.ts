@@ -252,7 +252,7 @@ test("the edge follows what comes, steadily", () => {
     }
     last = edge;
   }
-  assert.ok(Math.abs(timeline.lag - 0.73) < 0.1, `${timeline.lag}`);
+  assert.ok(Math.abs(timeline.lag - 1.23) < 0.1, `${timeline.lag}`);
   timeline.pause();
   const frozen = timeline.still!;
   now += 5;

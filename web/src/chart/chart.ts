@@ -313,7 +313,12 @@ export class Chart {
     const traces = this.traces();
     const scale = devicePixelRatio;
     if (still) this.layer.still(traces, base, pixel, this.host.ink.surface, scale);
-    else this.layer.scroll(traces, base, pixel, this.dirty, this.host.ink.surface, scale);
+    else {
+      // The line to what is new begins at what was the newest, as far back as lines reach.
+      const usual = Math.max(0, ...traces.map((trace) => trace.view.usual));
+      const dirty = this.dirty - 3.01 * usual;
+      this.layer.scroll(traces, base, pixel, dirty, this.host.ink.surface, scale);
+    }
     this.axes.overlay = this.makeOverlay(span);
     this.axes.show(span.from, span.to);
     this.showCursor();

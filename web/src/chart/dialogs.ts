@@ -63,6 +63,10 @@ export function saveDialog(board: StripBoard, close: () => void): HTMLElement {
     ...FORMATS.map(([value, name]) => h("option", { value }, name)),
   );
   const all = h("input", { type: "checkbox", name: "all" });
+  format.addEventListener("change", () => {
+    all.disabled = format.value === "avro"; // which has no parts of datums
+    if (all.disabled) all.checked = true;
+  });
   const channels = board.visibleFields();
   const form = frame(
     "Save what is " + (board.timeline.selection ? "selected" : "visible"),

@@ -12,6 +12,7 @@ export const LENGTH_MAX = 400 * 86400;
 
 const LAG_WINDOW_MS = 4000;
 const LAG_DEAD_MS = 3000;
+const BEHIND_MAX = 0.6; // seconds that the slower ones may hold up the others
 
 /** How far what comes is behind the clock: the most of the last seconds. */
 class Lag {
@@ -26,6 +27,7 @@ class Lag {
   }
 
   heard = -Infinity;
+  newest = NaN;
   get most(): number {
     return this.samples[0]?.lag ?? 0;
   }
@@ -50,11 +52,13 @@ export class Timeline {
     private readonly changed: (what: "view" | "cursor" | "marks") => void,
   ) {}
 
-  /** A channel's newest moment, as it came. */
+  /** A channel's newest moment, as it came. How late it was is told by the one before, just now. */
   noteNewest(channel: string, newest: number, nowMs: number): void {
     let lag = this.lags.get(channel);
     if (!lag) this.lags.set(channel, (lag = new Lag()));
-    lag.note(nowMs, this.nowSeconds() - newest);
+    const before = nowMs - lag.heard < LAG_DEAD_MS ? lag.newest : newest;
+    lag.newest = newest;
+    lag.note(nowMs, this.nowSeconds() - Math.min(before, newest));
   }
 
   forget(channel: string): void {
@@ -68,10 +72,8 @@ export class Timeline {
     const alive = [...this.lags.values()].filter((lag) => nowMs - lag.heard < LAG_DEAD_MS);
     if (alive.length === 0) return;
     const least = Math.min(...alive.map((lag) => lag.most));
-    // Who is far behind the others does not hold them up; its chart says how far.
-    const near = alive
-      .map((lag) => lag.most)
-      .filter((lag) => lag < least + Math.max(2, this.length / 20));
+    // Who is further behind is drawn as it comes.
+    const near = alive.map((lag) => lag.most).filter((lag) => lag < least + BEHIND_MAX);
     const target = Math.max(...near) + 0.03;
     if (!this.lagKnown || Math.abs(target - this.lag) > Math.max(3, this.length / 4)) {
       this.lag = target;
