@@ -140,6 +140,8 @@ def test_056_a_quota_is_a_full_disk(strange, seed):
         fleet.source("engine", datums, rate=4000).finish()
         wait_until(lambda: fleet.channel("engine")["state"] == "not_recording", what="the quota")
         assert "uota" in fleet.channel("engine")["reason"]
+        wait_until(lambda: fleet.channel("engine")["datagrams_received"] == 6000,
+                   what="the datagrams to be received")
         assert sink.stop() == datums
         fleet.storage["retain"] = {"size": "2MiB"}
         fleet.write()
@@ -218,6 +220,8 @@ def test_056_a_quota_of_btrfs(btrfs, flotilla, seed):
         fleet.source("engine", datums, rate=4000).finish()
         wait_until(lambda: fleet.channel("engine")["state"] == "not_recording", what="the quota")
         assert "uota exceeded" in fleet.channel("engine")["reason"]
+        wait_until(lambda: fleet.channel("engine")["datagrams_received"] == 6000,
+                   what="the datagrams to be received")
         assert sink.stop() == datums
         found = wait_until(  # a relay that has given up a file leaves a little room for a moment
             lambda: (now := doctor(fleet)[(str(folder), "folder")])["level"] != "ok" and now,
