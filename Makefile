@@ -17,9 +17,10 @@
 #   make budget           the relay's instructions a datagram, where they go, and their budget;
 #                         WHY='...' renews it
 #   make install PREFIX=  default /usr/local; DESTDIR is honoured
-#   make deb              a Debian package of it, in build/
+#   make deb              a Debian package of it, in build/; ARCH=arm64|armhf|riscv64 for others
 #   make dist             a release in build/: the sources and the built page, which needs no npm
-#   make cross TARGET=    for another machine, in build/cross/TARGET: aarch64, armv7, armv6, riscv64
+#   make cross TARGET=    for another machine, in build/cross/TARGET, and as a tarball beside that:
+#                         aarch64, armv7, armv6, riscv64
 #   make clean
 
 PREFIX ?= /usr/local
@@ -32,6 +33,11 @@ WORKERS ?= 6
 SECONDS ?= 3600
 SEED ?=
 TARGET ?=
+ARCH ?=
+FROM ?= build
+DEB_arm64 = aarch64
+DEB_armhf = armv7
+DEB_riscv64 = riscv64
 PYTEST_FLAGS ?=
 comma := ,
 share = $(DESTDIR)$(PREFIX)/share
@@ -39,7 +45,8 @@ units = $(DESTDIR)$(PREFIX)/lib/systemd/system
 PYTHON = $(firstword $(wildcard /usr/bin/python3) python3)
 
 .PHONY: all demo quick test test-long test-offload soak unit-programs test-programs fuzz \
-    machine-programs fuzz-programs bench bench-programs budget setup install deb dist cross clean
+    machine-programs fuzz-programs bench bench-programs budget setup install install-files deb \
+    dist cross clean
 
 # Quiet while all goes well; a failure shows everything that was said.
 configure = test -f $(1)/build.ninja || $(3) meson setup $(1) $(2) >build/log || \
@@ -169,13 +176,17 @@ setup:
 	@tests/setup test
 
 install: all
-	install -D -m 755 build/flotilla $(DESTDIR)$(PREFIX)/bin/flotilla
-	install -D -m 755 build/flotilla-relay $(DESTDIR)$(PREFIX)/bin/flotilla-relay
-	install -D -m 755 build/flotilla-keeper $(DESTDIR)$(PREFIX)/bin/flotilla-keeper
-	install -D -m 755 build/flotilla-export $(DESTDIR)$(PREFIX)/bin/flotilla-export
-	install -D -m 755 build/flotilla-overview $(DESTDIR)$(PREFIX)/bin/flotilla-overview
-	[ ! -e build/flotilla-gateway ] || \
-	    install -D -m 755 build/flotilla-gateway $(DESTDIR)$(PREFIX)/bin/flotilla-gateway
+	@$(MAKE) --no-print-directory install-files
+
+# What is built below FROM, and what is the same for every machine.
+install-files:
+	install -D -m 755 $(FROM)/flotilla $(DESTDIR)$(PREFIX)/bin/flotilla
+	install -D -m 755 $(FROM)/flotilla-relay $(DESTDIR)$(PREFIX)/bin/flotilla-relay
+	install -D -m 755 $(FROM)/flotilla-keeper $(DESTDIR)$(PREFIX)/bin/flotilla-keeper
+	install -D -m 755 $(FROM)/flotilla-export $(DESTDIR)$(PREFIX)/bin/flotilla-export
+	install -D -m 755 $(FROM)/flotilla-overview $(DESTDIR)$(PREFIX)/bin/flotilla-overview
+	[ ! -e $(FROM)/flotilla-gateway ] || \
+	    install -D -m 755 $(FROM)/flotilla-gateway $(DESTDIR)$(PREFIX)/bin/flotilla-gateway
 	install -D -m 644 -t $(share)/man/man1 man/*.1
 	install -D -m 644 -t $(share)/man/man5 man/*.5
 	install -D -m 644 etc/completion/flotilla.bash $(share)/bash-completion/completions/flotilla
@@ -195,8 +206,9 @@ install: all
 
 deb:
 	@tests/setup deb
-	@$(MAKE) --no-print-directory all
-	@MAKE=$(MAKE) packaging/deb
+	@$(if $(ARCH),$(MAKE) --no-print-directory cross TARGET=$(or $(DEB_$(ARCH)),$(ARCH)),\
+	    $(MAKE) --no-print-directory all)
+	@MAKE=$(MAKE) packaging/deb $(ARCH) $(DEB_$(ARCH))
 
 dist:
 	@tests/setup build
@@ -208,6 +220,7 @@ cross:
 	@packaging/cross/build --known $(TARGET)
 	@tests/setup cross
 	@packaging/cross/build $(TARGET)
+	@MAKE=$(MAKE) packaging/cross/tarball $(TARGET)
 
 clean:
 	rm -rf build

@@ -69,11 +69,11 @@ ar = ['{zig()}', 'ar']
 strip = ['{zig()}', 'objcopy', '--strip-all']
 pkgconfig = 'pkg-config'
 [properties]
-pkg_config_libdir = '{home / 'root/lib/pkgconfig'}'
+pkg_config_libdir = '{home / 'prefix/lib/pkgconfig'}'
 needs_exe_wrapper = true
 [built-in options]
-c_args = ['-isystem', '{home / 'root/include'}', '-ffunction-sections', '-fdata-sections']
-c_link_args = ['-L{home / 'root/lib'}', '-static', '-s', '-Wl,--gc-sections']
+c_args = ['-isystem', '{home / 'prefix/include'}', '-ffunction-sections', '-fdata-sections']
+c_link_args = ['-L{home / 'prefix/lib'}', '-static', '-s', '-Wl,--gc-sections']
 [host_machine]
 system = 'linux'
 cpu_family = '{target['family']}'

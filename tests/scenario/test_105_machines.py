@@ -4,7 +4,8 @@ units run by an emulator; and a relay there keeps to the list of system calls th
 hold it to.
 
 The emulator has no seccomp: that a list is right is told by what the relay called after it would
-have been in force. tests/systemd/arm-vm has a kernel (make test-long)."""
+have been in force. A booted machine (tests/systemd/arm-vm, in `make test-long`) has a kernel that
+holds it to that, Landlock, and direct I/O."""
 import concurrent.futures
 import io
 import json
@@ -17,7 +18,7 @@ import time
 
 import fastavro
 import pytest
-from harness import emulated, signals
+from harness import builds, emulated, signals
 from harness.fleet import LONG, ROOT, flotilla, wait_until
 
 RELAY_BYTES_MAX = 200_000
@@ -188,3 +189,42 @@ def test_105_a_relay_keeps_to_its_list_of_calls(machine, tmp_path):
     calls = set(re.findall(r"^\d+ (\w+)\(", sealed, re.M))
     assert {"recvmmsg", "sendmmsg", "pwritev", "fdatasync", "renameat2"} <= calls, calls
     assert calls <= allowed_calls(), f"not on the sandbox's list: {calls - allowed_calls()}"
+
+
+@pytest.mark.parametrize("arch,machine", [("arm64", "aarch64"), ("armhf", "armv7")])
+def test_105_packages(arch, machine):
+    if not LONG:
+        pytest.skip("builds all programs of another machine: make test-long")
+    emulated.built(machine, "flotilla-relay")
+    path = ROOT / builds.make("deb", f"ARCH={arch}").splitlines()[-1]
+    said = subprocess.run(["dpkg-deb", "-f", path, "Architecture", "Depends"], check=True,
+                          capture_output=True, text=True).stdout
+    assert said == f"{arch}\n" or said == f"Architecture: {arch}\n", said
+    tarball = next((ROOT / "build/cross").glob(f"flotilla-*-{machine}.tar.xz"))
+    names = subprocess.run(["tar", "-tf", tarball], check=True, capture_output=True,
+                           text=True).stdout.split()
+    names = {name.partition("/")[2] for name in names}
+    assert {"bin/flotilla", "bin/flotilla-relay", "bin/flotilla-keeper", "bin/flotilla-overview",
+            "bin/flotilla-export", "share/man/man1/flotilla.1",
+            "lib/systemd/system/flotilla.service", "share/doc/flotilla/licences/jansson"} <= names
+    said = subprocess.run([emulated.emulator(machine), emulated.built(machine, "flotilla-export"),
+                           "--version"], capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0 and said.stdout.startswith("flotilla-export ")
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "armv7"])
+def test_105_a_booted_machine(machine):
+    """A kernel with seccomp, Landlock and a disk: the relays' sandbox is whole, a relay and its
+    manager are killed, all is recorded past the page cache; and a relay taken over gets nowhere."""
+    if not LONG:
+        pytest.skip("takes minutes: make test-long")
+    programs = [emulated.built(machine, name) for name in
+                ("flotilla", "flotilla-relay", "flotilla-keeper", "sandbox_probe")]
+    done = subprocess.run([ROOT / "tests/systemd/arm-vm", machine, ROOT / "tests/systemd/check_arm",
+                           *programs], capture_output=True, text=True, timeout=1200)
+    if done.returncode == 77:
+        pytest.skip(done.stderr.strip()[-200:])
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    for words in ("sealed: both relays", "600 of 600", "none twice", "the sandbox is whole",
+                  "attempts are refused or end it"):
+        assert words in done.stdout

@@ -892,7 +892,7 @@ int main(int argc, char **argv)
             if (status == 0)
                 printf("reached\n");
             else
-                printf("refused %s\n", strerrorname_np(-status));
+                printf("refused %s\n", strerror(-status));
             _exit(0);
         }
     return 2;
