@@ -20,7 +20,7 @@ from harness.seeds import LONG  # noqa: E402
 
 # So many as five seconds are enough for.
 RUNS = {"fuzz_config": 1500, "fuzz_control": 10000, "fuzz_datum": 4000, "fuzz_foxglove": 200000,
-        "fuzz_live": 40000, "fuzz_recover": 500, "fuzz_rows": 600, "fuzz_schema": 60000,
+        "fuzz_live": 20000, "fuzz_recover": 500, "fuzz_rows": 600, "fuzz_schema": 60000,
         "fuzz_socket": 8000, "fuzz_words": 200000}
 FUZZERS = sorted(path.stem for path in (ROOT / "tests/fuzz").glob("fuzz_*.c"))
 SECONDS = 600

@@ -180,6 +180,8 @@ static void fill_subject(struct feed_subject *subject, const struct news_channel
 static void begin(struct inlet *inlet, const struct news_channel *channel, enum feed_source source)
 {
     char why[400];
+    bool was_begun = inlet->begun;
+    bool other_schema = inlet->subject.schema != channel->schema;
     inlet_flush_gaps(inlet, true);
     inlet_leave(inlet);
     fill_subject(&inlet->subject, channel, source);
@@ -198,9 +200,12 @@ static void begin(struct inlet *inlet, const struct news_channel *channel, enum 
     inlet->begun = true;
     inlet->ready = false;
     if (source == FEED_RECORDING) {
-        if (trail_open(&inlet->trail, inlet) < 0)
+        /* It tells once it is there, and the schema they look by is gone before that. */
+        if (was_begun && other_schema)
+            inlet_end(inlet, false, "its schema has become another");
+        else if (trail_open(&inlet->trail, inlet) < 0)
             inlet_end(inlet, false, strerror(ENOMEM));
-        return; /* it tells once it is there */
+        return;
     }
     if (inlet_join(inlet, why, sizeof(why)) < 0)
         inlet_end(inlet, false, why);

@@ -13,13 +13,16 @@
 #include "gateway/live_parts.h"
 #include "os/clock.h"
 
-#define TICK_NS (50 * NS_PER_MS)
+#define TICK_NS       (50 * NS_PER_MS)
+#define PART_CHANNELS 100u /* of a fleet, in a message */
 
 /* What was sent of the fleet last, to whomever: made once for all. */
 static struct {
     json_t *status; /* NULL: no manager answers */
     bool known;
-    char *text;
+    char *text;             /* messages, one behind the other ... */
+    size_t *ends, end_room; /* ... which end here */
+    unsigned parts;
     uint64_t version, at_ns;
 } fleet;
 
@@ -94,37 +97,83 @@ uint64_t live_status_ns(void)
     return fleet.at_ns;
 }
 
+/* The messages of a fleet, each of at most so many channels; the text is its end's. */
+static char *write_fleet(const json_t *status, const char *reason, unsigned *parts)
+{
+    struct text text = {0};
+    const json_t *channels = json_object_get(status, "channels");
+    size_t count = json_array_size(channels);
+    *parts = (unsigned)((count + PART_CHANNELS - 1) / PART_CHANNELS);
+    *parts = *parts > 0 ? *parts : 1;
+    for (unsigned part = 0; part < *parts; part++) {
+        json_t *some = json_array();
+        for (size_t i = 0; i < PART_CHANNELS && part * PART_CHANNELS + i < count; i++)
+            json_array_append(some, json_array_get(channels, part * PART_CHANNELS + i));
+        json_t *object = json_pack("{s:s, s:o}", "op", "channels", "channels",
+                                   status != NULL ? some : json_null());
+        if (status == NULL) {
+            json_decref(some);
+            json_object_set_new(object, "reason", json_of_text(reason));
+        } else if (*parts > 1) {
+            json_object_set_new(object, "part", json_integer((json_int_t)part));
+            json_object_set_new(object, "parts", json_integer((json_int_t)*parts));
+        }
+        char *one = json_dumps(object, JSON_COMPACT);
+        text_add_string(&text, one != NULL ? one : "");
+        text.failed = text.failed || one == NULL;
+        size_t *ends = room_grow(fleet.ends, &fleet.end_room, part + 1, sizeof(*ends));
+        if (ends != NULL)
+            (fleet.ends = ends)[part] = text.bytes;
+        text.failed = text.failed || ends == NULL;
+        json_decref(object);
+        free(one);
+    }
+    if (!text.failed)
+        return text_take(&text);
+    text_free(&text);
+    return NULL;
+}
+
 static void take_status(const json_t *status, const char *reason)
 {
     if (fleet.known && status == fleet.status && status != NULL)
         return;
-    json_t *object = status != NULL ? json_pack("{s:s, s:O}", "op", "channels", "channels",
-                                                json_object_get(status, "channels"))
-                                    : json_pack("{s:s, s:n, s:o}", "op", "channels", "channels",
-                                                "reason", json_of_text(reason));
-    char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
+    unsigned parts;
+    char *text = write_fleet(status, reason, &parts);
     json_decref(fleet.status);
     fleet.status = json_incref((json_t *)(uintptr_t)status);
     fleet.known = true;
     fleet.at_ns = clock_realtime_ns();
-    if (text == NULL || (fleet.text != NULL && strcmp(text, fleet.text) == 0)) {
+    if (text != NULL && fleet.text != NULL && strcmp(text, fleet.text) == 0) {
         free(text);
         return;
     }
     free(fleet.text);
     fleet.text = text;
+    fleet.parts = text != NULL ? parts : 0;
     fleet.version++;
+}
+
+/* As far as there is room; who does not keep up gets a later one. */
+static void send_fleet(struct client *client)
+{
+    if (client->status_sent != fleet.version)
+        client->parts_sent = 0;
+    client->status_sent = fleet.version;
+    while (client->parts_sent < fleet.parts && live_has_room(client)) {
+        size_t from = client->parts_sent > 0 ? fleet.ends[client->parts_sent - 1] : 0;
+        if (socket_send(client->socket, true, fleet.text + from,
+                        fleet.ends[client->parts_sent] - from) < 0)
+            return;
+        client->parts_sent++;
+    }
 }
 
 static void take_fleet(void *context, const json_t *status, const char *reason)
 {
     struct client *client = context;
     take_status(status, reason);
-    /* Who does not keep up gets a later one. */
-    if (client->status_sent != fleet.version && fleet.text != NULL && live_has_room(client) &&
-        is_sent(client, socket_send(client->socket, true, fleet.text, strlen(fleet.text))))
-        client->status_sent = fleet.version;
+    send_fleet(client);
     for (struct sub *sub = client->subs; sub != NULL; sub = sub->next)
         sub_reconsider(sub);
 }
@@ -165,6 +214,7 @@ void live_wake(struct client *client)
 
 static void room(void *context)
 {
+    send_fleet(context);
     flush_all(context);
 }
 

@@ -73,7 +73,9 @@ struct client {
     struct query *queries;
     uint32_t sub_count, field_count;
     uint32_t query_count; /* of its own */
-    uint64_t status_sent; /* version of what was sent of the fleet */
+    uint32_t open_count;  /* those and subscriptions' that have begun */
+    uint64_t status_sent; /* version of what was sent of the fleet, and how many parts of it */
+    unsigned parts_sent;
 };
 
 /* ---- live.c ---- */

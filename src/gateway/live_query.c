@@ -9,7 +9,8 @@
 #include "gateway/live_parts.h"
 #include "os/clock.h"
 
-#define SLICES_MAX 3u /* at a time; one thread is left for what must not wait */
+#define SLICES_MAX 3u  /* at a time: the other threads are for what must not wait */
+#define OPEN_MAX   16u /* of a client that have begun; the others wait, and take no memory */
 #define AGAIN_NS   (200 * NS_PER_MS)
 #define SYNC_NS    (60 * NS_PER_S) /* no longer is waited for what is to be synced */
 #define SETTLED_NS (1500 * NS_PER_MS)
@@ -20,6 +21,7 @@ struct query {
     struct query *next;    /* of the client */
     uint32_t id;
     struct past *past;
+    bool begun;
     bool under_way, has_told; /* a slice is being made; one was */
     size_t sent;              /* of its messages */
     struct query *behind;     /* of those that wait for their turn */
@@ -63,8 +65,17 @@ static bool start(struct query *query)
 
 static void start_in_turn(struct query *query)
 {
+    struct client *client = query->client;
+    if (!query->begun && client->open_count == OPEN_MAX)
+        return; /* until another has ended */
+    client->open_count += !query->begun;
+    query->begun = true;
     if (turns.first == NULL && start(query))
         return;
+    if (turns.running == 0) { /* nobody's end brings it its turn */
+        loop_arm(hub_loop(client->hub), &query->again, clock_monotonic_ns() + AGAIN_NS);
+        return;
+    }
     query->waits = true;
     query->behind = NULL;
     if (turns.first == NULL)
@@ -113,6 +124,13 @@ void query_end(struct query *query)
     query->client = NULL;
     query->sub = NULL;
     loop_disarm(&query->again);
+    client->open_count -= query->begun;
+    for (struct query *held = query->begun ? client->queries : NULL; held != NULL;
+         held = held->next)
+        if (!held->begun) {
+            start_in_turn(held);
+            break;
+        }
     if (query->waits)
         leave_turns(query);
     if (!query->under_way)

@@ -100,11 +100,11 @@ void sub_flush(struct sub *sub, uint64_t now_ns)
 {
     if (!sub->begun)
         return;
-    for (unsigned i = 0; i < sub->gap_count && live_has_room(sub->client); i++) {
-        send_gap(sub, &sub->gaps[i]);
-        if (i + 1 == sub->gap_count)
-            sub->gap_count = 0;
-    }
+    unsigned told = 0;
+    while (told < sub->gap_count && live_has_room(sub->client))
+        send_gap(sub, &sub->gaps[told++]);
+    sub->gap_count -= told;
+    memmove(sub->gaps, sub->gaps + told, sub->gap_count * sizeof(*sub->gaps));
     if (sub->bins != NULL)
         flush_bins(sub);
     else
@@ -255,6 +255,8 @@ static void end_soon(struct sub *sub)
 {
     sub->client->sub_count--;
     sub->client->field_count -= sub->field_count;
+    if (sub->back != NULL)
+        query_end(sub->back);
     sub->ends = true;
     sub->begun = false;
     feed_close(sub->feed);
@@ -307,8 +309,8 @@ static void begins(void *context, const struct feed_subject *subject)
     tell_subscribed(sub, subject);
     if (again) {
         sub->refill_ns = sub->last_ns > REFILL_NS ? sub->last_ns - REFILL_NS : 0;
-        if (sub->back == NULL && sub->refill_ns > 0 && sub->bins != NULL)
-            query_begin_back(sub, sub->refill_ns, subject->since_ns, false);
+        if (sub->back == NULL)
+            sub_past_over(sub, false);
     } else if (sub->back_ns > 0) {
         uint64_t now_ns = clock_realtime_ns();
         query_begin_back(sub, now_ns > sub->back_ns ? now_ns - sub->back_ns : 1, subject->since_ns,
@@ -325,7 +327,7 @@ void sub_past_over(struct sub *sub, bool announced)
     if (announced)
         live_send_json(sub->client,
                        json_pack("{s:s, s:I}", "op", "past", "id", (json_int_t)sub->id));
-    if (announced && refill_ns > 0 && sub->bins != NULL)
+    if (refill_ns > 0 && sub->bins != NULL)
         query_begin_back(sub, refill_ns, clock_realtime_ns(), false);
 }
 

@@ -15,7 +15,7 @@
 #define LIVE_FIELDS_MAX  1024u
 #define LIVE_BINS_MAX    100000u
 #define LIVE_POINTS_MAX  40000u     /* of a history; its bins are up to 2.5 times as many */
-#define LIVE_CELLS_MAX   (1u << 21) /* of a history: points times fields */
+#define LIVE_CELLS_MAX   (1u << 19) /* of a history: points times fields */
 #define LIVE_TIME_NS_MAX (INT64_C(1) << 61)
 
 enum live_op {

@@ -31,11 +31,11 @@
 #define FAR           0.3 /* of the span in the first slice: then no coarse answer */
 #define GAPS_MAX      100u
 #define SPREAD_ROWS   8192u /* or fewer, of so many fields that it would be more than ... */
-#define SPREAD_CELLS  (1u << 18)
+#define SPREAD_CELLS  (1u << 16)
 #define SPREAD_NS_MAX (2 * NS_PER_S)
 #define PATH_ROOM     4096
 
-enum stage { STAGE_BEGIN, STAGE_ROWS, STAGE_MOMENTS, STAGE_END };
+enum stage { STAGE_BEGIN, STAGE_ROWS, STAGE_MOMENTS, STAGE_SAMPLES, STAGE_END };
 
 struct past {
     struct past_request request;
@@ -65,7 +65,7 @@ struct past {
     bool single;
     int64_t *times;
     double *samples;
-    uint32_t sample_count, sample_room;
+    uint32_t sample_count, sample_room, samples_sent;
 
     /* Rows of which no more is known than when their block came in. */
     double *spread;
@@ -136,11 +136,30 @@ static bool add_to_bins(struct past *past, int64_t at_ns, const double *values)
     return true;
 }
 
+static void mark_last(struct past *past)
+{
+    struct past_told *told = &past->told;
+    size_t from = told->end_count > 1 ? told->ends[told->end_count - 2] : 0;
+    if (told->end_count > 0)
+        told->bytes.at[from + 1] = (char)(told->bytes.at[from + 1] | FRAME_LAST);
+}
+
+static void free_samples(struct past *past)
+{
+    free(past->times);
+    free(past->samples);
+    past->times = NULL;
+    past->samples = NULL;
+    past->sample_count = past->sample_room = 0;
+}
+
+/* As many as a slice holds. */
 static bool send_samples(struct past *past)
 {
     uint32_t fields = past->request.name_count, most = frame_rows_max(fields + 1);
-    for (uint32_t from = 0; from < past->sample_count; from += most) {
-        uint32_t rows = past->sample_count - from < most ? past->sample_count - from : most;
+    while (past->samples_sent < past->sample_count && past->told.bytes.bytes <= SLICE_BYTES) {
+        uint32_t from = past->samples_sent, left = past->sample_count - from;
+        uint32_t rows = left < most ? left : most;
         struct frame frame = {.kind = FRAME_DATUMS, .rows = rows, .from_ns = past->times[from]};
         double *seconds = past->columns, *column = seconds + rows;
         for (uint32_t i = 0; i < rows; i++)
@@ -150,8 +169,13 @@ static bool send_samples(struct past *past)
                 *column++ = past->samples[(size_t)(from + i) * fields + k];
         if (!add_message(past, frame, (size_t)rows * (fields + 1)))
             return false;
+        past->samples_sent += rows;
     }
-    past->sample_count = 0;
+    if (past->samples_sent < past->sample_count)
+        return true;
+    free_samples(past);
+    past->stage = STAGE_END;
+    mark_last(past);
     return true;
 }
 
@@ -165,7 +189,7 @@ static bool give_up_samples(struct past *past)
         if (!add_to_bins(past, past->times[i],
                          past->samples + (size_t)i * past->request.name_count))
             return false;
-    past->sample_count = 0;
+    free_samples(past);
     return true;
 }
 
@@ -421,7 +445,7 @@ static bool begin(struct past *past)
             ? request->width_ns
             : live_width((uint64_t)(request->to_ns - request->from_ns), request->points);
     uint32_t rows = past->rows_max, fields = request->name_count;
-    if (past->bins == NULL && bins_open(&past->bins, fields, past->told.width_ns, 4 * rows) < 0)
+    if (past->bins == NULL && bins_open(&past->bins, fields, past->told.width_ns, 2 * rows) < 0)
         return refuse_memory(past);
     if (past->columns == NULL)
         past->columns = malloc((size_t)(rows + 1) * (2 * (size_t)fields + 1) * sizeof(double));
@@ -447,14 +471,6 @@ static bool take_event(struct past *past, const struct overview_event *event)
     return true;
 }
 
-static void mark_last(struct past *past)
-{
-    struct past_told *told = &past->told;
-    size_t from = told->end_count > 1 ? told->ends[told->end_count - 2] : 0;
-    if (told->end_count > 0)
-        told->bytes.at[from + 1] = (char)(told->bytes.at[from + 1] | FRAME_LAST);
-}
-
 static bool end_answer(struct past *past)
 {
     struct overview_account account;
@@ -464,7 +480,7 @@ static bool end_answer(struct past *past)
         past->told.state = PAST_REFUSED; /* no file has all of these fields */
         return false;
     }
-    if (past->single ? !send_samples(past) : !empty_bins(past))
+    if (!past->single && !empty_bins(past))
         return false;
     overview_told(past->overview, &account);
     past->told.exact = account.coarsest <= 1 || past->single;
@@ -473,8 +489,9 @@ static bool end_answer(struct past *past)
     past->told.bytes_read += account.cost.bytes;
     if (past->single)
         past->told.width_ns = 0;
-    past->stage = STAGE_END;
-    mark_last(past);
+    past->stage = past->single ? STAGE_SAMPLES : STAGE_END;
+    if (!past->single)
+        mark_last(past);
     return true;
 }
 
@@ -638,6 +655,8 @@ void past_go_on(struct past *past)
         good = read_rows(past);
     if (good && past->stage == STAGE_MOMENTS)
         good = read_moments(past);
+    if (good && past->stage == STAGE_SAMPLES)
+        good = send_samples(past);
     if (good && past->stage == STAGE_END)
         told->state = PAST_DONE;
     else if (good && past->slices++ == 0)
@@ -695,8 +714,7 @@ void past_close(struct past *past)
     free(past->values);
     free(past->columns);
     free(past->spread);
-    free(past->times);
-    free(past->samples);
+    free_samples(past);
     free(past->told.ends);
     text_free(&past->told.bytes);
     json_decref(past->told.gaps);

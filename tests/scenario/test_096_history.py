@@ -197,6 +197,14 @@ def test_096_history_of_odd_clocks(fleet):
         for number, (low, high) in wanted.items():
             assert abs(bins[number][0][0] - low[0]) <= 50
             assert abs(bins[number][1][0] - high[0]) <= 50
+        # More single datums than a slice holds, and more questions than are answered at a time.
+        start, end = int(own[0]), int(own[1999]) + 1
+        for id in range(10, 40):
+            live.history(id, "stepped", ["x"] * 24, start, end, points=3000)
+        for id in range(10, 40):
+            live.until(lambda id=id: live.by_id[id].of("history_end"), "its end")
+            got = numpy.array([row for _, row in live.by_id[id].datums()])
+            numpy.testing.assert_array_equal(got, numpy.repeat(values[:, :2000].T, 24, axis=1))
         nothing = live.ask(3, "nobody", ["x"], 0, 10**18)
         assert nothing.of("history_end")[0]["level"] == 0 and not nothing.messages
         wrong = live.ask(4, "stepped", ["x", "y"], int(own[0]), int(own[-1]))

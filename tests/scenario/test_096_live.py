@@ -290,22 +290,29 @@ def test_096_other_streams():
 
 def test_096_channels_come_and_go():
     keys = {"schema": signals.SCHEMA, "full": True, "time": "time"}
-    with GatewayFleet({"stays": dict(keys), "goes": dict(keys), "changes": dict(keys)}) as fleet, \
-            Live(fleet.port) as live:
-        answers = {name: live.subscribe(id, name, ["x"])
-                   for id, name in enumerate(("stays", "goes", "changes"), 1)}
+    filed = {"schema": signals.SCHEMA, "time": "time"}
+    with GatewayFleet({"stays": dict(keys), "goes": dict(keys), "changes": dict(keys),
+                       "filed": filed}) as fleet, Live(fleet.port) as live:
+        answers = {name: live.subscribe(id, name, ["x"], latest=True)
+                   for id, name in ((1, "stays"), (2, "goes"), (3, "changes"), (6, "filed"))}
         unknown = live.subscribe(4, "nobody", ["x"])
         live.until(lambda: all(one.of("past") for one in answers.values()) and
                    unknown.of("error") and live.channels != "none yet", "begun")
         assert 'no channel is called "nobody"' in unknown.of("error")[0]["text"]
-        assert {one["name"] for one in live.channels} == {"stays", "goes", "changes"}
+        assert {one["name"] for one in live.channels} == {"stays", "goes", "changes", "filed"}
+        # What a datum was read by is gone when its schema is: also while nothing new has come.
+        fleet.source("filed", signals.samples(5), rate=100).finish()
+        live.until(lambda: answers["filed"].of("latest"), "what was filed")
         del fleet.channels["goes"]
         other = {**signals.SCHEMA, "fields": signals.SCHEMA["fields"][:3]}
         fleet.set("changes", {**fleet.channels["changes"], "schema": other})
+        fleet.set("filed", {**fleet.channels["filed"], "schema": other})
         fleet.set("nobody", dict(keys))
         fleet.write()
         fleet.reload()
-        live.until(lambda: answers["goes"].of("ended") and answers["changes"].of("ended"), "ended")
+        live.until(lambda: all(answers[name].of("ended") for name in ("goes", "changes", "filed")),
+                   "ended")
+        assert "schema" in answers["filed"].of("ended")[0]["reason"]
         assert "not in the configuration" in answers["goes"].of("ended")[0]["reason"]
         assert "schema" in answers["changes"].of("ended")[0]["reason"]
         assert not answers["stays"].of("ended")
@@ -329,6 +336,16 @@ def test_096_channels_come_and_go():
         finally:
             fleet.manager.send_signal(signal.SIGCONT)
         live.until(lambda: live.channels, "it is there again")
+
+
+def test_096_a_large_fleet():
+    """It comes in parts, each of which fits."""
+    names = [f"c{index:03}" for index in range(101)]
+    with GatewayFleet({name: {"schema": signals.SCHEMA, "record": False} for name in names},
+                      laws=False) as fleet, Live(fleet.port) as live:
+        live.until(lambda: live.channels not in ("none yet", None), "the fleet")
+        assert [one["name"] for one in live.channels] == names
+        assert {text["parts"] for text in live.texts if text["op"] == "channels"} == {2}
 
 
 # ---- clients ----

@@ -215,6 +215,7 @@ interface Query {
 export class Live implements LiveClient {
   status: Status = { state: "connecting", reason: "", retryAt: 0, version: "" };
   channels: Channel[] | null = null;
+  private parts: Channel[] = []; // so far
 
   private socket: WebSocket | null = null;
   private lastId = 0;
@@ -432,7 +433,15 @@ export class Live implements LiveClient {
       if (this.looks.has(look.id)) this.ask(look, look.request.backNs + away * 1000000n);
   }
 
-  private fleet(message: Message): void {
+  private fleet(whole: Message): void {
+    let message = whole;
+    if (Number(whole.parts ?? 1) > 1) { // of a large fleet
+      if (whole.part === 0) this.parts = [];
+      this.parts.push(...whole.channels as Channel[]);
+      if (Number(whole.part) + 1 < Number(whole.parts)) return;
+      message = { ...whole, channels: this.parts };
+      this.parts = [];
+    }
     const before = new Set(this.channels?.map((one) => one.name));
     this.channels = Array.isArray(message.channels) ? message.channels as Channel[] : null;
     for (const listener of [...this.channelListeners])

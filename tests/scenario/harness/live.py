@@ -73,6 +73,7 @@ class Live:
         self.by_id = {}
         self.texts = []
         self.channels = "none yet"
+        self._parts = []
 
     def __enter__(self):
         return self
@@ -108,7 +109,9 @@ class Live:
         text = json.loads(data)
         self.texts.append(text)
         if text["op"] == "channels":
-            self.channels = text["channels"]
+            self._parts = self._parts * (text.get("part", 0) > 0) + (text["channels"] or [])
+            if text.get("part", 0) + 1 == text.get("parts", 1):
+                self.channels = None if text["channels"] is None else self._parts
         if text.get("id") is not None:
             self.by_id.setdefault(text["id"], Answer()).texts.append(text)
         return True
