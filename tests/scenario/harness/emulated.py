@@ -37,8 +37,11 @@ def built(machine, program):
 
 
 def script(path, machine, program, page):
-    """A file that runs a program under the emulator, in the same process, under its own name."""
+    """A file that runs a program under the emulator, in the same process, under its own name.
+    With room of a fixed size (-R; programs of 32 bits have that anyway) the emulator takes any wish
+    where memory is to be mapped, as kernels do; without, it calls one that lies too high ENOMEM."""
     name = TARGETS[machine]["emulator"]
+    name += "" if TARGETS[machine]["family"] == "arm" else " -R 64G"
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     temporary.write_text(f"#!/bin/bash\nexec -a \"$0\" {name} -p {page} -0 \"$0\" "
                          f"{program} \"$@\"\n")
