@@ -489,7 +489,7 @@ struct sandbox_lack_text sandbox_explain(enum sandbox_lack lack)
         return (struct sandbox_lack_text){
             .what = "this kernel has no seccomp filter",
             .harm = "make every system call",
-            .fix = "boot a kernel with CONFIG_SECCOMP_FILTER=y (x86-64, aarch64, arm, riscv64)"};
+            .fix = "boot a kernel with CONFIG_SECCOMP_FILTER=y"};
     case SANDBOX_OVERRIDE:
         return (struct sandbox_lack_text){
             .what = "the folder belongs to somebody else, so that CAP_DAC_OVERRIDE is kept",
