@@ -119,7 +119,7 @@ def test_024_what_is_in_it(package):
 
 def test_024_export_is_a_package_of_its_own(package, tmp_path):
     """The core needs no libhdf5, and says what is missing."""
-    (path,) = package.parent.glob("flotilla-export_*.deb")
+    path = package.with_name(package.name.replace("_", "-export_", 1))
     fields = say("dpkg-deb", "-f", path).stdout
     assert "Depends: flotilla (= " in fields and "libdeflate0" in fields and "libhdf5" in fields
     say("dpkg-deb", "-x", package, tmp_path / "core")
@@ -133,7 +133,7 @@ def test_024_export_is_a_package_of_its_own(package, tmp_path):
 
 def test_024_gateway_beside_it(package, tmp_path):
     """As export, a package of its own with what it links."""
-    found = list(package.parent.glob("flotilla-gateway_*.deb"))
+    found = list(package.parent.glob(package.name.replace("_", "-gateway_", 1)))
     if not found:
         pytest.skip("built without libmicrohttpd and wslay")
     fields = say("dpkg-deb", "-f", found[0]).stdout

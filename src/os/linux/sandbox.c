@@ -486,10 +486,9 @@ struct sandbox_lack_text sandbox_explain(enum sandbox_lack lack)
             .harm = "open every file that its user may",
             .fix = "boot Linux 5.13 or newer with landlock in lsm= (cat /sys/kernel/security/lsm)"};
     case SANDBOX_CALLS:
-        return (struct sandbox_lack_text){
-            .what = "this kernel has no seccomp filter",
-            .harm = "make every system call",
-            .fix = "boot a kernel with CONFIG_SECCOMP_FILTER=y"};
+        return (struct sandbox_lack_text){.what = "this kernel has no seccomp filter",
+                                          .harm = "make every system call",
+                                          .fix = "boot a kernel with CONFIG_SECCOMP_FILTER=y"};
     case SANDBOX_OVERRIDE:
         return (struct sandbox_lack_text){
             .what = "the folder belongs to somebody else, so that CAP_DAC_OVERRIDE is kept",
