@@ -47,13 +47,19 @@ def words_of(target, language="cc"):
     return [str(zig()), language, "-target", target["triple"], f"-mcpu={target['cpu']}", "-O2"]
 
 
+def become(path, text):
+    """Writes it where it is not that already: what is built goes by its age."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
 def write_cross_file(name, home):
     """What Meson reads of a target, cross.ini, and its compiler. Meson before 1.5 does not know
     zig's linker by its name, which is LLD; and what it asks of the preprocessor zig hands on to
     clang with the name of the processor as it is, which has another there."""
     target = TARGETS[name]
     compiler = home / "cc"
-    compiler.write_text(f"""\
+    become(compiler, f"""\
 #!/bin/sh
 case " $* " in
 *" -Wl,--version "*) exec echo "LLD (compatible with GNU linkers)" ;;
@@ -62,7 +68,7 @@ esac
 exec {shlex.join(words_of(target))} "$@"
 """)
     compiler.chmod(0o755)
-    (home / "cross.ini").write_text(f"""\
+    become(home / "cross.ini", f"""\
 [binaries]
 c = '{compiler}'
 ar = ['{zig()}', 'ar']
