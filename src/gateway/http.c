@@ -253,6 +253,7 @@ static enum MHD_Result send_reply(struct exchange *exchange)
 struct fields {
     unsigned hosts, lengths, origins, tokens, ranges;
     bool encoded, broken;
+    bool foreign, navigates; /* by the browser: a page from elsewhere asks; somebody goes there */
     const char *host, *length, *origin, *token, *type;
     struct request *request;
     struct upgrade upgrade;
@@ -300,6 +301,10 @@ static enum MHD_Result read_field(void *context, enum MHD_ValueKind kind, const 
     } else if (word_is(name, name_bytes, "origin")) {
         fields->origins++;
         fields->origin = value;
+    } else if (word_is(name, name_bytes, "sec-fetch-site")) {
+        fields->foreign |= strcmp(value, "cross-site") == 0 || strcmp(value, "same-site") == 0;
+    } else if (word_is(name, name_bytes, "sec-fetch-mode")) {
+        fields->navigates = strcmp(value, "navigate") == 0;
     } else if (word_is(name, name_bytes, "authorization")) {
         fields->tokens++;
         fields->token = value;
@@ -376,6 +381,11 @@ static bool may_ask(struct exchange *exchange, const struct fields *fields, bool
     if (fields->origin != NULL && access_foreign_origin(access, fields->origin))
         keep(exchange->origin, fields->origin);
     bool is_page = !fields->upgrade.asked && page_find(&exchange->request) != NULL;
+    /* A picture or a link of another page asks without an Origin, and makes work all the same. */
+    if (fields->foreign && exchange->origin[0] == '\0' && !(is_page && fields->navigates)) {
+        reply_problem(reply, 403, "pages of others may not ask here; see origins");
+        return false;
+    }
     if (!preflight && !is_page && !has_token(access, fields)) {
         reply_problem(reply, 401, "a token is asked for: Authorization: Bearer TOKEN");
         return false;

@@ -91,6 +91,26 @@ def test_093_origins(fleet):
     assert ask(fleet.port, "/", "OPTIONS", Origin="https://evil.example").status == 403
 
 
+def test_093_pages_of_others_without_an_origin(fleet):
+    """A picture, a link and a fetch without CORS name no origin; the browser says whose they are."""
+    for site, good in (("cross-site", False), ("same-site", False), ("same-origin", True),
+                       ("none", True)):
+        for mode in ("no-cors", "navigate"):
+            for path in ("/api/v1/channels", "/api/v1/doctor", "/metrics",
+                         "/api/v1/export?channels=engine&format=h5"):
+                if good and path != "/api/v1/channels":
+                    continue  # what they answer is tried elsewhere
+                got = ask(fleet.port, path, Sec_Fetch_Site=site, Sec_Fetch_Mode=mode)
+                assert got.status == (200 if good else 403), (site, mode, path)
+    listed = ask(fleet.port, "/api/v1/channels", Origin="https://tools.example",
+                 Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors")
+    assert listed.status == 200
+    html = {"Accept": "text/html", "Sec_Fetch_Site": "cross-site"}
+    page = ask(fleet.port, "/", Accept="text/html").headers["Content-Type"].startswith("text/html")
+    assert ask(fleet.port, "/", **html, Sec_Fetch_Mode="navigate").status == (200 if page else 403)
+    assert ask(fleet.port, "/", **html, Sec_Fetch_Mode="no-cors").status == 403
+
+
 def test_093_header_of_every_answer(fleet):
     for path in ("/", "/metrics", "/api/v1/health", "/nothing", "/api/v1/channels?x=1"):
         got = ask(fleet.port, path).headers
