@@ -48,14 +48,11 @@ static bool is_listed_host(const struct access *access, const struct host *host,
     return false;
 }
 
-static bool is_own_host(const struct access *access, const char *text)
+static bool is_this_host(const struct access *access, const char *text)
 {
     struct host host;
-    if (!host_read(&host, text))
-        return false;
-    if (is_listed_host(access, &host, text))
-        return true;
-    if ((host.port == HOST_PORT_NONE ? 80 : host.port) != access->listen.port)
+    if (!host_read(&host, text) ||
+        (host.port == HOST_PORT_NONE ? 80 : host.port) != access->listen.port)
         return false;
     if (host.address.family == 0)
         return strcmp(host.name, "localhost") == 0;
@@ -67,7 +64,9 @@ static bool is_own_host(const struct access *access, const char *text)
 
 bool access_host(const struct access *access, const char *host)
 {
-    return is_own_host(access, host);
+    struct host read;
+    return host_read(&read, host) &&
+           (is_listed_host(access, &read, host) || is_this_host(access, host));
 }
 
 bool access_foreign_origin(const struct access *access, const char *origin)
@@ -78,15 +77,21 @@ bool access_foreign_origin(const struct access *access, const char *origin)
     return false;
 }
 
-bool access_origin(const struct access *access, const char *origin)
+/* Another port of a listed host is another service's; as a proxy leaves it, it is the one asked. */
+static bool is_own_page(const struct access *access, const char *text, const char *asked)
+{
+    struct host host;
+    return host_read(&host, text) && is_listed_host(access, &host, text) &&
+           (host.port == HOST_PORT_NONE || same_word(text, asked));
+}
+
+bool access_origin(const struct access *access, const char *origin, const char *asked)
 {
     if (access_foreign_origin(access, origin))
         return true;
     if (strncmp(origin, "http://", 7) == 0)
-        return is_own_host(access, origin + 7);
-    struct host host;
-    return strncmp(origin, "https://", 8) == 0 && host_read(&host, origin + 8) &&
-           is_listed_host(access, &host, origin + 8);
+        return is_this_host(access, origin + 7) || is_own_page(access, origin + 7, asked);
+    return strncmp(origin, "https://", 8) == 0 && is_own_page(access, origin + 8, asked);
 }
 
 bool access_token(const struct access *access, const char *authorization)

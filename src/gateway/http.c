@@ -373,7 +373,7 @@ static bool may_ask(struct exchange *exchange, const struct fields *fields, bool
                       fields->host);
         return false;
     }
-    if (fields->origin != NULL && !access_origin(access, fields->origin)) {
+    if (fields->origin != NULL && !access_origin(access, fields->origin, fields->host)) {
         reply_problem(reply, 403, "pages of \"%.100s\" may not ask here; see origins",
                       fields->origin);
         return false;

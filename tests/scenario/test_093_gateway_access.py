@@ -75,6 +75,8 @@ def test_093_origins(fleet):
                          ("https://fleet.example", True), ("http://tools.example", False),
                          ("https://tools.example.evil.example", False), ("null", False),
                          ("https://evil.example", False), ("http://localhost:1", False),
+                         ("http://fleet.example:9999", False),
+                         ("https://fleet.example:9999", False),
                          ("file://", False), ("", False)):
         for method, path in (("GET", "/api/v1/channels"),
                              ("POST", "/api/v1/channels/engine/restart")):
@@ -83,6 +85,9 @@ def test_093_origins(fleet):
             allowed = got.headers.get("Access-Control-Allow-Origin")
             assert allowed == (origin if origin == "https://tools.example" else None)
             assert got.headers["Vary"].startswith("Origin")
+    for origin, status in (("https://fleet.example:8443", 200), ("https://fleet.example:9", 403)):
+        assert ask(fleet.port, "/api/v1/health", Host="fleet.example:8443",
+                   Origin=origin).status == status
     flight = ask(fleet.port, "/api/v1/channels/engine/restart", "OPTIONS",
                  Origin="https://tools.example")
     assert flight.status == 204

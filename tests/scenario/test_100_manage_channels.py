@@ -491,7 +491,7 @@ def test_100_manager_killed(rng):
             fleet.start()
             wait_until(fleet.serves)
             names = {one["name"] for one in fleet.status()["channels"]}
-            assert names == {"engine", "gps"} if path.exists() else {"engine"}
+            assert names == ({"engine", "gps"} if path.exists() else {"engine"})
         source.finish()
         fleet.settle({"engine": 4000})
         assert fleet.channel("engine")["datums_recorded"] == 4000
