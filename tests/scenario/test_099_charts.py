@@ -60,6 +60,9 @@ class Charts:
             "rows => rows.filter(r => r.closest('.chart-legend'))"
             ".map(r => [...r.cells].map(c => c.textContent))")}
 
+    def has_values(self):
+        return re.fullmatch(r"[\d.]+ km/h", self.signals().get("speed", [""])[0]) is not None
+
     def badge(self, number=0):
         return self.chart(number).locator(".chart-badge").first.text_content()
 
@@ -107,7 +110,7 @@ class Charts:
 def charts(fleet, rig, tabs):
     page = tabs(fleet.port, "#c=rig:speed,rig:pressure&c=rig:gear,rig:on,rig:note&window=10s")
     made = Charts(page)
-    wait_until(lambda: "km/h" in made.signals().get("speed", [""])[0], what="values")
+    wait_until(lambda: made.has_values(), what="values")
     return made
 
 
@@ -232,6 +235,8 @@ def test_099_no_break_in_a_slow_line(fleet, rig, tabs):
 
 def test_099_look_back(charts, rig):
     """Dragged into the past, or by keys; to what was before the page was opened; and back."""
+    opened = time.time_ns()
+    wait_until(lambda: len(rig.rows) > 500, what="something to look back at")
     box = charts.page.locator(".chart-over").first.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     charts.page.mouse.move(x, y)
@@ -239,13 +244,18 @@ def test_099_look_back(charts, rig):
     charts.page.mouse.move(x + box["width"] / 4, y, steps=5)
     charts.page.mouse.up()
     start, end = charts.span()
-    assert end < time.time_ns() - 2 * 10**9
-    charts.press("PageUp")
-    earlier = charts.span()
-    assert earlier[0] == pytest.approx(start - 0.8 * (end - start), abs=10**7)
-    rows, _ = charts.table()
-    sent = rig.within(*earlier)
-    assert bool(rows) == bool(sent)
+    assert end < time.time_ns() - 2 * 10**9 and end - start == pytest.approx(10e9, rel=1e-6)
+    charts.page.get_by_label("Window", exact=True).select_option("2")
+    begun = rig.rows[0]["time"]
+    while (span := charts.span())[0] - 2 * 10**9 > begun:
+        charts.press("PageUp")
+    assert begun < span[0] < opened
+    sent = rig.within(*span)
+    wait_until(lambda: charts.badge() == "every datum" and len(charts.table()[0]) == len(sent),
+               what="what was before the page was opened")
+    assert len(sent) > 50
+    for (at, cells), row in zip(charts.table()[0], sent):
+        assert at == row["time"] and same(cells[0], row, "speed")
     charts.page.get_by_role("button", name="Live", exact=True).click()
     wait_until(lambda: "from=" not in charts.page.evaluate("location.hash"), what="live again")
 
@@ -389,7 +399,7 @@ def test_099_reload_and_gateway_killed(charts, rig, fleet, tabs):
     """What was before a reload is there after it; so is what came while the gateway was away."""
     wait_until(lambda: len(rig.rows) > 600, what="some seconds")
     charts.page.reload()
-    wait_until(lambda: "km/h" in charts.signals().get("speed", [""])[0], what="values")
+    wait_until(lambda: charts.has_values(), what="values")
     wait_until(lambda: newest_rows(charts, rig)[0] == set(), what="all is there after a reload")
 
     tabs.expect("WebSocket|ERR_CONNECTION_REFUSED")
@@ -447,3 +457,35 @@ def test_099_select_and_save(charts, rig, tmp_path):
         assert "counter" not in file and file["speed"].attrs["units"] in ("km/h", b"km/h")
     with open(save(charts, "csv", tmp_path), encoding="utf-8") as file:
         assert len(list(csv.reader(file))) == 1 + len(sent)
+
+
+def test_099_save_at_once(charts, rig, tmp_path):
+    """What has just come is in the file: it is waited for until it is on the disk."""
+    wait_until(lambda: len(rig.rows) > 300, what="some seconds")
+    charts.press("Space")
+    path = save(charts, "csv", tmp_path)
+    start, end = charts.span()
+    with open(path, encoding="utf-8") as file:
+        assert len(list(csv.reader(file))) == 1 + len(rig.within(start, end))
+
+
+def test_099_a_field_that_is_none(fleet, rig, tabs):
+    """One that an old address names says so, and costs the others nothing."""
+    near = Charts(tabs(fleet.port, "#c=rig:speed,rig:gone&window=10s"))
+    wait_until(lambda: near.has_values(), what="values")
+    assert "gone" in near.signals()["gone"][0]
+
+
+def test_099_pin(charts, rig, fleet):
+    """A span is pinned by its name."""
+    wait_until(lambda: len(rig.rows) > 300, what="some seconds")
+    charts.press("Space")
+    start, end = charts.span()
+    charts.page.get_by_role("button", name="Pin", exact=True).click()
+    form = charts.page.locator("dialog form")
+    form.get_by_label("Name of the pin").fill("seen")
+    form.get_by_role("button", name="Pin").click()
+    wait_until(lambda: fleet.ask("/api/v1/pins").json["pins"], what="a pin")
+    (pin,) = fleet.ask("/api/v1/pins").json["pins"]
+    assert (pin["channel"], pin["name"]) == ("rig", "seen")
+    assert abs(ns(pin["from"]) - start) < 10**9 and abs(ns(pin["to"]) - end) < 10**9

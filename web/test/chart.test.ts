@@ -80,20 +80,32 @@ test("a ring holds what a map would, the newest of it", () => {
   assert.ok(compared >= 64);
 });
 
-test("datums come once, in order, whatever overlaps", () => {
+test("datums are in order, and what was recorded replaces what was live", () => {
   const ring = new SampleRing(1, 1000);
+  const seconds = (from: number, to: number): Float64Array =>
+    Float64Array.from({ length: to - from }, (_, i) => (from + i) / 100);
   const add = (from: number, to: number): void => {
-    const seconds = Float64Array.from({ length: to - from }, (_, i) => (from + i) / 100);
-    ring.merge(ORIGIN, seconds.length, seconds, [seconds.map((s) => s * 2)]);
+    ring.merge(ORIGIN, to - from, seconds(from, to), [seconds(from, to).map((s) => s * 2)]);
+  };
+  const fill = (from: number, to: number, until: number): void => {
+    const times = seconds(from, to).map((s) => s + toSeconds(ORIGIN));
+    ring.replace(times, [seconds(from, to).map((s) => s * 2)], until);
   };
   add(300, 400);
-  add(0, 320);
-  add(380, 450);
+  fill(0, 320, 3); // the live ones from 300 on stay
+  add(400, 450);
+  fill(100, 320, 3); // asked again
+  fill(440, 450, Infinity);
   assert.equal(ring.length, 450);
   for (let i = 0; i < 450; i++) {
     assert.ok(Math.abs(ring.times[i]! - i / 100) < 1e-9);
     assert.ok(Math.abs(ring.values[0]![i]! - i / 50) < 1e-9);
   }
+  // Two of one moment are two.
+  const twins = new SampleRing(1, 10);
+  twins.merge(ORIGIN, 2, Float64Array.from([1, 1]), [Float64Array.from([7, 8])]);
+  twins.merge(ORIGIN, 2, Float64Array.from([0.5, 1]), [Float64Array.from([6, 9])]);
+  assert.deepEqual([...twins.values[0]!.slice(0, twins.length)], [6, 7, 8, 9]);
   for (let i = 450; i < 9000; i += 50) add(i, i + 50);
   assert.ok(ring.length >= 1000 && ring.length <= 2000);
   assert.ok(Math.abs(ring.newest - 89.99) < 1e-9);
@@ -223,7 +235,7 @@ test("a view is an address and back; what is strange is ignored", () => {
       ranges: [{ key: "u1/min", min: -1, max: 9000 }],
     }],
     length: 60, span: { from: at, to: at + 1.5 }, a: at, b: null,
-    selection: { from: at, to: at + 1 }, columns: 2, stats: true, dashes: false,
+    selection: { from: at, to: at + 1 }, columns: 2, stats: true, dashes: false, utc: true,
   }).toString();
   const view = readView(new URLSearchParams(text));
   assert.equal(writeView(view).toString(), text);

@@ -18,7 +18,7 @@ import { readInk, type Ink } from "./palette";
 import { NOTHING, type ChannelView, type Piece } from "./pieces";
 import { BinRing, SampleRing } from "./ring";
 import { shown } from "./signal";
-import { binNsFor, duration, toNs, toSeconds } from "./time";
+import { binNsFor, duration, getZone, setZone, toNs, toSeconds } from "./time";
 import { Timeline } from "./timeline";
 import { Trigger, type TriggerRule } from "./trigger";
 import { readView, writeView, type BoardView } from "./view";
@@ -58,6 +58,8 @@ export function createBoard(element: HTMLElement, options: BoardOptions): Board 
 const DRAW_MS = 7; // of a frame
 const READOUT_MS = 500;
 const BAR_MS = 500;
+const STATUS_MS = 1300; // the fleet's state comes once a second
+const RECORDED_S = 20;
 
 export class StripBoard implements Board, ChartHost {
   readonly timeline: Timeline;
@@ -169,6 +171,7 @@ export class StripBoard implements Board, ChartHost {
     this.columns = view.columns;
     this.stats = view.stats;
     this.dashes = view.dashes;
+    setZone(view.utc ? "utc" : "local");
     this.timeline.length = view.length;
     this.timeline.a = view.a;
     this.timeline.b = view.b;
@@ -330,8 +333,11 @@ export class StripBoard implements Board, ChartHost {
       this.planTimer = window.setTimeout(() => this.plan(), 50);
       return;
     }
-    for (const [channel, names] of fields)
-      this.entry(channel).apply(this.wantOf(channel, names, pixel));
+    for (const [channel, names] of fields) {
+      const entry = this.entry(channel);
+      const known = names.filter((name) => !entry.refused.has(name));
+      if (known.length > 0) entry.apply(this.wantOf(channel, known, pixel));
+    }
     this.askLook();
   }
 
@@ -373,6 +379,7 @@ export class StripBoard implements Board, ChartHost {
       this.arrange();
     },
     gap: () => {},
+    refused: () => this.plan(),
     fired: (at) =>
       this.options.announce(
         `The trigger fired at ${new Date(Number(toNs(at) / 1_000_000n)).toISOString()}`,
@@ -392,7 +399,10 @@ export class StripBoard implements Board, ChartHost {
     if (!still || !this.visible) return;
     const widths = this.charts.map((chart) => chart.pixels).filter((pixels) => pixels > 1);
     if (widths.length === 0) return;
-    const wants = [...this.fieldsOf()].map(([channel, fields]) => ({ channel, fields }));
+    const wants = [...this.fieldsOf()].map(([channel, fields]) => {
+      const refused = this.entries.get(channel)?.refused;
+      return { channel, fields: fields.filter((field) => !refused?.has(field)) };
+    });
     this.look.want(wants, still, (still.to - still.from) / Math.max(...widths));
   }
 
@@ -415,6 +425,11 @@ export class StripBoard implements Board, ChartHost {
     return (
       told?.fields.find((field) => field.name === signal.field) ?? this.options.fieldInfo(signal)
     );
+  }
+
+  /** Why there is nothing of a field; "". */
+  refused(channel: string, field: string): string {
+    return this.entries.get(channel)?.refused.get(field) ?? "";
   }
 
   latest(channel: string, field: string): unknown {
@@ -592,6 +607,25 @@ export class StripBoard implements Board, ChartHost {
     this.changed("look");
   }
 
+  /** Waits until all that has come in of these channels is on the disk, where the span is so new;
+   * false: it took too long. A status of the fleet that was made after now says what has come. */
+  async recorded(channels: string[], to: number): Promise<boolean> {
+    if (to < toSeconds(this.options.client.nowNs()) - RECORDED_S) return true;
+    await new Promise((resolve) => setTimeout(resolve, STATUS_MS));
+    const count = (name: string, key: string): number =>
+      Number(this.options.client.channels?.find((channel) => channel.name === name)?.[key] ?? 0);
+    const wanted = channels.map((name) => count(name, "datums_accepted"));
+    for (let tries = 0; tries < RECORDED_S * 5; tries++) {
+      const there = channels.every(
+        (name, i) =>
+          count(name, "datums_recorded") + count(name, "datums_unrecorded") >= wanted[i]!,
+      );
+      if (there) return true;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    return false;
+  }
+
   /** What is visible of which channels and fields: what is saved. */
   visibleFields(): { channel: string; fields: string[] }[] {
     return [...this.fieldsOf()].map(([channel, fields]) => ({ channel, fields }));
@@ -614,6 +648,7 @@ export class StripBoard implements Board, ChartHost {
       columns: this.columns,
       stats: this.stats,
       dashes: this.dashes,
+      utc: getZone() === "utc",
     };
   }
 

@@ -29,6 +29,7 @@ export interface ChartHost {
   info(signal: { channel: string; field: string }): FieldInfo | null;
   view(channel: string): ChannelView;
   latest(channel: string, field: string): unknown;
+  refused(channel: string, field: string): string;
   detail(channel: string): {
     text: string;
     peaks: boolean;
@@ -520,6 +521,8 @@ export class Chart {
   }
 
   private latest(signal: Shown, info: FieldInfo | null): string {
+    const refused = this.host.refused(signal.channel, signal.field);
+    if (refused) return refused;
     const timeline = this.host.timeline;
     if (timeline.still && kindOf(info) !== "text")
       return heldText(

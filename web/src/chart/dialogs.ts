@@ -93,7 +93,15 @@ export function saveDialog(board: StripBoard, close: () => void): HTMLElement {
 }
 
 async function saveAll(board: StripBoard, format: string, all: boolean, span: Span): Promise<void> {
-  for (const { channel, fields } of board.visibleFields()) {
+  const channels = board.visibleFields();
+  if (
+    !(await board.recorded(
+      channels.map(({ channel }) => channel),
+      span.to,
+    ))
+  )
+    board.options.notify("The newest datums are not on the disk yet: the file lacks them.", "bad");
+  for (const { channel, fields } of channels) {
     const path = exportPath(format, channel, fields, span);
     const query = all ? path.replace(/&fields=[^&]*/, "") : path;
     try {

@@ -35,6 +35,7 @@ export interface FeedEvents {
   state(channel: string): void;
   gap(channel: string): void;
   fired(at: number): void;
+  refused(channel: string): void;
 }
 
 export class Feed {
@@ -43,9 +44,11 @@ export class Feed {
   trouble = ""; // why nothing comes
   skipped = 0;
   pastDone = false;
+  refused = false; // another is to stand for it
   readonly begun = performance.now();
   private subscription: Subscription;
   private past: HistoryQuery | null = null;
+  private liveFrom = Infinity; // the first datum since this connection
   private timer = 0;
 
   constructor(
@@ -83,7 +86,7 @@ export class Feed {
           events.state(want.channel);
         },
         onEnded: (reason) => this.onTrouble(reason),
-        onError: (text) => this.onTrouble(text),
+        onError: (text) => this.onRefused(text),
       },
     );
   }
@@ -98,10 +101,20 @@ export class Feed {
     this.subscribed = what;
     this.trouble = "";
     const now = toSeconds(this.client.nowNs());
+    if (this.source instanceof SampleRing) this.liveFrom = Infinity;
     if (this.want.binNs === 0) this.askPast(now - this.want.back, now + 1);
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.askPast(now - 6, now + 1), SYNC_MS);
     this.events.state(this.want.channel);
+  }
+
+  // One field that is none, of an old address perhaps, is not to cost the others.
+  private onRefused(text: string): void {
+    const named = this.want.fields.filter((field) => text.includes(`"${field}"`));
+    if (named.length === 0 || named.length === this.want.fields.length) return this.onTrouble(text);
+    for (const field of named) this.all.refused.set(field, text);
+    this.refused = true;
+    this.events.refused(this.want.channel);
   }
 
   private onTrouble(text: string): void {
@@ -114,6 +127,7 @@ export class Feed {
     this.past?.cancel();
     const { channel, fields, binNs } = this.want;
     const points = binNs === 0 ? SAMPLES : Math.ceil(((to - from) * 1e9) / binNs);
+    const recorded: Samples[] = [];
     const done = (): void => {
       this.past = null;
       if (binNs === 0) this.onPast();
@@ -122,8 +136,13 @@ export class Feed {
       { channel, fields, from: toNs(from), to: toNs(to), points },
       {
         onBins: (bins) => this.takePast(bins),
-        onSamples: (samples) => this.takeSamples(samples),
+        onSamples: (samples) => {
+          if (samples.first) recorded.length = 0;
+          recorded.push(copyOf(samples));
+          this.takeSamples(samples);
+        },
         onEnd: (end) => {
+          this.replacePast(recorded);
           for (const gap of end.gaps)
             this.onGap(toSeconds(gap.from), toSeconds(gap.to), gap.reason, gap.count);
           done();
@@ -131,6 +150,22 @@ export class Feed {
         onError: done,
       },
     );
+  }
+
+  // Where the axis is the arrival, a recording knows it only roughly: it stands for what was live,
+  // too, or datums would be there twice.
+  private replacePast(recorded: Samples[]): void {
+    if (!(this.source instanceof SampleRing) || recorded.length === 0) return;
+    const times = recorded.flatMap(({ t0, seconds }) => {
+      const base = toSeconds(t0);
+      return Array.from(seconds, (second) => base + second);
+    });
+    const values = this.want.fields.map((_, f) =>
+      Float64Array.from(recorded.flatMap((part) => Array.from(part.values[f]!))),
+    );
+    const until = this.subscribed?.clock === "arrival" ? Infinity : this.liveFrom;
+    const changed = this.source.replace(Float64Array.from(times), values, until);
+    if (changed) this.tell(changed[0], changed[1]);
   }
 
   private takePast(bins: Bins): void {
@@ -164,11 +199,7 @@ export class Feed {
 
   private takeSamples(samples: Samples): void {
     const ring = this.source;
-    if (ring instanceof SampleRing) {
-      const changed = ring.merge(samples.t0, samples.rows, samples.seconds, samples.values);
-      if (changed) this.tell(changed[0], changed[1]);
-      return;
-    }
+    if (ring instanceof SampleRing) return;
     const base = toSeconds(samples.t0);
     for (let i = 0; i < samples.rows; i++) {
       const row = samples.values.map((column) => column.subarray(i, i + 1));
@@ -220,6 +251,7 @@ export class Feed {
     const changed = this.source.merge(samples.t0, samples.rows, samples.seconds, samples.values);
     if (!changed) return;
     const base = toSeconds(samples.t0);
+    if (this.liveFrom === Infinity) this.liveFrom = changed[0];
     if (!(changed[0] <= before)) {
       this.tellNewest(this.source.newest);
       this.all.look(
@@ -249,6 +281,7 @@ export class FeedEntry {
   readonly gaps = new GapList();
   readonly latest = new Map<string, unknown>();
   latestAt = NaN;
+  readonly refused = new Map<string, string>(); // fields, and why
 
   constructor(
     private readonly client: LiveClient,
@@ -257,18 +290,24 @@ export class FeedEntry {
   ) {}
 
   apply(want: Want): void {
-    const now = (this.next ?? this.active)?.want;
+    const last = this.next ?? this.active;
+    const now = last?.want;
     const covered =
       now &&
+      !last.refused &&
       now.binNs === want.binNs &&
       now.back >= want.need &&
       now.back <= want.back * 4 &&
       want.fields.every((field) => now.fields.includes(field));
     if (covered) return;
     this.next?.close();
+    this.next = null;
     const feed = new Feed(this.client, want, this, this.events);
-    if (this.active) this.next = feed;
-    else this.active = feed;
+    if (this.active && !this.active.refused) this.next = feed;
+    else {
+      this.active?.close();
+      this.active = feed;
+    }
   }
 
   /** Where the past of the next takes too long, what there is of it is shown. */
@@ -310,6 +349,15 @@ export class FeedEntry {
     this.active?.close();
     this.next?.close();
   }
+}
+
+// Messages are views of what the socket gave.
+function copyOf(samples: Samples): Samples {
+  return {
+    ...samples,
+    seconds: samples.seconds.slice(0, samples.rows),
+    values: samples.values.map((column) => column.slice(0, samples.rows)),
+  };
 }
 
 // A gateway that has put bins together, for a client that is slow: a wide one counts for all that

@@ -99,7 +99,9 @@ class Row {
 
 function wordsOf(row: LegendRow, marks: boolean, stats: boolean): string[] {
   const unit = row.info?.unit ?? "";
-  const words = [unit && kindOf(row.info) === "number" ? `${row.value} ${unit}` : row.value];
+  const words = [
+    unit && row.value !== "–" && kindOf(row.info) === "number" ? `${row.value} ${unit}` : row.value,
+  ];
   if (marks)
     words.push(heldText(row.a, row.info), heldText(row.b, row.info), difference(row.a, row.b));
   const s = row.statistics;

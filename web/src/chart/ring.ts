@@ -175,7 +175,7 @@ export class SampleRing {
     this.values = Array.from({ length: fields }, () => new Float64Array(2 * capacity));
   }
 
-  /** Takes rows in, each time once. Returns the span that changed, or null. */
+  /** Takes rows in, also late ones. Returns the span that changed, or null. */
   merge(
     t0: bigint,
     rows: number,
@@ -217,31 +217,51 @@ export class SampleRing {
     this.length += count;
   }
 
-  // The past, which comes after the first live datums, or overlaps them.
+  // Late ones, in their order among those that are there.
   private weave(
     base: number,
     rows: number,
     seconds: Float64Array,
     values: Float64Array[],
   ): [number, number] {
+    const times = seconds.subarray(0, rows).map((second) => base + second);
+    this.assemble(times, values, () => true);
+    return [times[0]!, times[rows - 1]!];
+  }
+
+  /** What was recorded, in order, in the place of whatever was there of the same time, but for
+   * what is at or after `until`: a datum is there once, though its time may differ by who told of
+   * it, and twice where it came twice. */
+  replace(times: Float64Array, values: Float64Array[], until: number): [number, number] | null {
+    const count = lowerBound(times, times.length, until);
+    if (count === 0) return null;
+    const first = times[0]!;
+    const last = times[count - 1]!;
+    this.assemble(times.subarray(0, count), values, (at) => at < first || at > last);
+    return [first, last];
+  }
+
+  private assemble(
+    times: Float64Array,
+    values: Float64Array[],
+    stays: (at: number) => boolean,
+  ): void {
     const old = {
       times: this.times.slice(0, this.length),
-      values: this.values.map((v) => v.slice(0, this.length)),
+      values: this.values.map((column) => column.slice(0, this.length)),
     };
     const order: [number, number][] = []; // time, place: >= 0 in what came, else ~place in the old
-    for (let i = 0; i < rows; i++) order.push([base + seconds[i]!, i]);
-    for (let i = 0; i < old.times.length; i++) order.push([old.times[i]!, ~i]);
-    order.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
-    const kept = order.filter(([at], i) => i === 0 || at - order[i - 1]![0] > 5e-10);
-    const from = Math.max(0, kept.length - this.capacity);
-    this.length = kept.length - from;
-    for (let i = from; i < kept.length; i++) {
-      const [at, place] = kept[i]!;
+    old.times.forEach((at, i) => stays(at) && order.push([at, ~i]));
+    times.forEach((at, i) => order.push([at, i]));
+    order.sort((a, b) => a[0] - b[0]);
+    const from = Math.max(0, order.length - this.capacity);
+    this.length = order.length - from;
+    for (let i = from; i < order.length; i++) {
+      const [at, place] = order[i]!;
       this.times[i - from] = at;
       for (let f = 0; f < this.values.length; f++)
         this.values[f]![i - from] = place >= 0 ? values[f]![place]! : old.values[f]![~place]!;
     }
-    return [base + seconds[0]!, base + seconds[rows - 1]!];
   }
 
   copyFrom(other: SampleRing): void {

@@ -17,10 +17,11 @@ export interface BoardView {
   columns: number;
   stats: boolean;
   dashes: boolean;
+  utc: boolean;
 }
 
 const CHANNEL = /^[a-z0-9][a-z0-9_.-]{0,63}$/;
-const FIELD = /^[A-Za-z_][A-Za-z0-9_.[\]]{0,254}$/;
+const FIELD = /^[A-Za-z_][A-Za-z0-9_.:[\]]{0,254}$/; // ":": a branch of a union
 const CHARTS_MAX = 200;
 const SIGNALS_MAX = 64;
 
@@ -56,6 +57,7 @@ export function writeView(view: BoardView): URLSearchParams {
   if (view.columns > 0) params.set("columns", String(view.columns));
   if (view.stats) params.set("stats", "1");
   if (view.dashes) params.set("dashes", "1");
+  if (view.utc) params.set("utc", "1");
   return params;
 }
 
@@ -80,6 +82,7 @@ export function readView(params: URLSearchParams): BoardView {
     columns: whole(params.get("columns"), 8),
     stats: params.get("stats") === "1",
     dashes: params.get("dashes") === "1",
+    utc: params.get("utc") === "1",
   };
   for (const text of params.getAll("c").slice(0, CHARTS_MAX)) {
     const signals = text
