@@ -32,9 +32,9 @@ bool access_set_token(struct access *access, const char *text, size_t bytes);
  * `hosts` with whatever port, as a proxy leaves it. */
 bool access_host(const struct access *access, const char *host);
 
-/* Whether pages of that origin may ask: its own, or one of `origins`. Its own is `http://` and a host
- * as above; of `hosts`, also by `https://`, the one with no port or that which was `asked`, the
- * request's Host: at another port of it there is another service. */
+/* Whether pages of that origin may ask: its own, or one of `origins`. Its own is `http://` and a
+ * host as above; of `hosts`, also by `https://`, the one with no port or that which was `asked`,
+ * the request's Host: at another port of it there is another service. */
 bool access_origin(const struct access *access, const char *origin, const char *asked);
 /* Whether it is one of `origins`, which are told that they may (CORS). */
 bool access_foreign_origin(const struct access *access, const char *origin);

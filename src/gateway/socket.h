@@ -41,7 +41,7 @@ int socket_open(struct socket **socket, struct loop *loop, descriptor_t connecti
                 struct span early, const struct socket_use *use, void *context);
 /* Queues a copy of a message: of its parts, one behind the other. It leaves in the loop's next
  * turn, with all that is queued by then. 0; -ENOBUFS: the queue has no room for it, nothing was
- * queued; -ENOMEM; or -EPIPE: it is closing. */
+ * queued; -ENOMEM; or -EPIPE: it is closing. For tests so far. */
 int socket_send_parts(struct socket *socket, bool text, const struct span *parts, size_t count);
 /* The same of a single part. */
 int socket_send(struct socket *socket, bool text, const void *bytes, size_t count);

@@ -50,7 +50,7 @@ def compact(folder, codec="deflate", *flags, wanted=None):
     files = sorted(folder.glob("*.avro")) if wanted is None else wanted
     wait_until(lambda: child.poll() is not None or
                all(format_of(path) == FORMATS[codec] for path in files),
-               what="all is compacted", pause=0.05)
+               seconds=300, what="all is compacted", pause=0.05)  # it works when nobody else does
     child.terminate()
     said = child.communicate(timeout=60)[1]
     assert child.returncode == 0, said

@@ -97,7 +97,7 @@ def test_093_origins(fleet):
 
 
 def test_093_pages_of_others_without_an_origin(fleet):
-    """A picture, a link and a fetch without CORS name no origin; the browser says whose they are."""
+    """A picture, a link, a fetch without CORS name no origin; the browser says whose they are."""
     for site, good in (("cross-site", False), ("same-site", False), ("same-origin", True),
                        ("none", True)):
         for mode in ("no-cors", "navigate"):

@@ -95,8 +95,8 @@ def test_102_the_gateway_across_compaction(codec, seed):
     one; what is in it is the same."""
     with GatewayFleet({"c": {"schema": signals.SCHEMA, "time": "time"}},
                       storage={"rotate": {"size": "256KiB"}}) as fleet:
-        fleet.source("c", signals.samples(6000, pad=60), rate=20000).finish()
-        fleet.settle({"c": 6000})
+        fleet.source("c", signals.samples(12_000, pad=60), rate=20000).finish()
+        fleet.settle({"c": 12_000})
         wait_until(lambda: len(fleet.files("c", part=False)) >= 2, what="finished files")
         path = fleet.files("c", part=False)[0]
         url = f"/api/v1/files/{path.name}"
@@ -117,7 +117,7 @@ def test_102_the_gateway_across_compaction(codec, seed):
         part = fleet.ask(url, Range="bytes=100-199", If_Range=new.headers["ETag"])
         assert part.status == 206 and part.body == new.body[100:200]
         assert [row["value"] for row in fleet.ask(samples).json["rows"]] == rows
-        assert len(rows) == 6000
+        assert len(rows) == 12_000
 
 
 def compact_one(folder, path, codec):
